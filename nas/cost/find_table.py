@@ -1,0 +1,150 @@
+"""From the value of `latency.table` to costs: look a table up by name or path, count MACs, or charge nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from nas.cost.latency_table import LatencyTable, read_table
+from nas.devices import BACKENDS
+from nas.devices.identity import local_names
+from nas.devices.runtime_name import RuntimeName
+from nas.errors import TableError
+from nas.ops import is_free, macs
+from nas.ops.spec import OpSpec
+
+WORK_FOLDER = Path("latency_tables")
+"""Where `nas profile` writes, below the working folder."""
+
+
+class CostTable(Protocol):
+    """Whatever can say what an operation costs."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of `cost`."""
+
+    @property
+    def identifier(self) -> str:
+        """A name for the provenance of a genotype."""
+
+    def cost(self, spec: OpSpec) -> float:
+        """The cost of an operation; raises `TableError` if it is not known."""
+
+    def missing(self, specs: Iterable[OpSpec]) -> list[OpSpec]:
+        """The distinct operations among `specs` whose cost is not known."""
+
+    def require(self, specs: Iterable[OpSpec], *, command: str) -> None:
+        """Raise `TableError` with the missing ones and the command that measures them."""
+
+
+class MacsTable:
+    """Multiply-accumulates in place of milliseconds; knows every operation."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of `cost`."""
+        return "MMACs"
+
+    @property
+    def identifier(self) -> str:
+        """The name in `latency.table=macs`."""
+        return "macs"
+
+    def cost(self, spec: OpSpec) -> float:
+        """Millions of multiply-accumulates for one image."""
+        return 0.0 if is_free(spec) else macs(spec) / 1e6
+
+    def missing(self, specs: Iterable[OpSpec]) -> list[OpSpec]:
+        """Nothing."""
+        del specs
+        return []
+
+    def require(self, specs: Iterable[OpSpec], *, command: str) -> None:
+        """Never refuse."""
+
+
+def resolve_table(name: str) -> CostTable | None:
+    """The costs that `latency.table` names.
+
+    Args:
+        name: `none`, `macs`, DEVICE/RUNTIME or a path.
+
+    Returns:
+        None for `none`.
+
+    Raises:
+        TableError: If there is no such table or it is malformed.
+        ConfigError: If the runtime is no name of one.
+    """
+    if name == "none":
+        return None
+    return MacsTable() if name == "macs" else load_table(name)
+
+
+def load_table(name_or_path: str | Path) -> LatencyTable:
+    """A latency table: the file of that path, or else the first of that name in `table_folders()`.
+
+    Args:
+        name_or_path: A path, or DEVICE/RUNTIME; DEVICE `auto` is this machine, and RUNTIME may be a backend alone.
+
+    Raises:
+        TableError: If there is none, if `auto` can mean two, or if it is malformed or another device's or runtime's.
+        ConfigError: If the runtime is no name of one.
+    """
+    path = find_table(str(name_or_path))
+    table = read_table(path)
+    if path != Path(name_or_path) and table.identifier != f"{path.parent.name}/{path.stem}":
+        raise TableError(
+            f"{path}: got a table for {table.identifier}, expected one for {path.parent.name}/{path.stem} as the "
+            "name of the file says; rename it, or give its path"
+        )
+    return table
+
+
+def find_table(name: str) -> Path:
+    """The file that `load_table` reads; raises as it does."""
+    if Path(name).is_file():
+        return Path(name)
+    device, _, runtime = name.partition("/")
+    if name.endswith(".json") or not device.strip(".") or not runtime or "/" in runtime:
+        raise TableError(
+            f"latency.table: got {name!r}, and there is no such file; expected a file, DEVICE/RUNTIME "
+            f"(e.g. auto/torch-eager), macs or none; {_known()}"
+        )
+    full = str(RuntimeName.from_full(runtime) or RuntimeName.parse(runtime, backends=BACKENDS))
+    devices = local_names() if device == "auto" else [device]
+    found = {local: path for local in devices if (path := _first_in_folders(local, full)) is not None}
+    if len(found) > 1:
+        raise TableError(f"latency.table: got {name!r}, which can mean {' or '.join(found)} here; name one of them")
+    if not found:
+        raise TableError(
+            f"latency.table: there is no table {' or '.join(f'{d}/{full}' for d in devices)}; measure it with "
+            f"nas profile device={device} runtime={full}, or use another; {_known()}"
+        )
+    return next(iter(found.values()))
+
+
+def table_folders() -> list[Path]:
+    """Where tables are looked up, in this order: the working folder, the user's data folder, those shipped."""
+    from nas.resources import tables_dir
+
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return [WORK_FOLDER, Path(data) / "segnas" / "latency_tables", tables_dir()]
+
+
+def known_tables() -> dict[str, Path]:
+    """DEVICE/RUNTIME -> file of every table that a name can reach, sorted by name."""
+    files = [path for folder in reversed(table_folders()) for path in folder.glob("*/*.json")]
+    return dict(sorted({f"{path.parent.name}/{path.stem}": path for path in files}.items()))
+
+
+def _first_in_folders(device: str, runtime: str) -> Path | None:
+    paths = (folder / device / f"{runtime}.json" for folder in table_folders())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _known() -> str:
+    return f"tables at hand: {', '.join(known_tables()) or 'none'}"

@@ -1,0 +1,102 @@
+"""JSON read strictly: no duplicate names, no NaN, exact fields and types; each defect is a `ValueError` of one line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection
+from typing import NoReturn
+
+
+def parse_strict(text: str) -> object:
+    """Parse JSON, refusing what the standard library lets pass: duplicate names in an object, NaN and infinities.
+
+    Args:
+        text: One JSON value.
+
+    Returns:
+        Plain Python data.
+
+    Raises:
+        ValueError: If the text is no JSON or has one of those defects.
+
+    >>> parse_strict('{"n": 1, "n": 2}')
+    Traceback (most recent call last):
+        ...
+    ValueError: got 'n' twice in one object, expected each name once
+    """
+    try:
+        value: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("got JSON nested too deeply") from error
+    return value
+
+
+def as_object(value: object, where: str, fields: Collection[str]) -> dict[str, object]:
+    """The object at `where`, which must have exactly the given fields."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: got {short(value)}, expected an object with {', '.join(fields)}")
+    missing = [name for name in fields if name not in value]
+    unknown = [name for name in value if name not in fields]
+    if missing:
+        raise ValueError(f"{where}: {_names(missing)} is missing, expected {', '.join(fields)}")
+    if unknown:
+        raise ValueError(f"{where}: got unknown {_names(unknown)}, expected {', '.join(fields)}")
+    return value
+
+
+def as_text(value: object, where: str) -> str:
+    """The non-empty text at `where`."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{where}: got {short(value)}, expected a text")
+    return value
+
+
+def as_optional_text(value: object, where: str) -> str | None:
+    """The non-empty text at `where`, or None for null."""
+    return None if value is None else as_text(value, where)
+
+
+def as_count(value: object, where: str, *, minimum: int) -> int:
+    """The whole number at `where`, at least `minimum`; `true` and `1.0` are no whole numbers."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{where}: got {short(value)}, expected a whole number of at least {minimum}")
+    return value
+
+
+def as_number(value: object, where: str) -> float:
+    """The finite number at `where`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{where}: got {short(value)}, expected a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: got {short(value)}, expected a finite number")
+    return number
+
+
+def short(value: object, *, limit: int = 60) -> str:
+    """`repr` on one line, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result: dict[str, object] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"got {short(name)} twice in one object, expected each name once")
+        result[name] = value
+    return result
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"got {text}, expected a finite number")
+
+
+def _names(names: list[str]) -> str:
+    return short(", ".join(names))

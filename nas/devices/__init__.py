@@ -1,0 +1,25 @@
+"""Where and how operations are timed: one file a runtime, listed in `BACKENDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from nas.devices.backend import Backend
+from nas.devices.runtime_name import RuntimeName
+from nas.devices.torch_eager import TorchEager
+
+
+class MakeBackend(Protocol):
+    """How a backend is made: for a runtime, on an accelerator."""
+
+    def __call__(self, runtime: RuntimeName, *, accelerator: str) -> Backend:
+        """Make it, or raise `ConfigError` where the runtime or the accelerator is not supported."""
+
+
+BACKENDS: Mapping[str, MakeBackend] = {
+    "torch-eager": TorchEager,
+}
+"""The key is the first part of a runtime's name."""
+
+__all__ = ["BACKENDS", "Backend", "MakeBackend", "RuntimeName", "TorchEager"]

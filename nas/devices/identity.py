@@ -1,0 +1,132 @@
+"""Which device this is: a short name of its CPU or GPU model, and the settings that change its speed."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nas.errors import ConfigError
+
+ACCELERATORS = ("cpu", "cuda")
+"""Where operations can run."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_CPUINFO = Path("/proc/cpuinfo")
+_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """A device as a latency table records it.
+
+    Args:
+        name: Short name, also a folder's: lower-case letters, digits, `.`, `_` and `-`.
+        power_mode: The power mode, e.g. the governor of the CPU's clock; None where it cannot be read.
+        clocks: The limits between which the clock moves, e.g. `400-3600 MHz`; None where they cannot be read.
+    """
+
+    name: str
+    power_mode: str | None = None
+    clocks: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        if not is_device_name(self.name):
+            raise ValueError(
+                f"device name: got {self.name!r}, expected lower-case letters, digits, '.', '_' and '-', "
+                "the first a letter or digit"
+            )
+
+
+def is_device_name(text: str) -> bool:
+    """Whether the text can be the name of a device, hence of a folder."""
+    return _NAME.fullmatch(text) is not None
+
+
+def slug(model: str) -> str:
+    """A device name from the name of a CPU or GPU model.
+
+    >>> slug("Intel(R) Xeon(R) CPU @ 2.20GHz")
+    'intel-xeon-cpu-2.20ghz'
+    """
+    plain = re.sub(r"\((r|tm|c)\)", " ", model.lower())
+    return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
+
+
+def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
+    """The name of this machine's CPU; `unknown-ARCHITECTURE-cpu` where the system does not tell the model.
+
+    Args:
+        cpuinfo: The system's description of its CPUs.
+    """
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    match = re.search(r"^(?:model name|cpu model|Model)[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE)
+    name = slug(match[1]) if match else ""
+    return name or f"unknown-{slug(platform.machine()) or 'architecture'}-cpu"
+
+
+def cpu_clocks(cpufreq: Path = _CPUFREQ) -> tuple[str | None, str | None]:
+    """The governor of the first CPU and the limits of its clock; None for what cannot be read.
+
+    Args:
+        cpufreq: The kernel's folder with the clock settings of the first CPU, in kHz.
+    """
+    governor = _read(cpufreq / "scaling_governor")
+    low, high = _read(cpufreq / "scaling_min_freq"), _read(cpufreq / "scaling_max_freq")
+    if low is None or high is None or not (low.isdigit() and high.isdigit()):
+        return governor, None
+    return governor, f"{int(low) // 1000}-{int(high) // 1000} MHz"
+
+
+def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
+    """This machine's CPU or first CUDA GPU as a latency table records it.
+
+    Args:
+        accelerator: One of `ACCELERATORS`.
+        name: The name to give it; `auto`: the slug of its model.
+
+    Raises:
+        ConfigError: If there is no such accelerator here or the name cannot be one.
+    """
+    check_accelerator(accelerator)
+    if name != "auto" and not is_device_name(name):
+        raise ConfigError(
+            f"device: got {name!r}, expected auto or lower-case letters, digits, '.', '_' and '-', "
+            "the first a letter or digit"
+        )
+    if accelerator == "cuda":
+        return DeviceInfo(name=slug(torch.cuda.get_device_name()) if name == "auto" else name)
+    power_mode, clocks = cpu_clocks()
+    return DeviceInfo(name=cpu_name() if name == "auto" else name, power_mode=power_mode, clocks=clocks)
+
+
+def check_accelerator(accelerator: str) -> None:
+    """Refuse an accelerator that is unknown or absent.
+
+    Raises:
+        ConfigError: If it is unknown, or `cuda` where PyTorch sees no GPU.
+    """
+    if accelerator not in ACCELERATORS:
+        raise ConfigError(f"accelerator: got {accelerator!r}, expected one of {', '.join(ACCELERATORS)}")
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("accelerator: got 'cuda', but PyTorch sees no CUDA GPU here; use accelerator=cpu")
+
+
+def local_names() -> list[str]:
+    """What `auto` can mean on this machine: its CPU and, where there is one, its CUDA GPU."""
+    return [identify(accelerator).name for accelerator in ACCELERATORS if _is_present(accelerator)]
+
+
+def _is_present(accelerator: str) -> bool:
+    return accelerator == "cpu" or torch.cuda.is_available()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None

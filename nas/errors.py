@@ -1,0 +1,29 @@
+"""The errors that mean "the user's input is wrong": one or two lines, exit status 2, no traceback."""
+
+
+class UserError(ValueError):
+    """Input that the user can mend; the message says what was got, what was expected and what to do."""
+
+
+class ConfigError(UserError):
+    """A setting has a wrong value or does not fit another setting."""
+
+
+class DataError(UserError):
+    """A data set is missing, incomplete or broken; the message names the file."""
+
+
+class GenotypeError(UserError):
+    """A genotype is malformed or does not fit its search space; the message names the key."""
+
+
+class TableError(UserError):
+    """A latency table is missing, malformed, incomplete or belongs to another device or runtime."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or weights file is missing, broken or does not fit the network."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss became infinite or NaN; nothing was updated with it."""

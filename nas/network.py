@@ -1,0 +1,142 @@
+"""`Network`: the modules of a graph and the walk over it, for supernets and derived networks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas.graph import Graph, Node
+from nas.ops import build
+from nas.ops.mixed import EXECUTIONS, PerArchitecture, Select
+from nas.relax.weights import Weights
+
+LOGITS = "logits"
+LABELS = "labels"
+
+
+class Network(nn.Module):
+    """A network built from its graph.
+
+    Args:
+        graph: The graph of a supernet or of a derived network.
+        execution: How mixed operations are run, a key of `EXECUTIONS`.
+        architecture_sets: Architecture sets of a supernet.
+    """
+
+    def __init__(
+        self, graph: Graph, *, execution: str = "reference", architecture_sets: tuple[str, ...] = ("default",)
+    ) -> None:
+        super().__init__()
+        if execution not in EXECUTIONS:
+            raise ValueError(f"got execution {execution!r}, expected one of {', '.join(EXECUTIONS)}")
+        self.graph = graph
+        self._modules_of: list[nn.Module | None] = []
+        built: dict[str, nn.Module] = {}
+        for node in graph.nodes:
+            if node.role == "input":
+                self._modules_of.append(None)
+                continue
+            if node.module not in built:
+                built[node.module] = _build(node, execution, architecture_sets)
+                _attach(self, node.module, built[node.module])
+            self._modules_of.append(built[node.module])
+        auxiliary = [name for name in graph.outputs if name not in (LOGITS, LABELS)]
+        self._plans = {
+            "logits": _plan(graph, [LOGITS]),
+            "labels": _plan(graph, [LABELS]),
+            "all": _plan(graph, [LOGITS, *auxiliary]),
+        }
+        self._auxiliary = auxiliary
+
+    def forward(self, images: Tensor, weights: Weights | None = None) -> Tensor:
+        """Logits at the size of the images.
+
+        Args:
+            images: [N, 3, H, W], any H and W.
+            weights: The weights of all decisions, for a supernet.
+
+        Returns:
+            [N, classes, H, W].
+        """
+        return self._run("logits", images, weights)[LOGITS]
+
+    def forward_with_aux(self, images: Tensor, weights: Weights | None = None) -> dict[str, Tensor]:
+        """`logits` and the auxiliary outputs by name."""
+        return self._run("all", images, weights)
+
+    def label_map(self, images: Tensor, weights: Weights | None = None) -> Tensor:
+        """What the device computes: images [N, 3, H, W] -> labels [N, 1, H, W] int64. This is what latency is stated for."""
+        return self._run("labels", images, weights)[LABELS]
+
+    def _run(self, plan: str, images: Tensor, weights: Weights | None) -> dict[str, Tensor]:
+        schedule, outputs = self._plans[plan]
+        values: dict[int, Tensor] = {}
+        for index, last_reads in schedule:
+            node, module = self.graph.nodes[index], self._modules_of[index]
+            if module is None:
+                values[index] = images
+            else:
+                inputs = [values[i] for i in node.inputs]
+                values[index] = module(*inputs) if node.role == "op" else module(weights, *inputs)
+            for done in last_reads:
+                del values[done]
+        return {name: values[index] for name, index in outputs.items()}
+
+
+def _build(node: Node, execution: str, architecture_sets: tuple[str, ...]) -> nn.Module:
+    if node.role == "mixed":
+        return (node.factory or EXECUTIONS[execution])(node)
+    if node.role == "select":
+        return Select(node)
+    if node.role == "per_architecture":
+        return PerArchitecture(node, architecture_sets)
+    return build(node.spec)
+
+
+def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Register `module` under a dotted path, with plain containers on the way."""
+    *parents, last = path.split(".")
+    for name in parents:
+        if not hasattr(root, name):
+            root.add_module(name, nn.Module())
+        root = root.get_submodule(name)
+    root.add_module(last, module)
+
+
+Plan = tuple[list[tuple[int, list[int]]], dict[str, int]]
+
+
+def _plan(graph: Graph, names: Sequence[str]) -> Plan:
+    """What to execute for some outputs: (node, values that nobody reads afterwards), in order."""
+    outputs = {name: graph.outputs[name] for name in names if name in graph.outputs}
+    needed: set[int] = set()
+    stack = list(outputs.values())
+    while stack:
+        index = stack.pop()
+        if index not in needed:
+            needed.add(index)
+            stack.extend(graph.nodes[index].inputs)
+    order = sorted(needed)
+    last_reader = {source: index for index in order for source in graph.nodes[index].inputs}
+    kept = set(outputs.values())
+    return [(index, [s for s, reader in last_reader.items() if reader == index and s not in kept]) for index in order], outputs
+
+
+def copy_weights(supernet: nn.Module, derived: Network, decided: dict[str, str], source: Graph) -> None:
+    """Copy the weights of the decided candidates from a supernet of the same widths into a derived network.
+
+    Args:
+        supernet: A `Network` of the open graph.
+        derived: A `Network` of the decided graph.
+        decided: Decision -> option.
+        source: The open graph.
+    """
+    mixed = {node.module: node for node in source.nodes if node.role == "mixed"}
+    with torch.no_grad():
+        for module in {node.module for node in derived.graph.nodes if node.role == "op"}:
+            path = module
+            if module in mixed:
+                path = f"{module}.candidates.{decided[mixed[module].decisions[0]]}"
+            derived.get_submodule(module).load_state_dict(supernet.get_submodule(path).state_dict())

@@ -1,0 +1,43 @@
+"""Multiply-accumulates of each kind of operation, as pure functions of its spec.
+
+Counted are the products of convolutions, for one image. Batch norm, activations, pooling, resizing, additions and copies have
+no kernel weights to multiply by and count zero here; a latency table measures them like everything else.
+"""
+
+from __future__ import annotations
+
+from nas.ops.spec import OpSpec
+
+
+def _out_pixels(spec: OpSpec) -> int:
+    return spec.out_height * spec.out_width
+
+
+def conv_macs(spec: OpSpec) -> int:
+    """k * k * Cin / groups * Cout * H_out * W_out."""
+    return spec.kernel**2 * spec.in_channels // spec.groups * spec.out_channels * _out_pixels(spec)
+
+
+def sep_conv_macs(spec: OpSpec) -> int:
+    """Depthwise k * k * Cin * H_out * W_out plus pointwise Cin * Cout * H_out * W_out."""
+    return (spec.kernel**2 + spec.out_channels) * spec.in_channels * _out_pixels(spec)
+
+
+def grid_pool_macs(spec: OpSpec) -> int:
+    """The 1x1 convolution on bins x bins pixels: Cin * Cout * bins^2."""
+    return spec.in_channels * spec.out_channels * spec.kernel**2
+
+
+def transposed_conv_macs(spec: OpSpec) -> int:
+    """Every input pixel is spread over 4x4 output pixels: 16 * Cin * Cout * H * W."""
+    return 16 * spec.in_channels * spec.out_channels * spec.height * spec.width
+
+
+def pointwise_macs(spec: OpSpec) -> int:
+    """A 1x1 convolution at the output's size: Cin * Cout * H_out * W_out."""
+    return spec.in_channels * spec.out_channels * _out_pixels(spec)
+
+
+def no_macs(spec: OpSpec) -> int:  # noqa: ARG001
+    """Operations without kernel weights."""
+    return 0

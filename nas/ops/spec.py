@@ -1,0 +1,86 @@
+"""`OpSpec`: everything that determines what one operation costs and how it is built."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_KEY = re.compile(
+    r"(?P<kind>[a-z][a-z0-9_]*) in=(?P<ic>\d+)x(?P<ih>\d+)x(?P<iw>\d+) out=(?P<oc>\d+)x(?P<oh>\d+)x(?P<ow>\d+)"
+    r" k=(?P<k>\d+) s=(?P<s>\d+) d=(?P<d>\d+) g=(?P<g>\d+)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class OpSpec:
+    """One operation at one shape, hashable; the key of a latency table's entry.
+
+    Args:
+        kind: A key of `nas.ops.OPERATIONS`.
+        in_channels: Channels of the (first) input.
+        height: Height of the (first) input in pixels.
+        width: Width of the (first) input in pixels.
+        out_channels: Channels of the output.
+        out_height: Height of the output in pixels.
+        out_width: Width of the output in pixels.
+        kernel: Kernel size; for pooling to a grid, the number of bins a side.
+        stride: Stride.
+        dilation: Dilation.
+        groups: Groups of the convolution; for concatenation, the number of inputs.
+    """
+
+    kind: str
+    in_channels: int
+    height: int
+    width: int
+    out_channels: int
+    out_height: int
+    out_width: int
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+
+    @property
+    def key(self) -> str:
+        """The key of this operation in a latency table: every field, readable.
+
+        >>> OpSpec(kind="conv", in_channels=8, height=45, width=60, out_channels=16, out_height=23, out_width=30,
+        ...        kernel=3, stride=2).key
+        'conv in=8x45x60 out=16x23x30 k=3 s=2 d=1 g=1'
+        """
+        return (
+            f"{self.kind} in={self.in_channels}x{self.height}x{self.width}"
+            f" out={self.out_channels}x{self.out_height}x{self.out_width}"
+            f" k={self.kernel} s={self.stride} d={self.dilation} g={self.groups}"
+        )
+
+    @classmethod
+    def from_key(cls, key: str) -> OpSpec:
+        """The spec that a key states.
+
+        Raises:
+            ValueError: If the text is not a key.
+        """
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise ValueError(f"got operation key {key!r}, expected 'KIND in=CxHxW out=CxHxW k=K s=S d=D g=G'")
+        number = {name: int(text) for name, text in match.groupdict().items() if name != "kind"}
+        return cls(
+            kind=match["kind"],
+            in_channels=number["ic"],
+            height=number["ih"],
+            width=number["iw"],
+            out_channels=number["oc"],
+            out_height=number["oh"],
+            out_width=number["ow"],
+            kernel=number["k"],
+            stride=number["s"],
+            dilation=number["d"],
+            groups=number["g"],
+        )
+
+
+def out_size(size: int, stride: int) -> int:
+    """Pixels that every operation of the given stride leaves of `size` pixels: ceil(size / stride)."""
+    return -(-size // stride)

@@ -1,0 +1,108 @@
+"""Relaxations: from logits to the weights of the options, as pure functions. Noise is an argument.
+
+`RELAXATIONS` maps a name to its function of (logits [..., q], noise [..., q], tau) -> z [..., q]. `sampled` has the values of
+`hard`; what differs is that only the drawn option runs, which `sample` arranges with one device-to-host copy.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nas.relax.gumbel import gumbel_noise, gumbel_softmax, softmax, straight_through
+from nas.relax.weights import Weights
+from nas.space import Choice
+
+__all__ = ["RELAXATIONS", "Weights", "gumbel_noise", "gumbel_softmax", "one_hot", "sample", "softmax", "straight_through", "uniform"]
+
+Relaxation = Callable[[Tensor, Tensor, float], Tensor]
+
+RELAXATIONS: dict[str, Relaxation] = {
+    "soft": gumbel_softmax,
+    "hard": straight_through,
+    "sampled": straight_through,
+    "softmax": softmax,
+}
+
+
+def sample(
+    logits: Mapping[str, Tensor],
+    choices: Sequence[Choice],
+    *,
+    relaxation: str,
+    tau: float,
+    generator: torch.Generator,
+    batch: int | None = None,
+    architecture: str = "default",
+) -> Weights:
+    """Draw the weights of all decisions.
+
+    Decisions with the same number of options and the same relaxation are drawn as one tensor, in the order of `choices`, from noise
+    made on the CPU: the same generator state gives the same weights on every device and rank.
+
+    Args:
+        logits: Group name -> [p, q], one row a decision of the group.
+        choices: The decisions; a decision's own `relaxation` overrides the argument.
+        relaxation: A key of `RELAXATIONS`.
+        tau: Temperature > 0.
+        generator: Source of the noise, on the CPU.
+        batch: Draw separately for this many images, z [batch, q]; None: once, z [q]. `sampled` needs None.
+        architecture: Name of the architecture set.
+
+    Raises:
+        ValueError: If the relaxation is unknown, or `sampled` is asked for each image.
+    """
+    if relaxation not in RELAXATIONS:
+        raise ValueError(f"got relaxation {relaxation!r}, expected one of {', '.join(RELAXATIONS)}")
+    if relaxation == "sampled" and batch is not None:
+        raise ValueError("relaxation 'sampled' runs one option for the whole batch; use 'soft' or 'hard' for weights per image")
+    values: dict[str, Tensor] = {}
+    sampled: list[tuple[list[str], Tensor]] = []
+    for (_, kind), members in _stackable(choices, relaxation).items():
+        stacked = torch.stack([logits[choice.group][choice.row] for choice in members])
+        shape = stacked.shape if batch is None else (batch, *stacked.shape)
+        noise = gumbel_noise(shape, generator=generator).to(stacked)
+        z = RELAXATIONS[kind](stacked, noise, tau)
+        names = [choice.name for choice in members]
+        values.update(zip(names, z.unbind(dim=-2), strict=True))
+        if kind == "sampled":
+            sampled.append((names, z.detach().argmax(dim=-1)))
+    return Weights({choice.name: values[choice.name] for choice in choices}, _to_host(sampled), architecture)
+
+
+def _stackable(choices: Sequence[Choice], relaxation: str) -> dict[tuple[int, str], list[Choice]]:
+    """Decisions that can be drawn as one tensor."""
+    groups: dict[tuple[int, str], list[Choice]] = defaultdict(list)
+    for choice in choices:
+        groups[len(choice.options), choice.relaxation or relaxation].append(choice)
+    return groups
+
+
+def _to_host(sampled: Sequence[tuple[list[str], Tensor]]) -> dict[str, int]:
+    """The drawn indices, copied from the device all at once."""
+    if not sampled:
+        return {}
+    names = [name for group, _ in sampled for name in group]
+    indices = torch.cat([index for _, index in sampled]).tolist()
+    return dict(zip(names, indices, strict=True))
+
+
+def one_hot(
+    decided: Mapping[str, str], choices: Sequence[Choice], *, device: torch.device | None = None, architecture: str = "default"
+) -> Weights:
+    """The weights of a discrete architecture; only the decided options run."""
+    drawn = {choice.name: choice.options.index(decided[choice.name]) for choice in choices}
+    values = {
+        choice.name: torch.nn.functional.one_hot(torch.tensor(drawn[choice.name]), len(choice.options)).float().to(device)
+        for choice in choices
+    }
+    return Weights(values, drawn, architecture)
+
+
+def uniform(choices: Sequence[Choice], *, device: torch.device | None = None) -> Weights:
+    """Equal weights for all options of every decision."""
+    values = {choice.name: torch.full((len(choice.options),), 1 / len(choice.options), device=device) for choice in choices}
+    return Weights(values, {})

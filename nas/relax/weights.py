@@ -1,0 +1,27 @@
+"""`Weights` (z): how much each option of each decision counts in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights of all decisions in one pass, given alike to the network and to the expected latency.
+
+    Args:
+        values: Decision name -> [q], or [N, q] when each image has weights of its own; sums to 1 over the last axis.
+        drawn: Decision name -> index of the only option to run, for decisions that were sampled; empty: all options run.
+        architecture: Name of the architecture set that the weights belong to.
+    """
+
+    values: Mapping[str, Tensor]
+    drawn: Mapping[str, int]
+    architecture: str = "default"
+
+    def replace(self, values: Mapping[str, Tensor]) -> Weights:
+        """The same weights with some decisions replaced, e.g. held uniform."""
+        return Weights({**self.values, **values}, self.drawn, self.architecture)

@@ -1,0 +1,169 @@
+"""What a search space is: named decisions and one description of the network that depends on them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.errors import GenotypeError
+from nas.graph import Graph, NetworkBuilder
+from nas.ops import OpSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One decision.
+
+    Args:
+        name: Unique dotted name, e.g. `cells.3.edge.1`.
+        options: Option names, in the order of the logits.
+        group: Decisions of a group have the same options; their logits form one parameter [p, q].
+        row: Row of this decision in its group.
+        relaxation: A key of `nas.relax.RELAXATIONS` that overrides the search's; None: the search's.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    group: str
+    row: int
+    relaxation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """A discrete architecture and what had to be mended on the way.
+
+    Args:
+        choices: Decision of the derived network -> option.
+        repairs: One sentence for each decision that is not the most probable option.
+    """
+
+    choices: Mapping[str, str]
+    repairs: tuple[str, ...] = ()
+
+
+class SearchSpace(ABC):
+    """A search space. Final subclasses describe one network and name its decisions.
+
+    Args:
+        config: The space's own dataclass; it has a `name`.
+    """
+
+    architecture_sets: tuple[str, ...] = ("default",)
+    """Names of the architecture sets that share one supernet."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def choices(self) -> tuple[Choice, ...]:
+        """What the supernet decides."""
+
+    @abstractmethod
+    def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
+        """Describe the network, once for the supernet and the derived network alike.
+
+        The graph returned has the outputs `logits` [N, num_classes, H, W] at the size of the images and `labels` [N, 1, H, W];
+        further outputs are auxiliary.
+        """
+
+    def genotype_choices(self) -> Mapping[str, tuple[str, ...]]:
+        """The decisions of a derived network and their options; by default those of the supernet."""
+        return {choice.name: choice.options for choice in self.choices()}
+
+    def check(self, decided: Mapping[str, str]) -> None:
+        """Refuse decisions that are well-formed but make no network.
+
+        Raises:
+            GenotypeError: With the name of the offending decision.
+        """
+
+    def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """Initial logits [p, q] of a group: N(0, 1e-3) (SPEC section 2)."""
+        del group
+        return torch.randn(shape, generator=generator) * 1e-3
+
+    def communication(self) -> nn.Module | None:
+        """A module that maps {group: logits [p, q]} to guided logits of the same shapes; None: no communication."""
+        return None
+
+    def derive(self, logits: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Derivation]:
+        """Discrete architectures from logits: for each decision the option with the largest logit.
+
+        Args:
+            logits: Architecture set -> group -> guided logits [p, q].
+        """
+        return {name: Derivation(argmax_choices(groups, self.choices())) for name, groups in logits.items()}
+
+    @abstractmethod
+    def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:
+        """A valid architecture drawn at random."""
+
+    def graph(
+        self,
+        *,
+        input_size: tuple[int, int],
+        init_channels: int,
+        num_classes: int,
+        decided: Mapping[str, str] | None = None,
+    ) -> Graph:
+        """The graph of the supernet or, with `decided`, of a derived network, at a given shape.
+
+        Raises:
+            GenotypeError: If the decisions are incomplete, unknown or make no network.
+        """
+        options = {choice.name: choice.options for choice in self.choices()}
+        if decided is not None:
+            options = dict(self.genotype_choices())
+            check_decisions(decided, options)
+            self.check(decided)
+        builder = NetworkBuilder(input_size, options, decided)
+        return self.describe(builder, init_channels=init_channels, num_classes=num_classes)
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceEntry:
+    """A space that can be chosen by name.
+
+    Args:
+        config: Its config dataclass, which has a field `name`.
+        build: What makes the space from a config.
+    """
+
+    config: type[Any]
+    build: Callable[[Any], SearchSpace]
+
+
+def argmax_choices(logits: Mapping[str, Tensor], choices: Sequence[Choice]) -> dict[str, str]:
+    """The option with the largest logit for each decision; the first on a tie."""
+    best = {group: values.detach().argmax(dim=-1).tolist() for group, values in logits.items()}
+    return {choice.name: choice.options[best[choice.group][choice.row]] for choice in choices}
+
+
+def check_decisions(decided: Mapping[str, str], options: Mapping[str, tuple[str, ...]]) -> None:
+    """Check names and options of decisions.
+
+    Raises:
+        GenotypeError: Naming the first missing, unknown or wrongly decided one.
+    """
+    for name in options:
+        if name not in decided:
+            raise GenotypeError(f"choices.{name}: missing, expected one of {', '.join(options[name])}")
+    for name, option in decided.items():
+        if name not in options:
+            raise GenotypeError(f"choices.{name}: this space has no such decision; remove it")
+        if option not in options[name]:
+            raise GenotypeError(f"choices.{name}: got {option!r}, expected one of {', '.join(options[name])}")
+
+
+def deployed_specs(
+    space: SearchSpace, *, input_size: tuple[int, int], init_channels: int, num_classes: int
+) -> tuple[OpSpec, ...]:
+    """The distinct operations that any derived network of the space can need at a shape: the profile plan."""
+    graph = space.graph(input_size=input_size, init_channels=init_channels, num_classes=num_classes)
+    return graph.specs()

@@ -1,0 +1,34 @@
+"""Search spaces by name. A space of another package is found through the entry-point group `segnas.spaces`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+from nas.space import SpaceEntry
+from search_spaces.lgcnet.config import LGCNetConfig
+from search_spaces.lgcnet.space import LGCNet
+
+ENTRY_POINT_GROUP = "segnas.spaces"
+
+
+SEARCH_SPACES: dict[str, SpaceEntry] = {
+    "lgcnet": SpaceEntry(LGCNetConfig, LGCNet),
+}
+
+
+def all_spaces() -> Mapping[str, SpaceEntry]:
+    """The spaces of this package and those that other installed packages offer.
+
+    Raises:
+        ValueError: If another package offers a name that is taken, or something that is no `SpaceEntry`.
+    """
+    spaces = dict(SEARCH_SPACES)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name in spaces:
+            raise ValueError(f"entry point {point.value}: the space name {point.name!r} is taken; rename it")
+        entry = point.load()
+        if not isinstance(entry, SpaceEntry):
+            raise ValueError(f"entry point {point.value}: got {type(entry).__name__}, expected a nas.space.SpaceEntry")
+        spaces[point.name] = entry
+    return spaces

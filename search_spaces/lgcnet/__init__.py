@@ -1,0 +1,1 @@
+"""LGCNet: local-to-global information communication."""

@@ -1,0 +1,90 @@
+"""The cell: a small graph of nodes whose edges are searched (LGCNet, section III-B, eq. 2-3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas.graph import NetworkBuilder, Value
+from nas.ops.candidates import EdgeShape, candidate_specs
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An edge of a cell: from state `source` (0, 1: the inputs; 2, ...: the nodes) into node `node` (0, ...)."""
+
+    number: int
+    source: int
+    node: int
+
+
+def cell_edges(num_nodes: int) -> tuple[Edge, ...]:
+    """Every node reads both inputs and all earlier nodes; two nodes have p = 5 edges.
+
+    >>> [(edge.source, edge.node) for edge in cell_edges(2)]
+    [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1)]
+    """
+    pairs = [(source, node) for node in range(num_nodes) for source in range(2 + node)]
+    return tuple(Edge(number, source, node) for number, (source, node) in enumerate(pairs))
+
+
+def edge_name(cell: int, edge: int) -> str:
+    """Name of an edge's decision.
+
+    >>> edge_name(3, 1)
+    'cells.3.edge.1'
+    """
+    return f"cells.{cell}.edge.{edge}"
+
+
+def describe_cell(
+    builder: NetworkBuilder,
+    inputs: tuple[Value, Value],
+    *,
+    number: int,
+    channels: int,
+    num_nodes: int,
+    ops: Sequence[str],
+    reduction: bool,
+) -> Value:
+    """Append a cell.
+
+    Args:
+        builder: Where to.
+        inputs: Outputs of the cells before the last and of the last.
+        number: Number of the cell.
+        channels: Width C of the cell.
+        num_nodes: Number of intermediate nodes n.
+        ops: Candidate operations.
+        reduction: Whether the edges that leave the inputs have stride 2.
+
+    Returns:
+        The concatenated nodes, n * C channels.
+    """
+    target = inputs[1]
+    states: list[Value] = [
+        _input(builder, f"cells.{number}.input.{i}", value, target, channels) for i, value in enumerate(inputs)
+    ]
+    edges = cell_edges(num_nodes)
+    for node in range(num_nodes):
+        terms = []
+        for edge in (edge for edge in edges if edge.node == node):
+            source = states[edge.source]
+            stride = 2 if reduction and edge.source < 2 else 1
+            shape = _shape(source, channels, stride)
+            terms.append(builder.choice(edge_name(number, edge.number), candidate_specs(tuple(ops), shape), source))
+        states.append(builder.add(f"cells.{number}.node.{node}", terms))
+    return builder.concat(f"cells.{number}.output", states[2:])
+
+
+def _input(builder: NetworkBuilder, name: str, value: Value, target: Value, channels: int) -> Value:
+    """Bring an input to the cell's width and, across a reduction, to the size of the newer input."""
+    same = (value.height, value.width) == (target.height, target.width)
+    shape = _shape(value, channels, 1 if same else 2)
+    return builder.op(name, shape.spec("relu_conv_bn" if same else "factorized_reduce"), value)
+
+
+def _shape(value: Value, channels: int, stride: int) -> EdgeShape:
+    return EdgeShape(
+        in_channels=value.channels, out_channels=channels, height=value.height, width=value.width, stride=stride
+    )
