@@ -75,6 +75,8 @@ class SearchSettings:
     """Epochs between evaluations on the validation split; 0: only after the last."""
     checkpoint_every: int = 0
     """Steps between checkpoints beside the one after every epoch; 0: none beside."""
+    log_every: int = 10
+    """Steps between the rows of single steps in metrics.jsonl."""
 
     def __post_init__(self) -> None:
         """Check what one setting or a pair of settings can get wrong."""
@@ -175,6 +177,8 @@ class TrainSettings:
     """Epochs between evaluations on the validation split; 0: only after the last."""
     checkpoint_every: int = 0
     """Steps between checkpoints beside the one after every epoch; 0: none beside."""
+    log_every: int = 10
+    """Steps between the rows of single steps in metrics.jsonl."""
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -131,9 +131,7 @@ class NetworkBuilder:
         node = Node(name="image", module="image", role="input", inputs=(), decisions=(), specs={})
         return self._append(node, (channels, height, width))
 
-    def op(
-        self, name: str, spec: OpSpec, *inputs: Value, module_name: str | None = None, per_architecture: bool = False
-    ) -> Value:
+    def op(self, name: str, spec: OpSpec, *inputs: Value, module_name: str | None = None, per_architecture: bool = False) -> Value:
         """A fixed operation. `per_architecture` gives each architecture set of a supernet weights of its own."""
         role = "per_architecture" if per_architecture and self.decided is None else "op"
         node = Node(
@@ -166,7 +164,7 @@ class NetworkBuilder:
             if spec.kind == "none":
                 return None
             return inputs[0] if spec.kind == "identity" else self.op(name, spec, *inputs, module_name=module_name)
-        by_options = {(option,): spec for option, spec in specs.items()}
+        by_options: dict[tuple[str, ...], OpSpec] = {(option,): spec for option, spec in specs.items()}
         return self.combination(name, (decision,), by_options, *inputs, module_name=module_name)
 
     def combination(
@@ -184,8 +182,7 @@ class NetworkBuilder:
         """
         options = tuple(self._options[decision] for decision in decisions)
         indexed = {
-            tuple(options[i].index(option) for i, option in enumerate(combination)): spec
-            for combination, spec in specs.items()
+            tuple(options[i].index(option) for i, option in enumerate(combination)): spec for combination, spec in specs.items()
         }
         node = Node(
             name=name,

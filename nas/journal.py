@@ -78,9 +78,7 @@ class Journal:
         """Nothing to do: the file is opened when there is something to write."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
@@ -146,9 +144,7 @@ class Journal:
         fields = as_object(value, "header", ("format_version", "device", "runtime", "protocol"))
         if fields["format_version"] != JOURNAL_VERSION:
             raise ValueError(f"format_version: got {short(fields['format_version'])}, expected {JOURNAL_VERSION}")
-        there = Conditions(
-            parse_device(fields["device"]), parse_runtime(fields["runtime"]), parse_protocol(fields["protocol"])
-        )
+        there = Conditions(parse_device(fields["device"]), parse_runtime(fields["runtime"]), parse_protocol(fields["protocol"]))
         if differences := there.differences(self._conditions):
             raise TableError(
                 f"{self.path}: journal of a stopped run under other conditions: {differences}; "

@@ -25,19 +25,23 @@ class Network(nn.Module):
         architecture_sets: Architecture sets of a supernet.
     """
 
-    def __init__(
-        self, graph: Graph, *, execution: str = "reference", architecture_sets: tuple[str, ...] = ("default",)
-    ) -> None:
+    def __init__(self, graph: Graph, *, execution: str = "reference", architecture_sets: tuple[str, ...] = ("default",)) -> None:
         super().__init__()
         if execution not in EXECUTIONS:
             raise ValueError(f"got execution {execution!r}, expected one of {', '.join(EXECUTIONS)}")
         self.graph = graph
         self._modules_of: list[nn.Module | None] = []
         built: dict[str, nn.Module] = {}
+        first: dict[str, Node] = {}
         for node in graph.nodes:
             if node.role == "input":
                 self._modules_of.append(None)
                 continue
+            if _runs(first.setdefault(node.module, node)) != _runs(node):
+                raise ValueError(
+                    f"{node.name}: cannot share module {node.module!r} with {first[node.module].name}; "
+                    "nodes of one module need the same role, decisions and operations"
+                )
             if node.module not in built:
                 built[node.module] = _build(node, execution, architecture_sets)
                 _attach(self, node.module, built[node.module])
@@ -83,6 +87,15 @@ class Network(nn.Module):
             for done in last_reads:
                 del values[done]
         return {name: values[index] for name, index in outputs.items()}
+
+
+def _runs(node: Node) -> tuple[object, ...]:
+    """What determines the module of a node: all but the sizes of its maps."""
+    specs = {
+        combination: (s.kind, s.in_channels, s.out_channels, s.kernel, s.stride, s.dilation, s.groups)
+        for combination, s in node.specs.items()
+    }
+    return node.role, node.decisions, specs
 
 
 def _build(node: Node, execution: str, architecture_sets: tuple[str, ...]) -> nn.Module:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from nas.config import ProfileJob
-from nas.cost.find_table import WORK_FOLDER
 from nas.cost.latency_table import (
     Entry,
     LatencyTable,
@@ -24,6 +23,7 @@ from nas.cost.latency_table import (
     read_table,
     save_table,
 )
+from nas.cost.lookup import WORK_FOLDER
 from nas.devices import BACKENDS, Backend, RuntimeName
 from nas.devices.identity import DeviceInfo, identify
 from nas.errors import ConfigError, TableError
@@ -38,6 +38,8 @@ SAMPLE_MS = 5.0
 """A sample repeats a short operation until about this time is filled."""
 MAX_CALLS = 50
 """Most calls in a sample."""
+BUSY_SPREAD = 0.2
+"""A spread of the median operation above this is reported as a busy machine (idle, here: 0.03)."""
 CALLS_RULE = f"clamp(ceil({SAMPLE_MS:g} ms / estimate), 1, {MAX_CALLS})"
 STATISTIC = "median, p10, p90 over interleaved rounds; a sample is the mean of its calls"
 
@@ -78,6 +80,11 @@ class ProfileResult:
                 f"spread over rounds, (p90 - p10) / median: {np.median(spreads):.1%} at the median operation, "
                 f"{max(spreads):.1%} at the worst",
             ]
+            if np.median(spreads) > BUSY_SPREAD:
+                lines.append(
+                    f"the spread is above {BUSY_SPREAD:.0%}: other programs keep this machine busy; "
+                    "for times to rely on, delete the file and measure again on an idle machine"
+                )
         return [*lines, f"next: nas search latency.table={self._name()}"]
 
     def _name(self) -> str:
@@ -106,9 +113,7 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
     runtime = RuntimeName.parse(job.runtime, backends=BACKENDS)
     device = identify(job.accelerator, name=job.device)
     backend = BACKENDS[runtime.backend](runtime, accelerator=job.accelerator)
-    specs = deployed_specs(
-        space, input_size=(height, width), init_channels=job.deploy.init_channels, num_classes=job.num_classes
-    )
+    specs = deployed_specs(space, input_size=(height, width), init_channels=job.deploy.init_channels, num_classes=job.num_classes)
     path = WORK_FOLDER / device.name / f"{runtime}.json" if job.out is None else Path(job.out)
     return profile_specs(specs, backend, device=device, path=path, rounds=job.rounds, on_progress=on_progress)
 
@@ -185,16 +190,12 @@ def num_calls(estimate_ms: float) -> int:
     return max(1, min(MAX_CALLS, math.ceil(SAMPLE_MS / estimate_ms)))
 
 
-def _measure(
-    plan: Sequence[OpSpec], backend: Backend, *, journal: Journal, seed: int, on_progress: OnProgress | None
-) -> None:
+def _measure(plan: Sequence[OpSpec], backend: Backend, *, journal: Journal, seed: int, on_progress: OnProgress | None) -> None:
     """Take the samples that the journal lacks, round by round over the whole plan, in a new random order each time."""
     rounds, samples = journal.rounds, journal.samples
     total = len(plan) * rounds
     done = sum(len(samples.get(spec.key, {})) for spec in plan)
-    _log.info(
-        "%d operations in %d rounds; %d of %d samples are there from a stopped run", len(plan), rounds, done, total
-    )
+    _log.info("%d operations in %d rounds; %d of %d samples are there from a stopped run", len(plan), rounds, done, total)
     with backend.measuring():
         calls = {spec: _estimated_calls(backend, spec) for spec in plan if len(samples.get(spec.key, {})) < rounds}
         for index in range(rounds):
@@ -248,9 +249,7 @@ def _check_writable(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"out: the folder {path.parent} cannot be made ({error.strerror}); give another out="
-        ) from error
+        raise ConfigError(f"out: the folder {path.parent} cannot be made ({error.strerror}); give another out=") from error
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"out: the folder {path.parent} is not writable; give another out=")
 

@@ -76,7 +76,7 @@ class SearchSpace(ABC):
         """The decisions of a derived network and their options; by default those of the supernet."""
         return {choice.name: choice.options for choice in self.choices()}
 
-    def check(self, decided: Mapping[str, str]) -> None:
+    def check(self, decided: Mapping[str, str]) -> None:  # noqa: B027
         """Refuse decisions that are well-formed but make no network.
 
         Raises:
@@ -161,9 +161,7 @@ def check_decisions(decided: Mapping[str, str], options: Mapping[str, tuple[str,
             raise GenotypeError(f"choices.{name}: got {option!r}, expected one of {', '.join(options[name])}")
 
 
-def deployed_specs(
-    space: SearchSpace, *, input_size: tuple[int, int], init_channels: int, num_classes: int
-) -> tuple[OpSpec, ...]:
+def deployed_specs(space: SearchSpace, *, input_size: tuple[int, int], init_channels: int, num_classes: int) -> tuple[OpSpec, ...]:
     """The distinct operations that any derived network of the space can need at a shape: the profile plan."""
     graph = space.graph(input_size=input_size, init_channels=init_channels, num_classes=num_classes)
     return graph.specs()

@@ -94,12 +94,14 @@ class AliveProbability(nn.Module):
         super().__init__()
         self.reads = ContractionBank(program.reads) if program.reads else None
         self.gates = program.gates
+        self.register_buffer("always", torch.ones(1, dtype=torch.float64), persistent=False)
+
+    always: Tensor
 
     def forward(self, weights: Weights) -> Tensor:
         """Alive probability of each gate, [1 + gates] or [N, 1 + gates]."""
         if self.reads is None:
-            first = next(iter(weights.values.values()))
-            return first.new_ones(1 + len(self.gates), dtype=torch.float64)
+            return self.always  # without reads that may fail there is only gate 0
         misses = 1 - self.reads(weights)  # [..., R]
         columns = misses.unbind(dim=-1)
         alive = [torch.ones_like(columns[0])]

@@ -29,7 +29,7 @@ class _Term:
 class ExpectedLatency(nn.Module):
     """LAT(a) = sum over edges and operations of Z * cost, plus stem, head and all fixed parts (LGCNet, eq. 8-9).
 
-    A term counts with the probability that its result is read (see `nas.cost.alive`), so that for one-hot weights the value equals the
+    A term counts with the probability that its result is read (see `nas.cost.alive`), so that for one-hot weights the value is the
     prediction for the derived, pruned network. The unit is that of `cost`.
 
     Args:
@@ -64,7 +64,7 @@ class ExpectedLatency(nn.Module):
 
 
 def _terms(graph: Graph, cost: Callable[[OpSpec], float], gate_of: Sequence[int]) -> list[_Term]:
-    terms = []
+    terms: list[_Term] = []
     for node, gate in zip(graph.nodes, gate_of, strict=True):
         if node.role in ("input", "select"):
             continue

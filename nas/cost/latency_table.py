@@ -134,9 +134,7 @@ class LatencyTable:
     def __post_init__(self) -> None:
         """Check what a table as a whole can get wrong, and make the entries read-only."""
         if self.protocol.threads != self.runtime.threads:
-            raise ValueError(
-                f"protocol.threads: got {self.protocol.threads}, expected the runtime's {self.runtime.threads}"
-            )
+            raise ValueError(f"protocol.threads: got {self.protocol.threads}, expected the runtime's {self.runtime.threads}")
         if datetime.fromisoformat(self.measured_at).tzinfo is None:
             raise ValueError(f"measured_at: got {self.measured_at!r}, expected a time with its offset from UTC")
         object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
@@ -201,10 +199,7 @@ def dump_table(table: LatencyTable) -> str:
         "protocol": asdict(table.protocol),
         "measured_at": table.measured_at,
     }
-    lines = [
-        f"    {json.dumps(key)}: {json.dumps(asdict(entry), allow_nan=False)}"
-        for key, entry in sorted(table.entries.items())
-    ]
+    lines = [f"    {json.dumps(key)}: {json.dumps(asdict(entry), allow_nan=False)}" for key, entry in sorted(table.entries.items())]
     entries = "{\n" + ",\n".join(lines) + "\n  }" if lines else "{}"
     return json.dumps(head, indent=2)[: -len("\n}")] + f',\n  "entries": {entries}\n}}\n'
 

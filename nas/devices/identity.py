@@ -95,8 +95,7 @@ def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
     check_accelerator(accelerator)
     if name != "auto" and not is_device_name(name):
         raise ConfigError(
-            f"device: got {name!r}, expected auto or lower-case letters, digits, '.', '_' and '-', "
-            "the first a letter or digit"
+            f"device: got {name!r}, expected auto or lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
         )
     if accelerator == "cuda":
         return DeviceInfo(name=slug(torch.cuda.get_device_name()) if name == "auto" else name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -90,7 +90,7 @@ class TorchEager:
         return ready
 
 
-def _num_bytes(tensors: Iterator[Tensor] | tuple[Tensor, ...]) -> int:
+def _num_bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -106,7 +106,7 @@ def _timed_cpu(module: nn.Module, inputs: tuple[Tensor, ...], calls: int) -> flo
 @torch.inference_mode()
 def _timed_cuda(module: nn.Module, inputs: tuple[Tensor, ...], calls: int) -> float:
     """Mean time of a call in ms between two events on the current stream, whose work is waited for."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
     start.record()
     for _ in range(calls):

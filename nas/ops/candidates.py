@@ -51,6 +51,12 @@ def _skip(edge: EdgeShape) -> OpSpec:
     return edge.spec("identity")
 
 
+def _max_pool(edge: EdgeShape) -> OpSpec:
+    if edge.in_channels != edge.out_channels:
+        raise ValueError(f"max_pool_3x3 keeps the channels: got {edge.in_channels} -> {edge.out_channels}, expected them equal")
+    return edge.spec("max_pool", kernel=3)
+
+
 def _conv(kernel: int) -> Callable[[EdgeShape], OpSpec]:
     return lambda edge: edge.spec("relu_conv_bn", kernel=kernel)
 
@@ -64,7 +70,7 @@ def _grid_pool(bins: int) -> Callable[[EdgeShape], OpSpec]:
 
 
 CANDIDATE_OPS: dict[str, Callable[[EdgeShape], OpSpec]] = {
-    "max_pool_3x3": lambda edge: edge.spec("max_pool", kernel=3),
+    "max_pool_3x3": _max_pool,
     "skip_connect": _skip,
     "none": lambda edge: edge.spec("none"),
     "conv_1x1": _conv(1),
@@ -79,9 +85,7 @@ CANDIDATE_OPS: dict[str, Callable[[EdgeShape], OpSpec]] = {
     "global_pool_5x5": _grid_pool(5),
 }
 
-LIGHT_OPS = frozenset(
-    {"none", "skip_connect", "max_pool_3x3", "global_pool_1x1", "global_pool_2x2", "global_pool_5x5"}
-)
+LIGHT_OPS = frozenset({"none", "skip_connect", "max_pool_3x3", "global_pool_1x1", "global_pool_2x2", "global_pool_5x5"})
 """Zero, skip and pooling: a search that chooses little else has collapsed."""
 
 

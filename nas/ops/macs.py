@@ -14,7 +14,7 @@ def _out_pixels(spec: OpSpec) -> int:
 
 
 def conv_macs(spec: OpSpec) -> int:
-    """k * k * Cin / groups * Cout * H_out * W_out."""
+    """K * k * Cin / groups * Cout * H_out * W_out."""
     return spec.kernel**2 * spec.in_channels // spec.groups * spec.out_channels * _out_pixels(spec)
 
 

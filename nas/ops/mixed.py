@@ -34,9 +34,7 @@ class MixedOp(nn.Module):
         self.decision = node.decisions[0]
         self.options = node.option_names[0]
         self.specs: dict[str, OpSpec] = {self.options[index]: spec for (index,), spec in node.specs.items()}
-        self.candidates = nn.ModuleDict(
-            {name: build(spec) for name, spec in self.specs.items() if spec.kind != "none"}
-        )
+        self.candidates = nn.ModuleDict({name: build(spec) for name, spec in self.specs.items() if spec.kind != "none"})
 
     def forward(self, weights: Weights, *inputs: Tensor) -> Tensor:
         """Inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
@@ -70,7 +68,7 @@ class Select(nn.Module):
         self.decision = node.decisions[0]
 
     def forward(self, weights: Weights, *inputs: Tensor) -> Tensor:
-        """q inputs, each [N, C, H, W] -> [N, C, H, W]."""
+        """Q inputs, each [N, C, H, W] -> [N, C, H, W]."""
         drawn = weights.drawn.get(self.decision)
         z = weights.values[self.decision]
         if drawn is not None:

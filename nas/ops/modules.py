@@ -36,7 +36,8 @@ class ReLUConvBN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the three in that order."""
-        return self.bn(self.conv(functional.relu(x)))
+        output: Tensor = self.bn(self.conv(functional.relu(x)))
+        return output
 
 
 class ReLUSepConvBN(nn.Module):
@@ -51,7 +52,8 @@ class ReLUSepConvBN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
-        return self.bn(self.pointwise(self.depthwise(functional.relu(x))))
+        output: Tensor = self.bn(self.pointwise(self.depthwise(functional.relu(x))))
+        return output
 
 
 class FactorizedReduce(nn.Module):
@@ -73,7 +75,8 @@ class FactorizedReduce(nn.Module):
         """[N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]."""
         height, width = x.shape[2:]
         x = functional.pad(functional.relu(x), (0, width % 2, 0, height % 2))
-        return self.bn(torch.cat([self.conv_even(x), self.conv_odd(x[:, :, 1:, 1:])], dim=1))
+        output: Tensor = self.bn(torch.cat([self.conv_even(x), self.conv_odd(x[:, :, 1:, 1:])], dim=1))
+        return output
 
 
 class MaxPool(nn.Module):
@@ -129,7 +132,8 @@ class TransposedConv(nn.Module):
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """[N, Cin, H, W], [N, *, H', W'] -> [N, Cout, H', W'] with H' in {2H - 1, 2H}, W' likewise."""
         up = self.conv(functional.relu(x))
-        return self.bn(up[:, :, : like.shape[2], : like.shape[3]])
+        output: Tensor = self.bn(up[:, :, : like.shape[2], : like.shape[3]])
+        return output
 
 
 class Classifier(nn.Module):
@@ -141,7 +145,8 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution."""
-        return self.conv(x)
+        output: Tensor = self.conv(x)
+        return output
 
 
 class Add(nn.Module):

@@ -16,7 +16,17 @@ from nas.relax.gumbel import gumbel_noise, gumbel_softmax, softmax, straight_thr
 from nas.relax.weights import Weights
 from nas.space import Choice
 
-__all__ = ["RELAXATIONS", "Weights", "gumbel_noise", "gumbel_softmax", "one_hot", "sample", "softmax", "straight_through", "uniform"]
+__all__ = [
+    "RELAXATIONS",
+    "Weights",
+    "gumbel_noise",
+    "gumbel_softmax",
+    "one_hot",
+    "sample",
+    "softmax",
+    "straight_through",
+    "uniform",
+]
 
 Relaxation = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -55,10 +65,9 @@ def sample(
     Raises:
         ValueError: If the relaxation is unknown, or `sampled` is asked for each image.
     """
-    if relaxation not in RELAXATIONS:
-        raise ValueError(f"got relaxation {relaxation!r}, expected one of {', '.join(RELAXATIONS)}")
-    if relaxation == "sampled" and batch is not None:
-        raise ValueError("relaxation 'sampled' runs one option for the whole batch; use 'soft' or 'hard' for weights per image")
+    _check_relaxation("search", relaxation, batch)
+    for choice in choices:
+        _check_relaxation(choice.name, choice.relaxation or relaxation, batch)
     values: dict[str, Tensor] = {}
     sampled: list[tuple[list[str], Tensor]] = []
     for (_, kind), members in _stackable(choices, relaxation).items():
@@ -71,6 +80,15 @@ def sample(
         if kind == "sampled":
             sampled.append((names, z.detach().argmax(dim=-1)))
     return Weights({choice.name: values[choice.name] for choice in choices}, _to_host(sampled), architecture)
+
+
+def _check_relaxation(where: str, relaxation: str, batch: int | None) -> None:
+    if relaxation not in RELAXATIONS:
+        raise ValueError(f"{where}: got relaxation {relaxation!r}, expected one of {', '.join(RELAXATIONS)}")
+    if relaxation == "sampled" and batch is not None:
+        raise ValueError(
+            f"{where}: relaxation 'sampled' runs one option for the whole batch; use 'soft' or 'hard' for weights per image"
+        )
 
 
 def _stackable(choices: Sequence[Choice], relaxation: str) -> dict[tuple[int, str], list[Choice]]:
@@ -91,7 +109,11 @@ def _to_host(sampled: Sequence[tuple[list[str], Tensor]]) -> dict[str, int]:
 
 
 def one_hot(
-    decided: Mapping[str, str], choices: Sequence[Choice], *, device: torch.device | None = None, architecture: str = "default"
+    decided: Mapping[str, str],
+    choices: Sequence[Choice],
+    *,
+    device: torch.device | None = None,
+    architecture: str = "default",
 ) -> Weights:
     """The weights of a discrete architecture; only the decided options run."""
     drawn = {choice.name: choice.options.index(decided[choice.name]) for choice in choices}

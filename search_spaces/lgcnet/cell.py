@@ -62,9 +62,7 @@ def describe_cell(
         The concatenated nodes, n * C channels.
     """
     target = inputs[1]
-    states: list[Value] = [
-        _input(builder, f"cells.{number}.input.{i}", value, target, channels) for i, value in enumerate(inputs)
-    ]
+    states: list[Value] = [_input(builder, f"cells.{number}.input.{i}", value, target, channels) for i, value in enumerate(inputs)]
     edges = cell_edges(num_nodes)
     for node in range(num_nodes):
         terms = []
@@ -85,6 +83,4 @@ def _input(builder: NetworkBuilder, name: str, value: Value, target: Value, chan
 
 
 def _shape(value: Value, channels: int, stride: int) -> EdgeShape:
-    return EdgeShape(
-        in_channels=value.channels, out_channels=channels, height=value.height, width=value.width, stride=stride
-    )
+    return EdgeShape(in_channels=value.channels, out_channels=channels, height=value.height, width=value.width, stride=stride)

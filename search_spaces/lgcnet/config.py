@@ -77,7 +77,13 @@ class LGCNetConfig:
         _check(len(set(self.ops)) == len(self.ops) >= 1, f"space.ops: got {self.ops}, expected distinct operations")
         _check(set(self.ops) != {"none"}, "space.ops: got only none, expected an operation beside it")
         outside = [cell for cell in self.reduction_cells if not 0 <= cell < self.num_cells]
-        _check(not outside, f"space.reduction_cells: got {outside}, expected numbers below space.num_cells={self.num_cells}")
+        _check(
+            not outside,
+            f"space.reduction_cells: got {outside}, expected numbers below space.num_cells={self.num_cells}",
+        )
+        distinct = len(set(self.reduction_cells)) == len(self.reduction_cells)
+        _check(distinct, f"space.reduction_cells: got {self.reduction_cells}, expected distinct cells")
+        _check(self.fusion_channels >= 1, f"space.fusion_channels: got {self.fusion_channels}, expected at least 1")
         if self.head == "dcfc":
             self._check_fused()
 

@@ -29,6 +29,9 @@ UP_OPS = ("transposed_conv", "interpolate")
 """Candidates of an edge marked Up2."""
 
 STRIDES = (4, 8, 16)
+ORDER = (*(f"{kind}{stride}" for kind in "imf" for stride in STRIDES), "out")
+"""Nodes in the order of execution; edges go forward in it."""
+
 _EDGE = re.compile(r"(?P<source>[imf](?:4|8|16))->(?P<target>[mf](?:4|8|16)|out)(?P<steps>(?: up){0,2}|(?: down)?)")
 
 
@@ -60,7 +63,8 @@ def parse_edges(texts: Sequence[str]) -> tuple[FusionEdge, ...]:
     """Edges from texts like `m8->f4 up`, checked for strides and order.
 
     Raises:
-        ConfigError: If a text is no edge, its steps do not lead from stride to stride, or a node lacks an input.
+        ConfigError: If a text is no edge, its steps do not lead from stride to stride, it leads back, or a node lacks an input or a
+            reader.
     """
     edges = tuple(_parse(text) for text in texts)
     if len({(edge.source, edge.target) for edge in edges}) < len(edges):
@@ -69,9 +73,13 @@ def parse_edges(texts: Sequence[str]) -> tuple[FusionEdge, ...]:
     for edge in edges:
         if edge.source not in entered:
             raise ConfigError(f"space.fusion_edges: nothing enters {edge.source}, from which an edge leaves; add an edge to it")
-    for needed in (*(f"f{stride}" for stride in STRIDES), "out"):
-        if needed not in entered and needed != "out":
+    for needed in (f"f{stride}" for stride in STRIDES):
+        if needed not in entered:
             raise ConfigError(f"space.fusion_edges: nothing enters {needed}; add an edge to it")
+    left = {edge.source for edge in edges} | {"f4", "out"}
+    for edge in edges:
+        if edge.target not in left:
+            raise ConfigError(f"space.fusion_edges: nothing leaves {edge.target}, which an edge enters; add an edge from it")
     return edges
 
 
@@ -86,15 +94,17 @@ def _parse(text: str) -> FusionEdge:
     for step in steps:
         stride = stride // 2 if step == "up" else stride * 2
     wanted = 4 if target == "out" else int(target[1:])
-    if stride != wanted or "imf".index(source[0]) > "imf".find(target[0]) >= 0:
-        raise ConfigError(f"space.fusion_edges: {text!r} leads to stride {stride}, expected {wanted}, from i to m to f to out")
+    if stride != wanted:
+        raise ConfigError(f"space.fusion_edges: {text!r} leads to stride {stride}, expected {wanted}")
+    if ORDER.index(source) >= ORDER.index(target):
+        raise ConfigError(f"space.fusion_edges: {text!r} leads back, expected an edge forward in {' '.join(ORDER)}")
     return FusionEdge(source, target, steps)
 
 
 def fusion_nodes(edges: Sequence[FusionEdge]) -> tuple[str, ...]:
     """The nodes of the cell in the order of execution: i4 i8 i16 m4 m8 m16 f4 f8 f16."""
     named = {edge.source for edge in edges} | {edge.target for edge in edges if edge.target != "out"}
-    return tuple(f"{kind}{stride}" for kind in "imf" for stride in STRIDES if f"{kind}{stride}" in named)
+    return tuple(node for node in ORDER if node in named)
 
 
 def describe_fusion_cell(

@@ -48,9 +48,7 @@ class GuidedModule(nn.Module):
         """alpha_k [p, q] and alpha'_{k-1} [p, q] -> alpha'_k [p, q] (eq. 5)."""
         p = alpha.shape[0]
         adjacency = self.adjacency(alpha, previous)
-        target, source = torch.meshgrid(
-            torch.arange(p, device=alpha.device), torch.arange(p, device=alpha.device), indexing="ij"
-        )
+        target, source = torch.meshgrid(torch.arange(p, device=alpha.device), torch.arange(p, device=alpha.device), indexing="ij")
         edges = torch.stack([source.reshape(-1), target.reshape(-1)])  # [2, p * p], j -> i
         x0 = self.phi1(previous)
         x1 = self.gcn(x0, edges, adjacency.reshape(-1)) + x0  # residual per layer (eq. 7)

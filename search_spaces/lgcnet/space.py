@@ -36,7 +36,7 @@ class LGCNet(SearchSpace):
         self.num_cells = max(config.fused_cells) + 1 if config.head == "dcfc" else config.num_cells
 
     def choices(self) -> tuple[Choice, ...]:
-        """p decisions a cell, cells independent; then those of the fusion cell."""
+        """P decisions a cell, cells independent; then those of the fusion cell."""
         ops = tuple(self.config.ops)
         cells = [
             Choice(edge_name(cell, edge.number), ops, self._group(cell), edge.number)

@@ -65,8 +65,8 @@ def paint_house(painter: Painter, setting: Setting, style: HouseStyle, *, side: 
         painter.polygons(roof, setting.lit(style.roof, side), BUILDING)
     painter.polygons(gable, scaled(style.wall, 0.88), BUILDING)
     wall = setting.lit(style.wall, side)
-    painter.polygons(_on_facade(x, 0.0, top, near, far), wall, BUILDING)
-    painter.polygons(_on_facade(x, top - 0.3, top, near, far), scaled(wall, 0.8), BUILDING)
+    painter.polygons(_on_facade(x, (0.0, top), (near, far)), wall, BUILDING)
+    painter.polygons(_on_facade(x, (top - 0.3, top), (near, far)), scaled(wall, 0.8), BUILDING)
     first = 0
     if style.shop is not None:
         _paint_shop(painter, setting, style, side=side, near=near)
@@ -81,23 +81,24 @@ def _paint_windows(painter: Painter, style: HouseStyle, *, x: float, near: float
     bottom = style.storey_height * np.arange(first_storey, style.storeys) + 0.9
     if left.size * bottom.size == 0:
         return
-    frames = [_on_facade(x, y - 0.1, y + 1.6, z - 0.12, z + 0.44 * pitch + 0.12) for y in bottom for z in left]
-    panes = [_on_facade(x, y, y + 1.5, z, z + 0.44 * pitch) for y in bottom for z in left]
+    frames = [_on_facade(x, (y - 0.1, y + 1.6), (z - 0.12, z + 0.44 * pitch + 0.12)) for y in bottom for z in left]
+    panes = [_on_facade(x, (y, y + 1.5), (z, z + 0.44 * pitch)) for y in bottom for z in left]
     painter.polygons(np.stack(frames), style.frame, BUILDING)
     painter.polygons(np.stack(panes), style.glass, BUILDING)
     if first_storey == 0:
-        painter.polygons(_on_facade(x, 0.0, 2.1, left[0], left[0] + 1.1), scaled(style.roof, 0.8), BUILDING)
+        painter.polygons(_on_facade(x, (0.0, 2.1), (left[0], left[0] + 1.1)), scaled(style.roof, 0.8), BUILDING)
 
 
 def _paint_shop(painter: Painter, setting: Setting, style: HouseStyle, *, side: int, near: float) -> None:
     """A shop window under a coloured board."""
     x = side * setting.facade
     assert style.shop is not None
-    painter.polygons(_on_facade(x, 0.5, 2.3, near + 0.5, near + BLOCK_M - 0.5), style.glass, BUILDING)
-    board = _on_facade(x, 2.3, 2.9, near + 0.3, near + BLOCK_M - 0.3)
+    painter.polygons(_on_facade(x, (0.5, 2.3), (near + 0.5, near + BLOCK_M - 0.5)), style.glass, BUILDING)
+    board = _on_facade(x, (2.3, 2.9), (near + 0.3, near + BLOCK_M - 0.3))
     painter.polygons(board, setting.lit(style.shop, side), BUILDING)
 
 
-def _on_facade(x: float, bottom: float, top: float, near: float, far: float) -> NDArray[np.float64]:
-    """Corners [4, 3] of a rectangle in the plane of a facade."""
+def _on_facade(x: float, heights: tuple[float, float], depths: tuple[float, float]) -> NDArray[np.float64]:
+    """Corners [4, 3] of a rectangle in the plane of a facade, from height to height and from depth to depth."""
+    (bottom, top), (near, far) = heights, depths
     return np.array([(x, bottom, near), (x, top, near), (x, top, far), (x, bottom, far)])

@@ -60,16 +60,15 @@ def _paint_shadow(painter: Painter, setting: Setting, shape: CarShape, *, x: flo
     painter.polygons(corners, scaled(setting.road, 0.42), ROAD)
 
 
-def _paint_side(
-    painter: Painter, shape: CarShape, *, x: float, z: float, side: int, colours: tuple[Colour, Colour]
-) -> None:
+def _paint_side(painter: Painter, shape: CarShape, *, x: float, z: float, side: int, colours: tuple[Colour, Colour]) -> None:
     """The long side that the camera sees: body, windows, wheels."""
     body, glass = colours
     low, high = x + side * shape.half_width, x + side * shape.half_roof
     start, stop = (z + share * shape.length for share in shape.cabin)
     end = z + shape.length
     hood = min(stop + 0.12 * shape.length, end)
-    lower = [(low, 0.28, z), (low, shape.waist, z), (low, shape.waist - 0.08, end), (low, 0.28, end)]
+    bonnet = shape.waist - 0.1
+    lower = [(low, 0.28, z), (low, shape.waist, z), (low, shape.waist, hood), (low, bonnet, end), (low, 0.28, end)]
     cabin = [(low, shape.waist, z), (high, shape.roof, start), (high, shape.roof, stop), (low, shape.waist, hood)]
     painter.polygons(lower, body, CAR)
     painter.polygons(cabin, body, CAR)
@@ -88,19 +87,22 @@ def _paint_side(
         painter.polygons(wheel, _TYRE, CAR)
 
 
-def _paint_end(
-    painter: Painter, shape: CarShape, *, x: float, z: float, colours: tuple[Colour, Colour], rear: bool
-) -> None:
+def _paint_end(painter: Painter, shape: CarShape, *, x: float, z: float, colours: tuple[Colour, Colour], rear: bool) -> None:
     """The end that faces the camera: tyres, body, window, lights, number plate."""
     body, glass = colours
     wide, roof = shape.half_width, shape.half_roof
     back = z + 0.5 * shape.cabin[0] * shape.length
-    tyres = [[(x + s * wide, 0, z), (x + s * wide, 0.4, z), (x + s * (wide - 0.24), 0.4, z), (x + s * (wide - 0.24), 0, z)]
-             for s in (-1, 1)]
+    tyres = [
+        [(x + s * wide, 0, z), (x + s * wide, 0.4, z), (x + s * (wide - 0.24), 0.4, z), (x + s * (wide - 0.24), 0, z)]
+        for s in (-1, 1)
+    ]
     painter.polygons(tyres, _TYRE, CAR)
     painter.polygons(_level(x, z, (wide, 0.24), (wide, shape.waist)), body, CAR)
-    upper = [*_level(x, z, (wide, shape.waist), (wide, shape.waist))[:2],
-             (x + roof, shape.roof, back), (x - roof, shape.roof, back)]
+    upper = [
+        *_level(x, z, (wide, shape.waist), (wide, shape.waist))[:2],
+        (x + roof, shape.roof, back),
+        (x - roof, shape.roof, back),
+    ]
     painter.polygons(upper, body, CAR)
     painter.polygons(_level(x, z, (wide - 0.12, shape.waist + 0.05), (roof - 0.08, shape.roof - 0.12)), glass, CAR)
     painter.polygons(_level(x, z, (wide, 0.24), (wide, 0.4)), scaled(body, 0.55), CAR)

@@ -1,7 +1,8 @@
 """Base colours of a street scene, as data.
 
-The lists are shared between classes on purpose, so that colour alone does not tell the class: road, pavement and pole take
-from `GREYS`; building and fence from `MASONRY`; tree and fence from `FOLIAGE`; car, sign, pedestrian and bicyclist from `PAINT`.
+The lists are shared between classes on purpose, so that colour alone does not tell the class: road, pavement and pole
+take from `GREYS`; building and fence from `MASONRY`; tree and fence from `FOLIAGE`; car, sign, pedestrian and bicyclist
+from `PAINT`.
 """
 
 from __future__ import annotations
@@ -47,10 +48,14 @@ SKIES: tuple[tuple[Colour, Colour], ...] = (
 
 
 def pick(rng: np.random.Generator, colours: Sequence[Colour], spread: float = 8.0) -> Colour:
-    """One of the colours, shifted: brightness by a normal number of deviation `spread`, each channel by a third of it."""
+    """One of the colours, shifted: all channels by a normal number of deviation `spread`, each by a third of that."""
     red, green, blue = colours[int(rng.integers(len(colours)))]
-    shift = rng.normal(0.0, spread) + rng.normal(0.0, spread / 3, 3)
-    return (red + float(shift[0]), green + float(shift[1]), blue + float(shift[2]))
+    all_of_it, *own = rng.standard_normal(4).tolist()
+    return (
+        red + spread * (all_of_it + own[0] / 3),
+        green + spread * (all_of_it + own[1] / 3),
+        blue + spread * (all_of_it + own[2] / 3),
+    )
 
 
 def scaled(colour: Colour, factor: float) -> Colour:
@@ -60,5 +65,8 @@ def scaled(colour: Colour, factor: float) -> Colour:
 
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
     """`(1 - share) * first + share * second`."""
-    red, green, blue = (a + share * (b - a) for a, b in zip(first, second, strict=True))
-    return (red, green, blue)
+    return (
+        first[0] + share * (second[0] - first[0]),
+        first[1] + share * (second[1] - first[1]),
+        first[2] + share * (second[2] - first[2]),
+    )

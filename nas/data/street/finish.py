@@ -27,17 +27,17 @@ def finish(painted: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random
     Returns:
         The image [H, W, 3].
     """
+    tint = (rng.uniform(0.72, 1.22) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
+    blur_px, noise = float(rng.uniform(0.25, 0.75)), float(rng.uniform(1.5, 6.0))
     height, width = labels.shape
-    brightness = np.ones((height, width), dtype=np.float32)
+    brightness = _illumination(rng, (height, width))
     for amplitudes, rows in ((_COARSE, 7), (_MIDDLE, 60)):
         brightness += _per_class(amplitudes)[labels] * _smooth_noise(rng, (height, width), rows)
     brightness += _per_class(_FINE)[labels] * rng.standard_normal((height, width), dtype=np.float32)
-    brightness *= _illumination(rng, (height, width))
-    tint = (rng.uniform(0.72, 1.22) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
     image = painted.astype(np.float32) * brightness[..., None] * tint
-    image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.25, 0.75)))
-    image += float(rng.uniform(1.5, 6.0)) * rng.standard_normal(image.shape, dtype=np.float32)
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), blur_px), dtype=np.float32)
+    image += noise * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.asarray(np.clip(np.rint(image), 0, 255), dtype=np.uint8)
 
 
 def _per_class(amplitudes: dict[int, float]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from nas.data.street.painter import Painter
 from nas.data.street.setting import FAR_M, Setting
 
 _NEAR_M = 0.8
-_DEPTHS = np.geomspace(_NEAR_M, 1.6 * FAR_M, 18)
+_DEPTHS = np.geomspace(_NEAR_M, 1.6 * FAR_M, 14)
 _MARKING: Colour = (224, 222, 212)
 
 
@@ -41,10 +41,9 @@ def paint_skyline(painter: Painter, rng: np.random.Generator) -> None:
 
 def paint_ground(painter: Painter, setting: Setting, rng: np.random.Generator) -> None:
     """Pavement everywhere, the road on it, kerbs and lane markings on top."""
-    painter.polygons(_strip(-3 * FAR_M, 3 * FAR_M), setting.paving, PAVEMENT)
     for start in range(len(_DEPTHS) - 1):
         depths = _DEPTHS[start : start + 2]
-        painter.polygons(_strip(-setting.facade - 60, setting.facade + 60, depths), setting.paving, PAVEMENT)
+        painter.polygons(_strip(-2 * FAR_M, 2 * FAR_M, depths), setting.paving, PAVEMENT)
         painter.polygons(_strip(-setting.kerb, setting.kerb, depths), setting.road, ROAD)
         for side in (-1, 1):
             near, far = sorted((side * setting.kerb, side * (setting.kerb + 0.22)))
@@ -89,12 +88,13 @@ def _paint_shadows(painter: Painter, setting: Setting, rng: np.random.Generator)
     while z < FAR_M:
         length = rng.uniform(4, 14)
         if rng.random() < 0.65:
-            reach = setting.sun_side * (setting.facade - rng.uniform(0.5, 1.2) * setting.facade)
-            corners = _strip(*sorted((reach, setting.sun_side * (setting.facade + 30))), np.linspace(z, z + length, 4))
-            cv2.fillPoly(mask, [np.round(painter.camera.project(corners)).astype(np.int32)], 255)
+            ends = (setting.facade * rng.uniform(-0.2, 0.5), setting.facade + 30)
+            left, right = sorted(setting.sun_side * end for end in ends)
+            corners = painter.camera.project(_strip(left, right, np.linspace(z, z + length, 4)))
+            cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255)
         z += length
-    dark = cv2.multiply(painter.canvas, (0.62, 0.64, 0.7, 1.0))
-    painter.canvas[mask > 0] = dark[mask > 0]
+    shaded = np.rint(painter.canvas[mask > 0] * np.array([0.62, 0.64, 0.7, 1.0]))
+    painter.canvas[mask > 0] = shaded.astype(np.uint8)
 
 
 def _strip(left: float, right: float, depths: NDArray[np.float64] = _DEPTHS) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ from nas.data.street.colours import Colour, mixed
 
 _SHIFT = 4
 """Fractional bits of the coordinates handed to OpenCV."""
-_FAR_PX = 1 << 15
-"""Coordinates are clipped to this many pixels, far outside any picture."""
+_FAR = 1 << 20
+"""Coordinates are clipped to this, with their fractional bits: 65536 pixels, far outside any picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,11 @@ class Camera:
     def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points [..., 3] in metres (z > 0) as columns and rows [..., 2] in pixels."""
         x, y, z = points[..., 0], points[..., 1], points[..., 2]
-        column = self.centre_px + self.focal_px * (x - self.offset_m + self.bend * z * z) / z
-        row = self.horizon_px + self.focal_px * (self.height_m - y) / z
-        return np.stack([column, row], axis=-1)
+        pixels_per_m = self.focal_px / z
+        pixels = np.empty((*points.shape[:-1], 2))
+        pixels[..., 0] = self.centre_px + pixels_per_m * (x - self.offset_m + self.bend * z * z)
+        pixels[..., 1] = self.horizon_px + pixels_per_m * (self.height_m - y)
+        return pixels
 
     def pixels(self, metres: float, depth_m: float) -> float:
         """Length in pixels of a length in metres that faces the camera at the given depth."""
@@ -80,9 +82,9 @@ class Painter:
         cv2.fillPoly(self.canvas, list(fixed), self._ink(colour, label, points), shift=_SHIFT)
 
     def stroke(self, corners: ArrayLike, colour: Colour, label: int, *, width_m: float, closed: bool = False) -> None:
-        """Draw a line of the given width in metres, never thinner than two pixels of the canvas, through points [K, 3]."""
+        """Draw a line of the given width in metres, at least one pixel of the canvas, through points [K, 3]."""
         points = np.asarray(corners, dtype=np.float64)
-        width_px = max(2, round(self.camera.pixels(width_m, float(points[:, 2].mean()))))
+        width_px = max(1, round(self.camera.pixels(width_m, points.item(2))))
         cv2.polylines(
             self.canvas,
             [self._fixed(self.camera.project(points))],
@@ -92,29 +94,29 @@ class Painter:
             shift=_SHIFT,
         )
 
-    def disc(self, centre: ArrayLike, colour: Colour, label: int, *, radii_m: tuple[float, float]) -> None:
+    def disc(self, centre: tuple[float, float, float], colour: Colour, label: int, *, radii_m: tuple[float, float]) -> None:
         """Fill an ellipse that faces the camera.
 
         Args:
-            centre: Its centre [3] in metres.
+            centre: Its centre in metres.
             colour: Colour before haze.
             label: Class of the pixels.
             radii_m: Half its width and half its height.
         """
-        point = np.asarray(centre, dtype=np.float64)[None]
-        axes = [math.ceil(self.camera.pixels(radius, float(point[0, 2])) * (1 << _SHIFT)) for radius in radii_m]
-        column, row = (int(value) for value in self._fixed(self.camera.project(point))[0])
-        ink = self._ink(colour, label, point)
-        cv2.ellipse(self.canvas, (column, row), (axes[0], axes[1]), 0, 0, 360, ink, -1, shift=_SHIFT)
+        point = np.array([centre], dtype=np.float64)
+        column, row = self._fixed(self.camera.project(point))[0].tolist()
+        scale = self.camera.pixels(1 << _SHIFT, centre[2])
+        axes = (math.ceil(scale * radii_m[0]), math.ceil(scale * radii_m[1]))
+        cv2.ellipse(self.canvas, (column, row), axes, 0, 0, 360, self._ink(colour, label, point), -1, shift=_SHIFT)
 
     def _ink(self, colour: Colour, label: int, points: NDArray[np.float64]) -> tuple[float, float, float, float]:
-        """Colour after haze at the mean depth of the points, and the label."""
-        fade = 1.0 - math.exp(-float(points[..., 2].mean()) / self._visibility_m)
-        red, green, blue = (min(max(channel, 0.0), 255.0) for channel in mixed(colour, self._haze, fade))
-        return (red, green, blue, float(label))
+        """Colour after haze at the depth midway between the first and the last of the points, and the label."""
+        depth = 0.5 * (points.item(2) + points.item(-1))
+        red, green, blue = mixed(colour, self._haze, 1.0 - math.exp(-depth / self._visibility_m))
+        return (max(red, 0.0), max(green, 0.0), max(blue, 0.0), float(label))
 
     @staticmethod
     def _fixed(pixels: NDArray[np.float64]) -> NDArray[np.int32]:
         """Pixels as the fixed-point numbers that OpenCV takes."""
-        clipped = np.clip(pixels, -_FAR_PX, _FAR_PX)
-        return np.round(clipped * (1 << _SHIFT)).astype(np.int32)
+        scaled = np.rint(pixels * (1 << _SHIFT))
+        return np.minimum(np.maximum(scaled, -_FAR), _FAR).astype(np.int32)

@@ -53,9 +53,7 @@ def paint_bicyclist(painter: Painter, rng: np.random.Generator, *, x: float, z: 
     _paint_rider(painter, place, colours=(coat, trousers, pick(rng, SKIN)), helmet=pick(rng, PAINT))
 
 
-def _paint_rider(
-    painter: Painter, place: _Place, *, colours: tuple[Colour, Colour, Colour], helmet: Colour
-) -> None:
+def _paint_rider(painter: Painter, place: _Place, *, colours: tuple[Colour, Colour, Colour], helmet: Colour) -> None:
     """The rider: legs to the pedals, a torso that leans forward, arms to the handlebar, head."""
     coat, trousers, skin = colours
     for side, pedal in ((-1, 0.2), (1, 0.5)):

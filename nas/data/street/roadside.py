@@ -58,8 +58,8 @@ def paint_lamp(painter: Painter, rng: np.random.Generator, *, x: float, z: float
     """A lamp post whose arm reaches over the road."""
     colour, height = pick(rng, GREYS), rng.uniform(5.5, 8.5)
     arm = -math.copysign(rng.uniform(0.6, 1.5), x)
-    painter.stroke([(x, 0, z), (x, 1.2, z)], colour, POLE, width_m=0.26)
-    painter.stroke([(x, 0, z), (x, height, z)], colour, POLE, width_m=0.17)
+    painter.stroke([(x, 0, z), (x, 1.2, z)], colour, POLE, width_m=0.22)
+    painter.stroke([(x, 0, z), (x, height, z)], colour, POLE, width_m=0.14)
     painter.stroke([(x, height, z), (x + arm, height + 0.3, z)], colour, POLE, width_m=0.12)
     painter.disc((x + arm, height + 0.25, z), scaled(colour, 1.2), POLE, radii_m=(0.35, 0.12))
 
@@ -67,7 +67,7 @@ def paint_lamp(painter: Painter, rng: np.random.Generator, *, x: float, z: float
 def paint_sign(painter: Painter, rng: np.random.Generator, *, x: float, z: float) -> None:
     """A traffic sign on a pole: a disc, a triangle, a board or a traffic light."""
     height = rng.uniform(2.1, 3.0)
-    painter.stroke([(x, 0, z), (x, height, z)], pick(rng, GREYS), POLE, width_m=0.14)
+    painter.stroke([(x, 0, z), (x, height, z)], pick(rng, GREYS), POLE, width_m=0.1)
     kind, face, size = rng.integers(4), pick(rng, PAINT), rng.uniform(0.42, 0.6)
     if kind == 0:
         painter.disc((x, height, z), face, SIGN, radii_m=(size, size))
@@ -78,15 +78,15 @@ def paint_sign(painter: Painter, rng: np.random.Generator, *, x: float, z: float
             low, high = height - 0.6 * half, height + 1.1 * half
             painter.polygons([(x - half, low, z), (x + half, low, z), (x, high, z)], colour, SIGN)
     elif kind == 2:
-        width, tall = size * rng.uniform(1.2, 2.0), size * rng.uniform(0.8, 1.3)
+        width, tall = size * rng.uniform(1.0, 1.7), size * rng.uniform(0.7, 1.2)
         _paint_board(painter, (x, height, z), (width, tall), colour=_WHITE)
         _paint_board(painter, (x, height, z), (width - 0.1, tall - 0.1), colour=face)
         _paint_board(painter, (x, height + 0.1, z), (0.6 * width, 0.12), colour=_WHITE)
     else:
-        _paint_board(painter, (x, height, z), (0.28, 0.62), colour=(36, 36, 40))
+        _paint_board(painter, (x, height, z), (0.2, 0.5), colour=(36, 36, 40))
         lamp = int(rng.integers(3))
         colour = ((206, 44, 40), (222, 170, 50), (60, 190, 110))[lamp]
-        painter.disc((x, height + 0.38 - 0.38 * lamp, z), colour, SIGN, radii_m=(0.16, 0.16))
+        painter.disc((x, height + 0.31 - 0.31 * lamp, z), colour, SIGN, radii_m=(0.13, 0.13))
 
 
 def paint_bin(painter: Painter, rng: np.random.Generator, *, x: float, z: float) -> None:
@@ -96,9 +96,7 @@ def paint_bin(painter: Painter, rng: np.random.Generator, *, x: float, z: float)
     painter.disc((x, height, z), scaled(colour, 0.6), VOID, radii_m=(0.34, 0.1))
 
 
-def _paint_board(
-    painter: Painter, centre: tuple[float, float, float], half: tuple[float, float], *, colour: Colour
-) -> None:
+def _paint_board(painter: Painter, centre: tuple[float, float, float], half: tuple[float, float], *, colour: Colour) -> None:
     """A rectangle of sign that faces the camera, of the given half width and half height."""
     (x, y, z), (w, h) = centre, half
     painter.polygons([(x - w, y - h, z), (x - w, y + h, z), (x + w, y + h, z), (x + w, y - h, z)], colour, SIGN)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.street.buildings import HouseStyle, draw_house_style, paint_house
+from nas.data.street.buildings import draw_house_style, paint_house
 from nas.data.street.cars import paint_car
 from nas.data.street.finish import finish
 from nas.data.street.ground import paint_ground, paint_sky, paint_skyline
@@ -60,7 +60,11 @@ def _paint(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]
     paint_sky(painter, setting)
     paint_skyline(painter, rng)
     paint_ground(painter, setting, rng)
-    things = [*_draw_plots(painter, setting, rng), *_draw_furniture(painter, setting, rng), *_draw_traffic(painter, setting, rng)]
+    things = [
+        *_draw_plots(painter, setting, rng),
+        *_draw_furniture(painter, setting, rng),
+        *_draw_traffic(painter, setting, rng),
+    ]
     for thing in sorted(things, key=lambda thing: thing.z, reverse=True):
         thing.paint()
     return painter.canvas
@@ -73,7 +77,7 @@ def _draw_camera(rng: np.random.Generator, setting: Setting, size: tuple[int, in
     return Camera(
         focal_px=float(rng.uniform(1.0, 1.3)) * unit,
         centre_px=float(rng.uniform(0.38, 0.62)) * width,
-        horizon_px=float(rng.uniform(0.38, 0.5)) * height,
+        horizon_px=float(rng.uniform(0.4, 0.54)) * height,
         height_m=float(rng.uniform(1.3, 1.8)),
         offset_m=setting.keep_left * setting.road_half * float(rng.uniform(0.3, 0.5)),
         bend=float(rng.normal(0.0, 6e-4)),
@@ -90,7 +94,7 @@ def _draw_plots(painter: Painter, setting: Setting, rng: np.random.Generator) ->
         kind, style = "houses", draw_house_style(rng)
         for block in range(NUM_BLOCKS):
             if block == 0 or rng.random() < 0.3:
-                kind = str(rng.choice(["houses", "garden", "gap"], p=[0.7, 0.2, 0.1]))
+                kind = str(rng.choice(["houses", "garden", "gap"], p=[0.72, 0.21, 0.07]))
                 style = draw_house_style(rng)
             near = FIRST_BLOCK_M + block * BLOCK_M
             if kind == "houses":
@@ -116,10 +120,10 @@ def _draw_furniture(painter: Painter, setting: Setting, rng: np.random.Generator
     things: list[Thing] = []
     for side in (-1, 1):
         edge = setting.kerb + 0.45
-        for z in np.arange(rng.uniform(6, 16), FAR_M, rng.uniform(11, 18)):
+        for z in np.arange(rng.uniform(6, 16), 0.7 * FAR_M, rng.uniform(15, 26)):
             things.append(Thing(z, partial(paint_lamp, painter, rng, x=side * edge, z=z)))
-        if rng.random() < 0.5:
-            for z in np.arange(rng.uniform(10, 22), FAR_M, rng.uniform(9, 20)):
+        if rng.random() < 0.4:
+            for z in np.arange(rng.uniform(10, 22), 0.7 * FAR_M, rng.uniform(9, 20)):
                 things.append(Thing(z, partial(paint_tree, painter, rng, x=side * (edge + 0.2), z=z)))
         for z in rng.uniform(6, 26, rng.integers(1, 4)):
             things.append(Thing(z, partial(paint_sign, painter, rng, x=side * (edge + rng.uniform(-0.2, 0.6)), z=z)))
@@ -135,17 +139,17 @@ def _draw_traffic(painter: Painter, setting: Setting, rng: np.random.Generator) 
     lane = 0.5 * setting.road_half
     car = partial(paint_car, painter, setting, rng)
     for side in (-1, 1):
-        if rng.random() < 0.45:
-            for z in np.arange(rng.uniform(7, 20), rng.uniform(20, 60), rng.uniform(6.0, 9.0)):
+        if rng.random() < 0.6:
+            for z in np.arange(rng.uniform(5, 13), rng.uniform(18, 60), rng.uniform(6.0, 9.0)):
                 things.append(Thing(z, partial(car, x=side * (setting.road_half - 1.0), z=z)))
-        elif rng.random() < 0.6:
-            z = float(rng.uniform(9, 45))
+        elif rng.random() < 0.8:
+            z = float(rng.uniform(6, 28))
             things.append(Thing(z, partial(car, x=side * lane, z=z)))
     for z in rng.uniform(6.5, 22, rng.integers(1, 6)):
         on_road = rng.random() < 0.15
         reach = rng.uniform(-lane, lane) if on_road else rng.choice([-1, 1]) * rng.uniform(setting.kerb + 0.5, setting.frontage)
         things.append(Thing(z, partial(paint_pedestrian, painter, rng, x=reach, z=z)))
-    for z in rng.uniform(5.5, 18, rng.integers(0, 4)):
+    for z in rng.uniform(5.5, 18, rng.integers(1, 4)):
         reach = rng.choice([-1, 1]) * rng.uniform(0.45, 0.92) * setting.road_half
         things.append(Thing(z, partial(paint_bicyclist, painter, rng, x=reach, z=z)))
     return things

@@ -69,9 +69,9 @@ def draw_setting(rng: np.random.Generator) -> Setting:
     if abs(sum(road) - sum(paving)) < 24:
         paving = mixed(paving, (176.0, 168.0, 156.0), 0.4)
     return Setting(
-        road_half=float(rng.uniform(3.0, 4.6)),
+        road_half=float(rng.uniform(2.8, 4.2)),
         pavement=float(rng.uniform(1.6, 3.0)),
-        setback=float(rng.choice([0.3, 1.6, 3.0])),
+        setback=float(rng.choice([0.2, 1.6, 2.6])),
         keep_left=int(rng.choice([-1, 1])),
         sun_side=int(rng.choice([-1, 1])),
         sun=float(rng.choice([0.0, 0.1, 0.22])),

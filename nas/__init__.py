@@ -1,0 +1,158 @@
+"""Differentiable neural architecture search for real-time semantic segmentation.
+
+The public functions. Each imports what it needs when it is called, so `import nas` is fast.
+
+>>> import nas
+>>> "lgcnet" in nas.list_spaces()
+True
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from nas.config import SearchJob, TrainJob
+    from nas.cost import LatencyTable
+    from nas.genotype import Genotype
+    from nas.predicting import Latency
+    from nas.search import SearchResult
+    from nas.space import SearchSpace
+    from nas.train import TrainResult
+
+__version__ = "0.1.0"
+__all__ = [
+    "build",
+    "build_space",
+    "list_genotypes",
+    "list_spaces",
+    "load_genotype",
+    "load_table",
+    "predict",
+    "search",
+    "train",
+]
+
+
+def load_genotype(path_or_name: str | Path) -> Genotype:
+    """A genotype from a file, a run's folder, or the name of a published one.
+
+    Raises:
+        GenotypeError: Naming what is missing or wrong.
+    """
+    from nas.genotype import load_genotype as load
+    from search_spaces import all_spaces
+
+    return load(str(path_or_name), all_spaces())
+
+
+def build(genotype: Genotype, num_classes: int | None = None) -> torch.nn.Module:
+    """The network of a genotype: images [N, 3, H, W] float32 -> logits [N, classes, H, W], for any H and W.
+
+    Args:
+        genotype: The architecture.
+        num_classes: Number of classes; None: the genotype's.
+    """
+    from nas.genotype import build_network
+    from search_spaces import all_spaces
+
+    return build_network(genotype, all_spaces(), num_classes)
+
+
+def load_table(name_or_path: str | Path) -> LatencyTable:
+    """A latency table from a file or by its name DEVICE/RUNTIME.
+
+    Raises:
+        TableError: If there is none, or it is malformed.
+    """
+    from nas.cost import load_table as load
+
+    return load(name_or_path)
+
+
+def predict(genotype: Genotype, table: LatencyTable) -> Latency:
+    """The latency of a genotype's network at its deployed shape, in ms.
+
+    Raises:
+        TableError: Listing every operation that the table lacks.
+    """
+    from nas.predicting import predict as predict_genotype
+    from search_spaces import all_spaces
+
+    return predict_genotype(genotype, table, all_spaces())
+
+
+def list_spaces() -> list[str]:
+    """The names of the search spaces."""
+    from search_spaces import all_spaces
+
+    return list(all_spaces())
+
+
+def list_genotypes() -> list[str]:
+    """The names of the published genotypes."""
+    from nas.resources import published_genotypes
+
+    return list(published_genotypes())
+
+
+def build_space(config: Any) -> SearchSpace:  # noqa: ANN401  the config of any space
+    """The search space of a config, chosen by the config's `name`.
+
+    Raises:
+        ConfigError: If there is no space of that name, or the config is another space's.
+    """
+    from nas.errors import ConfigError
+    from search_spaces import all_spaces
+
+    spaces = all_spaces()
+    name = str(getattr(config, "name", "nothing"))
+    if name not in spaces:
+        raise ConfigError(f"space.name: got {name!r}, expected one of {', '.join(spaces)}; choose it with space=NAME")
+    if not isinstance(config, spaces[name].config):
+        raise ConfigError(f"space.name: got {name!r} with settings of another space; choose it with space={name}")
+    return spaces[name].build(config)
+
+
+def search(config: SearchJob) -> SearchResult:
+    """Search an architecture, as `nas search` does.
+
+    Raises:
+        UserError: If data, table or settings do not fit.
+    """
+    from nas.search import search as run
+
+    return run(config, build_space(config.space))
+
+
+def train(config: TrainJob) -> TrainResult:
+    """Train the network of a genotype, as `nas train` does.
+
+    Raises:
+        UserError: If genotype, data or settings do not fit.
+    """
+    from nas.train import train as run
+    from search_spaces import all_spaces
+
+    return run(config, all_spaces())
+
+
+class _Package(ModuleType):
+    """This package, in which `search` and `train` stay the functions above.
+
+    Importing the modules `nas.search` and `nas.train` would bind their names here to the modules; this prevents it.
+    `from nas.search import X` works as ever.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in __all__):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,189 @@
+"""The command `nas VERB [KEY=VALUE ...]`: one function a verb; prints, and maps what is raised to an exit status."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import nas
+from nas import config
+from nas.errors import UserError
+
+if TYPE_CHECKING:
+    from nas.hydra_app import JobFailure, SweepOut, VerbApp
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+"""The exit statuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        line: What it does, in one line.
+        job: The dataclass of its settings.
+        run: Does a job and returns the lines of its summary.
+        sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
+    """
+
+    line: str
+    job: type[Any]
+    run: Callable[[Any], Sequence[str]]
+    sweep_out: SweepOut = "always"
+
+
+def _search(job: config.SearchJob) -> Sequence[str]:
+    return nas.search(job).summary()
+
+
+def _derive(job: config.DeriveJob) -> Sequence[str]:
+    from nas.derive import derive
+    from search_spaces import all_spaces
+
+    return derive(job, all_spaces()).summary()
+
+
+def _train(job: config.TrainJob) -> Sequence[str]:
+    return nas.train(job).summary()
+
+
+def _eval(job: config.EvalJob) -> Sequence[str]:
+    from nas.evaluate import evaluate
+    from search_spaces import all_spaces
+
+    return evaluate(job, all_spaces()).summary()
+
+
+def _profile(job: config.ProfileJob) -> Sequence[str]:
+    from nas.profiling import profile
+
+    return profile(job, nas.build_space(job.space)).summary()
+
+
+def _show(job: config.ShowJob) -> Sequence[str]:
+    from nas.showing import show
+    from search_spaces import all_spaces
+
+    return show(job, all_spaces()).summary()
+
+
+def _predict(job: config.PredictJob) -> Sequence[str]:
+    from nas.predicting import predict_job
+    from search_spaces import all_spaces
+
+    return predict_job(job, all_spaces()).summary()
+
+
+VERBS: dict[str, Verb] = {
+    "search": Verb("search an architecture with cross-entropy and latency", config.SearchJob, _search),
+    "derive": Verb("read the genotype off a search checkpoint", config.DeriveJob, _derive),
+    "train": Verb("train a derived network", config.TrainJob, _train),
+    "eval": Verb("measure mIoU and draw predictions of a trained network", config.EvalJob, _eval),
+    "profile": Verb("measure this machine into a latency table", config.ProfileJob, _profile, sweep_out="never"),
+    "show": Verb("show a genotype, a space, or what there is", config.ShowJob, _show, sweep_out="given"),
+    "predict": Verb("predict the latency of a genotype from a table", config.PredictJob, _predict),
+}
+"""The verbs, in the order in which one uses them."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        argv: The arguments after `nas`; None: those of this process.
+
+    Returns:
+        0: done; 2: the user's input is wrong, said in one or two lines on stderr; 1: anything else; 130: Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return DONE
+    if arguments[0] == "--version":
+        print(f"segnas {nas.__version__}")
+        return DONE
+    name, *rest = arguments
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(f"nas: got {name!r}, expected one of the verbs {', '.join(VERBS)}{hint}", file=sys.stderr)
+        return WRONG_INPUT
+    return _run_verb(name, rest)
+
+
+def entry() -> None:
+    """The console command: `main` with its status as the status of the process."""
+    sys.exit(main())
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:{width}}  {verb.line}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: nas VERB [KEY=VALUE ...]",
+            "",
+            *lines,
+            "",
+            "nas VERB --help lists the settings of a verb, --cfg job prints them as given,",
+            "--multirun runs every combination of KEY=A,B; nas --version prints the version.",
+        ]
+    )
+
+
+def _run_verb(name: str, argv: Sequence[str]) -> int:
+    statuses: list[int] = []
+
+    def task(job: Any) -> None:  # noqa: ANN401
+        print("\n".join(VERBS[name].run(job)), flush=True)
+
+    def on_failure(failure: JobFailure) -> None:
+        prefix = f"nas {name}: {failure.job}: " if failure.job else f"nas {name}: "
+        statuses.append(_report(failure.error, prefix, one_line=bool(failure.job)))
+
+    try:
+        from nas.hydra_app import run_app
+
+        run_app(_app(name), argv, task, on_failure=on_failure)
+    except KeyboardInterrupt:
+        print(f"nas {name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  the last place that can say what happened
+        return _report(error, f"nas {name}: ")
+    return statuses[0] if statuses else DONE
+
+
+def _app(name: str) -> VerbApp:
+    from nas.data import DATASETS
+    from nas.hydra_app import VerbApp
+    from nas.resources import conf_dir
+    from search_spaces import all_spaces
+
+    groups = {
+        "space": {choice: entry.config for choice, entry in all_spaces().items()},
+        "data": {choice: entry.config for choice, entry in DATASETS.items()},
+    }
+    return VerbApp(
+        verb=name,
+        schema=VERBS[name].job,
+        groups=groups,
+        conf_dir=conf_dir(),
+        sweep_out=VERBS[name].sweep_out,
+    )
+
+
+def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
+    """Say on stderr what went wrong; a traceback only if it is not the user's to mend."""
+    if isinstance(error, UserError):
+        message = " ".join(str(error).split()) if one_line else str(error)
+        print(f"{prefix}{message}", file=sys.stderr, flush=True)
+        return WRONG_INPUT
+    traceback.print_exception(error)
+    if one_line:
+        print(f"{prefix}{type(error).__name__}", file=sys.stderr, flush=True)
+    return FAILED

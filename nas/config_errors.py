@@ -1,0 +1,119 @@
+"""What Hydra and OmegaConf refuse, said in one or two lines: what was got, what was expected, what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from nas.errors import UserError
+
+HOW_TO_GIVE = {
+    "data": "data=synthetic",
+    "data.root": "data.root=FOLDER, where the data set lies",
+    "genotype": "genotype=FILE, a published name, or a run with a genotype.yaml",
+    "latency.table": "latency.table=DEVICE/RUNTIME as nas profile measures it, a file, macs or none",
+    "run": "run=FOLDER of an earlier run",
+    "space": "space=lgcnet",
+}
+"""Mandatory key -> how to give it."""
+
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+"""What OmegaConf calls the types of values -> what to say."""
+
+SCHEMA_PREFIX = "schema_"
+"""Choices of a config group that are only there for its YAML files to build on."""
+
+
+def explain(error: BaseException) -> str | None:
+    """The message for the user if an error of composing a config is the user's to mend; None if it is a bug.
+
+    Args:
+        error: What Hydra or OmegaConf raised, directly or as a wrapper of what a dataclass said in `__post_init__`.
+    """
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, UserError):
+            return str(link)
+    for link in chain:
+        if (message := _explain_one(link)) is not None:
+            return message
+    if any(isinstance(link, HydraException | OmegaConfBaseException | yaml.YAMLError) for link in chain):
+        return " ".join(str(error).split())
+    return None
+
+
+def unknown_keys(cfg: DictConfig, prefix: str = "") -> str | None:
+    """A message for the first key that its dataclass does not have, as `+KEY=VALUE` can add; None if there is none."""
+    schema = OmegaConf.get_type(cfg)
+    known = [field.name for field in dataclasses.fields(schema)] if dataclasses.is_dataclass(schema) else None
+    for key in map(str, cfg):
+        if known is not None and key not in known:
+            return _no_such_key(f"{prefix}{key}", known)
+        child = cfg._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            found = unknown_keys(child, f"{prefix}{key}.")
+            if found is not None:
+                return found
+    return None
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a typing error could have turned into this one."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+
+
+def _explain_one(error: BaseException) -> str | None:
+    if isinstance(error, MissingConfigException):
+        return _missing_config(error)
+    if isinstance(error, OverrideParseException):
+        reason = error.message.strip().splitlines()[0]
+        return f"cannot read the override {error.override!r}: {reason}; expected KEY=VALUE, special characters quoted"
+    if isinstance(error, MissingMandatoryValue):
+        key = error.full_key or ""
+        return f"{key} is missing; give {HOW_TO_GIVE.get(key, f'{key}=VALUE')}"
+    if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
+        return _no_such_key(error.full_key or str(error.key), map(str, error.parent_node))
+    if isinstance(error, ValidationError):
+        return f"{error.full_key}: {_wrong_value(error)}"
+    return None
+
+
+def _wrong_value(error: ValidationError) -> str:
+    reason = (error.msg or str(error)).splitlines()[0]
+    match = re.fullmatch(r"Value (?P<value>.*) of type '.*' could not be converted to (?P<kind>\w+)", reason)
+    return reason if match is None else f"got {match['value']}, expected {KINDS.get(match['kind'], match['kind'])}"
+
+
+def _no_such_key(full_key: str, known: Iterable[str]) -> str:
+    section, _, key = full_key.rpartition(".")
+    names = [name for name in known if name not in (key, "hydra")]
+    if near := nearest(key, names):
+        return f"{full_key}: there is no such key; did you mean {f'{section}.' if section else ''}{near}?"
+    return f"{full_key}: there is no such key; the keys{f' of {section}' if section else ''} are {', '.join(names)}"
+
+
+def _missing_config(error: MissingConfigException) -> str:
+    group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+    choices = [name for name in error.options or () if not name.startswith(SCHEMA_PREFIX)]
+    if not group or not choices:
+        return f"there is no config {error.missing_cfg_file!r}; expected a file of that name in conf/ or in --config-dir"
+    return f"{group}: got {choice!r}, expected one of {', '.join(choices)}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,67 @@
+"""Image and label files as arrays; a broken file is a `DataError` that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from nas.errors import DataError
+
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for files that are truncated, corrupt or no images at all."""
+_LABEL_MODES = ("L", "P")
+"""Pillow's names for one channel of 8 bits: grey values, or indices into a palette."""
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, from its header.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """An image file as [H, W, 3] (RGB).
+
+    Raises:
+        DataError: If it cannot be read to its end.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+
+
+def read_label(path: Path) -> NDArray[np.uint8]:
+    """A label file of one 8-bit channel as [H, W], values as stored.
+
+    Raises:
+        DataError: If it cannot be read to its end, or holds anything but one channel of 8 bits.
+    """
+    try:
+        with Image.open(path) as picture:
+            mode = picture.mode
+            values = np.asarray(picture)
+    except _BROKEN as error:
+        raise _unreadable(path, error) from error
+    if mode not in _LABEL_MODES:
+        raise DataError(f"{path}: the label has pixels of mode {mode}, expected one 8-bit channel of class ids; convert it")
+    return values
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    """The error for a file that Pillow cannot read, with its reason in one line."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file; restore it")
+    reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error).splitlines()[0]
+    return DataError(f"{path}: unreadable or truncated ({reason}), expected a whole image file; copy or download it again")

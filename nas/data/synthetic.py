@@ -1,0 +1,95 @@
+"""Street scenes drawn from a seed: needs nothing on disk, any size, any number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nas.data.dataset import SPLITS, Frame, SegmentationDataset, check_index, check_split
+from nas.data.frame_cache import FrameCache
+from nas.data.palette import CAMVID_CLASSES, CAMVID_PALETTE
+from nas.data.street import draw_scene
+from nas.errors import ConfigError
+
+
+@dataclass(kw_only=True, slots=True)
+class SyntheticConfig:
+    """Street scenes drawn by the project itself."""
+
+    name: str = "synthetic"
+    """Name of the data set."""
+    seed: int = 0
+    """Seed of the scenes, independent of the seed of the run."""
+    size: list[int] = field(default_factory=lambda: [128, 160])
+    """[height, width] of the images in pixels."""
+    train: int = 256
+    """Images in the training split."""
+    val: int = 32
+    """Images in the validation split."""
+    test: int = 32
+    """Images in the test split."""
+    cache: bool = True
+    """Keep drawn images in memory (4 bytes a pixel); without, they are drawn again in every epoch."""
+    workers: int = 0
+    """Worker processes that prepare batches; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ConfigError(f"data.size: got {self.size}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
+        for key in (*SPLITS, "seed", "workers"):
+            value, least = {**self._counts(), "seed": self.seed, "workers": self.workers}[key], int(key in SPLITS)
+            if value < least:
+                raise ConfigError(f"data.{key}: got {value}, expected at least {least}")
+
+    def _counts(self) -> dict[str, int]:
+        """Images of each split."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def count(self, split: str) -> int:
+        """Images of a split."""
+        return self._counts()[check_split(split)]
+
+
+class SyntheticDataset(SegmentationDataset):
+    """Street scenes; each is a pure function of (seed, split, index, size).
+
+    Args:
+        config: What to draw.
+        split: train, val or test; no scene is in two of them.
+    """
+
+    def __init__(self, config: SyntheticConfig, split: str) -> None:
+        self.split = check_split(split)
+        self.classes = CAMVID_CLASSES
+        self.palette = CAMVID_PALETTE
+        self._seed = config.seed
+        self._count = config.count(split)
+        self._size = (config.size[0], config.size[1])
+        self._cache = FrameCache(self._count, self._size) if config.cache else None
+
+    def __len__(self) -> int:
+        """Number of scenes."""
+        return self._count
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self._size
+
+    def name(self, index: int) -> str:
+        """`SPLIT_NUMBER`."""
+        check_index(index, self._count)
+        return f"{self.split}_{index:05d}"
+
+    def load(self, index: int) -> Frame:
+        """The scene, drawn or remembered."""
+        check_index(index, self._count)
+        return self._draw(index) if self._cache is None else self._cache.get(index, self._draw)
+
+    def scan(self) -> None:
+        """Nothing to check: there are no files, and the config has checked itself."""
+
+    def _draw(self, index: int) -> Frame:
+        return draw_scene(np.random.default_rng([self._seed, SPLITS.index(self.split), index]), self._size)

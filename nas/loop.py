@@ -1,0 +1,248 @@
+"""The loop that search and training share: epochs, logging, checkpoints, interruption, exact resume."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from nas import checkpoint
+from nas.config import TrainerSettings
+from nas.data.dataset import SegmentationDataset
+from nas.data.loader import epoch_order, steps_per_epoch, train_loader
+from nas.errors import NonFiniteLossError
+from nas.metrics import mean_iou
+from nas.tracking import MetricsLog, Progress
+
+log = logging.getLogger("nas")
+
+Row = dict[str, float]
+
+
+class Task(Protocol):
+    """What the loop drives: a search or a training."""
+
+    def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
+        """One optimisation step -> scalars of the step and the confusion matrix of its batch; raises NonFiniteLossError."""
+
+    def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
+        """(split, scalars) for each evaluation, and the score by which the best checkpoint is kept."""
+
+    def epoch_scalars(self) -> Row:
+        """Scalars that are worth stating once an epoch."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that an exact resume needs; tensors and plain Python."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopPlan:
+    """Length and rhythm of a loop."""
+
+    epochs: int
+    max_steps: int | None
+    batch_size: int
+    crop: tuple[int, int]
+    seed: int
+    workers: int
+    eval_every: int
+    checkpoint_every: int
+    log_every: int
+
+    def total_steps(self, dataset: SegmentationDataset) -> int:
+        """Steps of the whole run."""
+        steps = self.epochs * steps_per_epoch(len(dataset), self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+@dataclass(slots=True)
+class LoopState:
+    """Where a loop stands, beside the task's own state."""
+
+    step: int = 0
+    best: float = float("-inf")
+    metrics_offset: int = 0
+    totals: Row = field(default_factory=dict)
+    counted: int = 0
+    confusion: Tensor | None = None
+
+    def add(self, row: Row, confusion: Tensor) -> None:
+        """Count a step into the averages of its epoch."""
+        self.totals = {key: self.totals.get(key, 0.0) + value for key, value in row.items()}
+        self.counted += 1
+        self.confusion = confusion if self.confusion is None else self.confusion + confusion
+
+    def flush(self) -> Row:
+        """Averages of the epoch, which then starts anew."""
+        row = {key: value / self.counted for key, value in self.totals.items()}
+        if self.confusion is not None:
+            row["miou"] = float(mean_iou(self.confusion))
+        self.totals, self.counted, self.confusion = {}, 0, None
+        return row
+
+
+def make_fabric(trainer: TrainerSettings) -> Fabric:
+    """The devices and the precision of a run."""
+    if trainer.threads:
+        torch.set_num_threads(trainer.threads)
+    return Fabric(accelerator=trainer.accelerator, devices=trainer.devices, precision=trainer.precision)  # type: ignore[arg-type]
+
+
+def fit(task: Task, plan: LoopPlan, dataset: SegmentationDataset, *, fabric: Fabric, out: Path, resume: bool) -> None:
+    """Run a task to its end, or go on with it.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved.
+        NonFiniteLossError: Before any weight has moved; the state is saved in checkpoints/nonfinite.pt.
+    """
+    state = _restore(task, out) if resume else LoopState()
+    total = plan.total_steps(dataset)
+    metrics = MetricsLog.resume(out / "metrics.jsonl", state.metrics_offset) if resume else MetricsLog(out / "metrics.jsonl")
+    with metrics, Progress(total=total, start=state.step) as progress, _interruptible() as interrupted:
+        while state.step < total:
+            _epoch(
+                task,
+                plan,
+                dataset,
+                state,
+                fabric=fabric,
+                out=out,
+                metrics=metrics,
+                progress=progress,
+                interrupted=interrupted,
+            )
+
+
+def _epoch(  # noqa: PLR0913
+    task: Task,
+    plan: LoopPlan,
+    dataset: SegmentationDataset,
+    state: LoopState,
+    *,
+    fabric: Fabric,
+    out: Path,
+    metrics: MetricsLog,
+    progress: Progress,
+    interrupted: threading.Event,
+) -> None:
+    """The rest of the epoch that `state.step` is in."""
+    total, per_epoch = plan.total_steps(dataset), steps_per_epoch(len(dataset), plan.batch_size)
+    epoch, first = divmod(state.step, per_epoch)
+    batches = train_loader(
+        dataset,
+        batch_size=plan.batch_size,
+        crop=plan.crop,
+        seed=plan.seed,
+        epoch=epoch,
+        start_batch=first,
+        workers=plan.workers,
+    )
+    started, began_at = time.perf_counter(), state.step
+    for images, labels in batches:
+        try:
+            row, confusion = task.step(fabric.to_device(images), fabric.to_device(labels), state.step)
+        except NonFiniteLossError as error:
+            raise _named_batch(error, task, plan, dataset, state, out) from None
+        state.add(row, confusion.cpu())
+        state.step += 1
+        progress.update(state.step, epoch=epoch, **row)
+        if state.step % plan.log_every == 0:
+            metrics.write(step=state.step, epoch=epoch, split="step", **row)
+        if state.step == total or state.step % per_epoch == 0:
+            break
+        if plan.checkpoint_every and state.step % plan.checkpoint_every == 0:
+            _save(task, state, metrics, out)
+        if interrupted.is_set():
+            _save(task, state, metrics, out)
+            raise KeyboardInterrupt
+    seconds = (time.perf_counter() - started) / max(1, state.step - began_at)
+    metrics.write(step=state.step, epoch=epoch, split="train", **state.flush(), **task.epoch_scalars(), seconds_per_step=seconds)
+    best = _evaluate(task, plan, state, epoch=epoch, last=state.step == total, metrics=metrics)
+    _save(task, state, metrics, out, best=best)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def _evaluate(task: Task, plan: LoopPlan, state: LoopState, *, epoch: int, last: bool, metrics: MetricsLog) -> bool:
+    """Evaluate if it is time; whether the score is the best so far."""
+    due = last or (plan.eval_every > 0 and (epoch + 1) % plan.eval_every == 0)
+    if not due:
+        return False
+    rows, score = task.evaluate(epoch)
+    for split, row in rows:
+        metrics.write(step=state.step, epoch=epoch, split=split, **row)
+        log.info("epoch %d %s: %s", epoch + 1, split, ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    better = score > state.best
+    state.best = max(state.best, score)
+    return better
+
+
+def _save(task: Task, state: LoopState, metrics: MetricsLog, out: Path, *, best: bool = False) -> None:
+    state.metrics_offset = metrics.offset()
+    checkpoint.save_last(out / "checkpoints", {**task.state(), "loop": _plain(state)}, best=best)
+
+
+def _plain(state: LoopState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "best": state.best,
+        "metrics_offset": state.metrics_offset,
+        "totals": state.totals,
+        "counted": state.counted,
+        "confusion": state.confusion,
+    }
+
+
+def _restore(task: Task, out: Path) -> LoopState:
+    saved = checkpoint.load_checkpoint(out / "checkpoints" / "last.pt")
+    task.load_state(saved)
+    return LoopState(**saved["loop"])
+
+
+def _named_batch(  # noqa: PLR0913
+    error: NonFiniteLossError, task: Task, plan: LoopPlan, dataset: SegmentationDataset, state: LoopState, out: Path
+) -> NonFiniteLossError:
+    """Save what led to a non-finite loss, and say which images did."""
+    path = out / "checkpoints" / "nonfinite.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save_checkpoint(path, {**task.state(), "loop": _plain(state)})
+    epoch, batch = divmod(state.step, steps_per_epoch(len(dataset), plan.batch_size))
+    order = np.resize(epoch_order(len(dataset), seed=plan.seed, epoch=epoch), (batch + 1) * plan.batch_size)
+    names = [dataset.name(int(i)) for i in order[batch * plan.batch_size :][: plan.batch_size]]
+    return NonFiniteLossError(f"{error} at step {state.step} on the batch {', '.join(names)}; no weight was moved; state in {path}")
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event that the loop looks at between steps; a second one interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            signal.default_int_handler(number, frame)
+        log.warning("stopping after this step and saving a checkpoint; press Ctrl-C again to stop at once")
+        event.set()
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)

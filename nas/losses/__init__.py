@@ -1,0 +1,26 @@
+"""Losses by name. Each takes logits [N, K, H, W] and labels int64 [N, H, W] (255: ignored) and returns a scalar."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from nas.losses.cross_entropy import cross_entropy
+from nas.losses.ohem import ohem
+
+
+class Loss(Protocol):
+    """A pure function of a batch."""
+
+    def __call__(self, logits: Tensor, label: Tensor, /) -> Tensor:
+        """Scalar loss; exactly 0 with zero gradients for a batch without a valid pixel."""
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "ohem": ohem,
+}
+"""Every loss that `train.loss=` knows."""
+
+__all__ = ["LOSSES", "Loss", "cross_entropy", "ohem"]

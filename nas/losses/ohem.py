@@ -1,0 +1,46 @@
+"""Online bootstrapping: cross-entropy over the hard pixels of a batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nas.data.dataset import IGNORE_INDEX
+from nas.losses.cross_entropy import pixel_losses
+
+
+def ohem(logits: Tensor, label: Tensor, *, threshold: float = 0.7, min_kept_share: float = 1 / 16) -> Tensor:
+    """Mean cross-entropy over the pixels whose true class is given too small a probability (OHEM).
+
+    With p_i the softmax probability of the true class of pixel i, 1 where the label does not count,
+
+        m    = max(1, floor(min_kept_share * N * H * W))
+        t    = max(threshold, the m-th smallest p over the whole batch)
+        kept = {valid i: p_i <= t}
+        loss = 1 / |kept| * sum over kept of -ln p_i
+
+    so at least m pixels are kept, and all valid ones where there are fewer than m. Computed on -ln p, without a copy
+    to the host. A batch without a valid pixel gives exactly 0 with zero gradients; a NaN logit of a valid pixel gives NaN.
+
+    The idea: Wu, Shen, van den Hengel, "High-performance semantic segmentation using very deep fully convolutional
+    networks", 2016. LGCNet and GAS name it without its constants: both are [reading], taken from FasterSeg.
+
+    Args:
+        logits: [N, K, H, W].
+        label: int64 [N, H, W]; class id or 255 for pixels that do not count.
+        threshold: Largest probability at which a pixel still counts as hard, in (0, 1] [reading].
+        min_kept_share: Share of all pixels of the batch that is kept at least, in [0, 1] [reading].
+
+    Returns:
+        Scalar.
+    """
+    losses = pixel_losses(logits, label)
+    num_pixels = losses.numel()
+    min_kept = max(1, int(min_kept_share * num_pixels))
+    # The m-th smallest probability is the m-th largest loss.
+    bound = losses.detach().flatten().kthvalue(num_pixels - min_kept + 1).values.clamp(max=-math.log(threshold))
+    # "not below" rather than "at or above": a NaN must be kept and seen, not dropped.
+    kept = (label != IGNORE_INDEX) & ~(losses.detach() < bound)
+    return torch.where(kept, losses, 0.0).sum() / kept.sum().clamp(min=1)

@@ -1,0 +1,97 @@
+"""The supernet: one network with all candidates, its architecture sets and their expected latency, in one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nas import relax
+from nas.architecture import Architecture
+from nas.cost.expected import ExpectedLatency
+from nas.network import Network
+from nas.relax.weights import Weights
+from nas.space import Derivation, SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How the weights of one pass are drawn.
+
+    Args:
+        relaxation: A key of `nas.relax.RELAXATIONS`.
+        tau: Temperature > 0.
+        generator: Source of the noise, on the CPU.
+        architecture: The architecture set.
+    """
+
+    relaxation: str
+    tau: float
+    generator: torch.Generator
+    architecture: str = "default"
+
+
+class Supernet(nn.Module):
+    """Network, architecture parameters and expected latency of a search.
+
+    Args:
+        space: The search space.
+        network: Network of the open graph at the search's widths.
+        latency: Expected latency at the deployed shape; None: latency is not looked at.
+        generator: Source of the initial logits.
+    """
+
+    def __init__(
+        self, space: SearchSpace, network: Network, latency: ExpectedLatency | None, *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.choices = space.choices()
+        self.network = network
+        self.latency = latency
+        self.architectures = nn.ModuleDict({name: Architecture(space, generator) for name in space.architecture_sets})
+
+    def forward(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Draw weights, run the network and the latency with the same weights.
+
+        Args:
+            images: [N, 3, H, W].
+            draw: How the weights are drawn.
+
+        Returns:
+            Logits [N, classes, H, W] and the expected latency [] in the unit of the cost table, zero without a table.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            weights = self.sample(draw)
+            latency = images.new_zeros(()) if self.latency is None else self.latency(weights)
+        logits: Tensor = self.network(images, weights)
+        return logits, latency
+
+    def sample(self, draw: Draw) -> Weights:
+        """The weights of one pass."""
+        return relax.sample(
+            self.architectures[draw.architecture](),
+            self.choices,
+            relaxation=draw.relaxation,
+            tau=draw.tau,
+            generator=draw.generator,
+            architecture=draw.architecture,
+        )
+
+    def guided_logits(self) -> dict[str, dict[str, Tensor]]:
+        """Architecture set -> group -> alpha_guided [p, q]."""
+        return {name: architecture() for name, architecture in self.architectures.items()}
+
+    def derive(self) -> Mapping[str, Derivation]:
+        """The discrete architecture of each set as it stands."""
+        return self.space.derive({name: {g: v.detach() for g, v in s.items()} for name, s in self.guided_logits().items()})
+
+    def arch_parameters(self) -> Iterator[nn.Parameter]:
+        """Logits and communication modules."""
+        return self.architectures.parameters()
+
+    def weight_parameters(self) -> Iterator[nn.Parameter]:
+        """Everything else: the weights of the network."""
+        return self.network.parameters()

@@ -1,0 +1,357 @@
+"""Latency tables: costs, the file and its defects, and the look-up order."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.cost import (
+    Entry,
+    LatencyTable,
+    MacsTable,
+    ProtocolInfo,
+    RuntimeInfo,
+    known_tables,
+    load_table,
+    lookup,
+    resolve_table,
+    save_table,
+)
+from nas.devices.identity import DeviceInfo
+from nas.devices.runtime_name import RuntimeName
+from nas.errors import ConfigError, TableError
+from nas.ops import OpSpec
+
+RUNTIME = RuntimeName(backend="torch-eager")
+NAME = "torch-eager-fp32-b1-t1"
+
+
+def conv(channels: int, *, kind: str = "relu_conv_bn") -> OpSpec:
+    return OpSpec(
+        kind=kind, in_channels=channels, height=6, width=8, out_channels=channels, out_height=6, out_width=8, kernel=3
+    )
+
+
+def table(*channels: int, device: str = "box") -> LatencyTable:
+    return LatencyTable(
+        device=DeviceInfo(name=device, power_mode="performance", clocks="400-3600 MHz"),
+        runtime=RuntimeInfo.of(RUNTIME, version="2.13.0"),
+        protocol=ProtocolInfo(warmup=1, rounds=10, calls="one", statistic="median", threads=1),
+        measured_at="2026-01-02T03:04:05+00:00",
+        entries={conv(c).key: Entry(0.5 * c, 0.4 * c, 0.7 * c, 10) for c in channels},
+    )
+
+
+def test_cost_is_the_median_of_the_entry() -> None:
+    assert table(8, 16).cost(conv(16)) == 8.0
+    assert table(8).unit == "ms"
+    assert table(8).identifier == f"box/{NAME}"
+
+
+@pytest.mark.parametrize("kind", ["identity", "none"])
+def test_operations_that_execute_nothing_cost_zero_and_are_never_missing(kind: str) -> None:
+    assert table().cost(conv(8, kind=kind)) == 0.0
+    assert table().missing([conv(8, kind=kind)]) == []
+
+
+def test_cost_of_an_unmeasured_operation_is_refused_not_zero() -> None:
+    with pytest.raises(TableError, match="relu_conv_bn in=16x6x8 .* was not measured"):
+        table(8).cost(conv(16))
+
+
+def test_missing_lists_each_unmeasured_operation_once() -> None:
+    assert table(8).missing([conv(32), conv(8), conv(16), conv(32)]) == [conv(16), conv(32)]
+
+
+def test_require_names_what_is_missing_and_the_command_in_two_lines() -> None:
+    with pytest.raises(TableError) as caught:
+        table(1).require([conv(c) for c in range(1, 10)], command="nas profile space=lgcnet")
+    first, second = str(caught.value).split("\n")
+    assert "8 of 9 operations" in first
+    assert first.count("relu_conv_bn") == 5
+    assert first.endswith("and 3 more")
+    assert second == "measure them with: nas profile space=lgcnet"
+
+
+def test_require_passes_when_everything_is_there() -> None:
+    table(8).require([conv(8), conv(3, kind="none")], command="")
+
+
+def test_a_table_cannot_be_changed() -> None:
+    frozen = table(8)
+    with pytest.raises(TypeError):
+        frozen.entries["x"] = Entry(1, 1, 1, 1)  # type: ignore[index]
+    with pytest.raises(FrozenInstanceError):
+        frozen.measured_at = "now"  # type: ignore[misc]
+
+
+def test_macs_table_counts_products_of_the_convolution() -> None:
+    products = sum(1 for _ in range(6 * 8) for _ in range(4 * 4) for _ in range(3 * 3))
+    assert MacsTable().cost(conv(4)) == products / 1e6
+    assert MacsTable().cost(conv(4, kind="identity")) == 0.0
+    assert MacsTable().missing([conv(4)]) == []
+    assert MacsTable().unit == "MMACs"
+
+
+def test_saved_table_loads_equal_and_saves_to_the_same_bytes(tmp_path: Path) -> None:
+    first, second = tmp_path / "deep" / "a.json", tmp_path / "b.json"
+    save_table(table(16, 8), first)
+    loaded = load_table(first)
+    save_table(loaded, second)
+    assert loaded == table(8, 16)
+    assert first.read_bytes() == second.read_bytes()
+    assert list(json.loads(first.read_text())["entries"]) == sorted(loaded.entries)
+
+
+def test_empty_table_survives_the_file(tmp_path: Path) -> None:
+    save_table(table(), tmp_path / "a.json")
+    assert load_table(tmp_path / "a.json") == table()
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    save_table(table(8), path)
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_table(table(8, 16), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def entries_of(raw: dict[str, Any]) -> dict[str, Any]:
+    return raw["entries"]  # type: ignore[no-any-return]
+
+
+def rename(old: str, new: str) -> Callable[[dict[str, Any]], None]:
+    def mutate(raw: dict[str, Any]) -> None:
+        raw["entries"] = {key.replace(old, new): value for key, value in entries_of(raw).items()}
+
+    return mutate
+
+
+def put(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    """Set the field at `path`; `*` is the first entry."""
+
+    def mutate(raw: dict[str, Any]) -> None:
+        target: Any = raw
+        for name in path[:-1]:
+            target = target[next(iter(target)) if name == "*" else name]
+        target[next(iter(target)) if path[-1] == "*" else path[-1]] = value
+
+    return mutate
+
+
+def drop(*path: str) -> Callable[[dict[str, Any]], None]:
+    def mutate(raw: dict[str, Any]) -> None:
+        target: Any = raw
+        for name in path[:-1]:
+            target = target[next(iter(target)) if name == "*" else name]
+        del target[path[-1]]
+
+    return mutate
+
+
+FIELDS = {
+    (): ("format_version", "device", "runtime", "protocol", "measured_at", "entries"),
+    ("device",): ("name", "power_mode", "clocks"),
+    ("runtime",): ("name", "backend", "version", "precision", "batch", "threads"),
+    ("protocol",): ("warmup", "rounds", "calls", "statistic", "threads"),
+    ("entries", "*"): ("median_ms", "p10_ms", "p90_ms", "n"),
+}
+NULLABLE = {("device", "power_mode"), ("device", "clocks")}
+DEFECTS: dict[str, Callable[[dict[str, Any]], None]] = {
+    **{f"without {'.'.join((*at, f))}": drop(*at, f) for at, fields in FIELDS.items() for f in fields},
+    **{f"unknown field in {'.'.join(at) or 'table'}": put(*at, "extra", value=1) for at in FIELDS},
+    **{
+        f"{'.'.join((*at, f))} = {value!r}": put(*at, f, value=value)
+        for at, fields in FIELDS.items()
+        for f in fields
+        for value in (None, True, [], {"a": 1}, "", -1)
+        if not (value is None and (*at, f) in NULLABLE)
+    },
+    **{
+        f"{f} = {value}": put("entries", "*", f, value=value)
+        for f in ("median_ms", "p10_ms", "p90_ms")
+        for value in (float("nan"), float("inf"), float("-inf"), 0, 0.0, -0.001, "4.0", 10**400)
+    },
+    "p10 above median": put("entries", "*", "p10_ms", value=8.001),
+    "p90 below median": put("entries", "*", "p90_ms", value=7.999),
+    "no sample": put("entries", "*", "n", value=0),
+    "half a sample": put("entries", "*", "n", value=1.5),
+    "entry is a number": put("entries", "*", value=4.0),
+    "later format": put("format_version", value=2),
+    "earlier format": put("format_version", value=0),
+    "format as text": put("format_version", value="1"),
+    "name of another runtime": put("runtime", "name", value="torch-eager-fp32-b2-t1"),
+    "batch of another runtime": put("runtime", "batch", value=2),
+    "threads of another protocol": put("protocol", "threads", value=4),
+    "unknown precision": put("runtime", "precision", value="fp8"),
+    "device with a slash": put("device", "name", value="a/b"),
+    "device going up": put("device", "name", value=".."),
+    "no date": put("measured_at", value="yesterday"),
+    "date without offset": put("measured_at", value="2026-01-02T03:04:05"),
+    "leading zero": rename("in=8x", "in=08x"),
+    "other digits": rename("in=8x", "in=\u0668x"),
+    "no kind": rename("relu_conv_bn ", ""),
+    "cut key": rename(" g=1", ""),
+    "trailing blank": rename("g=1", "g=1 "),
+    "negative size": rename("in=8x6", "in=8x-6"),
+    "size zero": rename("in=8x6", "in=8x0"),
+    "fraction": rename("k=3", "k=3.0"),
+    "upper case": rename("relu_conv_bn", "Conv"),
+    "free operation": rename("relu_conv_bn", "identity"),
+}
+
+
+@pytest.fixture
+def table_file(tmp_path: Path) -> Path:
+    path = tmp_path / "table.json"
+    save_table(table(8, 16), path)
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(TableError) as caught:
+        load_table(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message
+
+
+def test_there_are_more_than_a_hundred_defects() -> None:
+    assert len(DEFECTS) > 100
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_defective_table_is_refused_in_one_line_with_its_file(defect: str, table_file: Path) -> None:
+    raw = json.loads(table_file.read_text())
+    DEFECTS[defect](raw)
+    table_file.write_text(json.dumps(raw))
+    refused(table_file)
+
+
+def test_refusal_names_the_key_of_the_entry(table_file: Path) -> None:
+    raw = json.loads(table_file.read_text())
+    raw["entries"][conv(16).key]["n"] = 0
+    table_file.write_text(json.dumps(raw))
+    assert conv(16).key in refused(table_file)
+
+
+@pytest.mark.parametrize("name", ["median_ms", conv(8).key, "device", "batch"])
+def test_duplicate_names_are_refused(name: str, table_file: Path) -> None:
+    line = next(line for line in table_file.read_text().splitlines() if f'"{name}"' in line)
+    start = line.index(f'"{name}"')
+    once = {"device": '"device": {}, '}.get(name, f'"{name}": 1, ')
+    table_file.write_text(table_file.read_text().replace(line, line[:start] + once + line[start:], 1))
+    assert "twice" in refused(table_file)
+
+
+def test_every_truncation_is_refused(table_file: Path) -> None:
+    text = table_file.read_text().rstrip()
+    draw = random.Random(0)
+    for length in [0, 1, len(text) - 1, *(draw.randrange(len(text)) for _ in range(40))]:
+        table_file.write_text(text[:length])
+        refused(table_file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe{}", b"[]", b"null", b"[" * 100_000, b"PK\x03\x04", b'{"format_version": 1e999}']
+)
+def test_what_is_no_table_at_all_is_refused(content: bytes, table_file: Path) -> None:
+    table_file.write_bytes(content)
+    refused(table_file)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    work, data, shipped = tmp_path / "work", tmp_path / "data", tmp_path / "shipped"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    monkeypatch.setattr("nas.resources.tables_dir", lambda: shipped)
+    return {"work": Path("latency_tables"), "data": data / "segnas" / "latency_tables", "shipped": shipped}
+
+
+def test_tables_are_looked_up_in_work_folder_then_data_folder_then_shipped(folders: dict[str, Path]) -> None:
+    for channels, where in [(1, "shipped"), (2, "data"), (3, "work")]:
+        save_table(table(channels), folders[where] / "box" / f"{NAME}.json")
+        assert list(load_table(f"box/{NAME}").entries) == [conv(channels).key]
+        assert load_table("box/torch-eager") == load_table(f"box/{NAME}")
+    assert known_tables() == {f"box/{NAME}": folders["work"] / "box" / f"{NAME}.json"}
+
+
+def test_a_path_goes_before_a_name(folders: dict[str, Path]) -> None:
+    save_table(table(1), folders["work"] / "box" / f"{NAME}.json")
+    save_table(table(2), Path("box") / NAME)
+    assert list(load_table(f"box/{NAME}").entries) == [conv(2).key]
+
+
+def test_home_is_the_base_of_the_data_folder_without_xdg(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert lookup.table_folders()[1] == tmp_path / ".local" / "share" / "segnas" / "latency_tables"
+    assert lookup.table_folders()[2] == folders["shipped"]
+
+
+def test_auto_is_this_machine_and_refused_when_it_can_mean_two(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "local_names", lambda: ["this-cpu", "this-gpu"])
+    save_table(table(4, device="this-gpu"), folders["data"] / "this-gpu" / f"{NAME}.json")
+    assert load_table("auto/torch-eager").device.name == "this-gpu"
+    save_table(table(4, device="this-cpu"), folders["data"] / "this-cpu" / f"{NAME}.json")
+    with pytest.raises(TableError, match="this-cpu or this-gpu"):
+        load_table("auto/torch-eager")
+
+
+def test_unknown_table_is_refused_with_the_command_and_the_tables_at_hand(folders: dict[str, Path]) -> None:
+    save_table(table(1), folders["shipped"] / "box" / f"{NAME}.json")
+    with pytest.raises(TableError, match=f"nas profile device=phone runtime={NAME}.*at hand: box/{NAME}"):
+        load_table("phone/torch-eager")
+
+
+@pytest.mark.usefixtures("folders")
+@pytest.mark.parametrize("name", ["missing.json", "box", "/nowhere/table.json", "a/b/c", "", "../x", "./x", "box/"])
+def test_what_is_neither_file_nor_name_is_refused(name: str) -> None:
+    with pytest.raises(TableError, match="there is no such file"):
+        load_table(name)
+
+
+@pytest.mark.usefixtures("folders")
+@pytest.mark.parametrize("runtime", ["tensorflow", "torch-eager-fp32", "torch-eager-fp32-b0-t1"])
+def test_table_of_a_wrong_runtime_name_is_refused_with_the_pattern(runtime: str) -> None:
+    with pytest.raises(ConfigError, match="BACKEND-PRECISION-bN-tN with BACKEND one of torch-eager"):
+        load_table(f"box/{runtime}")
+
+
+def test_table_of_another_device_under_a_name_is_refused(folders: dict[str, Path]) -> None:
+    path = folders["work"] / "phone" / f"{NAME}.json"
+    save_table(table(1, device="box"), path)
+    with pytest.raises(TableError, match=f"table for box/{NAME}, expected one for phone/{NAME}"):
+        load_table(f"phone/{NAME}")
+    assert load_table(path).device.name == "box"
+
+
+def test_resolve_table_knows_none_macs_and_files(table_file: Path) -> None:
+    assert resolve_table("none") is None
+    macs = resolve_table("macs")
+    assert macs is not None
+    assert macs.identifier == "macs"
+    assert resolve_table(str(table_file)) == table(8, 16)
