@@ -13,7 +13,7 @@ setup(
     package_data={
         "nas": ["py.typed"],
         "search_spaces": ["py.typed", "*/genotypes/*.yaml"],
-        "nas._resources.conf": ["*.yaml", "**/*.yaml"],
-        "nas._resources.latency_tables": ["**/*.json"],
+        "nas._resources.conf": ["**/*.yaml"],
+        "nas._resources.latency_tables": ["README.md", "*/*.json"],
     },
 )

@@ -55,9 +55,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is missing, damaged, of another version or no checkpoint.
     """
     _require_file(path)
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path}: damaged or not a checkpoint; give a checkpoint that nas search or nas train wrote")
     try:
+        with zipfile.ZipFile(path) as archive:
+            # PyTorch itself does not compare the check sums of tensors.
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -137,7 +140,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load(path.read_bytes())
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: damaged or not in the safetensors format ({_first_line(error)}); give weights that nas train wrote"
+            f"{path}: damaged or no safetensors file ({_first_line(error)}); give weights that nas train wrote"
         ) from error
 
 
@@ -174,7 +177,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _plain(value: object, where: str) -> object:
-    """A copy of a nested state in which only plain types occur; types are compared exactly, for subclasses need code."""
+    """A copy of a nested state in plain types; types are compared exactly, for loading a subclass needs its code."""
     if type(value) in _PLAIN_TYPES:
         return value
     if isinstance(value, _TENSOR_TYPES) and type(value) in _TENSOR_TYPES:

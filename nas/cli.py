@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,8 @@ def _eval(job: config.EvalJob) -> Sequence[str]:
 def _profile(job: config.ProfileJob) -> Sequence[str]:
     from nas.profiling import profile
 
-    return profile(job, nas.build_space(job.space)).summary()
+    with _progress_bar("measuring") as show_progress:
+        return profile(job, nas.build_space(job.space), on_progress=show_progress).summary()
 
 
 def _show(job: config.ShowJob) -> Sequence[str]:
@@ -156,6 +158,16 @@ def _run_verb(name: str, argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  the last place that can say what happened
         return _report(error, f"nas {name}: ")
     return statuses[0] if statuses else DONE
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, fed with (done, total); nothing where the output is not a terminal."""
+    from rich.progress import Progress
+
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _app(name: str) -> VerbApp:

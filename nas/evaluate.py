@@ -25,6 +25,7 @@ from nas.genotype import build_network, load_genotype
 from nas.loop import make_fabric
 from nas.metrics import confusion_matrix, summarise
 from nas.network import Network
+from nas.ops.modules import predicted_labels
 from nas.overlay import comparison, save_png
 from nas.space import SpaceEntry
 
@@ -97,7 +98,7 @@ def confusion_over(forward: Callable[[Tensor], Tensor], dataset: SegmentationDat
     with torch.no_grad():
         for images, labels in eval_loader(dataset, batch_size=batch_size):
             logits = forward(fabric.to_device(images))
-            matrix += confusion_matrix(logits.argmax(dim=1), fabric.to_device(labels), num_classes)
+            matrix += confusion_matrix(predicted_labels(logits), fabric.to_device(labels), num_classes)
     return matrix
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError, GenotypeError
@@ -288,23 +288,29 @@ def _build_space(name: str, settings: Mapping[str, Any], spaces: Mapping[str, Sp
     names = [one.name for one in fields(entry.config)]
     _check_keys(given, "space_config", tuple(names), prefix="space_config.")
     _check_texts(given, "space_config")
+    merged = OmegaConf.structured(entry.config)
+    for key, value in given.items():
+        _set(merged, key, value)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(entry.config), OmegaConf.create(given))
-        _check_types(given, OmegaConf.to_container(merged), "space_config")
         return entry.build(OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        raise GenotypeError(_unfit(error, given)) from error
+        raise GenotypeError(f"space_config: {error}") from error
     except ConfigError as error:
-        setting = re.compile(rf"\bspace\.(?={'|'.join(map(re.escape, names))})")
+        setting = re.compile(rf"\bspace\.(?=(?:{'|'.join(map(re.escape, names))})\b)")
         raise GenotypeError(setting.sub("space_config.", str(error))) from error
 
 
-def _unfit(error: OmegaConfBaseException, given: Mapping[str, Any]) -> str:
-    """What OmegaConf refuses to put into a config, in our words as far as the key goes."""
-    key = str(error.full_key)
-    value = given.get(key.split(".")[0].split("[")[0])
-    reason = str(error).split("\n", 1)[0]
-    return f"space_config.{key}: got {shorten(value)} ({_kind(value)}), expected the type of the setting: {reason}"
+def _set(config: DictConfig, key: str, value: Any) -> None:
+    """Put a setting into a config, which must take it as it is."""
+    try:
+        OmegaConf.update(config, key, value, merge=True)
+        converted = OmegaConf.to_container(config)
+    except OmegaConfBaseException as error:
+        reason = str(error).split("\n", 1)[0]
+        message = f"space_config.{key}: got {shorten(value)} ({_kind(value)}), expected a value of the setting's type: {reason}"
+        raise GenotypeError(message) from error
+    assert isinstance(converted, dict)
+    _check_types(value, converted[key], f"space_config.{key}")
 
 
 def _check_texts(value: Any, where: str) -> None:

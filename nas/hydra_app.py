@@ -110,7 +110,8 @@ def _job(cfg: DictConfig, app: VerbApp) -> Any:  # noqa: ANN401
             raise
         raise ConfigError(message) from error
     if _in_sweep() and _wants_folder(job, app.sweep_out):
-        job.out = HydraConfig.get().runtime.output_dir
+        sweep = HydraConfig.get().sweep
+        job.out = f"{sweep.dir}/{sweep.subdir}"
     return job
 
 

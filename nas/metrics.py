@@ -205,7 +205,7 @@ def _counts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _ratio(part: Tensor, whole: Tensor, *, present: Tensor) -> Tensor:
-    """Part / whole, with 0/0 = 0 for classes that are present and NaN for those that are not."""
+    """Divide, with 0/0 = 0 for classes that are present and NaN for those that are not."""
     return torch.where(present, part / whole.clamp(min=1), torch.nan)
 
 
@@ -216,8 +216,7 @@ def _outside(ids: Tensor, num_classes: int) -> list[int]:
     low, high = torch.stack(ids.aminmax()).tolist()
     if low >= 0 and high < num_classes:
         return []
-    found: list[int] = ids[(ids < 0) | (ids >= num_classes)].unique().tolist()
-    return found
+    return sorted(set(ids[(ids < 0) | (ids >= num_classes)].tolist()))
 
 
 def _plain(value: Tensor | float) -> float | None:

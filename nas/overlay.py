@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,8 @@ def colour(label: Labels, palette: NDArray[np.uint8]) -> Pixels:
         unknown = np.unique(label[~known]).tolist()
         raise ValueError(f"label: got the class ids {unknown}, expected 0 to {len(palette) - 1}, or {IGNORE_INDEX} for void")
     table[IGNORE_INDEX] = 0
-    return table[label]
+    coloured: Pixels = table[label]
+    return coloured
 
 
 def overlay(image: Pixels, label: Labels, palette: NDArray[np.uint8], alpha: float = 0.5) -> Pixels:
@@ -74,7 +75,7 @@ def overlay(image: Pixels, label: Labels, palette: NDArray[np.uint8], alpha: flo
 def errors(image: Pixels, truth: Labels, prediction: Labels) -> Pixels:
     """The image in pale grey, pixels with a wrong class in red, void in dark grey: [H, W, 3]."""
     grey = image.mean(axis=2, keepdims=True) * 0.45 + 120
-    picture = np.repeat(grey, 3, axis=2)
+    picture: NDArray[np.float64] = np.repeat(grey, 3, axis=2)
     wrong = (prediction != truth) & (truth != IGNORE_INDEX)
     picture[wrong] = 0.25 * picture[wrong] + 0.75 * np.array(WRONG)
     picture[truth == IGNORE_INDEX] *= 0.4
@@ -120,7 +121,10 @@ def comparison(
         panels["prediction"] = colour(prediction, palette)
         panels[_error_title(truth, prediction)] = errors(image, truth, prediction)
     row = _side_by_side([_titled(title, _fitted(panel)) for title, panel in panels.items()])
-    return np.concatenate([row, _legend(names, palette, width=row.shape[1])], axis=0)
+    swatches = dict(zip(names, map(tuple, palette.tolist()), strict=True))
+    if truth is not None:
+        swatches |= {"void": (0, 0, 0), "wrong": WRONG}
+    return np.concatenate([row, _legend(swatches, width=row.shape[1])], axis=0)
 
 
 def save_png(path: Path, picture: Pixels) -> None:
@@ -161,14 +165,14 @@ def _side_by_side(panels: Sequence[Pixels]) -> Pixels:
     return np.concatenate([*parts, separator], axis=1)
 
 
-def _legend(names: Sequence[str], palette: NDArray[np.uint8], *, width: int) -> Pixels:
-    """A strip of the given width with a swatch and a name for each class, in as many lines as it takes."""
+def _legend(swatches: Mapping[str, tuple[int, ...]], *, width: int) -> Pixels:
+    """A strip of the given width with a swatch and a name for each colour, in as many lines as it takes."""
     font_px = _font_px(MIN_PANEL_PX)
     font = ImageFont.load_default(font_px)
     swatch, line = font_px, round(font_px * 1.8)
     cells: list[tuple[int, int]] = []
     x, y = 2 * GAP_PX, 0
-    for name in names:
+    for name in swatches:
         cell = swatch + 6 + round(font.getlength(name)) + 18
         if x + cell > width and x > 2 * GAP_PX:
             x, y = 2 * GAP_PX, y + line
@@ -176,10 +180,10 @@ def _legend(names: Sequence[str], palette: NDArray[np.uint8], *, width: int) -> 
         x += cell
     strip = Image.new("RGB", (width, y + line + GAP_PX), PAPER)
     draw = ImageDraw.Draw(strip)
-    for (left, top), name, fill in zip(cells, names, palette.tolist(), strict=True):
+    for (left, top), (name, fill) in zip(cells, swatches.items(), strict=True):
         middle = top + GAP_PX + line // 2
         box = (left, middle - swatch // 2, left + swatch, middle + swatch // 2)
-        draw.rectangle(box, fill=tuple(fill), outline=INK)
+        draw.rectangle(box, fill=fill, outline=INK)
         draw.text((left + swatch + 6, middle), name, fill=INK, font=font, anchor="lm")
     return np.asarray(strip)
 

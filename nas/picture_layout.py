@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import networkx as nx
 
 MAX_CELLS_A_LINE = 8
-BOX = (0.54, 0.26)
+BOX = (0.5, 0.26)
 """Width and height of a vertex."""
-_COLUMN = 0.84
+_COLUMN = 0.78
+_WIDE_COLUMN = 0.96
 _ROW = 0.7
 _PAD = 0.16
 _TITLE = 0.26
@@ -125,11 +126,12 @@ def _inner(structure: nx.MultiDiGraph, vertices: Sequence[int]) -> dict[int, tup
     last = [v for v in vertices if inside.out_degree(v) == 0 and v not in first]
     middle = [v for v in vertices if v not in first and v not in last]
     columns = [column for column in (first, middle, last) if column]
+    xs = [0.0, _WIDE_COLUMN, _WIDE_COLUMN + _COLUMN]
     positions = {}
-    for number, column in enumerate(columns):
+    for x, column in zip(xs, columns, strict=False):
         for row, vertex in enumerate(column):
-            stagger = 0.14 * (row - (len(column) - 1) / 2) if column is middle else 0.0
-            positions[vertex] = (number * _COLUMN + stagger, _ROW * ((len(column) - 1) / 2 - row))
+            stagger = 0.1 * (row - (len(column) - 1) / 2) if column is middle else 0.0
+            positions[vertex] = (x + stagger, _ROW * ((len(column) - 1) / 2 - row))
     return positions
 
 
@@ -156,10 +158,11 @@ def _place_tail(layout: Layout, structure: nx.MultiDiGraph, part: str, vertices:
         depth[vertex] = max((depth[before] + 1 for before in inside.predecessors(vertex)), default=0)
     level = {vertex: _nearest(heights, structure.nodes[vertex]["stride"]) for vertex in vertices}
     chain = len(set(level.values())) == 1 and len(vertices) == len(set(depth.values()))
-    positions, taken = {}, defaultdict(int)
+    positions: dict[int, tuple[float, float]] = {}
+    taken: dict[tuple[int, float], int] = defaultdict(int)
     for vertex in vertices:
         slot = (0 if chain else depth[vertex], level[vertex])
-        x = left + _PAD + BOX[0] / 2 + slot[0] * (_COLUMN + 0.2)
+        x = left + _PAD + BOX[0] / 2 + slot[0] * _WIDE_COLUMN
         positions[vertex] = (x, slot[1] - taken[slot] * _ROW)
         taken[slot] += 1
     layout.positions.update(positions)
@@ -173,9 +176,7 @@ def _height_of_strides(layout: Layout, structure: nx.MultiDiGraph) -> dict[int, 
     """The height at which the last part of each stride gives its result."""
     results = {structure.nodes[vertex]["part"]: vertex for vertex in sorted(layout.positions)}
     return {
-        structure.nodes[vertex]["stride"]: layout.positions[vertex][1]
-        for part, vertex in results.items()
-        if part in layout.line_of
+        structure.nodes[vertex]["stride"]: layout.positions[vertex][1] for part, vertex in results.items() if part in layout.line_of
     }
 
 

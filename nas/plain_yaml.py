@@ -80,14 +80,14 @@ _Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence("ta
 
 
 def parse_plain_yaml(text: str) -> PlainYaml:
-    """Read a YAML text.
+    r"""Read a YAML text.
 
     Raises:
         ValueError: One line that names the line of the first defect.
 
-    >>> parse_plain_yaml("a: 1\\nb: [x, none]").data
+    >>> parse_plain_yaml("a: 1\nb: [x, none]").data
     {'a': 1, 'b': ['x', 'none']}
-    >>> parse_plain_yaml("a: 1\\na: 2")
+    >>> parse_plain_yaml("a: 1\na: 2")
     Traceback (most recent call last):
         ...
     ValueError: line 2: got the key 'a' twice, first in line 1; remove one
@@ -115,7 +115,7 @@ def dump_plain_yaml(data: Mapping[str, Any]) -> str:
     Raises:
         ValueError: If something is not plain data: a text key, list, text, finite number, boolean or None.
     """
-    return yaml.dump(plain(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
+    return yaml.dump(plain(data), Dumper=_Dumper, sort_keys=False, width=math.inf)
 
 
 def plain(value: Any, where: str = "value") -> Any:
@@ -142,6 +142,7 @@ def _construct(loader: _Loader, node: Node, path: KeyPath, lines: dict[KeyPath, 
         return _mapping(loader, node, path, lines)
     if isinstance(node, SequenceNode):
         return [_construct(loader, child, (*path, i), lines) for i, child in enumerate(node.value)]
+    assert isinstance(node, ScalarNode)
     return _scalar(loader, node)
 
 

@@ -37,13 +37,14 @@ OP_COLOURS: dict[str, str] = {
     "interpolate": "#e6ab02",
     "none": "#d9d9d9",
 }
-"""Colour of each operation: convolutions red, separable ones from green to blue with the dilation, pooling purple, upsampling brown."""
+"""Colour of each operation: convolutions red, separable ones green to blue with the dilation, pooling purple, upsampling brown."""
 
 _OTHERS = ("#17becf", "#bcbd22", "#7f7f7f", "#9467bd", "#ff7f0e", "#1f77b4", "#2ca02c", "#8c564b")
 _FIXED = "#9aa0a6"
 _FRAMES = {1: "#fafafa", 2: "#fff7ec", 4: "#fef3d9", 8: "#e8f3e6", 16: "#e3eef8", 32: "#ece7f5"}
 _INK = "#22262b"
-_DASHED = ("skip_connect", "none")
+_SKIP = "skip_connect"
+_DASHED = (_SKIP, "none")
 _BARS_HEIGHT = 1.5
 _HEAD_HEIGHT = 0.62
 
@@ -68,9 +69,7 @@ def draw_genotype(genotype: Genotype, graph: Graph, *, parts_ms: Mapping[str, fl
     if parts_ms is not None:
         facts.append(f"{sum(parts_ms.values()):.2f} ms predicted")
     structure = architecture_graph(graph)
-    for _, _, edge in structure.edges(data=True):
-        if edge["name"] in genotype.choices:
-            edge.update(operations=(genotype.choices[edge["name"]],), chosen=True)
+    _mark_chosen(structure, genotype.choices)
     return _draw(structure, title=genotype.space, facts=facts, parts_ms=parts_ms)
 
 
@@ -95,7 +94,6 @@ def _options(decisions: Sequence[str], options: Sequence[tuple[str, ...]]) -> It
 
 def _draw(structure: nx.MultiDiGraph, *, title: str, facts: Sequence[str], parts_ms: Mapping[str, float] | None) -> Figure:
     layout = lay_out(structure)
-    _mark_skips(structure)
     width, height = layout.size[0] + 0.5, layout.size[1] + _HEAD_HEIGHT + 0.3
     bars = _BARS_HEIGHT if parts_ms else 0.0
     figure = Figure(figsize=(width, height + bars), facecolor="white")
@@ -120,11 +118,24 @@ def _draw(structure: nx.MultiDiGraph, *, title: str, facts: Sequence[str], parts
     return figure
 
 
-def _mark_skips(structure: nx.MultiDiGraph) -> None:
-    """A tensor that a sum reads as it is passes through a skip connection."""
+def _mark_chosen(structure: nx.MultiDiGraph, choices: Mapping[str, str]) -> None:
+    """Name the edges after what was chosen for them.
+
+    A derived graph has no node for a skip connection; the sum reads the tensor as it is. Such reads are skip connections in the
+    parts that have decisions for one.
+    """
+    drawn = {name for _, _, name in structure.edges(data="name")}
+    skipping = {
+        part
+        for _, part in structure.nodes(data="part")
+        if any(name.startswith(f"{part}.") and name not in drawn and choices[name] == _SKIP for name in choices)
+    }
     for _, target, edge in structure.edges(data=True):
-        if not edge["operations"] and edge["inside"] and structure.nodes[target]["join"] == "sum":
-            edge.update(operations=("skip_connect",), chosen=True)
+        into = structure.nodes[target]
+        if edge["name"] in choices:
+            edge.update(operations=(choices[edge["name"]],), chosen=True)
+        elif not edge["name"] and edge["inside"] and into["join"] == "sum" and into["part"] in skipping:
+            edge.update(operations=(_SKIP,), chosen=True)
 
 
 def _colours(structure: nx.MultiDiGraph) -> dict[str, str]:
@@ -268,7 +279,7 @@ def _draw_legend(axes: Axes, structure: nx.MultiDiGraph, layout: Layout, colours
     left = max(frame.right for frame in first) + 0.5
     axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(left, max(frame.top for frame in layout.frames.values()) + 0.3),
-        bbox_transform=axes.transData, ncols=5, frameon=False, fontsize=8, labelcolor=_INK, borderaxespad=0, handlelength=2.4,
+        bbox_transform=axes.transData, ncols=5, frameon=False, fontsize=9.5, labelcolor=_INK, borderaxespad=0, handlelength=2.4,
     )  # fmt: skip
 
 

@@ -173,10 +173,7 @@ def _space_overrides(genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> li
         default = setting.default_factory() if setting.default_factory is not MISSING else setting.default
         value = genotype.space_config.get(setting.name, default)
         if value != default:
-            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-            overrides.append(
-                shlex.quote(f"space.{setting.name}={text}") if " " in text or '"' in text else f"space.{setting.name}={text}"
-            )
+            overrides.append(shlex.quote(f"space.{setting.name}={json.dumps(value)}"))
     return overrides
 
 

@@ -6,7 +6,7 @@ import math
 
 
 def poly(progress: float, *, start: float, power: float) -> float:
-    """Start * (1 - progress) ^ power.
+    """Polynomial decay: start * (1 - progress) ^ power.
 
     Args:
         progress: Share of the run that is done, in [0, 1].
@@ -19,11 +19,11 @@ def poly(progress: float, *, start: float, power: float) -> float:
     >>> poly(0.75, start=0.01, power=0.5)
     0.005
     """
-    return start * (1 - _checked(progress)) ** power
+    return start * math.pow(1 - _checked(progress), power)
 
 
 def cosine(progress: float, *, start: float, end: float) -> float:
-    """End + (start - end) * (1 + cos(pi * progress)) / 2.
+    """Half a cosine wave: end + (start - end) * (1 + cos(pi * progress)) / 2.
 
     Args:
         progress: Share of the run that is done, in [0, 1].
@@ -40,7 +40,7 @@ def cosine(progress: float, *, start: float, end: float) -> float:
 
 
 def exponential(progress: float, *, start: float, end: float) -> float:
-    """Start * (end / start) ^ progress.
+    """Geometric decay: start * (end / start) ^ progress.
 
     Args:
         progress: Share of the run that is done, in [0, 1].
@@ -55,7 +55,7 @@ def exponential(progress: float, *, start: float, end: float) -> float:
     """
     if not (start > 0 and end > 0):
         raise ValueError(f"got start {start} and end {end}, expected both above 0")
-    return start * (end / start) ** _checked(progress)
+    return start * math.pow(end / start, _checked(progress))
 
 
 def _checked(progress: float) -> float:

@@ -30,6 +30,7 @@ from nas.losses import cross_entropy
 from nas.metrics import confusion_matrix, mean_iou
 from nas.network import Network
 from nas.ops.candidates import LIGHT_OPS
+from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
 from nas.relax.weights import Weights
 from nas.schedules import cosine, exponential
@@ -155,12 +156,12 @@ class SearchTask:
         logits, latency = self.model(images, Draw(settings.relaxation, tau, self._noise(step)))
         entropy = cross_entropy(logits, labels)
         loss = entropy + self.job.latency.weight * self._latency_term(latency)
-        loss_value, entropy_value, latency_value = torch.stack([loss.double(), entropy.double(), latency.double()]).tolist()
+        loss_value, entropy_value, latency_value = torch.stack([loss.double(), entropy.double(), latency.double()]).detach().tolist()
         if not torch.isfinite(torch.tensor(loss_value)):
             raise NonFiniteLossError(f"got loss {loss_value} (cross-entropy {entropy_value}, latency {latency_value})")
         self._update(loss, step)
         row = {"loss": loss_value, "cross_entropy": entropy_value, "sampled_latency": latency_value, "tau": tau}
-        return row, confusion_matrix(logits.detach().argmax(dim=1), labels, self.num_classes)
+        return row, confusion_matrix(predicted_labels(logits.detach()), labels, self.num_classes)
 
     def _update(self, loss: Tensor, step: int) -> None:
         self.weight_optimizer.zero_grad()

@@ -24,6 +24,7 @@ from nas.loop import LoopPlan, Row, fit, make_fabric
 from nas.losses import LOSSES
 from nas.metrics import confusion_matrix, mean_iou
 from nas.network import Network
+from nas.ops.modules import predicted_labels
 from nas.schedules import poly
 from nas.space import SpaceEntry
 
@@ -126,7 +127,7 @@ class TrainTask:
             group["lr"] = lr
         logits = self.model(images)
         loss = self.loss(logits, labels)
-        value = float(loss)
+        value = float(loss.detach())
         if not torch.isfinite(torch.tensor(value)):
             raise NonFiniteLossError(f"got loss {value}")
         self.optimizer.zero_grad()
@@ -134,7 +135,7 @@ class TrainTask:
         if self.job.train.grad_clip:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.job.train.grad_clip)
         self.optimizer.step()
-        return {"loss": value, "lr": lr}, confusion_matrix(logits.detach().argmax(dim=1), labels, self.num_classes)
+        return {"loss": value, "lr": lr}, confusion_matrix(predicted_labels(logits.detach()), labels, self.num_classes)
 
     def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:  # noqa: ARG002
         """MIoU on the validation split."""

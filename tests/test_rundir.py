@@ -30,9 +30,7 @@ def stop_after_checkpoint(folder):
 def test_fresh_folders_of_the_same_second_differ():
     folders = [rundir.fresh("search") for _ in range(5)]
     assert len(set(folders)) == 5
-    assert all(
-        folder.is_dir() and folder.parent.name == "runs" and folder.name.startswith("search-") for folder in folders
-    )
+    assert all(folder.is_dir() and folder.parent.name == "runs" and folder.name.startswith("search-") for folder in folders)
 
 
 def test_out_is_made_with_its_parents(tmp_path):
@@ -66,7 +64,7 @@ def test_config_is_plain_yaml_that_reads_back_with_the_verb(tmp_path):
     assert settings == yaml.safe_load(text) == rundir.load_config(tmp_path / "config.yaml")
     assert (settings["verb"], settings["space"]["name"], settings["search"]["arch_lr"]) == ("search", "lgcnet", 1e-5)
     assert settings["search"]["crop"] == [64, 96]
-    assert os.listdir(tmp_path) == ["config.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -167,10 +165,6 @@ def test_tuples_and_lists_are_the_same_setting():
 def test_settings_that_may_change_are_settings():
     settings = [asdict(search_job()), asdict(TrainJob(genotype="g", data={}))]
     keys = {key for job in settings for key in job} | {
-        f"{section}.{key}"
-        for job in settings
-        for section, keys in job.items()
-        if isinstance(keys, dict)
-        for key in keys
+        f"{section}.{key}" for job in settings for section, keys in job.items() if isinstance(keys, dict) for key in keys
     }
     assert keys >= rundir.MAY_CHANGE

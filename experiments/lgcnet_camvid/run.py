@@ -8,6 +8,7 @@ Stages, in order; each skips what it finds done, so a stopped run goes on where 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -23,7 +24,7 @@ import torch
 
 import nas
 from nas.cost.expected import ExpectedLatency
-from nas.genotype import Genotype, genotype_space, load_genotype, save_genotype
+from nas.genotype import Deploy, Genotype, genotype_space, load_genotype, save_genotype
 from nas.random_architecture import random_at_cost
 from search_spaces import all_spaces
 
@@ -35,11 +36,12 @@ SEARCH = [
     "search.warmup_epochs=8",
     "search.batch_size=8",
     "search.relaxation=sampled",
-    "search.arch_lr=1e-2",
+    "search.arch_lr=5e-3",
+    "latency.weight=0.1",
     "search.weight_lr=0.05",
     "search.eval_every=5",
 ]
-TRAIN = ["train.epochs=20", "train.batch_size=8", "train.loss=cross_entropy", "train.lr=0.05", "train.eval_every=10"]
+TRAIN = ["train.epochs=15", "train.batch_size=8", "train.loss=cross_entropy", "train.lr=0.05", "train.eval_every=5"]
 SEEDS = (0, 1)
 PROXY_SEEDS = (0, 1, 2)
 RANDOM = 3
@@ -186,14 +188,13 @@ def uniform_genotype(option: str) -> Genotype:
     for choice in space.choices():
         fusion = "interpolate" if "interpolate" in choice.options else "conv_1x1"
         choices[choice.name] = option if choice.name.startswith("cells.") else fusion
-    base = nas.Genotype(
+    return Genotype(
         space="lgcnet",
-        space_config={},
-        deploy=nas.Deploy((180, 240), 16, 11),
+        space_config=dataclasses.asdict(space.config),
+        deploy=Deploy((180, 240), 16, 11),
         choices=choices,
         provenance={"all_cells": option},
     )
-    return base
 
 
 def with_choices(genotype: Genotype, choices: Mapping[str, str], provenance: Mapping[str, Any]) -> Genotype:

@@ -21,11 +21,11 @@ def ohem(logits: Tensor, label: Tensor, *, threshold: float = 0.7, min_kept_shar
         kept = {valid i: p_i <= t}
         loss = 1 / |kept| * sum over kept of -ln p_i
 
-    so at least m pixels are kept, and all valid ones where there are fewer than m. Computed on -ln p, without a copy
-    to the host. A batch without a valid pixel gives exactly 0 with zero gradients; a NaN logit of a valid pixel gives NaN.
+    so at least m pixels are kept, and all valid ones where there are fewer than m. A batch without a valid pixel gives
+    exactly 0 with zero gradients; a NaN logit of a valid pixel gives NaN. Computed on -ln p, without a copy to the host.
 
     The idea: Wu, Shen, van den Hengel, "High-performance semantic segmentation using very deep fully convolutional
-    networks", 2016. LGCNet and GAS name it without its constants: both are [reading], taken from FasterSeg.
+    networks", arXiv:1604.04339. LGCNet and GAS name it without its constants: both are [reading], taken from FasterSeg.
 
     Args:
         logits: [N, K, H, W].

@@ -171,8 +171,16 @@ class Argmax(nn.Module):
     """The label of each pixel: [N, classes, H, W] -> [N, 1, H, W] int64."""
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Take the first largest logit."""
-        return logits.argmax(dim=1, keepdim=True)
+        """Take a largest logit."""
+        return predicted_labels(logits)[:, None]
+
+
+def predicted_labels(logits: Tensor) -> Tensor:
+    """The label of each pixel: [N, classes, H, W] -> [N, H, W] int64.
+
+    By `max`, not `argmax`: across channels PyTorch's CPU kernel of the latter is several times slower.
+    """
+    return logits.max(dim=1).indices
 
 
 def _same_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int | None = None) -> nn.Conv2d:

@@ -1,42 +1,12 @@
-"""Candidate operations of an edge: one shape for all of them."""
+"""Candidate operations by name (their shapes: tests/contracts/test_op_contract.py)."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from nas.ops import build, example_inputs
+from nas.ops import example_inputs
 from nas.ops.candidates import CANDIDATE_OPS, LIGHT_OPS, EdgeShape, candidate_specs
-
-SIZES = [(8, 6), (7, 9), (8, 5), (3, 2), (1, 1)]
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("channels", [(6, 6), (6, 10)])
-def test_all_candidates_of_an_edge_give_one_shape(
-    channels: tuple[int, int], height: int, width: int, stride: int
-) -> None:
-    edge = EdgeShape(in_channels=channels[0], out_channels=channels[1], height=height, width=width, stride=stride)
-    expected = (2, channels[1], len(range(0, height, stride)), len(range(0, width, stride)))
-    names = [name for name in CANDIDATE_OPS if name != "none"]
-    if channels[0] != channels[1]:
-        names.remove("max_pool_3x3")
-    x = torch.randn(2, channels[0], height, width)
-    for name, spec in candidate_specs(tuple(names), edge).items():
-        assert tuple(build(spec).eval()(x).shape) == expected, name
-        assert (spec.out_channels, spec.out_height, spec.out_width) == expected[1:], name
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", list(CANDIDATE_OPS))
-def test_a_candidate_built_for_one_size_runs_at_another(name: str, stride: int) -> None:
-    spec = CANDIDATE_OPS[name](EdgeShape(in_channels=4, out_channels=4, height=8, width=8, stride=stride))
-    if name == "none":
-        pytest.skip("nothing runs")
-    output = build(spec).eval()(torch.randn(1, 4, 11, 7))
-    assert tuple(output.shape) == (1, 4, -(-11 // stride), -(-7 // stride))
-
 
 def test_skip_is_free_only_where_nothing_changes() -> None:
     def skip(out_channels: int, stride: int) -> str:

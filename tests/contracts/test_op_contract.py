@@ -1,0 +1,135 @@
+"""What every operation and every candidate owes: parametrised over `OPERATIONS` and `CANDIDATE_OPS`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas.ops import OPERATIONS, OpSpec, build, example_inputs, is_free, macs, out_size
+from nas.ops.candidates import CANDIDATE_OPS, EdgeShape, candidate_specs
+
+EDGES = [
+    EdgeShape(in_channels=6, out_channels=out_channels, height=height, width=width, stride=stride)
+    for out_channels in (6, 10)
+    for height, width in ((9, 7), (6, 5))
+    for stride in (1, 2)
+]
+
+
+def spec_of_kind(kind: str) -> OpSpec:
+    """A spec of any kind, as spaces write them, on a map of odd size."""
+    sizes = {"transposed_conv": (13, 9), "resize": (13, 9), "factorized_reduce": (4, 3)}
+    channels = {"argmax": 1, "concat": 15}
+    stride = 2 if kind == "factorized_reduce" else 1
+    keeps = kind in ("max_pool", "resize", "add", "identity", "none")
+    height, width = sizes.get(kind, (7, 5))
+    return OpSpec(
+        kind=kind,
+        in_channels=6,
+        height=7,
+        width=5,
+        out_channels=channels.get(kind, 6 if keeps else 10),
+        out_height=height,
+        out_width=width,
+        kernel=3 if kind in ("max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn") else 1,
+        stride=stride,
+        groups=3 if kind == "concat" else 1,
+    )
+
+
+SPECS = [spec_of_kind(kind) for kind in OPERATIONS] + [
+    spec
+    for edge in EDGES
+    for name in CANDIDATE_OPS
+    if name != "max_pool_3x3" or edge.in_channels == edge.out_channels
+    for spec in (CANDIDATE_OPS[name](edge),)
+]
+RUNNING = [spec for spec in dict.fromkeys(SPECS) if spec.kind != "none"]
+
+
+def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    output = module(*inputs)
+    assert isinstance(output, Tensor)
+    return output
+
+
+@pytest.mark.parametrize("spec", RUNNING, ids=lambda spec: spec.key)
+def test_a_module_built_from_its_spec_runs_its_example_inputs_to_the_stated_shape(spec: OpSpec) -> None:
+    inputs = example_inputs(spec, batch=2)
+    assert tuple(inputs[0].shape) == (2, spec.in_channels, spec.height, spec.width)
+    assert tuple(_run(build(spec), inputs).shape) == (2, spec.out_channels, spec.out_height, spec.out_width)
+
+
+@pytest.mark.parametrize("spec", RUNNING, ids=lambda spec: spec.key)
+def test_the_key_alone_determines_the_module(spec: OpSpec) -> None:
+    first, second = build(spec).eval(), build(OpSpec.from_key(spec.key)).eval()
+    second.load_state_dict(first.state_dict())
+    inputs = example_inputs(spec, batch=2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_run(first, inputs), _run(second, inputs))
+
+
+@pytest.mark.parametrize("spec", RUNNING, ids=lambda spec: spec.key)
+def test_inputs_are_left_alone_and_gradients_flow(spec: OpSpec) -> None:
+    inputs = example_inputs(spec, batch=2, generator=torch.Generator().manual_seed(0))
+    copies = [x.clone() for x in inputs]
+    inputs[0].requires_grad_()
+    module = build(spec)
+    output = _run(module, inputs)
+    for x, copy in zip(inputs, copies, strict=True):
+        assert torch.equal(x, copy)
+    if spec.kind == "argmax":
+        assert not output.is_floating_point()
+        return
+    (output * torch.randn_like(output)).sum().backward()
+    assert inputs[0].grad is not None
+    assert inputs[0].grad.abs().sum() > 0
+    assert all(p.grad is not None for p in module.parameters())
+
+
+@pytest.mark.parametrize("kind", list(OPERATIONS))
+def test_macs_are_a_whole_number_and_positive_exactly_where_there_are_kernel_weights(kind: str) -> None:
+    spec = spec_of_kind(kind)
+    count = macs(spec)
+    assert isinstance(count, int)
+    kernels = [m for m in build(spec).modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert (count > 0) == bool(kernels)
+
+
+@pytest.mark.parametrize("kind", list(OPERATIONS))
+def test_only_what_does_nothing_is_free(kind: str) -> None:
+    spec = spec_of_kind(kind)
+    if kind == "none":
+        assert is_free(spec)
+        return
+    inputs = example_inputs(spec)
+    output = _run(build(spec), inputs)
+    assert is_free(spec) == (output is inputs[0])
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
+    spec = OpSpec(kind="magic", in_channels=1, height=1, width=1, out_channels=1, out_height=1, out_width=1)
+    for use in (build, macs, example_inputs):
+        with pytest.raises(ValueError, match="got operation kind 'magic', expected one of conv_bn_relu"):
+            use(spec)
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=lambda e: f"{e.in_channels}-{e.out_channels}-{e.height}x{e.width}-s{e.stride}")
+def test_all_candidates_of_an_edge_agree_on_its_shape(edge: EdgeShape) -> None:
+    names = tuple(n for n in CANDIDATE_OPS if n != "max_pool_3x3" or edge.in_channels == edge.out_channels)
+    for spec in candidate_specs(names, edge).values():
+        assert (spec.in_channels, spec.height, spec.width) == (edge.in_channels, edge.height, edge.width)
+        assert (spec.out_channels, spec.out_height, spec.out_width) == (
+            edge.out_channels,
+            out_size(edge.height, edge.stride),
+            out_size(edge.width, edge.stride),
+        )
+        assert spec.kind in OPERATIONS
+
+
+@pytest.mark.parametrize("name", [name for name in CANDIDATE_OPS if name != "none"])
+def test_a_candidate_runs_at_another_size_than_it_was_built_for(name: str) -> None:
+    for stride in (1, 2):
+        edge = EdgeShape(in_channels=4, out_channels=4, height=8, width=8, stride=stride)
+        output = _run(build(CANDIDATE_OPS[name](edge)).eval(), (torch.randn(1, 4, 11, 7),))
+        assert tuple(output.shape) == (1, 4, len(range(0, 11, stride)), len(range(0, 7, stride)))
