@@ -102,7 +102,7 @@ class LatencySettings:
 
     table: str = "???"
     """DEVICE/RUNTIME, a path, `macs` (analytic) or `none`."""
-    weight: float = 0.3
+    weight: float = 0.1
     """Weight of the latency term. The default belongs to the relative unit [reading]."""
     unit: str = "relative"
     """relative: latency over that of uniform architecture parameters [reading]; ms or us: absolute (paper: 0.005, us)."""

@@ -51,12 +51,12 @@ class EvalResult:
     def summary(self) -> list[str]:
         """Human lines: the metrics, IoU by class, the files."""
         lines = [f"{self.images} images of the {self.split} split"]
-        lines.extend(f"  {name:<20}{value:.4f}" for name, value in self.metrics.items() if isinstance(value, float))
+        lines.extend(f"  {name:<22}{value:.4f}" for name, value in self.metrics.items() if isinstance(value, float))
         for name, row in self.metrics["classes"].items():
-            lines.append(f"  IoU {name:<16}{'-' if row['iou'] is None else format(row['iou'], '.4f')}")
-        lines.append(f"  wrote               {self.out / 'eval.json'}")
+            lines.append(f"  IoU {name:<18}{'-' if row['iou'] is None else format(row['iou'], '.4f')}")
+        lines.append(f"  wrote                 {self.out / 'eval.json'}")
         if self.pictures:
-            lines.append(f"  wrote               {self.out / 'predictions'}/ ({self.pictures} pictures)")
+            lines.append(f"  wrote                 {self.out / 'predictions'}/ ({self.pictures} pictures)")
         return lines
 
 
@@ -144,6 +144,6 @@ def _pictures(network: Network, dataset: SegmentationDataset, count: int, *, fab
         image, truth = dataset.load(index)
         with torch.no_grad():
             prediction = network.label_map(fabric.to_device(to_tensors(image, truth)[0][None]))[0, 0]
-        picture = comparison(image, truth, prediction.byte().cpu().numpy(), dataset.palette)
-        save_png(folder / f"{Path(dataset.name(index)).stem}.png", picture)
+        picture = comparison(image, truth, prediction.byte().cpu().numpy(), dataset.palette, class_names=dataset.classes)
+        save_png(folder / f"{dataset.name(index)}.png", picture)
     return count

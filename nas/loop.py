@@ -171,7 +171,9 @@ def _epoch(  # noqa: PLR0913
             _save(task, state, metrics, out)
             raise KeyboardInterrupt
     seconds = (time.perf_counter() - started) / max(1, state.step - began_at)
-    metrics.write(step=state.step, epoch=epoch, split="train", **state.flush(), **task.epoch_scalars(), seconds_per_step=seconds)
+    averages = {**state.flush(), **task.epoch_scalars()}
+    metrics.write(step=state.step, epoch=epoch, split="train", **averages, seconds_per_step=seconds)
+    progress.end_epoch(epoch, **averages)
     best = _evaluate(task, plan, state, epoch=epoch, last=state.step == total, metrics=metrics)
     _save(task, state, metrics, out, best=best)
     if interrupted.is_set():

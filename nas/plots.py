@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import networkx as nx
 from matplotlib.axes import Axes
@@ -43,10 +46,12 @@ _OTHERS = ("#17becf", "#bcbd22", "#7f7f7f", "#9467bd", "#ff7f0e", "#1f77b4", "#2
 _FIXED = "#9aa0a6"
 _FRAMES = {1: "#fafafa", 2: "#fff7ec", 4: "#fef3d9", 8: "#e8f3e6", 16: "#e3eef8", 32: "#ece7f5"}
 _INK = "#22262b"
+_FAINT = "#5b6168"
 _SKIP = "skip_connect"
 _DASHED = (_SKIP, "none")
 _BARS_HEIGHT = 1.5
-_HEAD_HEIGHT = 0.62
+_LEAST_WIDTH = 7.5
+_LEGEND_COLUMN = 2.3
 
 
 def draw_genotype(genotype: Genotype, graph: Graph, *, parts_ms: Mapping[str, float] | None = None) -> Figure:
@@ -81,41 +86,67 @@ def draw_space(graph: Graph, *, title: str = "supernet") -> Figure:
         title: What to write above.
     """
     structure = architecture_graph(graph)
-    decisions = {decision: options for node in graph.nodes for decision, options in _options(node.decisions, node.option_names)}
+    decisions = {decision for node in graph.nodes for decision in node.decisions}
     for _, _, edge in structure.edges(data=True):
         edge["chosen"] = bool(edge["decisions"])
     facts = [f"{len(decisions)} decisions", f"{len(graph.specs())} distinct operations at this shape"]
     return _draw(structure, title=title, facts=facts, parts_ms=None)
 
 
-def _options(decisions: Sequence[str], options: Sequence[tuple[str, ...]]) -> Iterable[tuple[str, tuple[str, ...]]]:
-    return zip(decisions, options, strict=True)
-
-
 def _draw(structure: nx.MultiDiGraph, *, title: str, facts: Sequence[str], parts_ms: Mapping[str, float] | None) -> Figure:
     layout = lay_out(structure)
-    width, height = layout.size[0] + 0.5, layout.size[1] + _HEAD_HEIGHT + 0.3
+    counts = Counter(label for _, _, edge in structure.edges(data=True) if edge.get("chosen") for label in edge["operations"])
+    colours = _colours(counts)
+    width = max(layout.size[0] + 0.5, _LEAST_WIDTH)
+    legend = _LegendPlace.within(width, len(colours) + 1)
+    height = layout.size[1] + legend.head + 0.3
     bars = _BARS_HEIGHT if parts_ms else 0.0
     figure = Figure(figsize=(width, height + bars), facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, bars / (height + bars), 1.0, height / (height + bars)))
-    top = max(frame.top for frame in layout.frames.values())
+    top = max(frame.top for frame in layout.frames.values()) + legend.head
     axes.set_xlim(-0.25, width - 0.25)
-    axes.set_ylim(top + _HEAD_HEIGHT - height, top + _HEAD_HEIGHT)
+    axes.set_ylim(top - height, top)
     axes.set_axis_off()
-    axes.text(0.0, top + 0.42, title, fontsize=15, fontweight="bold", color=_INK, va="center")
-    axes.text(0.0, top + 0.17, "   ".join(facts), fontsize=9, color="#5b6168", va="center")
-    colours = _colours(structure)
+    axes.text(0.0, top - 0.2, title, fontsize=15, fontweight="bold", color=_INK, va="center")
+    axes.text(0.0, top - 0.45, "   ".join(facts), fontsize=9, color=_FAINT, va="center")
+    _draw_legend(axes, counts, colours, place=legend, top=top)
     for frame in layout.frames.values():
         _draw_frame(axes, frame, structure, layout)
     for source, target in sorted(set(structure.edges())):
         _draw_connection(axes, structure, layout, (source, target), colours)
     for vertex in structure:
         _draw_vertex(axes, structure.nodes[vertex], layout.positions[vertex])
-    _draw_legend(axes, structure, layout, colours)
     if parts_ms:
         _draw_bars(figure, parts_ms, share=bars / (height + bars), width=width)
     return figure
+
+
+@dataclass(frozen=True, slots=True)
+class _LegendPlace:
+    """Where the legend stands: at the right of the title where there is room, else below it.
+
+    Args:
+        left: Its left side in inches.
+        below: Its upper side in inches below the top of the picture.
+        columns: Number of its columns.
+        head: Inches that title and legend need together.
+    """
+
+    left: float
+    below: float
+    columns: int
+    head: float
+
+    @classmethod
+    def within(cls, width: float, entries: int) -> _LegendPlace:
+        """The place in a picture of a width."""
+        beside = width >= 2 * _LEAST_WIDTH
+        left = _LEAST_WIDTH if beside else 0.0
+        columns = max(1, int((width - left - 0.5) / _LEGEND_COLUMN))
+        rows = math.ceil(entries / columns)
+        below = 0.1 if beside else 0.62
+        return cls(left, below, columns, max(0.62, below + 0.2 * rows + 0.1))
 
 
 def _mark_chosen(structure: nx.MultiDiGraph, choices: Mapping[str, str]) -> None:
@@ -138,13 +169,11 @@ def _mark_chosen(structure: nx.MultiDiGraph, choices: Mapping[str, str]) -> None
             edge.update(operations=(_SKIP,), chosen=True)
 
 
-def _colours(structure: nx.MultiDiGraph) -> dict[str, str]:
-    """A colour for each chosen operation, most frequent first where it has none of its own."""
-    counts = Counter(label for _, _, edge in structure.edges(data=True) if edge.get("chosen") for label in edge["operations"])
-    unknown = [label for label, _ in counts.most_common() if label not in OP_COLOURS]
-    others = {label: _OTHERS[i % len(_OTHERS)] for i, label in enumerate(unknown)}
+def _colours(counts: Mapping[str, int]) -> dict[str, str]:
+    """A colour for each of the operations that occur; those without one of their own get the next of the others."""
+    others = itertools.cycle(_OTHERS)
     known = [label for label in OP_COLOURS if label in counts]
-    return {**{label: OP_COLOURS[label] for label in known}, **others}
+    return {**{label: OP_COLOURS[label] for label in known}, **{label: next(others) for label in counts if label not in known}}
 
 
 def _draw_frame(axes: Axes, frame: Frame, structure: nx.MultiDiGraph, layout: Layout) -> None:
@@ -160,7 +189,7 @@ def _draw_frame(axes: Axes, frame: Frame, structure: nx.MultiDiGraph, layout: La
     axes.text(frame.left + 0.1, frame.top - 0.14, name, fontsize=8.5, fontweight="bold", color=_INK, va="center", zorder=5)
     if frame.part in layout.line_of:
         note = f"/{last['stride']}  {last['channels']} ch"
-        axes.text(frame.right - 0.1, frame.top - 0.14, note, fontsize=7, color="#5b6168", va="center", ha="right", zorder=5)
+        axes.text(frame.right - 0.1, frame.top - 0.14, note, fontsize=7, color=_FAINT, va="center", ha="right", zorder=5)
 
 
 def _draw_vertex(axes: Axes, vertex: Mapping[str, object], centre: tuple[float, float]) -> None:
@@ -189,23 +218,19 @@ def _draw_connection(
     if ends in layout.routes:
         _draw_route(axes, layout.routes[ends])
         return
-    strokes: list[tuple[str, bool]] = []
-    for edge in edges:
-        if edge.get("chosen"):
-            strokes += [(colours[label], label in _DASHED) for label in edge["operations"]]
-        else:
-            strokes.append((_FIXED, False))
+    strokes = [
+        (colours[label], _style(label), 2.4) if edge.get("chosen") else (_FIXED, "-", 1.0)
+        for edge in edges
+        for label in (edge["operations"] if edge.get("chosen") else ("fixed",))
+    ]
     start, end = _ports(layout.positions[source], layout.positions[target])
-    wide = 2.4 if len(strokes) == 1 else 1.1
-    for i, (colour, dashed) in enumerate(strokes):
+    for i, (colour, style, wide) in enumerate(strokes):
         dx, dy = _aside(start, end, 0.024 * (i - (len(strokes) - 1) / 2))
-        fixed = colour == _FIXED
         axes.add_patch(
             FancyArrowPatch(
-                (start[0] + dx, start[1] + dy), (end[0] + dx, end[1] + dy),
-                arrowstyle="-|>" if len(strokes) == 1 else "-", mutation_scale=6 if fixed else 9,
-                shrinkA=0, shrinkB=0, linewidth=1.0 if fixed else wide, color=colour,
-                linestyle=(0, (2.2, 1.2)) if dashed else "-", connectionstyle="arc3,rad=0", zorder=2 if fixed else 3,
+                (start[0] + dx, start[1] + dy), (end[0] + dx, end[1] + dy), arrowstyle="-|>" if len(strokes) == 1 else "-",
+                mutation_scale=4 + 2 * wide, shrinkA=0, shrinkB=0, linewidth=wide if len(strokes) == 1 else 1.1,
+                color=colour, linestyle=style, capstyle="butt", zorder=2 if colour == _FIXED else 3,
             )
         )  # fmt: skip
 
@@ -260,27 +285,23 @@ def _towards(start: tuple[float, float], end: tuple[float, float], distance: flo
     return start[0] + dx * share, start[1] + dy * share
 
 
-def _draw_legend(axes: Axes, structure: nx.MultiDiGraph, layout: Layout, colours: Mapping[str, str]) -> None:
-    """The operations that occur, with their number, in the free space at the right of the first line or below everything."""
-    counts = Counter(label for _, _, edge in structure.edges(data=True) if edge.get("chosen") for label in edge["operations"])
+def _draw_legend(axes: Axes, counts: Mapping[str, int], colours: Mapping[str, str], *, place: _LegendPlace, top: float) -> None:
+    """The operations that occur, with their number."""
     handles = [
-        Line2D(
-            [],
-            [],
-            color=colour,
-            linewidth=3,
-            linestyle=(0, (1.6, 0.8)) if label in _DASHED else "-",
-            label=f"{label}  ×{counts[label]}",
-        )
+        Line2D([], [], color=colour, linewidth=3, linestyle=_style(label), label=f"{label}  ×{counts[label]}")
         for label, colour in colours.items()
     ]
     handles.append(Line2D([], [], color=_FIXED, linewidth=1.2, label="fixed"))
-    first = [frame for part, frame in layout.frames.items() if layout.line_of.get(part) == 0]
-    left = max(frame.right for frame in first) + 0.5
     axes.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(left, max(frame.top for frame in layout.frames.values()) + 0.3),
-        bbox_transform=axes.transData, ncols=5, frameon=False, fontsize=9.5, labelcolor=_INK, borderaxespad=0, handlelength=2.4,
+        handles=handles, loc="upper left", bbox_to_anchor=(place.left, top - place.below), bbox_transform=axes.transData,
+        ncols=place.columns, frameon=False, fontsize=9, labelcolor=_INK, borderaxespad=0, borderpad=0, handlelength=2.4,
+        columnspacing=1.4, labelspacing=0.4,
     )  # fmt: skip
+
+
+def _style(label: str) -> Literal["-"] | tuple[float, tuple[float, float]]:
+    """Dashes for what computes nothing."""
+    return (0, (2.0, 1.1)) if label in _DASHED else "-"
 
 
 def _draw_bars(figure: Figure, parts_ms: Mapping[str, float], *, share: float, width: float) -> None:

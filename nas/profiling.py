@@ -162,7 +162,6 @@ def profile_specs(
     journal.delete()
     measured = tuple(spec.key for spec in plan)
     result = ProfileResult(path=path, table=table, measured=measured, seconds=time.monotonic() - start)
-    _log.info("%s", result.summary()[0])
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from nas import relax, rundir
+from nas import predicting, relax, rundir
 from nas.architecture import choice_entropy
 from nas.config import SearchJob
-from nas.cost import CostTable, resolve_table
+from nas.cost import CostTable, LatencyTable, resolve_table
 from nas.cost.expected import ExpectedLatency
 from nas.data import build_dataset
 from nas.data.dataset import SegmentationDataset
@@ -34,7 +35,7 @@ from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
 from nas.relax.weights import Weights
 from nas.schedules import cosine, exponential
-from nas.space import Derivation, SearchSpace
+from nas.space import Derivation, SearchSpace, SpaceEntry
 from nas.supernet import Draw, Supernet
 
 TOO_LIGHT = 0.8
@@ -88,13 +89,13 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was saved.
     """
     started = time.perf_counter()
-    out = rundir.open_run(job, "search")
     train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
     train_set.scan()
     val_set.scan()
     fabric = make_fabric(job.trainer)
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)
+    out = rundir.open_run(job, "search")
     fit(task, task.plan, train_set, fabric=fabric, out=out, resume=job.resume is not None)
     result = _finish(task, job, out, time.perf_counter() - started)
     rundir.mark_finished(out, {"seconds": result.seconds})
@@ -128,13 +129,13 @@ class SearchTask:
         crop = job.search.crop or list(train_set.size)
         self.plan = _plan(job, (crop[0], crop[1]))
         self.total_steps = self.plan.total_steps(train_set)
-        self.warmup_steps = job.search.warmup_epochs * steps_per_epoch(len(train_set), job.search.batch_size)
+        self.steps_per_epoch = steps_per_epoch(len(train_set), job.search.batch_size)
+        self.warmup_steps = job.search.warmup_epochs * self.steps_per_epoch
         self.table = resolve_table(job.latency.table)
         self.supernet, self.uniform = self._build((crop[0], crop[1]))
         self.weight_optimizer, self.arch_optimizer = _optimizers(self.supernet, job)
         self.model, *optimizers = fabric.setup(self.supernet, self.weight_optimizer, self.arch_optimizer)
         self.weight_optimizer, self.arch_optimizer = optimizers
-        self._grad_norms: Row = {}
 
     def _build(self, crop: tuple[int, int]) -> tuple[Supernet, float]:
         """The supernet, and the expected latency of uniform architecture parameters."""
@@ -218,7 +219,7 @@ class SearchTask:
     def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
         """MIoU of the supernet as it is sampled and of its argmax network: the discretisation gap."""
         self.model.eval()
-        tau = self._tau(min(self.total_steps - 1, (epoch + 1) * max(1, self.total_steps // self.plan.epochs)))
+        tau = self._tau(min(self.total_steps - 1, (epoch + 1) * self.steps_per_epoch))
         drawn = self.supernet.sample(Draw(self.job.search.relaxation, tau, self._noise(-epoch - 1)))
         choices = self._derivation().choices
         argmax = relax.one_hot(choices, self.space.choices(), device=self.fabric.device)
@@ -283,17 +284,19 @@ def expected_latency(space: SearchSpace, deploy: Deploy, table: CostTable | None
     if table.unit != "ms" and job.latency.unit != "relative":
         raise ConfigError(f"latency.unit: got {job.latency.unit}, expected relative, for {table.identifier} is in {table.unit}")
     graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
-    table.require(graph.specs(), command=profile_command(job, deploy))
+    table.require(graph.specs(), command=profile_command(job, space, deploy, table))
     return ExpectedLatency(graph, table.cost)
 
 
-def profile_command(job: SearchJob, deploy: Deploy) -> str:
-    """The command that measures what a table lacks."""
-    height, width = deploy.input
-    return (
-        f"nas profile space={job.space.name} deploy.input=[{height},{width}] deploy.init_channels={deploy.init_channels}"
-        f" num_classes={deploy.num_classes}"
-    )
+def profile_command(job: SearchJob, space: SearchSpace, deploy: Deploy, table: CostTable) -> str:
+    """The command that measures what a table lacks, with every setting of the space, into that very table."""
+    shape = Genotype(job.space.name, dataclasses.asdict(job.space), deploy, choices={})
+    command = predicting.profile_command(shape, table, {job.space.name: SpaceEntry(type(job.space), type(space))})
+    if isinstance(table, LatencyTable):
+        command += f" rounds={table.protocol.rounds}"
+        if Path(job.latency.table).is_file():
+            command += f" {shlex.quote(f'out={job.latency.table}')}"
+    return command
 
 
 def light_share(choices: Mapping[str, str], space: SearchSpace) -> float:

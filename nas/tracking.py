@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from nas.errors import CheckpointError
 
@@ -249,13 +250,12 @@ def duration(seconds: float | None) -> str:
 
 
 def _make_bar(console: Console, clock: Callable[[], float]) -> RichProgress:
-    """A bar that shares its line with what is told."""
+    """A bar that shares its line with what is told; on a narrow terminal that takes further lines."""
     return RichProgress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[details]}", markup=False),
+        TextColumn("{task.fields[details]}", markup=False, table_column=Column(no_wrap=False)),
         console=console,
         get_time=clock,
         refresh_per_second=4,

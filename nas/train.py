@@ -73,14 +73,15 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
     train_set.scan()
     val_set.scan()
-    out = rundir.open_run(job, "train")
     fabric = make_fabric(job.trainer)
     torch.manual_seed(job.seed)
     network = build_network(genotype, spaces, len(train_set.classes))
     if job.weights is not None:
         load_into(network, job.weights)
-    save_genotype(out / "genotype.yaml", genotype)
     task = TrainTask(job, network, train_set=train_set, val_set=val_set, fabric=fabric)
+    # After all that may refuse the input: the same command, with the same out, can then be given again.
+    out = rundir.open_run(job, "train")
+    save_genotype(out / "genotype.yaml", genotype)
     fit(task, task.plan, train_set, fabric=fabric, out=out, resume=job.resume is not None)
     save_weights(out / "weights.safetensors", network.state_dict())
     result = _result(job, task, out, seconds=time.perf_counter() - started)

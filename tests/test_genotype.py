@@ -68,7 +68,9 @@ def test_choices_come_in_the_order_of_the_space_however_the_file_lists_them():
 
 def test_the_name_of_the_space_may_stand_in_its_config_but_must_agree():
     text = dump_genotype(random_genotype())
-    assert parse_genotype(text.replace("space_config:\n", "space_config:\n  name: lgcnet\n"), SEARCH_SPACES, "x") == random_genotype()
+    assert (
+        parse_genotype(text.replace("space_config:\n", "space_config:\n  name: lgcnet\n"), SEARCH_SPACES, "x") == random_genotype()
+    )
     with pytest.raises(GenotypeError, match=r"space_config\.name: got 'gas', expected 'lgcnet'"):
         parse_genotype(text.replace("space_config:\n", "space_config:\n  name: gas\n"), SEARCH_SPACES, "x")
 
@@ -97,25 +99,27 @@ class Oracle:
         return False
 
     def misfits(self, data):
-        if not isinstance(data, dict) or data.keys() != self.original.keys():
+        if not self.same_keys_and_types(data, self.original, ("space_config", "deploy")):
             return True
-        if any(type(data[key]) is not type(self.original[key]) for key in data):
-            return True
-        if data["format_version"] != FORMAT_VERSION or data["space"] not in SEARCH_SPACES:
-            return True
-        for section in ("space_config", "deploy"):
-            if data[section].keys() != self.original[section].keys():
-                return True
-            if any(type(value) is not type(self.original[section][key]) for key, value in data[section].items()):
-                return True
-        if data["space_config"]["communication"] not in ("none", "gcn") or data["space_config"]["head"] not in ("none", "dcfc"):
-            return True
-        sizes = [*data["deploy"]["input"], data["deploy"]["init_channels"], data["deploy"]["num_classes"]]
-        if len(sizes) != 4 or any(type(size) is not int or size < 1 for size in sizes):
-            return True
-        if data["choices"].keys() != self.options.keys():
-            return True
-        return any(option not in self.options[name] for name, option in data["choices"].items())
+        config, deploy = data["space_config"], data["deploy"]
+        sizes = [*deploy["input"], deploy["init_channels"], deploy["num_classes"]]
+        return (
+            data["format_version"] != FORMAT_VERSION
+            or data["space"] not in SEARCH_SPACES
+            or config["communication"] not in ("none", "gcn")
+            or config["head"] not in ("none", "dcfc")
+            or len(sizes) != 4
+            or any(type(size) is not int or size < 1 for size in sizes)
+            or data["choices"].keys() != self.options.keys()
+            or any(option not in self.options[name] for name, option in data["choices"].items())
+        )
+
+    def same_keys_and_types(self, data, original, sections):
+        if not isinstance(data, dict) or data.keys() != original.keys():
+            return False
+        if any(type(data[key]) is not type(original[key]) for key in data):
+            return False
+        return all(self.same_keys_and_types(data[key], original[key], ()) for key in sections)
 
 
 KEY = re.compile(r"( *)([^\s:#][^:]*): ?(.*)")
@@ -273,7 +277,12 @@ def test_a_value_does_not_share_what_it_was_made_of():
 
 @pytest.mark.parametrize(
     ("arguments", "key"),
-    [(((64,), 4, 5), "input"), (((64, 0), 4, 5), "input"), (((64, 96), 0, 5), "init_channels"), (((64, 96), 4, True), "num_classes")],
+    [
+        (((64,), 4, 5), "input"),
+        (((64, 0), 4, 5), "input"),
+        (((64, 96), 0, 5), "init_channels"),
+        (((64, 96), 4, True), "num_classes"),
+    ],
 )
 def test_a_deployment_that_cannot_be_is_refused(arguments, key):
     with pytest.raises(ConfigError, match=rf"^deploy\.{key}: got "):

@@ -11,7 +11,8 @@ from nas.plain_yaml import MAX_BYTES, dump_plain_yaml, parse_plain_yaml, plain
 texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
 data = st.dictionaries(
-    texts, st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6)
+    texts,
+    st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6),
 )
 
 
@@ -21,8 +22,9 @@ def test_what_is_written_is_read_back(value):
     assert parse_plain_yaml(dump_plain_yaml(value)).data == value
 
 
-TRAPS = ["no", "off", "on", "yes", "0.67", "1e3", "010", "0x1f", "1:30", "1_000", "null", "~", "Null", "", "none", "=", "<<",
-         "2026-01-01", ".nan", ".inf", "a: b", "# x", "- x", "'", '"', "&a", "*a", "!x", "[", "{", "true", "x\ny", " x "]  # fmt: skip
+TRAPS = ["no", "off", "on", "yes", "0.67", "1e3", "010", "0x1f", "1:30", "1_000", "null", "~", "Null", "", "none", "=",
+         "<<", "2026-01-01", ".nan", ".inf", "a: b", "# x", "- x", "'", '"', "&a", "*a", "!x", "[", "{", "true", "x\ny",
+         " x "]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", TRAPS)

@@ -52,8 +52,7 @@ def groups_of(space: SearchSpace) -> dict[str, list[Choice]]:
 def initial_logits(space: SearchSpace, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
-        group: space.initial_logits(group, (len(rows), len(rows[0].options)), generator)
-        for group, rows in groups_of(space).items()
+        group: space.initial_logits(group, (len(rows), len(rows[0].options)), generator) for group, rows in groups_of(space).items()
     }
 
 

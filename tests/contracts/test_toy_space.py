@@ -1,8 +1,4 @@
-"""One toy space with everything that is foreign to LGCNet: each row of the table in docs/ARCHITECTURE.md, proven.
-
-stem (one for each architecture set) -> residual block (SqueezeNAS) -> two slimmable operators (FasterSeg's widths) -> two cells
-steered by one decision, the first run twice with the same weights, and a path between them -> classifier.
-"""
+"""The toy space proves each row of the table in docs/ARCHITECTURE.md: what is foreign to LGCNet passes the same interfaces."""
 
 from __future__ import annotations
 
@@ -13,194 +9,24 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from nas import relax
 from nas.cost.expected import ExpectedLatency, expected_counts
-from nas.graph import Graph, NetworkBuilder, Node, Value
+from nas.graph import Graph
 from nas.network import Network
-from nas.ops import OpSpec, out_size
-from nas.ops.candidates import EdgeShape, candidate_specs
+from nas.ops import OpSpec
 from nas.predicting import predict_graph
 from nas.relax import Weights
-from nas.space import Choice, Derivation, SearchSpace, argmax_choices
+from tests.contracts.toy_space import CHOICES, FULL, OPTIONS, PATHS, SLIM_OPS, WIDTHS, SlimConv, Toy, genotype_of
 
 SIZE = (13, 18)
-FULL = 8
-BLOCK_OPS = ("none", "conv_3x3", "sep_conv_3x3")
-CELL_OPS = ("skip_connect", "conv_1x1", "conv_3x3")
-SLIM_KERNELS = {"conv_1x1": 1, "conv_3x3": 3}
-SLIM_OPS = tuple(SLIM_KERNELS)
-WIDTHS = ("4", "8")
-PATHS = ("keep", "down")
-
-CHOICES = (
-    Choice("block", BLOCK_OPS, "block", 0),
-    Choice("slim.op", SLIM_OPS, "slim", 0, relaxation="softmax"),
-    Choice("width.0", WIDTHS, "ratio", 0, relaxation="hard"),
-    Choice("width.1", WIDTHS, "ratio", 1, relaxation="hard"),
-    Choice("cell", CELL_OPS, "alpha", 0, relaxation="softmax"),
-    Choice("path", PATHS, "beta", 0, relaxation="softmax"),
-)
-OPTIONS = {choice.name: choice.options for choice in CHOICES}
+SPACE = Toy(None)
 
 
 def cost_of(spec: OpSpec) -> float:
     """A positive number that looks random but depends on the key alone."""
     return 0.5 + zlib.crc32(spec.key.encode()) % 1009 / 100
-
-
-class SlimConv(nn.Module):
-    """ReLU and convolutions sliced to the width that comes in and the width drawn, times the gate of that width."""
-
-    def __init__(self, node: Node, *, op: str | None, width: str | None) -> None:
-        super().__init__()
-        self.op, self.width = op, width
-        kernels = sorted({spec.kernel for spec in node.specs.values()})
-        cin, cout = (max(getattr(s, side) for s in node.specs.values()) for side in ("in_channels", "out_channels"))
-        self.convs = nn.ModuleList([nn.Conv2d(cin, cout, k, padding=k // 2, bias=False) for k in kernels])
-
-    def forward(self, weights: Weights, x: Tensor) -> Tensor:
-        """[N, Cin drawn, H, W] -> [N, Cout drawn, H, W]."""
-        z_op = weights.values[self.op] if self.op else x.new_ones(1)
-        out, gate = self.convs[0].weight.shape[0], x.new_ones(())
-        if self.width:
-            z = weights.values[self.width]
-            index = weights.drawn.get(self.width, int(z.argmax()))
-            out, gate = int(WIDTHS[index]), z[index]
-        total = torch.zeros(())
-        for k, conv in enumerate(self.convs):
-            term = functional.conv2d(x.relu(), conv.weight[:out, : x.shape[1]], padding=conv.padding)
-            total = total + z_op[..., k].reshape(-1, 1, 1, 1) * term
-        return gate * total
-
-
-def _between(kind: str, value: Value, *, channels: int, like: Value | None = None, kernel: int = 1, stride: int = 1) -> OpSpec:
-    height, width = (like.height, like.width) if like else (out_size(value.height, stride), out_size(value.width, stride))
-    return OpSpec(
-        kind=kind,
-        in_channels=value.channels,
-        height=value.height,
-        width=value.width,
-        out_channels=channels,
-        out_height=height,
-        out_width=width,
-        kernel=kernel,
-        stride=stride,
-    )
-
-
-class Toy(SearchSpace):
-    """The genotype decides the branch first, and a width only where one is left to decide (see `derive`)."""
-
-    architecture_sets = ("teacher", "student")
-
-    def choices(self) -> tuple[Choice, ...]:
-        return CHOICES
-
-    def genotype_choices(self) -> Mapping[str, tuple[str, ...]]:
-        return {
-            "residual": BLOCK_OPS,
-            "branch": PATHS,
-            "branch.op": CELL_OPS,
-            "layer.0.width": WIDTHS,
-            "layer.1.op": SLIM_OPS,
-            "layer.1.width": WIDTHS,
-        }
-
-    def derive(self, logits: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Derivation]:
-        return {name: Derivation(genotype_of(argmax_choices(groups, CHOICES))) for name, groups in logits.items()}
-
-    def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:
-        return {
-            name: options[int(torch.randint(len(options), (), generator=generator))]
-            for name, options in self.genotype_choices().items()
-        }
-
-    def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
-        image = builder.image()
-        stem = builder.op(
-            "stem", _between("conv_bn_relu", image, channels=init_channels, kernel=3, stride=2), image, per_architecture=True
-        )
-        block = builder.choice("block", _candidates(BLOCK_OPS, stem), stem, decision=self._named(builder, "block"))
-        value = builder.add("residual", [stem, block])
-        slim = _slim_decided(builder, value) if builder.decided else _slim_open(builder, value)
-        paths = {}
-        for path in PATHS if builder.decided is None else (builder.decided["branch"],):
-            paths[path] = self._path(builder, slim, path)
-        chosen = paths[builder.decided["branch"]] if builder.decided else builder.select("path", paths)
-        scores = builder.op("classifier", _between("classifier", chosen, channels=num_classes), chosen)
-        logits = builder.op("upsample", _between("resize", scores, channels=num_classes, like=image), scores, image)
-        labels = builder.op("labels", _between("argmax", logits, channels=1), logits)
-        return builder.finish(logits=logits, labels=labels)
-
-    def _path(self, builder: NetworkBuilder, value: Value, path: str) -> Value:
-        """keep: the cell twice, with the same weights; down: once at half the size, and up again."""
-        target, stride, repeats = value, (2 if path == "down" else 1), (1 if path == "down" else 2)
-        for i in range(repeats):
-            specs = _candidates(CELL_OPS, value, stride=stride)
-            cell = builder.choice(
-                f"{path}.{i}", specs, value, decision=self._named(builder, "cell"), module_name=f"cells.{path}"
-            )
-            assert cell is not None
-            value = cell
-        return builder.op("up", _between("resize", value, channels=FULL, like=target), value, target) if path == "down" else value
-
-    def _named(self, builder: NetworkBuilder, name: str) -> str:
-        return name if builder.decided is None else {"block": "residual", "cell": "branch.op"}[name]
-
-
-def _candidates(names: tuple[str, ...], value: Value, *, stride: int = 1) -> Mapping[str, OpSpec]:
-    edge = EdgeShape(in_channels=value.channels, out_channels=FULL, height=value.height, width=value.width, stride=stride)
-    return candidate_specs(names, edge)
-
-
-def _slim_spec(value: Value, *, cin: int, cout: int, kernel: int) -> OpSpec:
-    edge = EdgeShape(in_channels=cin, out_channels=cout, height=value.height, width=value.width)
-    return edge.spec("relu_conv_bn", kernel=kernel)
-
-
-def _slim_open(builder: NetworkBuilder, value: Value) -> Value:
-    """8 -> width.0 -> slim.op -> width.1 -> 8."""
-    first = {(w,): _slim_spec(value, cin=FULL, cout=int(w), kernel=1) for w in WIDTHS}
-    middle = {
-        (op, a, b): _slim_spec(value, cin=int(a), cout=int(b), kernel=k)
-        for (op, k), a, b in itertools.product(SLIM_KERNELS.items(), WIDTHS, WIDTHS)
-    }
-    last = {(w,): _slim_spec(value, cin=int(w), cout=FULL, kernel=1) for w in WIDTHS}
-    value = builder.combination(
-        "slim.0", ("width.0",), first, value, module=functools.partial(SlimConv, op=None, width="width.0")
-    )
-    value = builder.combination(
-        "slim.1", ("slim.op", "width.0", "width.1"), middle, value, module=functools.partial(SlimConv, op="slim.op", width="width.1")
-    )
-    return builder.combination("slim.2", ("width.1",), last, value, module=functools.partial(SlimConv, op=None, width=None))
-
-
-def _slim_decided(builder: NetworkBuilder, value: Value) -> Value:
-    assert builder.decided is not None
-    a, b = (int(builder.decided[f"layer.{i}.width"]) for i in (0, 1))
-    kernel = SLIM_KERNELS[builder.decided["layer.1.op"]]
-    for i, (cin, cout, k) in enumerate(((FULL, a, 1), (a, b, kernel), (b, FULL, 1))):
-        value = builder.op(f"slim.{i}", _slim_spec(value, cin=cin, cout=cout, kernel=k), value)
-    return value
-
-
-def genotype_of(decided: Mapping[str, str]) -> dict[str, str]:
-    """The deployed network's decisions, by their own names."""
-    names = {
-        "residual": "block",
-        "branch": "path",
-        "branch.op": "cell",
-        "layer.0.width": "width.0",
-        "layer.1.op": "slim.op",
-        "layer.1.width": "width.1",
-    }
-    return {new: decided[old] for new, old in names.items()}
-
-
-SPACE = Toy(None)
 
 
 @functools.cache
@@ -267,8 +93,6 @@ def full_width(weights: Weights) -> Weights:
     return weights.replace({name: torch.tensor([0.0, 1.0]) for name in ("width.0", "width.1")})
 
 
-# Costs ---------------------------------------------------------------------------------------------------------------------------
-
 TRUNK = pytest.mark.xfail(reason="what both ways of a path read counts 1 - (1 - z_0)(1 - z_1) instead of z_0 + z_1 = 1")
 ENDS = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), pytest.param(torch.tensor([0.3, 0.7]), marks=TRUNK)]
 
@@ -277,7 +101,9 @@ ENDS = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), pytest.param(torch.t
 @pytest.mark.parametrize("seed", range(3))
 def test_expected_latency_is_the_mean_over_all_derived_networks(seed: int, path: Tensor) -> None:
     generator = torch.Generator().manual_seed(seed)
-    z = {name: torch.softmax(torch.randn(len(options), generator=generator), -1) for name, options in OPTIONS.items()} | {"path": path}
+    z = {name: torch.softmax(torch.randn(len(options), generator=generator), -1) for name, options in OPTIONS.items()} | {
+        "path": path
+    }
     assert float(expected()(Weights(z, {}))) == pytest.approx(mean_prediction(z), rel=1e-6)
 
 
@@ -322,13 +148,10 @@ def test_decoupled_latency_is_the_latency_with_some_decisions_held_uniform(held:
     weights = draw()
     latency = expected()(weights.replace({**uniform, "path": path}))
     z = {name: value.detach() for name, value in {**weights.values, **uniform, "path": path}.items()}
-    assert float(latency) == pytest.approx(mean_prediction(z), rel=1e-6)
+    assert float(latency.detach()) == pytest.approx(mean_prediction(z), rel=1e-6)
     names = [name for name in OPTIONS if name != "path"]
     gradients = torch.autograd.grad(latency, [weights.values[name] for name in names], allow_unused=True)
     assert [name for name, gradient in zip(names, gradients, strict=True) if gradient is None] == [n for n in names if n in held]
-
-
-# Weights per image ---------------------------------------------------------------------------------------------------------------
 
 
 def test_weights_per_image_give_each_image_its_own_network_and_latency() -> None:
@@ -341,11 +164,8 @@ def test_weights_per_image_give_each_image_its_own_network_and_latency() -> None
     for n in range(3):
         own = Weights({name: z[n] if z.dim() == 2 else z for name, z in weights.values.items()}, {}, "teacher")
         torch.testing.assert_close(output[n : n + 1], network(x[n : n + 1], own), rtol=1e-4, atol=1e-5)
-        assert float(latency[n]) == pytest.approx(float(expected()(own)), rel=1e-9)
+        assert float(latency[n].detach()) == pytest.approx(float(expected()(own).detach()), rel=1e-9)
     assert len(set(latency.tolist())) == 3
-
-
-# Residual block ------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_skipped_residual_block_is_one_term_without_an_addition() -> None:
@@ -357,9 +177,6 @@ def test_a_skipped_residual_block_is_one_term_without_an_addition() -> None:
     assert kinds("none").count("add") == 0
     assert kinds("conv_3x3").count("add") == 1
     assert len(kinds("conv_3x3")) == len(kinds("none")) + 2
-
-
-# Widths --------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("relaxation", ["soft", "hard", "sampled"])
@@ -379,7 +196,9 @@ def test_a_width_is_drawn_hard_in_every_search_and_its_gate_carries_the_gradient
 def test_a_drawn_width_is_seen_by_the_operators_around_it() -> None:
     network, seen = supernet(), {}
     for name in ("slim.0", "slim.1", "slim.2"):
-        network.get_submodule(name).register_forward_hook(lambda _, a, y, name=name: seen.update({name: (a[1].shape[1], y.shape[1])}))
+        network.get_submodule(name).register_forward_hook(
+            lambda _, a, y, name=name: seen.update({name: (a[1].shape[1], y.shape[1])})
+        )
     narrow_then_wide = draw().replace({"width.0": torch.tensor([1.0, 0.0]), "width.1": torch.tensor([0.0, 1.0])})
     network(images(), narrow_then_wide)
     assert seen == {"slim.0": (8, 4), "slim.1": (4, 8), "slim.2": (8, 8)}
@@ -396,9 +215,6 @@ def test_a_forced_pass_at_full_width_is_made_of_weights_alone() -> None:
     z = weights.values["slim.op"]
     plain = sum(z[k] * conv(inner["x"].relu()) for k, conv in enumerate(module.convs))
     torch.testing.assert_close(inner["y"], plain)
-
-
-# One decision, two nodes; one module, two nodes; paths ---------------------------------------------------------------------------
 
 
 def test_one_decision_steers_both_cells() -> None:
@@ -444,9 +260,6 @@ def test_alpha_and_beta_are_plain_softmaxes_whatever_the_search_does() -> None:
         assert torch.equal(weights.values["cell"], torch.softmax(logits["alpha"][0], dim=-1))
         assert torch.equal(weights.values["path"], torch.softmax(logits["beta"][0], dim=-1))
         assert set(weights.drawn) == ({"block"} if relaxation == "sampled" else set())
-
-
-# Architecture sets ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_architecture_of_the_weights_picks_the_stem() -> None:

@@ -26,10 +26,7 @@ def _contractions() -> list[Contraction]:
 def _weights(batched: tuple[str, ...] = (), n: int = 3) -> Weights:
     generator = torch.Generator().manual_seed(1)
     return Weights(
-        {
-            name: torch.rand((n, size) if name in batched else (size,), generator=generator)
-            for name, size in SIZES.items()
-        },
+        {name: torch.rand((n, size) if name in batched else (size,), generator=generator) for name, size in SIZES.items()},
         {},
     )
 

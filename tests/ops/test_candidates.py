@@ -8,6 +8,7 @@ import torch
 from nas.ops import example_inputs
 from nas.ops.candidates import CANDIDATE_OPS, LIGHT_OPS, EdgeShape, candidate_specs
 
+
 def test_skip_is_free_only_where_nothing_changes() -> None:
     def skip(out_channels: int, stride: int) -> str:
         edge = EdgeShape(in_channels=4, out_channels=out_channels, height=8, width=8, stride=stride)

@@ -48,8 +48,7 @@ def _mixed_node(specs: Mapping[str, OpSpec], *, inputs: int) -> Node:
 def plain_sum(node: Node, z: Tensor, inputs: tuple[Tensor, ...], modules: Mapping[str, nn.Module]) -> Tensor:
     """sum_k z_k o_k(x), image by image where the weights are."""
     (some,) = {
-        (s.out_channels, -(-inputs[0].shape[2] // s.stride), -(-inputs[0].shape[3] // s.stride))
-        for s in node.specs.values()
+        (s.out_channels, -(-inputs[0].shape[2] // s.stride), -(-inputs[0].shape[3] // s.stride)) for s in node.specs.values()
     }
     size = inputs[1].shape[2:] if len(inputs) > 1 else some[1:]
     total = torch.zeros(inputs[0].shape[0], some[0], *size)
@@ -63,9 +62,7 @@ def plain_sum(node: Node, z: Tensor, inputs: tuple[Tensor, ...], modules: Mappin
 
 def twins(node: Node, mixed: nn.Module) -> nn.ModuleDict:
     """The candidates once more, built from their specs, with the weights of the mixed operation."""
-    built = nn.ModuleDict(
-        {o: build(s) for o, s in zip(node.option_names[0], node.specs.values(), strict=True) if o != "none"}
-    )
+    built = nn.ModuleDict({o: build(s) for o, s in zip(node.option_names[0], node.specs.values(), strict=True) if o != "none"})
     state = {name.removeprefix("candidates."): value for name, value in mixed.state_dict().items()}
     built.load_state_dict(state)
     return built
@@ -84,9 +81,7 @@ def _inputs(node: Node) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("per_image", [False, True], ids=["z [q]", "z [N, q]"])
 @pytest.mark.parametrize("node", [edge_node(1), edge_node(2), up_node()], ids=["stride 1", "stride 2", "up"])
-def test_outputs_gradients_and_statistics_are_those_of_the_plain_sum(
-    execution: str, node: Node, per_image: bool
-) -> None:
+def test_outputs_gradients_and_statistics_are_those_of_the_plain_sum(execution: str, node: Node, per_image: bool) -> None:
     mixed = EXECUTIONS[execution](node).train()
     reference = twins(node, mixed).train()
     q = len(node.specs)
@@ -101,9 +96,7 @@ def test_outputs_gradients_and_statistics_are_those_of_the_plain_sum(
     torch.testing.assert_close(z.grad, z_twin.grad, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(inputs[0].grad, inputs_twin[0].grad, rtol=1e-4, atol=1e-5)
     gradients = {name.removeprefix("candidates."): p.grad for name, p in mixed.named_parameters()}
-    torch.testing.assert_close(
-        gradients, {name: p.grad for name, p in reference.named_parameters()}, rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(gradients, {name: p.grad for name, p in reference.named_parameters()}, rtol=1e-4, atol=1e-5)
     statistics = {name.removeprefix("candidates."): b for name, b in mixed.named_buffers()}
     torch.testing.assert_close(statistics, dict(reference.named_buffers()))
     assert all(int(b) == 1 for name, b in statistics.items() if name.endswith("num_batches_tracked"))
@@ -165,9 +158,7 @@ def test_a_drawn_none_is_a_map_of_zeros(execution: str) -> None:
 
 
 def test_an_edge_whose_only_candidate_is_none_is_zero_whatever_its_weight(execution: str) -> None:
-    node = _mixed_node(
-        candidate_specs(("none",), EdgeShape(in_channels=4, out_channels=4, height=9, width=7)), inputs=1
-    )
+    node = _mixed_node(candidate_specs(("none",), EdgeShape(in_channels=4, out_channels=4, height=9, width=7)), inputs=1)
     output = EXECUTIONS[execution](node)(Weights({"edge": torch.ones(1)}, {}), torch.randn(2, 4, 9, 7))
     assert torch.equal(output, torch.zeros(2, 4, 9, 7))
 

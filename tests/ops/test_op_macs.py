@@ -27,9 +27,7 @@ def counted_macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
         else:
             products += output[0].numel() * conv.in_channels // conv.groups * taps
 
-    handles = [
-        m.register_forward_hook(count) for m in module.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
-    ]
+    handles = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     with torch.no_grad():
         module(*inputs)
     for handle in handles:
@@ -64,16 +62,12 @@ def test_macs_of_a_grouped_convolution(kind: str, groups: int) -> None:
     assert macs(spec) == counted_macs(build(spec).eval(), example_inputs(spec)) == 9 * 4 * 8 * 20 // groups
 
 
-@pytest.mark.parametrize(
-    ("kind", "size"), [("transposed_conv", (13, 10)), ("resize", (13, 10)), ("classifier", (7, 5))]
-)
+@pytest.mark.parametrize(("kind", "size"), [("transposed_conv", (13, 10)), ("resize", (13, 10)), ("classifier", (7, 5))])
 def test_macs_of_the_operations_of_heads(kind: str, size: tuple[int, int]) -> None:
     spec = OpSpec(kind=kind, in_channels=3, height=7, width=5, out_channels=3, out_height=size[0], out_width=size[1])
     assert macs(spec) == counted_macs(build(spec).eval(), example_inputs(spec))
 
 
 def test_macs_do_not_depend_on_the_batch() -> None:
-    spec = OpSpec(
-        kind="relu_conv_bn", in_channels=3, height=7, width=5, out_channels=2, out_height=7, out_width=5, kernel=3
-    )
+    spec = OpSpec(kind="relu_conv_bn", in_channels=3, height=7, width=5, out_channels=2, out_height=7, out_width=5, kernel=3)
     assert macs(spec) == counted_macs(build(spec).eval(), example_inputs(spec, batch=3)) == 9 * 3 * 2 * 35

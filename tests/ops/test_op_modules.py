@@ -41,9 +41,7 @@ def _normalised(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_factorized_reduce_takes_even_pixels_and_odd_pixels_of_the_padded_map(height: int, width: int) -> None:
-    module = _eval_with_random_statistics(
-        build(_edge(height, width, stride=2, channels=(4, 7)).spec("factorized_reduce"))
-    )
+    module = _eval_with_random_statistics(build(_edge(height, width, stride=2, channels=(4, 7)).spec("factorized_reduce")))
     x = torch.randn(2, 4, height, width, generator=_generator())
     positive = x.clamp(min=0)
     padded = torch.zeros(2, 4, height + height % 2, width + width % 2)

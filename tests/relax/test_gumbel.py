@@ -56,9 +56,7 @@ def test_weights_are_the_definition_of_the_concrete_distribution(tau: float) -> 
     exponents = ((LOGITS + noise).double() / tau).tolist()
     for row, z in zip(exponents, gumbel_softmax(LOGITS, noise, tau), strict=True):
         shifted = [math.exp(value - max(row)) for value in row]
-        torch.testing.assert_close(
-            z.double(), torch.tensor(shifted, dtype=torch.float64) / sum(shifted), rtol=1e-4, atol=1e-6
-        )
+        torch.testing.assert_close(z.double(), torch.tensor(shifted, dtype=torch.float64) / sum(shifted), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("tau", [5.0, 1.0, 0.3, 0.03])

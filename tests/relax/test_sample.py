@@ -135,9 +135,7 @@ def test_a_decision_with_an_unknown_relaxation_is_named() -> None:
 
 
 def test_the_architecture_set_is_passed_on() -> None:
-    weights = relax.sample(
-        _logits(), CHOICES, relaxation="soft", tau=1.0, generator=torch.Generator(), architecture="student"
-    )
+    weights = relax.sample(_logits(), CHOICES, relaxation="soft", tau=1.0, generator=torch.Generator(), architecture="student")
     assert weights.architecture == "student"
     assert weights.replace({}).architecture == "student"
 

@@ -17,9 +17,7 @@ RICHER = [*FUSION_EDGES, "i4->f4", "m4->m8 down", "i16->m4 up up", "i4->out"]
 
 
 def _space(edges: list[str]) -> LGCNet:
-    return LGCNet(
-        LGCNetConfig(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], ops=["conv_1x1"], fusion_edges=edges)
-    )
+    return LGCNet(LGCNetConfig(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], ops=["conv_1x1"], fusion_edges=edges))
 
 
 def test_the_default_has_nine_nodes_and_thirteen_decisions() -> None:

@@ -84,9 +84,7 @@ def test_rows_of_the_adjacency_belong_to_the_cell_and_columns_to_the_one_before(
 
 def test_gradients_agree_with_finite_differences() -> None:
     module = _module(q=4, d=3)
-    names, parameters = zip(
-        *((n, p.detach().clone().requires_grad_()) for n, p in module.named_parameters()), strict=True
-    )
+    names, parameters = zip(*((n, p.detach().clone().requires_grad_()) for n, p in module.named_parameters()), strict=True)
     alpha, previous = (_alpha(seed, p=3, q=4).requires_grad_() for seed in (1, 2))
 
     def update(alpha: Tensor, previous: Tensor, *parameters: Tensor) -> Tensor:

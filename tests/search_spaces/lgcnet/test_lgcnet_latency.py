@@ -152,9 +152,7 @@ def test_gradients_agree_with_finite_differences_through_pruned_cells() -> None:
 def test_a_batch_of_weights_gives_the_latency_of_each() -> None:
     expected = expected_latency(FULL)
     logits = {group: alpha.detach() for group, alpha in _scale_one_logits(FULL).items()}
-    weights = relax.sample(
-        logits, FULL.choices(), relaxation="soft", tau=1.0, generator=torch.Generator().manual_seed(0), batch=3
-    )
+    weights = relax.sample(logits, FULL.choices(), relaxation="soft", tau=1.0, generator=torch.Generator().manual_seed(0), batch=3)
     latency = expected(weights)
     singles = [float(expected(Weights({name: z[n] for name, z in weights.values.items()}, {}))) for n in range(3)]
     assert latency.tolist() == pytest.approx(singles, rel=1e-12)

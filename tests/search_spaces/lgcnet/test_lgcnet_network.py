@@ -28,7 +28,12 @@ def randomise(network: nn.Module, *, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for tensor, low in ((module.weight.data, 0.5), (module.bias.data, -0.5), (module.running_mean, -0.5), (module.running_var, 0.5)):
+            for tensor, low in (
+                (module.weight.data, 0.5),
+                (module.bias.data, -0.5),
+                (module.running_mean, -0.5),
+                (module.running_var, 0.5),
+            ):
                 assert tensor is not None
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) + low)
     return network.eval()
@@ -102,9 +107,7 @@ def test_a_network_described_for_one_size_runs_at_the_papers_size() -> None:
 @pytest.mark.parametrize("relaxation", ["soft", "sampled"])
 def test_the_supernet_runs_at_odd_sizes_and_trains_every_weight_it_uses(relaxation: str) -> None:
     logits = {c.group: torch.zeros(16, len(c.options), requires_grad=True) for c in FULL.choices()}
-    weights = relax.sample(
-        logits, FULL.choices(), relaxation=relaxation, tau=1.0, generator=torch.Generator().manual_seed(0)
-    )
+    weights = relax.sample(logits, FULL.choices(), relaxation=relaxation, tau=1.0, generator=torch.Generator().manual_seed(0))
     network = Network(graph_of(FULL, (65, 97), channels=2))
     output = network(torch.randn(2, 3, 65, 97), weights)
     assert output.shape == (2, 11, 65, 97)
@@ -132,7 +135,12 @@ def spec_of(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> li
     }
     kernel, stride, dilation, groups = 1, 1, 1, 1
     if isinstance(module, modules.ConvBNReLU | modules.ReLUConvBN):
-        (kernel, _), (stride, _), (dilation, _), groups = module.conv.kernel_size, module.conv.stride, module.conv.dilation, module.conv.groups
+        (kernel, _), (stride, _), (dilation, _), groups = (
+            module.conv.kernel_size,
+            module.conv.stride,
+            module.conv.dilation,
+            module.conv.groups,
+        )
     elif isinstance(module, modules.ReLUSepConvBN):
         depthwise = module.depthwise
         assert depthwise.groups == depthwise.in_channels

@@ -160,9 +160,7 @@ def test_derivation_gives_one_architecture_for_each_set() -> None:
 
 @pytest.mark.parametrize("node", [0, 1])
 def test_a_genotype_with_a_node_without_input_is_refused_by_name(node: int) -> None:
-    decided = {
-        choice.name: "conv_3x3" if "conv_3x3" in choice.options else choice.options[0] for choice in SMALL.choices()
-    }
+    decided = {choice.name: "conv_3x3" if "conv_3x3" in choice.options else choice.options[0] for choice in SMALL.choices()}
     SMALL.check(decided)
     edges = NODE_EDGES[node]
     for edge in edges[:-1]:
@@ -186,8 +184,7 @@ def test_random_choices_are_uniform_over_the_valid_ones_of_a_node() -> None:
     space = LGCNet(LGCNetConfig(head="none", num_cells=1, reduction_cells=[], ops=["none", "conv_1x1", "skip_connect"]))
     generator, draws = torch.Generator().manual_seed(0), 4000
     counts = Counter(
-        tuple(decided[f"cells.0.edge.{i}"] for i in (0, 1))
-        for decided in (space.random_choices(generator) for _ in range(draws))
+        tuple(decided[f"cells.0.edge.{i}"] for i in (0, 1)) for decided in (space.random_choices(generator) for _ in range(draws))
     )
     assert len(counts) == 8
     for count in counts.values():
