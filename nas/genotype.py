@@ -291,6 +291,7 @@ def _build_space(name: str, settings: Mapping[str, Any], spaces: Mapping[str, Sp
     merged = OmegaConf.structured(entry.config)
     for key, value in given.items():
         _set(merged, key, value)
+    _check_types(given, OmegaConf.to_container(merged), "space_config")
     try:
         return entry.build(OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
@@ -301,16 +302,13 @@ def _build_space(name: str, settings: Mapping[str, Any], spaces: Mapping[str, Sp
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:
-    """Put a setting into a config, which must take it as it is."""
+    """Put a setting into a config; OmegaConf converts what it can, and what it cannot is refused by name."""
     try:
         OmegaConf.update(config, key, value, merge=True)
-        converted = OmegaConf.to_container(config)
     except OmegaConfBaseException as error:
         reason = str(error).split("\n", 1)[0]
         message = f"space_config.{key}: got {shorten(value)} ({_kind(value)}), expected a value of the setting's type: {reason}"
         raise GenotypeError(message) from error
-    assert isinstance(converted, dict)
-    _check_types(value, converted[key], f"space_config.{key}")
 
 
 def _check_texts(value: Any, where: str) -> None:

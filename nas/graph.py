@@ -204,6 +204,9 @@ class NetworkBuilder:
             return inputs[self.decided[decision]]
         options = self._options[decision]
         values = [inputs[option] for option in options]
+        shapes = {(value.channels, value.height, value.width) for value in values}
+        if len(shapes) > 1:
+            raise ValueError(f"{name}: values of different shapes {sorted(shapes)}, expected one shape to select from")
         spec = _elementwise("identity", values[0])
         node = Node(
             name=name,
@@ -233,6 +236,9 @@ class NetworkBuilder:
         if len(values) == 1:
             return values[0]
         first = values[0]
+        sizes = {(value.height, value.width) for value in values}
+        if len(sizes) > 1:
+            raise ValueError(f"{name}: maps of different sizes {sorted(sizes)} cannot be concatenated")
         spec = OpSpec(
             kind="concat",
             in_channels=first.channels,

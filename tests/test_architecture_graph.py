@@ -1,3 +1,5 @@
+from functools import cache
+
 import networkx as nx
 import pytest
 import torch
@@ -11,12 +13,13 @@ ENTRY = SEARCH_SPACES["lgcnet"]
 SPACE = ENTRY.build(ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], fusion_channels=8))
 
 
+@cache
 def graph_of(seed=None, space=SPACE, size=(97, 131)):
     decided = None if seed is None else space.random_choices(torch.Generator().manual_seed(seed))
     return decided, space.graph(input_size=size, init_channels=4, num_classes=5, decided=decided)
 
 
-@pytest.mark.parametrize("seed", [None, *range(12)])
+@pytest.mark.parametrize("seed", [None, *range(6)])
 def test_the_structure_has_no_cycle_and_every_tensor_lies_between_image_and_labels(seed):
     structure = architecture_graph(graph_of(seed)[1])
     assert isinstance(structure, nx.MultiDiGraph)
@@ -27,7 +30,7 @@ def test_the_structure_has_no_cycle_and_every_tensor_lies_between_image_and_labe
     assert [structure.nodes[v]["output"] for v in sinks] == [("labels",)]
 
 
-@pytest.mark.parametrize("seed", [None, *range(12)])
+@pytest.mark.parametrize("seed", [None, *range(6)])
 def test_every_node_of_the_network_is_named_exactly_once(seed):
     _, graph = graph_of(seed)
     structure = architecture_graph(graph)
@@ -36,7 +39,7 @@ def test_every_node_of_the_network_is_named_exactly_once(seed):
     assert sorted(on_edges + at_joins) == sorted(node.name for node in graph.nodes if node.role != "input")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_path_exists_where_the_network_has_one(seed):
     """Reachability of the contracted vertices equals that of the graph, walked independently."""
     _, graph = graph_of(seed)

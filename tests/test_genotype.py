@@ -30,6 +30,14 @@ CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2]
 SPACE = ENTRY.build(CONFIG)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def random_genotype(seed=0, **changes):
     fields = {
         "space": "lgcnet",
@@ -300,7 +308,7 @@ def test_the_graph_has_the_deployed_or_the_given_shape():
     assert given.operations() == other.operations()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_built_network_gives_logits_at_the_size_of_any_image(seed):
     genotype = random_genotype(seed)
     network = build_network(genotype, SEARCH_SPACES).eval()

@@ -87,6 +87,17 @@ def test_terms_of_different_shapes_are_refused() -> None:
         builder.add("sum", [image, wide])
 
 
+def test_maps_of_different_sizes_are_neither_concatenated_nor_selected_from() -> None:
+    builder = NetworkBuilder((8, 6), OPTIONS)
+    image = builder.image()
+    half = OpSpec(kind="max_pool", in_channels=3, height=8, width=6, out_channels=3, out_height=4, out_width=3, kernel=3, stride=2)
+    small = builder.op("small", half, image)
+    with pytest.raises(ValueError, match=r"joined: maps of different sizes \[\(4, 3\), \(8, 6\)\]"):
+        builder.concat("joined", [image, small])
+    with pytest.raises(ValueError, match="path: values of different shapes"):
+        builder.select("path", {"left": image, "right": small})
+
+
 def test_two_nodes_of_one_name_are_refused() -> None:
     builder = NetworkBuilder((8, 6), {})
     image = builder.image()

@@ -1,3 +1,4 @@
+from functools import cache
 from itertools import combinations
 
 import pytest
@@ -13,12 +14,13 @@ PAPER = ENTRY.build(ENTRY.config())
 HEADLESS = ENTRY.build(ENTRY.config(num_cells=20, reduction_cells=[2], num_nodes=4, head="none"))
 
 
+@cache
 def structure_of(space, seed):
     decided = None if seed is None else space.random_choices(torch.Generator().manual_seed(seed))
     return architecture_graph(space.graph(input_size=(360, 480), init_channels=8, num_classes=11, decided=decided))
 
 
-CASES = [(space, seed) for space in (SMALL, PAPER, HEADLESS) for seed in (None, 0, 1, 2)]
+CASES = [(space, seed) for space in (SMALL, PAPER, HEADLESS) for seed in (None, 0, 1)]
 
 
 @pytest.mark.parametrize(("space", "seed"), CASES)

@@ -26,6 +26,14 @@ SPACE = ENTRY.build(CONFIG)
 DEPLOY = Deploy((61, 94), 4, 5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def random_genotype(seed=0):
     choices = SPACE.random_choices(torch.Generator().manual_seed(seed))
     return Genotype("lgcnet", dataclasses.asdict(CONFIG), DEPLOY, choices, {"seed": 7, "table": None})
@@ -79,13 +87,13 @@ def table_rows(lines, header):
     return rows
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_macs_equal_those_of_a_hooked_forward_pass(seed):
     genotype = random_genotype(seed)
     assert sum(count_macs(genotype_graph(genotype, SEARCH_SPACES)).values()) == measured_macs(genotype)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_parameters_equal_those_of_the_network_in_sum_and_by_part(seed):
     genotype = random_genotype(seed)
     network = build_network(genotype, SEARCH_SPACES)

@@ -1,0 +1,170 @@
+"""Searches and trainings of a second or two, for the tests of the stages; and what two runs have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+import nas
+from nas.checkpoint import load_checkpoint
+from nas.config import DeploySettings, LatencySettings, SearchJob, SearchSettings, TrainerSettings, TrainJob, TrainSettings
+from nas.data import build_dataset
+from nas.data.synthetic import SyntheticConfig
+from nas.genotype import Deploy, Genotype, save_genotype
+from nas.loop import make_fabric
+from nas.search import SearchTask
+from nas.tracking import read_metrics
+from search_spaces import SEARCH_SPACES
+from search_spaces.lgcnet.config import LGCNetConfig
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SIZE = (48, 64)
+SPACE = {"num_cells": 3, "reduction_cells": [1, 2], "fused_cells": [0, 1, 2], "fusion_channels": 8, "guided_dim": 8}
+SMALL_SPACE = ["space.num_cells=3", "space.reduction_cells=[1,2]", "space.fused_cells=[0,1,2]", "space.fusion_channels=8"]
+STEPS_PER_EPOCH = 3
+TRAINER = {"accelerator": "cpu", "threads": 1}
+
+
+def space_config(**changes: Any) -> LGCNetConfig:
+    return LGCNetConfig(**{**SPACE, **changes})
+
+
+def data_config(**changes: Any) -> SyntheticConfig:
+    return SyntheticConfig(**{"size": list(SIZE), "train": 6, "val": 2, "test": 3, **changes})
+
+
+def search_job(out: Path | str | None = None, **changes: Any) -> SearchJob:
+    """Two epochs of three steps; keys with two underscores reach into a section, e.g. `latency__weight=0.0`."""
+    sections = _sections(changes)
+    return SearchJob(
+        space=space_config(**sections.pop("space", {})),
+        data=data_config(**sections.pop("data", {})),
+        search=SearchSettings(
+            **{"epochs": 2, "batch_size": 2, "init_channels": 4, "log_every": 1, **sections.pop("search", {})}
+        ),
+        latency=LatencySettings(**{"table": "macs", **sections.pop("latency", {})}),
+        deploy=DeploySettings(**{"init_channels": 4, **sections.pop("deploy", {})}),
+        trainer=TrainerSettings(**{**TRAINER, **sections.pop("trainer", {})}),
+        out=None if out is None else str(out),
+        **sections,
+    )
+
+
+def train_job(genotype: Path | str, out: Path | str | None = None, **changes: Any) -> TrainJob:
+    """Two epochs of three steps; keys as for `search_job`."""
+    sections = _sections(changes)
+    return TrainJob(
+        genotype=str(genotype),
+        data=data_config(**sections.pop("data", {})),
+        train=TrainSettings(**{"epochs": 2, "batch_size": 2, "log_every": 1, **sections.pop("train", {})}),
+        trainer=TrainerSettings(**{**TRAINER, **sections.pop("trainer", {})}),
+        out=None if out is None else str(out),
+        **sections,
+    )
+
+
+def overrides(job: Any) -> list[str]:
+    """The command line of a job: every setting that is not the default."""
+    given, default = dict(_flat(job)), dict(_flat(_default(job)))
+    return [f"{key}={json.dumps(value)}" for key, value in given.items() if value != default[key]]
+
+
+def search_task(job: SearchJob) -> SearchTask:
+    """The task of a search as `nas.search.search` makes it."""
+    fabric = make_fabric(job.trainer)
+    torch.manual_seed(job.seed)
+    splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
+    return SearchTask(job, nas.build_space(job.space), **splits, fabric=fabric)
+
+
+def batch(seed: int = 0, *, num: int = 2) -> tuple[Tensor, Tensor]:
+    """Random images and labels, a tenth of them void."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(11, (num, *SIZE), generator=generator)
+    labels[torch.rand(labels.shape, generator=generator) < 0.1] = 255
+    return torch.randn(num, 3, *SIZE, generator=generator), labels
+
+
+def random_genotype(path: Path, *, seed: int = 0, init_channels: int = 4) -> Genotype:
+    """A valid architecture of the small space, drawn from a seed and written to a file."""
+    config = space_config()
+    space = SEARCH_SPACES["lgcnet"].build(config)
+    choices = space.random_choices(torch.Generator().manual_seed(seed))
+    deploy = Deploy(SIZE, init_channels, 11)
+    genotype = Genotype("lgcnet", dataclasses.asdict(config), deploy, choices, {"seed": seed, "data": "synthetic"})
+    save_genotype(path, genotype)
+    return genotype
+
+
+def rows(run: Path, split: str | None = None) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl without wall times."""
+    kept = [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in read_metrics(run / "metrics.jsonl")]
+    return [row for row in kept if split in (None, row["split"])]
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    """Everything that a run leaves behind but wall times and what follows from their number of digits."""
+    assert rows(run) == rows(other)
+    for name in ("last", "best"):
+        states = [load_checkpoint(folder / "checkpoints" / f"{name}.pt") for folder in (run, other)]
+        for state in states:
+            state["loop"].pop("metrics_offset")
+            state.get("provenance", {}).pop("commit", None)
+        assert_same_state(*states, where=name)
+    if (run / "weights.safetensors").exists():
+        assert (run / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
+    documents = [yaml.safe_load((folder / "genotype.yaml").read_text()) for folder in (run, other)]
+    for document in documents:
+        document["provenance"].pop("commit", None)
+    assert documents[0] == documents[1]
+
+
+def assert_same_state(one: Any, other: Any, where: str = "state") -> None:
+    """Bitwise equality of nested states."""
+    assert type(one) is type(other), where
+    if isinstance(one, Tensor):
+        assert one.dtype == other.dtype, where
+        assert torch.equal(one, other), where
+    elif isinstance(one, Mapping):
+        assert list(one) == list(other), where
+        for key in one:
+            assert_same_state(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_same_state(*pair, f"{where}.{index}")
+    else:
+        assert one == other, where
+
+
+def _sections(changes: Mapping[str, Any]) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        if name:
+            sections.setdefault(section, {})[name] = value
+        else:
+            sections[key] = value
+    return sections
+
+
+def _default(job: Any) -> Any:
+    if isinstance(job, SearchJob):
+        return SearchJob(space=LGCNetConfig(), data=SyntheticConfig())
+    return TrainJob(data=SyntheticConfig())
+
+
+def _flat(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _flat(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
