@@ -65,6 +65,9 @@ class SearchSettings:
     """Largest norm of the gradient of the network weights [reading]; 0: no clipping."""
     arch_lr: float = 1e-3
     """Learning rate of Adam for the architecture parameters (paper); a short search needs more, e.g. 1e-2."""
+    communication_lr: float | None = None
+    """Learning rate of the communication module; null: `arch_lr` (paper). A step of Adam moves each of its many weights, and the
+    logits by their sum, so that at equal rates it outruns the logits themselves: a short search wants it 10 to 100 times lower."""
     arch_betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     """Betas of Adam (paper)."""
     arch_weight_decay: float = 1e-4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,9 @@ class SearchTask:
         logits, latency = self.model(images, Draw(settings.relaxation, tau, self._noise(step)))
         entropy = cross_entropy(logits, labels)
         loss = entropy + self.job.latency.weight * self._latency_term(latency)
-        loss_value, entropy_value, latency_value = torch.stack([loss.double(), entropy.double(), latency.double()]).detach().tolist()
+        loss_value, entropy_value, latency_value = (
+            torch.stack([loss.double(), entropy.double(), latency.double()]).detach().tolist()
+        )
         if not torch.isfinite(torch.tensor(loss_value)):
             raise NonFiniteLossError(f"got loss {loss_value} (cross-entropy {entropy_value}, latency {latency_value})")
         self._update(loss, step)
@@ -207,11 +209,7 @@ class SearchTask:
         return Weights(values, {})
 
     def _architecture_grad_norms(self) -> tuple[float, float]:
-        squares = {"alpha": 0.0, "communication": 0.0}
-        for name, parameter in self.supernet.architectures.named_parameters():
-            if parameter.grad is not None:
-                squares["alpha" if ".alpha." in name else "communication"] += float(parameter.grad.square().sum())
-        return squares["alpha"] ** 0.5, squares["communication"] ** 0.5
+        return _grad_norm(self.supernet.alpha_parameters()), _grad_norm(self.supernet.communication_parameters())
 
     def _derivation(self) -> Derivation:
         return self.supernet.derive()[self.space.architecture_sets[0]]
@@ -329,13 +327,23 @@ def _optimizers(supernet: Supernet, job: SearchJob) -> tuple[torch.optim.Optimiz
         momentum=settings.weight_momentum,
         weight_decay=settings.weight_decay,
     )
+    groups: list[dict[str, Any]] = [{"params": list(supernet.alpha_parameters()), "lr": settings.arch_lr}]
+    communication = list(supernet.communication_parameters())
+    if communication:
+        rate = settings.arch_lr if settings.communication_lr is None else settings.communication_lr
+        groups.append({"params": communication, "lr": rate})
     arch_optimizer = torch.optim.Adam(
-        supernet.arch_parameters(),
-        lr=settings.arch_lr,
+        groups,
         betas=(settings.arch_betas[0], settings.arch_betas[1]),
         weight_decay=settings.arch_weight_decay,
     )
     return weight_optimizer, arch_optimizer
+
+
+def _grad_norm(parameters: Iterable[torch.nn.Parameter]) -> float:
+    """Norm of the gradients of the last step; zero where there is none."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
 
 
 def _set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,8 @@ from nas.relax.weights import Weights
 from nas.space import Derivation, SearchSpace
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """How the weights of one pass are drawn.
+class Draw(NamedTuple):
+    """How the weights of one pass are drawn; a tuple, for Fabric passes no frozen dataclass through in mixed precision.
 
     Args:
         relaxation: A key of `nas.relax.RELAXATIONS`.
@@ -91,6 +90,22 @@ class Supernet(nn.Module):
     def arch_parameters(self) -> Iterator[nn.Parameter]:
         """Logits and communication modules."""
         return self.architectures.parameters()
+
+    def alpha_parameters(self) -> Iterator[nn.Parameter]:
+        """The logits of all architecture sets."""
+        for architecture in self._sets():
+            yield from architecture.alpha.parameters()
+
+    def communication_parameters(self) -> Iterator[nn.Parameter]:
+        """The communication modules of all architecture sets."""
+        for architecture in self._sets():
+            if architecture.communication is not None:
+                yield from architecture.communication.parameters()
+
+    def _sets(self) -> Iterator[Architecture]:
+        for module in self.architectures.values():
+            assert isinstance(module, Architecture)
+            yield module
 
     def weight_parameters(self) -> Iterator[nn.Parameter]:
         """Everything else: the weights of the network."""

@@ -87,7 +87,7 @@ def test_latency_of_a_sampled_step_is_the_sum_of_the_table_over_the_network_that
     decided = {choice.name: choice.options[drawn[choice.name]] for choice in task.space.choices()}
     graph = task.space.graph(input_size=SIZE, init_channels=4, num_classes=11, decided=decided)
     costs = [
-        table.entries[node.spec.key].median_ms
+        table.entries[node.spec.key].median_ms * (len(node.inputs) - 1 if node.spec.kind == "add" else 1)
         for node in graph.nodes
         if node.role == "op" and node.spec.kind not in ("none", "identity")
     ]
@@ -130,7 +130,7 @@ def test_heavy_latency_weight_leads_to_a_cheaper_expectation():
     before = task.epoch_scalars()["expected_latency"]
     for step in range(15):
         task.step(*batch(step), step)
-    assert task.epoch_scalars()["expected_latency"] < 0.6 * before
+    assert task.epoch_scalars()["expected_latency"] < 0.8 * before
 
 
 def test_alphas_rest_in_the_warm_up_and_weights_move():
@@ -361,7 +361,7 @@ def test_all_void_batch_gives_zero_cross_entropy_and_finite_gradients():
     weights = copies(task.supernet.weight_parameters())
     row, matrix = task.step(images, torch.full_like(labels, 255), 0)
     assert row["cross_entropy"] == 0
-    assert row["loss"] == pytest.approx(job_weight(task) * row["sampled_latency"] / task.uniform)
+    assert row["loss"] == pytest.approx(task.job.latency.weight * row["sampled_latency"] / task.uniform)
     assert int(matrix.sum()) == 0
     assert not any(moved(weights, task.supernet.weight_parameters()))
     grads = [p.grad for p in task.supernet.weight_parameters() if p.grad is not None]
@@ -370,10 +370,6 @@ def test_all_void_batch_gives_zero_cross_entropy_and_finite_gradients():
     assert all(bool(grad.isfinite().all()) for grad in arch_grads(task))
     later, _ = task.step(images, labels, 1)
     assert later["cross_entropy"] > 0
-
-
-def job_weight(task):
-    return task.job.latency.weight
 
 
 def test_search_on_void_images_goes_on(tmp_path, monkeypatch):
@@ -402,7 +398,7 @@ def test_search_in_mixed_precision_keeps_latency_and_parameters_in_full(tmp_path
     full = dataclasses.replace(job, out=None, trainer=dataclasses.replace(job.trainer, precision="32-true"))
     row, _ = search_task(full).step(*batch(), 0)
     mixed, _ = search_task(dataclasses.replace(job, out=None)).step(*batch(), 0)
-    assert mixed["sampled_latency"] == row["sampled_latency"]
+    assert mixed["sampled_latency"] == pytest.approx(row["sampled_latency"], rel=1e-6)
     assert mixed["cross_entropy"] != row["cross_entropy"]
     assert mixed["cross_entropy"] == pytest.approx(row["cross_entropy"], rel=0.05)
 
