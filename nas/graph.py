@@ -87,14 +87,18 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: Mapping[str, int]
 
+    def deployed(self) -> Graph:
+        """What a device runs: everything that leads to `labels`, without auxiliary outputs; a graph without labels as it is."""
+        return _prune(self.nodes, {"labels": self.outputs["labels"]}) if "labels" in self.outputs else self
+
     def specs(self) -> tuple[OpSpec, ...]:
-        """The distinct operations that cost something, sorted: the profile plan of this graph."""
-        return tuple(sorted({spec for node in self.nodes for spec in node.specs.values() if not is_free(spec)}))
+        """The distinct operations of the deployed graph that cost something, sorted: its profile plan."""
+        return tuple(sorted({spec for node in self.deployed().nodes for spec in node.specs.values() if not is_free(spec)}))
 
     def operations(self) -> list[tuple[str, OpSpec]]:
-        """(part, operation) of everything that a derived network executes, with repetitions."""
+        """(part, operation) of everything that a deployed network executes, with repetitions."""
         executed = []
-        for node in self.nodes:
+        for node in self.deployed().nodes:
             if node.decisions:
                 raise ValueError(f"{node.name} is undecided; only the graph of a derived network executes one operation a node")
             if node.role == "input":

@@ -15,11 +15,15 @@ from torch import Tensor
 import nas
 from nas.checkpoint import load_checkpoint
 from nas.config import DeploySettings, LatencySettings, SearchJob, SearchSettings, TrainerSettings, TrainJob, TrainSettings
+from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
+from nas.devices import RuntimeName
+from nas.devices.identity import DeviceInfo
 from nas.genotype import Deploy, Genotype, save_genotype
 from nas.loop import make_fabric
 from nas.search import SearchTask
+from nas.space import deployed_specs
 from nas.tracking import read_metrics
 from search_spaces import SEARCH_SPACES
 from search_spaces.lgcnet.config import LGCNetConfig
@@ -46,9 +50,7 @@ def search_job(out: Path | str | None = None, **changes: Any) -> SearchJob:
     return SearchJob(
         space=space_config(**sections.pop("space", {})),
         data=data_config(**sections.pop("data", {})),
-        search=SearchSettings(
-            **{"epochs": 2, "batch_size": 2, "init_channels": 4, "log_every": 1, **sections.pop("search", {})}
-        ),
+        search=SearchSettings(**{"epochs": 2, "batch_size": 2, "init_channels": 4, "log_every": 1, **sections.pop("search", {})}),
         latency=LatencySettings(**{"table": "macs", **sections.pop("latency", {})}),
         deploy=DeploySettings(**{"init_channels": 4, **sections.pop("deploy", {})}),
         trainer=TrainerSettings(**{**TRAINER, **sections.pop("trainer", {})}),
@@ -101,6 +103,22 @@ def random_genotype(path: Path, *, seed: int = 0, init_channels: int = 4) -> Gen
     genotype = Genotype("lgcnet", dataclasses.asdict(config), deploy, choices, {"seed": seed, "data": "synthetic"})
     save_genotype(path, genotype)
     return genotype
+
+
+def made_up_table(path: Path) -> LatencyTable:
+    """A latency table for the small space: a microsecond each, and 10 for every million of MACs."""
+    specs = deployed_specs(nas.build_space(search_job().space), input_size=SIZE, init_channels=4, num_classes=11)
+    macs = MacsTable()
+    costs = {spec.key: 1e-3 + 1e-2 * macs.cost(spec) for spec in specs if spec.kind not in ("none", "identity")}
+    table = LatencyTable(
+        device=DeviceInfo(name="some-board"),
+        runtime=RuntimeInfo.of(RuntimeName(backend="torch-eager"), version="1"),
+        protocol=ProtocolInfo(warmup=1, rounds=1, calls="1", statistic="median", threads=1),
+        measured_at="2026-01-01T00:00:00+00:00",
+        entries={key: Entry(cost, cost, cost, 1) for key, cost in costs.items()},
+    )
+    save_table(table, path)
+    return table
 
 
 def rows(run: Path, split: str | None = None) -> list[dict[str, Any]]:

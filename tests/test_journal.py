@@ -129,9 +129,7 @@ def test_another_format_is_refused(path: Path) -> None:
         (replace(HERE, protocol=replace(HERE.protocol, warmup=2)), "protocol.warmup is 1 there and 2 now"),
     ],
 )
-def test_other_conditions_are_refused_with_the_difference_and_both_remedies(
-    now: Conditions, difference: str, path: Path
-) -> None:
+def test_other_conditions_are_refused_with_the_difference_and_both_remedies(now: Conditions, difference: str, path: Path) -> None:
     write(path, 1)
     with pytest.raises(TableError, match="go on under those conditions, or delete the journal") as caught:
         Journal(path, now)

@@ -159,11 +159,7 @@ def test_rows_behind_the_checkpoint_and_a_torn_line_are_cut_off(tmp_path):
 
 def test_steps_of_an_epoch_see_the_batches_of_the_loader(tmp_path):
     task = run(Linear(), tmp_path, epochs=2)
-    expected = [
-        images
-        for epoch in range(2)
-        for images, _ in train_loader(Coins(), batch_size=2, crop=SIZE, seed=0, epoch=epoch)
-    ]
+    expected = [images for epoch in range(2) for images, _ in train_loader(Coins(), batch_size=2, crop=SIZE, seed=0, epoch=epoch)]
     assert len(task.seen) == len(expected) == 2 * PER_EPOCH
     assert all(torch.equal(mine, other) for mine, other in zip(task.seen, expected, strict=True))
 

@@ -118,9 +118,7 @@ def test_percentiles_are_those_of_an_independent_interpolation() -> None:
         return ordered[below] + rest * (ordered[min(below + 1, len(ordered) - 1)] - ordered[below])
 
     entry = entry_of(samples)
-    assert (entry.p10_ms, entry.median_ms, entry.p90_ms) == pytest.approx(
-        (quantile(0.1), quantile(0.5), quantile(0.9)), abs=1e-6
-    )
+    assert (entry.p10_ms, entry.median_ms, entry.p90_ms) == pytest.approx((quantile(0.1), quantile(0.5), quantile(0.9)), abs=1e-6)
     assert entry.n == 7
 
 

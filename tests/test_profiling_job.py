@@ -33,9 +33,7 @@ def conv(channels: int, size: int = 8, *, kind: str = "relu_conv_bn") -> OpSpec:
 
 
 def job(**changes: Any) -> ProfileJob:
-    return ProfileJob(
-        **{"space": None, "deploy": DeploySettings(input=[16, 24], init_channels=4), "rounds": 2, **changes}
-    )
+    return ProfileJob(**{"space": None, "deploy": DeploySettings(input=[16, 24], init_channels=4), "rounds": 2, **changes})
 
 
 SMALL, MIDDLE, LARGE = conv(4, 4), conv(8, 16), conv(16, 64)

@@ -105,9 +105,7 @@ def uninterrupted(tmp_path_factory, genotype):
 
 @pytest.mark.parametrize("kind", [*RELAXATIONS, "train"])
 @pytest.mark.parametrize("at", [RANDOM.randrange(CHECKPOINT_EVERY, LAST_BETWEEN), LAST_BETWEEN])
-def test_run_stopped_at_a_step_and_resumed_equals_one_never_stopped(
-    uninterrupted, genotype, tmp_path, monkeypatch, kind, at
-):
+def test_run_stopped_at_a_step_and_resumed_equals_one_never_stopped(uninterrupted, genotype, tmp_path, monkeypatch, kind, at):
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_at(patch, at)

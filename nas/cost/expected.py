@@ -39,6 +39,7 @@ class ExpectedLatency(nn.Module):
 
     def __init__(self, graph: Graph, cost: Callable[[OpSpec], float]) -> None:
         super().__init__()
+        graph = graph.deployed()
         gates = compile_alive(graph)
         terms = list(_terms(graph, cost, gates.gate_of))
         self.alive = AliveProbability(gates)

@@ -106,7 +106,7 @@ def _timed_cpu(module: nn.Module, inputs: tuple[Tensor, ...], calls: int) -> flo
 @torch.inference_mode()
 def _timed_cuda(module: nn.Module, inputs: tuple[Tensor, ...], calls: int) -> float:
     """Mean time of a call in ms between two events on the current stream, whose work is waited for."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize()
     start.record()
     for _ in range(calls):

@@ -46,6 +46,7 @@ def describe_cell(
     num_nodes: int,
     ops: Sequence[str],
     reduction: bool,
+    across_reduction: bool,
 ) -> Value:
     """Append a cell.
 
@@ -57,12 +58,16 @@ def describe_cell(
         num_nodes: Number of intermediate nodes n.
         ops: Candidate operations.
         reduction: Whether the edges that leave the inputs have stride 2.
+        across_reduction: Whether the older input has twice the size of the newer one.
 
     Returns:
         The concatenated nodes, n * C channels.
     """
-    target = inputs[1]
-    states: list[Value] = [_input(builder, f"cells.{number}.input.{i}", value, target, channels) for i, value in enumerate(inputs)]
+    older, newer = inputs
+    states: list[Value] = [
+        _input(builder, f"cells.{number}.input.0", older, channels, stride=2 if across_reduction else 1),
+        _input(builder, f"cells.{number}.input.1", newer, channels, stride=1),
+    ]
     edges = cell_edges(num_nodes)
     for node in range(num_nodes):
         terms = []
@@ -75,11 +80,10 @@ def describe_cell(
     return builder.concat(f"cells.{number}.output", states[2:])
 
 
-def _input(builder: NetworkBuilder, name: str, value: Value, target: Value, channels: int) -> Value:
+def _input(builder: NetworkBuilder, name: str, value: Value, channels: int, *, stride: int) -> Value:
     """Bring an input to the cell's width and, across a reduction, to the size of the newer input."""
-    same = (value.height, value.width) == (target.height, target.width)
-    shape = _shape(value, channels, 1 if same else 2)
-    return builder.op(name, shape.spec("relu_conv_bn" if same else "factorized_reduce"), value)
+    kind = "relu_conv_bn" if stride == 1 else "factorized_reduce"
+    return builder.op(name, _shape(value, channels, stride).spec(kind), value)
 
 
 def _shape(value: Value, channels: int, stride: int) -> EdgeShape:

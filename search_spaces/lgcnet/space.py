@@ -68,6 +68,7 @@ class LGCNet(SearchSpace):
                 num_nodes=self.config.num_nodes,
                 ops=self.config.ops,
                 reduction=reduction,
+                across_reduction=cell - 1 in self.config.reduction_cells,
             )
             before, last = last, output
             outputs.append(output)

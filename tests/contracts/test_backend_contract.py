@@ -78,9 +78,7 @@ SPECS = {
         out_width=3,
         stride=2,
     ),
-    "concat": OpSpec(
-        kind="concat", in_channels=8, height=6, width=6, out_channels=20, out_height=6, out_width=6, groups=3
-    ),
+    "concat": OpSpec(kind="concat", in_channels=8, height=6, width=6, out_channels=20, out_height=6, out_width=6, groups=3),
     "argmax": OpSpec(kind="argmax", in_channels=11, height=6, width=6, out_channels=1, out_height=6, out_width=6),
     "resize": OpSpec(kind="resize", in_channels=8, height=6, width=6, out_channels=8, out_height=13, out_width=11),
     "transposed_conv": OpSpec(

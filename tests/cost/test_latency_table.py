@@ -33,9 +33,7 @@ NAME = "torch-eager-fp32-b1-t1"
 
 
 def conv(channels: int, *, kind: str = "relu_conv_bn") -> OpSpec:
-    return OpSpec(
-        kind=kind, in_channels=channels, height=6, width=8, out_channels=channels, out_height=6, out_width=8, kernel=3
-    )
+    return OpSpec(kind=kind, in_channels=channels, height=6, width=8, out_channels=channels, out_height=6, out_width=8, kernel=3)
 
 
 def table(*channels: int, device: str = "box") -> LatencyTable:
@@ -115,9 +113,7 @@ def test_empty_table_survives_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
-def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
-    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.json"
     save_table(table(8), path)
     before = path.read_bytes()
@@ -310,9 +306,7 @@ def test_home_is_the_base_of_the_data_folder_without_xdg(
     assert lookup.table_folders()[2] == folders["shipped"]
 
 
-def test_auto_is_this_machine_and_refused_when_it_can_mean_two(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_is_this_machine_and_refused_when_it_can_mean_two(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "local_names", lambda: ["this-cpu", "this-gpu"])
     save_table(table(4, device="this-gpu"), folders["data"] / "this-gpu" / f"{NAME}.json")
     assert load_table("auto/torch-eager").device.name == "this-gpu"

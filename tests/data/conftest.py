@@ -40,9 +40,6 @@ def camvid_tree(tmp_path: Path) -> Path:
 def segnet_tree(camvid_tree: Path) -> Path:
     """The same with list files as in the SegNet copy, in reverse order."""
     for split in ("train", "val", "test"):
-        lines = [
-            f"/SegNet/CamVid/{split}/f{number}.png /SegNet/CamVid/{split}annot/f{number}.png"
-            for number in reversed(range(5))
-        ]
+        lines = [f"/SegNet/CamVid/{split}/f{number}.png /SegNet/CamVid/{split}annot/f{number}.png" for number in reversed(range(5))]
         (camvid_tree / f"{split}.txt").write_text("\n".join(lines) + "\n\n")
     return camvid_tree

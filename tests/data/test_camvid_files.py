@@ -44,15 +44,11 @@ def test_hidden_and_foreign_files_do_not_count(camvid_tree):
 
 
 def test_missing_root_says_what_belongs_there(tmp_path):
-    assert re.match(
-        r".*/nowhere: no such folder; .*train/ and trainannot/ or the list train\.txt", _refused(tmp_path / "nowhere")
-    )
+    assert re.match(r".*/nowhere: no such folder; .*train/ and trainannot/ or the list train\.txt", _refused(tmp_path / "nowhere"))
 
 
 def test_wrong_root_says_what_belongs_there(camvid_tree):
-    assert _refused(camvid_tree.parent, "val").startswith(
-        f"{camvid_tree.parent}: not CamVid's folder, which holds val/"
-    )
+    assert _refused(camvid_tree.parent, "val").startswith(f"{camvid_tree.parent}: not CamVid's folder, which holds val/")
 
 
 def test_missing_label_folder_is_named(camvid_tree):
