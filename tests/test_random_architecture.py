@@ -37,7 +37,7 @@ def cost_of(choices):
     return sum(MacsTable().cost(spec) for _, spec in graph.operations())
 
 
-@pytest.mark.parametrize("target", [4.2, 5.0, 7.0, 9.0])
+@pytest.mark.parametrize("target", [0.45, 0.52, 0.65])
 @pytest.mark.parametrize("tolerance", [0.05, 0.01])
 def test_cost_of_the_network_is_within_the_tolerance_of_the_target(costs, target, tolerance):
     for seed in range(2):
@@ -48,7 +48,7 @@ def test_cost_of_the_network_is_within_the_tolerance_of_the_target(costs, target
 def test_every_decision_is_made_and_makes_a_network(costs):
     space, _ = costs
     options = space.genotype_choices()
-    choices = draw(costs, target=6.0)
+    choices = draw(costs, target=0.55)
     assert choices.keys() == options.keys()
     assert all(choices[name] in options[name] for name in options)
     space.check(choices)
@@ -56,14 +56,14 @@ def test_every_decision_is_made_and_makes_a_network(costs):
 
 def test_draw_is_a_function_of_the_generator(costs):
     torch.manual_seed(1)
-    one = draw(costs, target=6.0, seed=0)
+    one = draw(costs, target=0.55, seed=0)
     torch.manual_seed(2)
-    assert draw(costs, target=6.0, seed=0) == one
-    others = [draw(costs, target=6.0, seed=seed) for seed in range(1, 5)]
+    assert draw(costs, target=0.55, seed=0) == one
+    others = [draw(costs, target=0.55, seed=seed) for seed in range(1, 5)]
     assert all(sum(one[name] != other[name] for name in one) > 5 for other in others)
 
 
-@pytest.mark.parametrize("target", [0.01, 1e4])
+@pytest.mark.parametrize("target", [0.01, 1e3])
 def test_cost_that_the_space_cannot_have_is_refused_with_the_nearest(costs, target):
     with pytest.raises(ValueError, match=r"within 5% of cost .*, nearest at \d+%; give another target"):
         draw(costs, target=target, max_moves=200)

@@ -17,7 +17,7 @@ from nas.losses import cross_entropy
 from nas.relax import Weights, one_hot
 from nas.search import light_share
 from nas.supernet import Draw
-from tests.small_jobs import made_up_table, SIZE, STEPS_PER_EPOCH, batch, rows, search_job, search_task
+from tests.small_jobs import SIZE, STEPS_PER_EPOCH, batch, made_up_table, rows, search_job, search_task
 
 LIGHT = {"none", "skip_connect", "max_pool_3x3", "global_pool_1x1", "global_pool_2x2", "global_pool_5x5"}
 
@@ -132,18 +132,29 @@ def test_only_the_gradient_of_the_network_weights_is_clipped():
     assert sum(float(grad.square().sum()) for grad in arch[0.01]) > 0
 
 
-def test_weights_follow_sgd_on_a_cosine_and_alphas_adam_at_a_constant_rate():
-    settings = {"search__weight_lr": 0.2, "search__weight_lr_end": 0.05, "search__arch_lr": 0.003, "search__relaxation": "sampled"}
-    task = search_task(search_job(**settings))
+@pytest.mark.parametrize("communication_lr", [None, 0.0001])
+def test_weights_follow_sgd_on_a_cosine_and_alphas_adam_at_a_constant_rate(communication_lr):
+    task = search_task(
+        search_job(
+            search__weight_lr=0.2,
+            search__weight_lr_end=0.05,
+            search__arch_lr=0.003,
+            search__communication_lr=communication_lr,
+            search__relaxation="sampled",
+        )
+    )
     total = 2 * STEPS_PER_EPOCH
+    alphas, guided = (list(ps) for ps in (task.supernet.alpha_parameters(), task.supernet.communication_parameters()))
     for step in range(total):
         task.step(*batch(), step)
         expected = 0.05 + (0.2 - 0.05) * (1 + math.cos(math.pi * step / total)) / 2
         assert [group["lr"] for group in task.weight_optimizer.param_groups] == [pytest.approx(expected)]
-        assert [group["lr"] for group in task.arch_optimizer.param_groups] == [0.003]
-    (weights,), (arch,) = task.weight_optimizer.param_groups, task.arch_optimizer.param_groups
+        rates = {id(p): group["lr"] for group in task.arch_optimizer.param_groups for p in group["params"]}
+        assert rates == {id(p): 0.003 for p in alphas} | {id(p): communication_lr or 0.003 for p in guided}
+    (weights,), arch = task.weight_optimizer.param_groups, task.arch_optimizer.param_groups
     assert (weights["momentum"], weights["weight_decay"]) == (0.9, 1e-3)
-    assert (tuple(arch["betas"]), arch["weight_decay"]) == ((0.5, 0.999), 1e-4)
+    assert {(tuple(group["betas"]), group["weight_decay"]) for group in arch} == {((0.5, 0.999), 1e-4)}
+    assert {type(task.weight_optimizer.optimizer), type(task.arch_optimizer.optimizer)} == {torch.optim.SGD, torch.optim.Adam}
 
 
 @pytest.fixture(scope="module")

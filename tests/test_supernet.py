@@ -37,7 +37,9 @@ def test_parameters_are_split_in_two_disjoint_and_complete(communication, head):
     assert {id(p) for name, p in named.items() if ".alpha." in name} <= set(arch)
     guided = [name for name, p in named.items() if id(p) in arch and ".alpha." not in name]
     assert bool(guided) == (communication == "gcn")
-    assert all(named[name].shape != () and "communication" in name for name in guided)
+    assert all("communication" in name for name in guided)
+    assert sorted(id(p) for p in supernet.communication_parameters()) == sorted(id(named[name]) for name in guided)
+    assert sorted(arch) == sorted(id(p) for ps in (supernet.alpha_parameters(), supernet.communication_parameters()) for p in ps)
 
 
 @pytest.mark.parametrize("communication", ["gcn", "none"])

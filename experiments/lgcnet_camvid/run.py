@@ -32,14 +32,14 @@ SIZE = "[180,240]"
 DEPLOY = [f"deploy.input={SIZE}", "deploy.init_channels=16"]
 TABLE = "table.json"
 SEARCH = [
-    "search.epochs=24",
-    "search.warmup_epochs=10",
+    "search.epochs=12",
+    "search.warmup_epochs=3",
     "search.batch_size=4",
-    "search.relaxation=sampled",
-    "search.arch_lr=5e-3",
+    "search.relaxation=soft",
+    "search.arch_lr=1e-2",
     "search.communication_lr=1e-4",
     "search.weight_lr=0.05",
-    "search.eval_every=8",
+    "search.eval_every=6",
     "latency.weight=0.1",
 ]
 TRAIN = ["train.epochs=15", "train.batch_size=8", "train.loss=cross_entropy", "train.lr=0.05", "train.eval_every=5"]
