@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,13 @@ def _require(condition: bool, message: str) -> None:
 
 def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
     _require(value in allowed, f"{key}: got {value!r}, expected one of {', '.join(allowed)}")
+
+
+def _at_least(section: str, settings: object, least: Mapping[str, float]) -> None:
+    """Check settings of a section against the least value of each; None passes."""
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        _require(value is None or value >= bound, f"{section}{name}: got {value}, expected at least {bound:g}")
 
 
 def _size(key: str, value: Sequence[int] | None) -> None:
@@ -86,17 +93,18 @@ class SearchSettings:
         _one_of("search.relaxation", self.relaxation, RELAXATION_NAMES)
         _one_of("search.level", self.level, ("single",))
         _size("search.crop", self.crop)
-        _require(self.epochs >= 1, f"search.epochs: got {self.epochs}, expected at least 1")
-        _require(self.max_steps is None or self.max_steps >= 1, f"search.max_steps: got {self.max_steps}, expected >= 1")
-        _require(self.batch_size >= 1, f"search.batch_size: got {self.batch_size}, expected at least 1")
-        _require(self.init_channels >= 1, f"search.init_channels: got {self.init_channels}, expected at least 1")
+        _at_least("search.", self, {"epochs": 1, "max_steps": 1, "batch_size": 1, "init_channels": 1, "log_every": 1})
+        _at_least("search.", self, dict.fromkeys(("warmup_epochs", "eval_every", "checkpoint_every", "grad_clip"), 0))
+        _at_least("search.", self, dict.fromkeys(("weight_lr", "weight_lr_end", "weight_momentum", "weight_decay"), 0))
+        _at_least("search.", self, dict.fromkeys(("arch_lr", "communication_lr", "arch_weight_decay"), 0))
         _require(
             self.tau_start >= self.tau_end > 0,
             f"search.tau_start, search.tau_end: got {self.tau_start}, {self.tau_end}, expected tau_start >= tau_end > 0",
         )
-        _require(self.warmup_epochs >= 0, f"search.warmup_epochs: got {self.warmup_epochs}, expected at least 0")
-        _require(self.eval_every >= 0, f"search.eval_every: got {self.eval_every}, expected at least 0")
-        _require(self.checkpoint_every >= 0, f"search.checkpoint_every: got {self.checkpoint_every}, expected >= 0")
+        _require(
+            len(self.arch_betas) == 2 and all(0 <= beta < 1 for beta in self.arch_betas),
+            f"search.arch_betas: got {self.arch_betas}, expected two numbers from 0 to below 1",
+        )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -186,9 +194,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         """Check the values."""
         _size("train.crop", self.crop)
-        _require(self.epochs >= 1, f"train.epochs: got {self.epochs}, expected at least 1")
-        _require(self.max_steps is None or self.max_steps >= 1, f"train.max_steps: got {self.max_steps}, expected >= 1")
-        _require(self.batch_size >= 1, f"train.batch_size: got {self.batch_size}, expected at least 1")
+        _at_least("train.", self, {"epochs": 1, "max_steps": 1, "batch_size": 1, "log_every": 1})
+        _at_least("train.", self, dict.fromkeys(("eval_every", "checkpoint_every", "grad_clip"), 0))
+        _at_least("train.", self, dict.fromkeys(("lr", "power", "momentum", "weight_decay"), 0))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -271,6 +279,10 @@ class EvalJob:
     """Where it runs."""
     out: str | None = None
     """Folder of eval.json and predictions/; null: the run's own folder, or a fresh one under runs/."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _at_least("", self, {"batch_size": 1, "pictures": 0})
 
 
 @dataclass(kw_only=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas import rundir
 from nas.checkpoint import load_checkpoint
 from nas.config import DeriveJob
 from nas.errors import CheckpointError
@@ -54,7 +55,7 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult:
     if state.get("verb") != "search":
         raise CheckpointError(f"{path}: got a checkpoint of nas {state.get('verb')}, expected one of nas search")
     genotype, repairs = genotype_of(state, spaces)
-    target = Path(job.out) / "genotype.yaml" if job.out else run / "genotype.yaml"
+    target = (rundir.prepare_out(job.out, "derive", None) if job.out else run) / "genotype.yaml"
     write_genotype(target, genotype)
     return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs)
 

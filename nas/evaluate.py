@@ -74,8 +74,7 @@ def evaluate(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult:
     network = build_network(genotype, spaces, len(dataset.classes))
     load_into(network, weights_path)
     network.to(fabric.device).eval()
-    chosen = job.out or job.run
-    out = Path(chosen) if chosen else rundir.fresh("eval")
+    out = Path(job.run) if job.run and not job.out else rundir.prepare_out(job.out, "eval", None)
     out.mkdir(parents=True, exist_ok=True)
     matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size)
     metrics = summarise(matrix, dataset.classes)

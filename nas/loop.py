@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas import checkpoint
 from nas.config import TrainerSettings
@@ -94,6 +95,17 @@ class LoopState:
             row["miou"] = float(mean_iou(self.confusion))
         self.totals, self.counted, self.confusion = {}, 0, None
         return row
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+    """Scale gradients down to a norm of at most `max_norm`; 0 leaves them as they are.
+
+    Raises:
+        NonFiniteLossError: If the norm is not finite, which a finite loss does not rule out.
+    """
+    norm = float(nn.utils.clip_grad_norm_(parameters, max_norm or float("inf")))
+    if not math.isfinite(norm):
+        raise NonFiniteLossError(f"got a gradient of norm {norm}")
 
 
 def make_fabric(trainer: TrainerSettings) -> Fabric:

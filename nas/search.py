@@ -26,7 +26,7 @@ from nas.derive import write_genotype
 from nas.errors import ConfigError, NonFiniteLossError
 from nas.evaluate import confusion_over
 from nas.genotype import Deploy, Genotype
-from nas.loop import LoopPlan, Row, fit, make_fabric
+from nas.loop import LoopPlan, Row, clip_gradients, fit, make_fabric
 from nas.losses import cross_entropy
 from nas.metrics import confusion_matrix, mean_iou
 from nas.network import Network
@@ -170,8 +170,8 @@ class SearchTask:
         self.weight_optimizer.zero_grad()
         self.arch_optimizer.zero_grad()
         self.fabric.backward(loss)
-        if self.job.search.grad_clip:
-            torch.nn.utils.clip_grad_norm_(self.supernet.weight_parameters(), self.job.search.grad_clip)
+        clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
+        clip_gradients(self.supernet.arch_parameters(), 0)
         self.weight_optimizer.step()
         if step >= self.warmup_steps:
             self.arch_optimizer.step()

@@ -19,8 +19,8 @@ from nas.data import build_dataset
 from nas.data.dataset import SegmentationDataset
 from nas.errors import ConfigError, NonFiniteLossError
 from nas.evaluate import confusion_over, load_into
-from nas.genotype import build_network, load_genotype, save_genotype
-from nas.loop import LoopPlan, Row, fit, make_fabric
+from nas.genotype import Genotype, build_network, load_genotype, save_genotype
+from nas.loop import LoopPlan, Row, clip_gradients, fit, make_fabric
 from nas.losses import LOSSES
 from nas.metrics import confusion_matrix, mean_iou
 from nas.network import Network
@@ -81,6 +81,8 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     task = TrainTask(job, network, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
     out = rundir.open_run(job, "train")
+    if job.resume is not None:
+        _check_same_network(genotype, load_genotype(out, spaces), out)
     save_genotype(out / "genotype.yaml", genotype)
     fit(task, task.plan, train_set, fabric=fabric, out=out, resume=job.resume is not None)
     save_weights(out / "weights.safetensors", network.state_dict())
@@ -133,8 +135,7 @@ class TrainTask:
             raise NonFiniteLossError(f"got loss {value}")
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
-        if self.job.train.grad_clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.job.train.grad_clip)
+        clip_gradients(self.network.parameters(), self.job.train.grad_clip)
         self.optimizer.step()
         return {"loss": value, "lr": lr}, confusion_matrix(predicted_labels(logits.detach()), labels, self.num_classes)
 
@@ -179,6 +180,14 @@ def _plan(job: TrainJob, size: tuple[int, int]) -> LoopPlan:
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
     )
+
+
+def _check_same_network(genotype: Genotype, trained: Genotype, out: Path) -> None:
+    """Refuse to go on with another network than was trained: the file of the genotype may have changed since."""
+    if any(getattr(genotype, name) != getattr(trained, name) for name in ("space", "space_config", "deploy", "choices")):
+        raise ConfigError(
+            f"resume: {out} trains another network than genotype= now states; put the file back, or start anew without resume"
+        )
 
 
 def _result(job: TrainJob, task: TrainTask, out: Path, *, seconds: float) -> TrainResult:

@@ -180,3 +180,13 @@ def test_weights_of_another_network_are_status_2(trained, run_nas, tmp_path):
     outcome = run_nas("eval", f"genotype={trained}", "weights=wide.safetensors", *DATA, "out=new")
     assert (outcome.status, len(outcome.err_lines)) == (2, 1)
     assert "has shape" in outcome.err
+
+
+def test_a_folder_with_something_in_it_is_status_2(trained, run_nas, tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "mine.txt").write_text("keep me")
+    outcome = run_nas("eval", f"run={trained}", *DATA, f"out={full}")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert str(full) in outcome.err
+    assert [path.name for path in full.iterdir()] == ["mine.txt"]

@@ -17,7 +17,7 @@ from nas.config import TrainerSettings
 from nas.data.dataset import SegmentationDataset
 from nas.data.loader import train_loader
 from nas.errors import NonFiniteLossError
-from nas.loop import LoopPlan, LoopState, fit, make_fabric
+from nas.loop import LoopPlan, LoopState, clip_gradients, fit, make_fabric
 from nas.metrics import confusion_matrix, mean_iou
 from tests.small_jobs import assert_same_state, rows
 
@@ -73,15 +73,15 @@ class Linear:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return {"loss": loss.item()}, confusion_matrix(logits.argmax(dim=1), labels, 2)
+        return {"loss": float(loss.detach())}, confusion_matrix(logits.argmax(dim=1), labels, 2)
 
     def evaluate(self, epoch):
         self.evaluated.append(epoch)
-        score = float(self.layer.weight.sum()) if self.scores is None else self.scores[epoch]
+        score = float(self.layer.weight.detach().sum()) if self.scores is None else self.scores[epoch]
         return [("val", {"miou": score})], score
 
     def epoch_scalars(self):
-        return {"norm": float(self.layer.weight.norm())}
+        return {"norm": float(self.layer.weight.detach().norm())}
 
     def state(self):
         return {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -292,3 +292,15 @@ def test_averages_start_anew_after_each_flush():
     assert state.flush() == {"loss": 2.0, "miou": pytest.approx((1 / 2 + 4 / 5) / 2)}
     state.add({"loss": 5.0}, torch.tensor([[0, 1], [0, 0]]))
     assert state.flush() == {"loss": 5.0, "miou": 0.0}
+
+
+def test_clip_gradients_scales_to_the_norm_and_refuses_what_is_not_finite():
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 4.0])
+    clip_gradients([parameter], 0)
+    assert parameter.grad.tolist() == [3.0, 4.0]
+    clip_gradients([parameter], 1.0)
+    assert torch.allclose(parameter.grad, torch.tensor([0.6, 0.8]), atol=1e-5)
+    parameter.grad = torch.tensor([float("inf"), 0.0])
+    with pytest.raises(NonFiniteLossError, match="norm inf"):
+        clip_gradients([parameter], 1.0)

@@ -45,6 +45,15 @@ def test_cost_of_the_network_is_within_the_tolerance_of_the_target(costs, target
         assert cost_of(choices) == pytest.approx(target, rel=tolerance)
 
 
+@pytest.mark.parametrize("target", [0.25, 1.0])
+def test_cost_far_from_that_of_random_networks_is_reached_in_a_few_hundred_moves(costs, target):
+    space, _ = costs
+    generator = torch.Generator().manual_seed(0)
+    at_random = [cost_of(space.random_choices(generator)) for _ in range(20)]
+    assert not min(at_random) < target < max(at_random)
+    assert cost_of(draw(costs, target=target, max_moves=600)) == pytest.approx(target, rel=0.05)
+
+
 def test_every_decision_is_made_and_makes_a_network(costs):
     space, _ = costs
     options = space.genotype_choices()

@@ -23,7 +23,7 @@ TOTAL = 2 * STEPS_PER_EPOCH
 CHECKPOINT_EVERY = 2  # checkpoints after steps 2, 3 (end of the epoch), 4 and 6
 LAST_BETWEEN = 5  # stopped in its sixth step a run has a row of step 5 behind the checkpoint of step 4
 RANDOM = random.Random(1)
-KILLED_AT = {kind: RANDOM.choice([4, LAST_BETWEEN]) for kind in (*RELAXATIONS, "train")}
+KILLED_AT = {"soft": RANDOM.randrange(CHECKPOINT_EVERY, TOTAL), "sampled": LAST_BETWEEN, "train": LAST_BETWEEN}
 
 STOPPING = """
 import os, signal, sys
@@ -216,3 +216,18 @@ def test_resume_of_a_finished_run_changes_nothing_but_wall_times(uninterrupted, 
     assert read_metrics(run / "metrics.jsonl") == metrics
     assert (run / "weights.safetensors").read_bytes() == weights
     assert_same_run(run, uninterrupted("train"))
+
+
+def test_training_is_not_resumed_with_a_genotype_file_that_has_changed_since(genotype, run_nas, tmp_path):
+    run, copy = tmp_path / "run", tmp_path / "copy.yaml"
+    copy.write_text(genotype.read_text())
+    job = make_job("train", run, copy)
+    run_job(job)
+    before = (run / "genotype.yaml").read_text()
+    random_genotype(copy, seed=1)
+    outcome = run_nas("train", *overrides(job), f"resume={run}")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert f"resume: {run} trains another network" in outcome.err
+    assert (run / "genotype.yaml").read_text() == before
+    random_genotype(copy)
+    assert run_nas("train", *overrides(job), f"resume={run}").status == 0

@@ -101,6 +101,15 @@ def test_gradient_of_the_architecture_is_that_of_cross_entropy_alone_at_weight_0
     assert all(float(cost.abs().sum()) > 0 for cost in from_latency[:3])
 
 
+def test_noise_is_a_function_of_seed_and_step_that_repeats_in_neither():
+    tasks = [search_task(search_job(seed=seed)) for seed in (0, 0, 1)]
+    steps = range(-2, 5)  # below zero: the evaluations
+    drawn = [[torch.rand(20, generator=task._noise(step)) for step in steps] for task in tasks]
+    assert all(torch.equal(one, same) for one, same in zip(drawn[0], drawn[1], strict=True))
+    different = [*drawn[0], *drawn[2]]
+    assert len({tuple(noise.tolist()) for noise in different}) == len(different)
+
+
 def test_heavy_latency_weight_leads_to_a_cheaper_expectation():
     job = search_job(latency__weight=30.0, search__arch_lr=0.1, search__epochs=8, space__communication="none")
     task = search_task(job)

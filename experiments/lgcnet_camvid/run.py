@@ -32,15 +32,17 @@ SIZE = "[180,240]"
 DEPLOY = [f"deploy.input={SIZE}", "deploy.init_channels=16"]
 TABLE = "table.json"
 SEARCH = [
-    "search.epochs=12",
-    "search.warmup_epochs=3",
+    "search.epochs=8",
+    "search.warmup_epochs=2",
     "search.batch_size=4",
     "search.relaxation=soft",
-    "search.arch_lr=1e-2",
+    "search.tau_start=2.0",
+    "search.tau_end=0.5",
+    "search.arch_lr=2e-2",
     "search.communication_lr=1e-4",
     "search.weight_lr=0.05",
-    "search.eval_every=6",
-    "latency.weight=0.1",
+    "search.eval_every=4",
+    "latency.weight=0.5",
 ]
 TRAIN = ["train.epochs=15", "train.batch_size=8", "train.loss=cross_entropy", "train.lr=0.05", "train.eval_every=5"]
 SEEDS = (0, 1)
