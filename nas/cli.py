@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -195,6 +196,9 @@ def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
         message = " ".join(str(error).split()) if one_line else str(error)
         print(f"{prefix}{message}", file=sys.stderr, flush=True)
         return WRONG_INPUT
+    if isinstance(error, BrokenPipeError):  # who read our output has gone, as `head` does; nothing is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     traceback.print_exception(error)
     if one_line:
         print(f"{prefix}{type(error).__name__}", file=sys.stderr, flush=True)
