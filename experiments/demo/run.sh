@@ -17,11 +17,11 @@ mkdir -p "$out"
 
 step profile space=lgcnet "${shape[@]}" num_classes=11 rounds=10 out="$out/table.json"
 step search space=lgcnet "${scenes[@]}" "${shape[@]}" latency.table="$out/table.json" \
-  search.epochs=12 search.warmup_epochs=2 search.batch_size=8 search.relaxation=sampled search.arch_lr=2e-2 \
+  search.epochs=12 search.warmup_epochs=2 search.batch_size=8 search.relaxation=sampled search.arch_lr=2e-2 search.communication_lr=1e-4 \
   search.eval_every=4 "${one_thread[@]}" out="$out/search"
 step derive run="$out/search"
 step show genotype="$out/search/genotype.yaml" latency.table="$out/table.json" out="$out/architecture.png"
-step predict genotype="$out/search/genotype.yaml" latency.table="$out/table.json" out="$out"
+step predict genotype="$out/search/genotype.yaml" latency.table="$out/table.json" out="$out/prediction"
 step train genotype="$out/search/genotype.yaml" "${scenes[@]}" train.epochs=20 train.batch_size=8 train.lr=0.05 \
   train.loss=cross_entropy train.eval_every=5 "${one_thread[@]}" \
   out="$out/train"
