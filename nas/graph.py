@@ -267,16 +267,21 @@ class NetworkBuilder:
         return Value(len(self._nodes) - 1, *shape)
 
 
-def _elementwise(kind: str, value: Value) -> OpSpec:
+def map_spec(kind: str, value: Value, target: Value, channels: int) -> OpSpec:
+    """An operation without kernel or stride that turns `value` into `channels` channels at the size of `target`."""
     return OpSpec(
         kind=kind,
         in_channels=value.channels,
         height=value.height,
         width=value.width,
-        out_channels=value.channels,
-        out_height=value.height,
-        out_width=value.width,
+        out_channels=channels,
+        out_height=target.height,
+        out_width=target.width,
     )
+
+
+def _elementwise(kind: str, value: Value) -> OpSpec:
+    return map_spec(kind, value, value, value.channels)
 
 
 def _prune(nodes: Sequence[Node], outputs: Mapping[str, int]) -> Graph:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.errors import ConfigError
-from nas.graph import NetworkBuilder, Value
+from nas.graph import NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec
 from nas.ops.candidates import EdgeShape, candidate_specs
 
@@ -167,20 +167,8 @@ def _require(value: Value | None) -> Value:
 
 def _up_specs(value: Value, target: Value, channels: int) -> dict[str, OpSpec]:
     """Both ways to reach the real size of the target."""
-    return {name: _between(kind, value, target, channels) for name, kind in zip(UP_OPS, ("transposed_conv", "resize"), strict=True)}
-
-
-def _between(kind: str, value: Value, target: Value, channels: int) -> OpSpec:
-    return OpSpec(
-        kind=kind,
-        in_channels=value.channels,
-        height=value.height,
-        width=value.width,
-        out_channels=channels,
-        out_height=target.height,
-        out_width=target.width,
-    )
+    return {name: map_spec(kind, value, target, channels) for name, kind in zip(UP_OPS, ("transposed_conv", "resize"), strict=True)}
 
 
 def _pointwise(value: Value, channels: int) -> OpSpec:
-    return _between("relu_conv_bn", value, value, channels)
+    return map_spec("relu_conv_bn", value, value, channels)

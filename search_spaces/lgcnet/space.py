@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import GenotypeError
-from nas.graph import Graph, NetworkBuilder, Value
+from nas.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec, out_size
 from nas.space import Choice, Derivation, SearchSpace, argmax_choices
 from search_spaces.lgcnet.cell import cell_edges, describe_cell, edge_name
@@ -75,9 +75,9 @@ class LGCNet(SearchSpace):
         if self.config.head == "dcfc":
             fused = [outputs[cell] for cell in self.config.fused_cells]
             last = describe_fusion_cell(builder, fused, edges=self._fusion_edges, channels=self.config.fusion_channels)
-        scores = builder.op("classifier.conv", _map("classifier", last, last, num_classes), last)
-        logits = builder.op("classifier.resize", _map("resize", scores, image, num_classes), scores, image)
-        labels = builder.op("classifier.argmax", _map("argmax", logits, logits, 1), logits)
+        scores = builder.op("classifier.conv", map_spec("classifier", last, last, num_classes), last)
+        logits = builder.op("classifier.resize", map_spec("resize", scores, image, num_classes), scores, image)
+        labels = builder.op("classifier.argmax", map_spec("argmax", logits, logits, 1), logits)
         return builder.finish(logits=logits, labels=labels)
 
     def check(self, decided: Mapping[str, str]) -> None:
@@ -166,16 +166,3 @@ class LGCNet(SearchSpace):
 
 def _draw(options: tuple[str, ...], generator: torch.Generator) -> str:
     return options[int(torch.randint(len(options), (), generator=generator))]
-
-
-def _map(kind: str, value: Value, target: Value, channels: int) -> OpSpec:
-    """An operation from a map to `channels` channels at the size of another."""
-    return OpSpec(
-        kind=kind,
-        in_channels=value.channels,
-        height=value.height,
-        width=value.width,
-        out_channels=channels,
-        out_height=target.height,
-        out_width=target.width,
-    )
