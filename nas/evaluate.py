@@ -51,12 +51,12 @@ class EvalResult:
     def summary(self) -> list[str]:
         """Human lines: the metrics, IoU by class, the files."""
         lines = [f"{self.images} images of the {self.split} split"]
-        lines.extend(f"  {name:<22}{value:.4f}" for name, value in self.metrics.items() if isinstance(value, float))
+        lines.extend(f"  {name:<24}{value:.4f}" for name, value in self.metrics.items() if isinstance(value, float))
         for name, row in self.metrics["classes"].items():
-            lines.append(f"  IoU {name:<18}{'-' if row['iou'] is None else format(row['iou'], '.4f')}")
-        lines.append(f"  wrote                 {self.out / 'eval.json'}")
+            lines.append(f"  IoU {name:<20}{'-' if row['iou'] is None else format(row['iou'], '.4f')}")
+        lines.append(f"  wrote                   {self.out / 'eval.json'}")
         if self.pictures:
-            lines.append(f"  wrote                 {self.out / 'predictions'}/ ({self.pictures} pictures)")
+            lines.append(f"  wrote                   {self.out / 'predictions'}/ ({self.pictures} pictures)")
         return lines
 
 
