@@ -35,6 +35,19 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class NeverAll:
+    """Decisions of which not all may take the same option, e.g. `none` on every edge into a node.
+
+    Args:
+        decisions: Their names; they have the same options, and no decision is in two sets.
+        option: The option.
+    """
+
+    decisions: tuple[str, ...]
+    option: str
+
+
+@dataclass(frozen=True, slots=True)
 class Derivation:
     """A discrete architecture and what had to be mended on the way.
 
@@ -82,6 +95,10 @@ class SearchSpace(ABC):
         Raises:
             GenotypeError: With the name of the offending decision.
         """
+
+    def never_all(self) -> tuple[NeverAll, ...]:
+        """What no architecture may decide throughout; draws of a search respect it, so that they are networks, too."""
+        return ()
 
     def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Initial logits [p, q] of a group: N(0, 1e-3) (SPEC section 2)."""

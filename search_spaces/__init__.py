@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from nas.space import SpaceEntry
-from search_spaces.lgcnet.config import LGCNetConfig
+from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
 
 ENTRY_POINT_GROUP = "segnas.spaces"
@@ -14,6 +14,8 @@ ENTRY_POINT_GROUP = "segnas.spaces"
 
 SEARCH_SPACES: dict[str, SpaceEntry] = {
     "lgcnet": SpaceEntry(LGCNetConfig, LGCNet),
+    "gas": SpaceEntry(GASConfig, LGCNet),
+    "cas": SpaceEntry(CASConfig, LGCNet),
 }
 
 

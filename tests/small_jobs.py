@@ -14,7 +14,7 @@ from torch import Tensor
 
 import nas
 from nas.checkpoint import load_checkpoint
-from nas.config import DeploySettings, LatencySettings, SearchJob, SearchSettings, TrainerSettings, TrainJob, TrainSettings
+from nas.config import SearchJob, TrainJob
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
@@ -23,6 +23,7 @@ from nas.devices.identity import DeviceInfo
 from nas.genotype import Deploy, Genotype, save_genotype
 from nas.loop import make_fabric
 from nas.search import SearchTask
+from nas.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
 from nas.space import deployed_specs
 from nas.tracking import read_metrics
 from search_spaces import SEARCH_SPACES
@@ -30,8 +31,8 @@ from search_spaces.lgcnet.config import LGCNetConfig
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SIZE = (48, 64)
-SPACE = {"num_cells": 3, "reduction_cells": [1, 2], "fused_cells": [0, 1, 2], "fusion_channels": 8, "guided_dim": 8}
-SMALL_SPACE = ["space.num_cells=3", "space.reduction_cells=[1,2]", "space.fused_cells=[0,1,2]", "space.fusion_channels=8"]
+SPACE = {"num_cells": 3, "reduction_cells": [1, 2], "fused_cells": [0, 1, 2], "head_channels": 8, "guided_dim": 8}
+SMALL_SPACE = ["space.num_cells=3", "space.reduction_cells=[1,2]", "space.fused_cells=[0,1,2]", "space.head_channels=8"]
 STEPS_PER_EPOCH = 3
 TRAINER = {"accelerator": "cpu", "threads": 1}
 

@@ -10,7 +10,7 @@ from nas.ops import OpSpec
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
-SPACE = ENTRY.build(ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], fusion_channels=8))
+SPACE = ENTRY.build(ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8))
 
 
 @cache

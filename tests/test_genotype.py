@@ -26,7 +26,7 @@ from nas.space import Choice, SearchSpace, SpaceEntry
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
-CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], fusion_channels=8)
+CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8)
 SPACE = ENTRY.build(CONFIG)
 
 
@@ -114,8 +114,10 @@ class Oracle:
         return (
             data["format_version"] != FORMAT_VERSION
             or data["space"] not in SEARCH_SPACES
-            or config["communication"] not in ("none", "gcn")
-            or config["head"] not in ("none", "dcfc")
+            or config["cells"] not in ("independent", "shared")
+            or config["communication"] not in ("none", "fc", "gcn")
+            or config["reasoning"] not in ("edge_similarity", "operation_identity")
+            or config["head"] not in ("none", "aspp", "ppm", "mscell", "dcfc")
             or len(sizes) != 4
             or any(type(size) is not int or size < 1 for size in sizes)
             or data["choices"].keys() != self.options.keys()

@@ -9,7 +9,7 @@ from nas.picture_layout import BOX, lay_out
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
-SMALL = ENTRY.build(ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], fusion_channels=8))
+SMALL = ENTRY.build(ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8))
 PAPER = ENTRY.build(ENTRY.config())
 HEADLESS = ENTRY.build(ENTRY.config(num_cells=20, reduction_cells=[2], num_nodes=4, head="none"))
 

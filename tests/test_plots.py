@@ -14,7 +14,7 @@ from nas.plots import OP_COLOURS, draw_genotype, draw_space
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
-CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], fusion_channels=8)
+CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8)
 SPACE = ENTRY.build(CONFIG)
 
 

@@ -9,18 +9,19 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from nas.config import LatencySettings, PredictJob
+from nas.config import PredictJob
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.devices import RuntimeName
 from nas.devices.identity import DeviceInfo
 from nas.errors import ConfigError, GenotypeError, TableError
 from nas.genotype import Deploy, Genotype, build_network, genotype_graph, save_genotype
 from nas.predicting import predict, predict_job, profile_command
+from nas.settings import LatencySettings
 from nas.space import deployed_specs
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
-CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], fusion_channels=8)
+CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8)
 SPACE = ENTRY.build(CONFIG)
 DEPLOY = Deploy((61, 94), 4, 5)
 
@@ -116,7 +117,7 @@ def unquoted(value):
 
 
 def test_the_command_states_every_setting_of_the_genotype_so_that_hydra_reads_the_same_back():
-    edges = [edge for edge in CONFIG.fusion_edges if edge != "m4->f8 down"]
+    edges = [edge for edge in CONFIG.edges() if edge != "m4->f8 down"]
     config = dataclasses.replace(CONFIG, fusion_edges=edges, communication="none", gamma=0.25)
     choices = ENTRY.build(config).random_choices(torch.Generator().manual_seed(0))
     genotype = Genotype("lgcnet", dataclasses.asdict(config), DEPLOY, choices, {})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.config import DeploySettings, LatencySettings, ShowJob
+from nas.config import ShowJob
 from nas.cost import Entry, LatencyTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.devices import RuntimeName
 from nas.devices.identity import DeviceInfo
@@ -15,13 +15,14 @@ from nas.errors import ConfigError, GenotypeError, TableError
 from nas.genotype import Deploy, Genotype, build_network, genotype_graph, save_genotype
 from nas.network import Network
 from nas.predicting import predict
+from nas.settings import DeploySettings, LatencySettings
 from nas.showing import count_macs, count_parameters, log10_architectures, show
 from nas.space import deployed_specs
 from nas.supernet import Supernet
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
-CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], fusion_channels=8)
+CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8)
 SPACE = ENTRY.build(CONFIG)
 DEPLOY = Deploy((61, 94), 4, 5)
 

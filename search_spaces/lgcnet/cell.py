@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.graph import NetworkBuilder, Value
 from nas.ops.candidates import EdgeShape, candidate_specs
+from search_spaces.lgcnet.config import LGCNetConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ def cell_edges(num_nodes: int) -> tuple[Edge, ...]:
     return tuple(Edge(number, source, node) for number, (source, node) in enumerate(pairs))
 
 
-def edge_name(cell: int, edge: int) -> str:
-    """Name of an edge's decision.
+def edge_name(cell: int | str, edge: int) -> str:
+    """Name of an edge, and of its decision.
 
-    >>> edge_name(3, 1)
-    'cells.3.edge.1'
+    >>> edge_name(3, 1), edge_name("reduction", 1)
+    ('cells.3.edge.1', 'cells.reduction.edge.1')
     """
     return f"cells.{cell}.edge.{edge}"
 
@@ -40,42 +40,41 @@ def edge_name(cell: int, edge: int) -> str:
 def describe_cell(
     builder: NetworkBuilder,
     inputs: tuple[Value, Value],
+    config: LGCNetConfig,
     *,
     number: int,
+    decided_as: int | str,
     channels: int,
-    num_nodes: int,
-    ops: Sequence[str],
-    reduction: bool,
-    across_reduction: bool,
 ) -> Value:
     """Append a cell.
+
+    In a reduction cell the edges that leave the inputs have stride 2; behind one, the older input has twice the size of the newer.
 
     Args:
         builder: Where to.
         inputs: Outputs of the cells before the last and of the last.
+        config: Nodes, candidate operations, reduction cells.
         number: Number of the cell.
+        decided_as: Whose decisions it follows: its own number, or the kind of cell that shares them.
         channels: Width C of the cell.
-        num_nodes: Number of intermediate nodes n.
-        ops: Candidate operations.
-        reduction: Whether the edges that leave the inputs have stride 2.
-        across_reduction: Whether the older input has twice the size of the newer one.
 
     Returns:
         The concatenated nodes, n * C channels.
     """
     older, newer = inputs
     states: list[Value] = [
-        _input(builder, f"cells.{number}.input.0", older, channels, stride=2 if across_reduction else 1),
+        _input(builder, f"cells.{number}.input.0", older, channels, stride=2 if number - 1 in config.reduction_cells else 1),
         _input(builder, f"cells.{number}.input.1", newer, channels, stride=1),
     ]
-    edges = cell_edges(num_nodes)
-    for node in range(num_nodes):
+    edges = cell_edges(config.num_nodes)
+    for node in range(config.num_nodes):
         terms = []
         for edge in (edge for edge in edges if edge.node == node):
             source = states[edge.source]
-            stride = 2 if reduction and edge.source < 2 else 1
-            shape = _shape(source, channels, stride)
-            terms.append(builder.choice(edge_name(number, edge.number), candidate_specs(tuple(ops), shape), source))
+            stride = 2 if number in config.reduction_cells and edge.source < 2 else 1
+            specs = candidate_specs(tuple(config.ops), _shape(source, channels, stride))
+            decision = edge_name(decided_as, edge.number)
+            terms.append(builder.choice(edge_name(number, edge.number), specs, source, decision=decision))
         states.append(builder.add(f"cells.{number}.node.{node}", terms))
     return builder.concat(f"cells.{number}.output", states[2:])
 

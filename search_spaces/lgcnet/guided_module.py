@@ -1,8 +1,11 @@
-"""The GCN-guided module between adjacent cells, GGM (LGCNet, section III-C, eq. 5-7). Used only while searching."""
+"""Communication between adjacent cells: the GCN-guided module, GGM (LGCNet, section III-C, eq. 5-7), and the paper's alternatives.
+
+Used only while searching; the derived network does not know them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +13,10 @@ from torch_geometric.nn import GCNConv
 
 
 class GuidedModule(nn.Module):
-    """Carries the architecture parameters of one cell to the next.
+    """Carries the architecture parameters of one cell to the next; each edge of a cell is a node of the reasoning graph.
 
     Adj = softmax_rows((alpha_k W1) (alpha'_{k-1} W2)^T), X^0 = Phi1(alpha'_{k-1}), X^1 = Adj X^0 W + X^0,
     alpha'_k = alpha_k + gamma * Phi2(X^1).
-
-    The graph convolution runs on the complete graph with an edge j -> i of weight Adj[i, j].
 
     Args:
         num_ops: Candidate operations q.
@@ -30,7 +31,7 @@ class GuidedModule(nn.Module):
         self.w2 = nn.Linear(num_ops, dim, bias=False)
         self.phi1 = nn.Linear(num_ops, dim)
         self.phi2 = nn.Linear(dim, num_ops)
-        self.gcn = GCNConv(dim, dim, bias=False, normalize=False, add_self_loops=False)
+        self.gcn = _graph_convolution(dim)
 
     def adjacency(self, alpha: Tensor, previous: Tensor) -> Tensor:
         """Similarity of the edges of two cells (eq. 6).
@@ -46,30 +47,89 @@ class GuidedModule(nn.Module):
 
     def forward(self, alpha: Tensor, previous: Tensor) -> Tensor:
         """alpha_k [p, q] and alpha'_{k-1} [p, q] -> alpha'_k [p, q] (eq. 5)."""
-        p = alpha.shape[0]
-        adjacency = self.adjacency(alpha, previous)
-        target, source = torch.meshgrid(torch.arange(p, device=alpha.device), torch.arange(p, device=alpha.device), indexing="ij")
-        edges = torch.stack([source.reshape(-1), target.reshape(-1)])  # [2, p * p], j -> i
         x0 = self.phi1(previous)
-        x1 = self.gcn(x0, edges, adjacency.reshape(-1)) + x0  # residual per layer (eq. 7)
+        x1 = _convolve(self.gcn, x0, self.adjacency(alpha, previous)) + x0  # residual per layer (eq. 7)
         guided: Tensor = alpha + self.gamma * self.phi2(x1)
         return guided
 
 
-class GuidedChain(nn.Module):
-    """One guided module for each adjacent pair of cells, applied along the chain [reading].
+class OperationIdentityModule(nn.Module):
+    """The ablation's reasoning graph `operation-identity` (Table IX): each candidate operation of each edge is a node [reading].
+
+    With a_k = vec(alpha_k) of length p * q in row-major order: Adj = softmax_rows(a_k a'_{k-1}^T), X^0 = Phi1(a'_{k-1}) with
+    Phi1: 1 -> d, X^1 = Adj X^0 W + X^0, a'_k = a_k + gamma * Phi2(X^1) with Phi2: d -> 1.
 
     Args:
-        groups: Names of the cells' groups, in order.
+        num_ops: Candidate operations q; the parameters do not depend on it.
+        dim: Width d.
+        gamma: Weight of the update.
+    """
+
+    def __init__(self, num_ops: int, *, dim: int, gamma: float) -> None:
+        del num_ops
+        super().__init__()
+        self.gamma = gamma
+        self.phi1 = nn.Linear(1, dim)
+        self.phi2 = nn.Linear(dim, 1)
+        self.gcn = _graph_convolution(dim)
+
+    def adjacency(self, alpha: Tensor, previous: Tensor) -> Tensor:
+        """Softmax over rows of the outer product: alpha_k [p, q], alpha'_{k-1} [p, q] -> [p * q, p * q]."""
+        return torch.softmax(torch.outer(alpha.reshape(-1), previous.reshape(-1)), dim=-1)
+
+    def forward(self, alpha: Tensor, previous: Tensor) -> Tensor:
+        """alpha_k [p, q] and alpha'_{k-1} [p, q] -> alpha'_k [p, q]."""
+        x0 = self.phi1(previous.reshape(-1, 1))
+        x1 = _convolve(self.gcn, x0, self.adjacency(alpha, previous)) + x0
+        guided: Tensor = alpha + self.gamma * self.phi2(x1).reshape(alpha.shape)
+        return guided
+
+
+class FullyConnectedModule(nn.Module):
+    """The ablation's alternative (Table VI c): a fully connected layer in place of the graph convolution [reading].
+
+    X^0 = Phi1(alpha'_{k-1}), X^1 = X^0 W + b + X^0, alpha'_k = alpha_k + gamma * Phi2(X^1): no edge sees another one.
+
+    Args:
         num_ops: Candidate operations q.
         dim: Width d.
         gamma: Weight of the update.
     """
 
-    def __init__(self, groups: Sequence[str], num_ops: int, *, dim: int, gamma: float) -> None:
+    def __init__(self, num_ops: int, *, dim: int, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.phi1 = nn.Linear(num_ops, dim)
+        self.fc = nn.Linear(dim, dim)
+        self.phi2 = nn.Linear(dim, num_ops)
+
+    def forward(self, alpha: Tensor, previous: Tensor) -> Tensor:
+        """alpha_k [p, q] and alpha'_{k-1} [p, q] -> alpha'_k [p, q]."""
+        x0 = self.phi1(previous)
+        guided: Tensor = alpha + self.gamma * self.phi2(self.fc(x0) + x0)
+        return guided
+
+
+MODULES: dict[tuple[str, str], Callable[..., nn.Module]] = {
+    ("gcn", "edge_similarity"): GuidedModule,
+    ("gcn", "operation_identity"): OperationIdentityModule,
+    ("fc", "edge_similarity"): FullyConnectedModule,
+}
+"""(communication, reasoning) -> module of one pair of cells."""
+
+
+class GuidedChain(nn.Module):
+    """One module for each adjacent pair of cells, applied along the chain [reading].
+
+    Args:
+        groups: Names of the cells' groups, in order.
+        make: Makes the module of one pair: (alpha_k [p, q], alpha'_{k-1} [p, q]) -> alpha'_k [p, q].
+    """
+
+    def __init__(self, groups: Sequence[str], make: Callable[[], nn.Module]) -> None:
         super().__init__()
         self.groups = tuple(groups)
-        self.steps = nn.ModuleList([GuidedModule(num_ops, dim=dim, gamma=gamma) for _ in self.groups[1:]])
+        self.steps = nn.ModuleList([make() for _ in self.groups[1:]])
 
     def forward(self, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Guided logits of the cells, alpha'_0 = alpha_0; other groups pass unchanged. Shapes stay."""
@@ -77,3 +137,16 @@ class GuidedChain(nn.Module):
         for step, previous, group in zip(self.steps, self.groups, self.groups[1:], strict=False):
             guided[group] = step(logits[group], guided[previous])
         return guided
+
+
+def _graph_convolution(dim: int) -> GCNConv:
+    return GCNConv(dim, dim, bias=False, normalize=False, add_self_loops=False)
+
+
+def _convolve(gcn: GCNConv, x: Tensor, adjacency: Tensor) -> Tensor:
+    """Adj X W by the complete graph with an edge j -> i of weight Adj[i, j]: [n, d], [n, n] -> [n, d]."""
+    n = torch.arange(x.shape[0], device=x.device)
+    target, source = torch.meshgrid(n, n, indexing="ij")
+    edges = torch.stack([source.reshape(-1), target.reshape(-1)])  # [2, n * n]
+    convolved: Tensor = gcn(x, edges, adjacency.reshape(-1))
+    return convolved

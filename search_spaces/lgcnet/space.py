@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 from nas.errors import GenotypeError
 from nas.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec, out_size
-from nas.space import Choice, Derivation, SearchSpace, argmax_choices
+from nas.space import Choice, Derivation, NeverAll, SearchSpace, argmax_choices
 from search_spaces.lgcnet.cell import cell_edges, describe_cell, edge_name
-from search_spaces.lgcnet.config import LGCNetConfig
-from search_spaces.lgcnet.fusion_cell import describe_fusion_cell, parse_edges
-from search_spaces.lgcnet.guided_module import GuidedChain
+from search_spaces.lgcnet.config import SEARCHED_HEADS, LGCNetConfig
+from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges
+from search_spaces.lgcnet.guided_module import MODULES, GuidedChain
+from search_spaces.lgcnet.pooling_heads import describe_aspp, describe_ppm
 
 NONE = "none"
 
@@ -32,24 +34,23 @@ class LGCNet(SearchSpace):
     def __init__(self, config: LGCNetConfig) -> None:
         super().__init__(config)
         self._edges = cell_edges(config.num_nodes)
-        self._fusion_edges = parse_edges(config.fusion_edges) if config.head == "dcfc" else ()
-        self.num_cells = max(config.fused_cells) + 1 if config.head == "dcfc" else config.num_cells
+        self._fused = config.read_cells()
+        self._fusion = _fusion_cell(config) if self._fused else None
+        self.num_cells = max(self._fused.values()) + 1 if self._fused else config.num_cells
 
     def choices(self) -> tuple[Choice, ...]:
-        """P decisions a cell, cells independent; then those of the fusion cell."""
+        """P decisions a cell, or a kind of cells that share them; then those of the fusion cell."""
         ops = tuple(self.config.ops)
         cells = [
-            Choice(edge_name(cell, edge.number), ops, self._group(cell), edge.number)
-            for cell in range(self.num_cells)
-            for edge in self._edges
+            Choice(edge_name(key, edge.number), ops, f"cell_{key}", edge.number) for key in self._keys() for edge in self._edges
         ]
-        fusion: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        ordered = [decision for edge in self._fusion_edges for decision in edge.decisions()]
-        rows = []
-        for name, options in ordered:
-            rows.append(Choice(name, options, f"fusion_{len(options)}", len(fusion[options])))
-            fusion[options].append(name)
-        return (*cells, *rows)
+        rows: dict[tuple[str, ...], int] = defaultdict(int)
+        fusion = []
+        for name, options in self._fusion.decisions() if self._fusion else ():
+            group = "fusion_up" if self._fusion and options == self._fusion.up_ops else "fusion"
+            fusion.append(Choice(name, options, group, rows[options]))
+            rows[options] += 1
+        return (*cells, *fusion)
 
     def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
         """Stem, cells, head, classifier, upsampling to the size of the images, labels."""
@@ -58,44 +59,40 @@ class LGCNet(SearchSpace):
         outputs: list[Value] = []
         before, last, channels = stem, stem, init_channels
         for cell in range(self.num_cells):
-            reduction = cell in self.config.reduction_cells
-            channels *= 2 if reduction else 1
-            output = describe_cell(
-                builder,
-                (before, last),
-                number=cell,
-                channels=channels,
-                num_nodes=self.config.num_nodes,
-                ops=self.config.ops,
-                reduction=reduction,
-                across_reduction=cell - 1 in self.config.reduction_cells,
-            )
+            channels *= 2 if cell in self.config.reduction_cells else 1
+            output = describe_cell(builder, (before, last), self.config, number=cell, decided_as=self._key(cell), channels=channels)
             before, last = last, output
             outputs.append(output)
-        if self.config.head == "dcfc":
-            fused = [outputs[cell] for cell in self.config.fused_cells]
-            last = describe_fusion_cell(builder, fused, edges=self._fusion_edges, channels=self.config.fusion_channels)
-        scores = builder.op("classifier.conv", map_spec("classifier", last, last, num_classes), last)
+        features = self._head(builder, outputs)
+        scores = builder.op("classifier.conv", map_spec("classifier", features, features, num_classes), features)
         logits = builder.op("classifier.resize", map_spec("resize", scores, image, num_classes), scores, image)
         labels = builder.op("classifier.argmax", map_spec("argmax", logits, logits, 1), logits)
         return builder.finish(logits=logits, labels=labels)
 
     def check(self, decided: Mapping[str, str]) -> None:
         """Every node of every cell needs an incoming operation other than none (SPEC section 7)."""
-        for cell in range(self.num_cells):
-            for node, names in self._into_nodes(cell):
+        for key in self._keys():
+            for node, names in self._into_nodes(key):
                 if all(decided[name] == NONE for name in names):
                     raise GenotypeError(
-                        f"choices.{names[0]}: all edges into node {node} of cell {cell} ({', '.join(names)}) are none; "
+                        f"choices.{names[0]}: all edges into node {node} of {_called(key)} ({', '.join(names)}) are none; "
                         "give one of them another operation"
                     )
 
+    def never_all(self) -> tuple[NeverAll, ...]:
+        """The edges into each node: not all are none."""
+        if NONE not in self.config.ops:
+            return ()
+        return tuple(NeverAll(tuple(names), NONE) for key in self._keys() for _, names in self._into_nodes(key))
+
     def communication(self) -> nn.Module | None:
-        """The chain of GCN-guided modules, if asked for."""
-        if self.config.communication == NONE:
+        """The chain of modules between adjacent cells, if asked for."""
+        settings = self.config
+        if settings.communication == NONE:
             return None
-        groups = [self._group(cell) for cell in range(self.num_cells)]
-        return GuidedChain(groups, len(self.config.ops), dim=self.config.guided_dim, gamma=self.config.gamma)
+        module = MODULES[settings.communication, settings.reasoning]
+        groups = [f"cell_{key}" for key in self._keys()]
+        return GuidedChain(groups, partial(module, len(settings.ops), dim=settings.guided_dim, gamma=settings.gamma))
 
     def derive(self, logits: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Derivation]:
         """Largest guided logit of each edge; a node left without input gets its best operation other than none."""
@@ -104,22 +101,22 @@ class LGCNet(SearchSpace):
     def _derive(self, logits: Mapping[str, Tensor]) -> Derivation:
         decided = argmax_choices(logits, self.choices())
         repairs = []
-        for cell in range(self.num_cells):
-            for node, names in self._into_nodes(cell):
+        for key in self._keys():
+            for node, names in self._into_nodes(key):
                 if all(decided[name] == NONE for name in names):
-                    name, option = self._best_other(logits, cell, names)
+                    name, option = self._best_other(logits, key, names)
                     decided[name] = option
-                    repairs.append(f"{name}: {option} instead of none, for node {node} of cell {cell} had no input")
+                    repairs.append(f"{name}: {option} instead of none, for node {node} of {_called(key)} had no input")
         return Derivation(decided, tuple(repairs))
 
-    def _best_other(self, logits: Mapping[str, Tensor], cell: int, names: list[str]) -> tuple[str, str]:
+    def _best_other(self, logits: Mapping[str, Tensor], key: int | str, names: list[str]) -> tuple[str, str]:
         """The (edge, option other than none) of largest log-probability."""
-        log_p = torch.log_softmax(logits[self._group(cell)].detach(), dim=-1)
+        log_p = torch.log_softmax(logits[f"cell_{key}"].detach(), dim=-1)
         scored = [
-            (float(log_p[edge.number, i]), edge_name(cell, edge.number), option)
+            (float(log_p[edge.number, i]), edge_name(key, edge.number), option)
             for edge in self._edges
             for i, option in enumerate(self.config.ops)
-            if option != NONE and edge_name(cell, edge.number) in names
+            if option != NONE and edge_name(key, edge.number) in names
         ]
         _, name, option = max(scored, key=lambda entry: entry[0])
         return name, option
@@ -129,21 +126,40 @@ class LGCNet(SearchSpace):
         decided: dict[str, str] = {}
         for choice in self.choices():
             decided[choice.name] = _draw(choice.options, generator)
-        for cell in range(self.num_cells):
-            for _, names in self._into_nodes(cell):
+        for key in self._keys():
+            for _, names in self._into_nodes(key):
                 while all(decided[name] == NONE for name in names):
                     decided.update({name: _draw(tuple(self.config.ops), generator) for name in names})
         return decided
 
-    def _group(self, cell: int) -> str:
-        return f"cell_{cell}"
+    def _key(self, cell: int) -> int | str:
+        """Whose decisions a cell follows: its own number, or its kind."""
+        if self.config.cells == "independent":
+            return cell
+        return "reduction" if cell in self.config.reduction_cells else "normal"
 
-    def _into_nodes(self, cell: int) -> list[tuple[int, list[str]]]:
+    def _keys(self) -> tuple[int | str, ...]:
+        """The distinct keys, in the order of the cells."""
+        return tuple(dict.fromkeys(self._key(cell) for cell in range(self.num_cells)))
+
+    def _into_nodes(self, key: int | str) -> list[tuple[int, list[str]]]:
         """(node, names of the edges into it) of a cell."""
         return [
-            (node, [edge_name(cell, edge.number) for edge in self._edges if edge.node == node])
+            (node, [edge_name(key, edge.number) for edge in self._edges if edge.node == node])
             for node in range(self.config.num_nodes)
         ]
+
+    def _head(self, builder: NetworkBuilder, outputs: list[Value]) -> Value:
+        """What the classifier reads."""
+        settings = self.config
+        if self._fusion is not None:
+            features = {stride: outputs[cell] for stride, cell in self._fused.items()}
+            return self._fusion.describe(builder, features, channels=settings.head_channels)
+        if settings.head == "aspp":
+            return describe_aspp(builder, outputs[-1], channels=settings.head_channels, rates=settings.aspp_rates)
+        if settings.head == "ppm":
+            return describe_ppm(builder, outputs[-1], channels=settings.head_channels, bins=settings.ppm_bins)
+        return outputs[-1]
 
     def _stem(self, builder: NetworkBuilder, image: Value, channels: int) -> Value:
         """Three conv 3x3-BN-ReLU, the first two with stride 2: stride 4 in all [reading]."""
@@ -162,6 +178,17 @@ class LGCNet(SearchSpace):
             )
             value = builder.op(f"stem.conv{i}", spec, value)
         return value
+
+
+def _fusion_cell(config: LGCNetConfig) -> FusionCell:
+    strides = SEARCHED_HEADS[config.head]
+    edges = parse_edges(config.edges(), strides=strides)
+    return FusionCell(edges=edges, strides=strides, ops=tuple(config.fusion_ops), up_ops=tuple(config.up_ops))
+
+
+def _called(key: int | str) -> str:
+    """A cell, or the cells that share their decisions, in words."""
+    return f"cell {key}" if isinstance(key, int) else f"the {key} cells"
 
 
 def _draw(options: tuple[str, ...], generator: torch.Generator) -> str:

@@ -8,8 +8,8 @@ import torch
 from nas import relax
 from nas.errors import ConfigError
 from nas.network import Network
-from search_spaces.lgcnet.config import FUSION_EDGES, LGCNetConfig
-from search_spaces.lgcnet.fusion_cell import FUSION_OPS, UP_OPS, fusion_nodes, parse_edges
+from search_spaces.lgcnet.config import FUSION_EDGES, FUSION_OPS, MSCELL_EDGES, UP_OPS, LGCNetConfig
+from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges
 from search_spaces.lgcnet.space import LGCNet
 
 SMALLEST = ["i4->f4", "i8->f8", "i16->f16", "f8->out up", "f16->out up up"]
@@ -21,15 +21,32 @@ def _space(edges: list[str]) -> LGCNet:
 
 
 def test_the_default_has_nine_nodes_and_thirteen_decisions() -> None:
-    edges = parse_edges(FUSION_EDGES)
-    assert fusion_nodes(edges) == ("i4", "i8", "i16", "m4", "m8", "m16", "f4", "f8", "f16")
-    decisions = [decision for edge in edges for decision in edge.decisions()]
+    cell = FusionCell(edges=parse_edges(FUSION_EDGES), strides=(4, 8, 16), ops=FUSION_OPS, up_ops=UP_OPS)
+    assert cell.nodes() == ("i4", "i8", "i16", "m4", "m8", "m16", "f4", "f8", "f16")
+    decisions = cell.decisions()
     assert len(decisions) == len({name for name, _ in decisions}) == 13
     assert sorted(len(options) for _, options in decisions) == [2] * 5 + [10] * 8
     ups = {name for name, options in decisions if options == UP_OPS}
     assert ups == {
         "fusion.m8_f4", "fusion.m16_f8", "fusion.f8_out", "fusion.f16_out.0", "fusion.f16_out.1",
     }  # fmt: skip
+
+
+def test_the_multi_scale_cell_is_the_half_of_the_fusion_cell_at_strides_8_and_16() -> None:
+    kept = [edge for edge in FUSION_EDGES if "4" not in edge and "out" not in edge]
+    assert sorted(MSCELL_EDGES) == sorted([*kept, "f16->out up"])
+    space = LGCNet(LGCNetConfig(head="mscell"))
+    assert len(space.choices()) == 14 * 5 + 7
+    graph = space.graph(input_size=(97, 131), init_channels=2, num_classes=3)
+    by_name = {node.name: node for node in graph.nodes}
+    assert [graph.nodes[i].name for i in by_name["fusion.i8"].inputs + by_name["fusion.i16"].inputs] == [
+        "cells.7.output",
+        "cells.13.output",
+    ]
+    spec = by_name["fusion.out"].spec
+    assert (spec.out_channels, spec.out_height, spec.out_width) == (48, 13, 17)
+    with pytest.raises(ConfigError, match="'i4->m4' is at stride 4, expected one of"):
+        LGCNet(LGCNetConfig(head="mscell", fusion_edges=["i4->m4", *MSCELL_EDGES]))
 
 
 def test_the_candidates_are_those_of_the_paper() -> None:

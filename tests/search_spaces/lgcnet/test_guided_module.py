@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search_spaces.lgcnet.guided_module import GuidedChain, GuidedModule
+from search_spaces.lgcnet.guided_module import FullyConnectedModule, GuidedChain, GuidedModule, OperationIdentityModule
 
 P, Q, D, GAMMA = 5, 8, 6, 0.5
 Array = NDArray[np.float64]
@@ -112,8 +113,8 @@ def test_without_weight_the_update_changes_nothing() -> None:
 def _chain() -> tuple[GuidedChain, dict[str, Tensor]]:
     torch.manual_seed(0)
     groups = ("cell_0", "cell_1", "cell_2")
-    chain = GuidedChain(groups, Q, dim=D, gamma=GAMMA).double()
-    return chain, {name: _alpha(i).requires_grad_() for i, name in enumerate((*groups, "fusion_10"))}
+    chain = GuidedChain(groups, partial(GuidedModule, Q, dim=D, gamma=GAMMA)).double()
+    return chain, {name: _alpha(i).requires_grad_() for i, name in enumerate((*groups, "fusion"))}
 
 
 def test_the_chain_hands_guided_logits_to_the_next_cell() -> None:
@@ -133,7 +134,7 @@ def test_the_first_cell_and_other_groups_pass_unchanged() -> None:
     guided = chain(logits)
     assert list(guided) == list(logits)
     assert guided["cell_0"] is logits["cell_0"]
-    assert guided["fusion_10"] is logits["fusion_10"]
+    assert guided["fusion"] is logits["fusion"]
     assert all(guided[name].shape == logits[name].shape for name in logits)
 
 
@@ -150,4 +151,53 @@ def test_each_adjacent_pair_has_a_module_of_its_own() -> None:
     assert len(chain.steps) == 2
     first, second = (dict(step.named_parameters()) for step in chain.steps)
     assert all(not torch.equal(first[name], second[name]) for name in first)
-    assert len(GuidedChain(("only",), Q, dim=D, gamma=GAMMA).steps) == 0
+    assert len(GuidedChain(("only",), partial(GuidedModule, Q, dim=D, gamma=GAMMA)).steps) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_operation_identity_equals_the_loop_over_scalar_nodes(seed: int) -> None:
+    torch.manual_seed(seed)
+    module, alpha, previous = OperationIdentityModule(Q, dim=D, gamma=GAMMA).double(), _alpha(seed + 1), _alpha(seed + 9)
+    new, old = _array(alpha).ravel(), _array(previous).ravel()
+    w = _array(module.gcn.lin.weight).T
+    phi1, bias1 = _array(module.phi1.weight)[:, 0], _array(module.phi1.bias)
+    phi2, bias2 = _array(module.phi2.weight)[0], module.phi2.bias.item()
+    expected = np.zeros(P * Q)
+    for i in range(P * Q):
+        scores = np.exp([new[i] * old[j] for j in range(P * Q)])
+        x1 = old[i] * phi1 + bias1
+        for j in range(P * Q):
+            x1 = x1 + scores[j] / scores.sum() * ((old[j] * phi1 + bias1) @ w)
+        expected[i] = new[i] + GAMMA * (x1 @ phi2 + bias2)
+    np.testing.assert_allclose(_array(module(alpha, previous)), expected.reshape(P, Q), rtol=0, atol=1e-12)
+    assert {name.split(".")[0] for name, _ in module.named_parameters()} == {"phi1", "phi2", "gcn"}
+
+
+def test_the_fully_connected_alternative_treats_each_edge_alone() -> None:
+    torch.manual_seed(0)
+    module, alpha, previous = FullyConnectedModule(Q, dim=D, gamma=GAMMA).double(), _alpha(1), _alpha(2)
+    phi1, w, phi2 = (_array(layer.weight).T for layer in (module.phi1, module.fc, module.phi2))
+    b1, b, b2 = (_array(layer.bias) for layer in (module.phi1, module.fc, module.phi2))
+    for edge in range(P):
+        x0 = _array(previous)[edge] @ phi1 + b1
+        expected = _array(alpha)[edge] + GAMMA * ((x0 @ w + b + x0) @ phi2 + b2)
+        np.testing.assert_allclose(_array(module(alpha, previous))[edge], expected, rtol=0, atol=1e-13)
+    moved = previous.clone()
+    moved[3] += 1
+    changed = (module(alpha, moved) != module(alpha, previous)).any(dim=1)
+    assert changed.tolist() == [edge == 3 for edge in range(P)]
+
+
+@pytest.mark.parametrize("kind", [OperationIdentityModule, FullyConnectedModule])
+def test_gradients_of_the_alternatives_agree_with_finite_differences(
+    kind: type[OperationIdentityModule] | type[FullyConnectedModule],
+) -> None:
+    torch.manual_seed(0)
+    module = kind(3, dim=2, gamma=GAMMA).double()
+    names, parameters = zip(*((n, p.detach().clone().requires_grad_()) for n, p in module.named_parameters()), strict=True)
+    alpha, previous = (_alpha(seed, p=2, q=3).requires_grad_() for seed in (1, 2))
+
+    def update(alpha: Tensor, previous: Tensor, *parameters: Tensor) -> Tensor:
+        return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), (alpha, previous))
+
+    assert torch.autograd.gradcheck(update, (alpha, previous, *parameters))

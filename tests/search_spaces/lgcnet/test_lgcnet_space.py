@@ -33,7 +33,7 @@ def test_the_full_space_has_seventy_cell_decisions_and_thirteen_of_the_head() ->
     assert len(names) == len(set(names)) == 83
     assert sum(name.startswith("cells.") for name in names) == 14 * 5
     groups = Counter(choice.group for choice in FULL.choices())
-    assert groups == {**{f"cell_{k}": 5 for k in range(14)}, "fusion_10": 8, "fusion_2": 5}
+    assert groups == {**{f"cell_{k}": 5 for k in range(14)}, "fusion": 8, "fusion_up": 5}
 
 
 @pytest.mark.parametrize("num_nodes", [1, 2, 3, 4])
