@@ -77,6 +77,7 @@ class Supernet(nn.Module):
             tau=draw.tau,
             generator=draw.generator,
             architecture=draw.architecture,
+            never_all=self.space.never_all(),
         )
 
     def guided_logits(self) -> dict[str, dict[str, Tensor]]:

@@ -64,6 +64,7 @@ def test_network_and_latency_get_the_same_weights_of_the_guided_logits(relaxatio
         relaxation=relaxation,
         tau=0.5,
         generator=torch.Generator().manual_seed(0),
+        never_all=supernet.space.never_all(),
     )
     assert logits.shape == (2, 11, 48, 64)
     assert torch.equal(logits, supernet.network(images, weights))

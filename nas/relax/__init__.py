@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from nas.relax.gumbel import gumbel_noise, gumbel_softmax, softmax, straight_through
+from nas.relax.validity import bar_invalid, check_sets
 from nas.relax.weights import Weights
-from nas.space import Choice
+from nas.space import Choice, NeverAll
 
 __all__ = [
     "RELAXATIONS",
@@ -22,6 +24,7 @@ __all__ = [
     "gumbel_noise",
     "gumbel_softmax",
     "one_hot",
+    "probabilities",
     "sample",
     "softmax",
     "straight_through",
@@ -47,6 +50,7 @@ def sample(
     generator: torch.Generator,
     batch: int | None = None,
     architecture: str = "default",
+    never_all: Sequence[NeverAll] = (),
 ) -> Weights:
     """Draw the weights of all decisions.
 
@@ -61,25 +65,42 @@ def sample(
         generator: Source of the noise, on the CPU.
         batch: Draw separately for this many images, z [batch, q]; None: once, z [q]. `sampled` needs None.
         architecture: Name of the architecture set.
+        never_all: Sets of decisions of which not all may take an option; where all others of a set do, a decision has weight zero
+            on it.
 
     Raises:
-        ValueError: If the relaxation is unknown, or `sampled` is asked for each image.
+        ValueError: If the relaxation is unknown, `sampled` is asked for each image, or a set of `never_all` is not drawn together.
     """
     _check_relaxation("search", relaxation, batch)
     for choice in choices:
         _check_relaxation(choice.name, choice.relaxation or relaxation, batch)
     values: dict[str, Tensor] = {}
     sampled: list[tuple[list[str], Tensor]] = []
-    for (_, kind), members in _stackable(choices, relaxation).items():
+    stacks = _stackable(choices, relaxation)
+    check_sets(never_all, {choice.name: stack for stack, members in stacks.items() for choice in members})
+    for (_, kind), members in stacks.items():
         stacked = torch.stack([logits[choice.group][choice.row] for choice in members])
         shape = stacked.shape if batch is None else (batch, *stacked.shape)
         noise = gumbel_noise(shape, generator=generator).to(stacked)
-        z = RELAXATIONS[kind](stacked, noise, tau)
+        barred = bar_invalid(stacked, torch.zeros_like(noise) if kind == "softmax" else noise, members, never_all)
+        z = RELAXATIONS[kind](barred, noise, tau)
         names = [choice.name for choice in members]
         values.update(zip(names, z.unbind(dim=-2), strict=True))
         if kind == "sampled":
             sampled.append((names, z.detach().argmax(dim=-1)))
     return Weights({choice.name: values[choice.name] for choice in choices}, _to_host(sampled), architecture)
+
+
+def probabilities(logits: Mapping[str, Tensor], choices: Sequence[Choice], *, never_all: Sequence[NeverAll] = ()) -> Weights:
+    """softmax(logits) of all decisions as weights: no noise, temperature one.
+
+    Args:
+        logits: Group name -> [p, q].
+        choices: The decisions.
+        never_all: As for `sample`.
+    """
+    plain = [replace(choice, relaxation="softmax") for choice in choices]
+    return sample(logits, plain, relaxation="softmax", tau=1.0, generator=torch.Generator(), never_all=never_all)
 
 
 def _check_relaxation(where: str, relaxation: str, batch: int | None) -> None:
