@@ -7,21 +7,12 @@ folder of its authors, so that only their last two components count. Where there
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from nas.data.pairs import FramePair, by_key, matched, read_lines, visible_files
 from nas.errors import DataError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-@dataclass(frozen=True, slots=True)
-class FramePair:
-    """An image file and its label file."""
-
-    image: Path
-    label: Path
 
 
 def find_pairs(root: Path, split: str) -> list[FramePair]:
@@ -38,7 +29,6 @@ def find_pairs(root: Path, split: str) -> list[FramePair]:
         pairs = _folder_pairs(root / split, root / f"{split}annot")
     else:
         raise DataError(f"{root}: not CamVid's folder, which holds {_expected(split)}; set data.root to that")
-    _refuse_twins(pairs)
     return sorted(pairs, key=lambda pair: pair.image.name)
 
 
@@ -51,58 +41,23 @@ def _folder_pairs(images: Path, labels: Path) -> list[FramePair]:
     """The pairs of equal stem in two folders."""
     if not labels.is_dir():
         raise DataError(f"{labels}: no such folder, expected the labels of {images} in it; restore it")
-    found = _visible(images, _SUFFIXES)
+    found = by_key(visible_files(images, _SUFFIXES), lambda path: path.stem)
     if not found:
         raise DataError(f"{images}: no image in it, expected files {', '.join(_SUFFIXES)}; set data.root to another folder")
-    label_of = {path.stem: path for path in _visible(labels, (".png",))}
-    bare = [path for path in found if path.stem not in label_of]
-    if bare:
-        raise DataError(f"{bare[0]}: no label{_more(bare)}, expected {labels / bare[0].stem}.png; restore it or remove the image")
-    lonely = [label_of[stem] for stem in sorted(label_of.keys() - {path.stem for path in found})]
-    if lonely:
-        raise DataError(
-            f"{lonely[0]}: no image{_more(lonely)}, expected {lonely[0].stem} in {images}; restore it or remove the label"
-        )
-    return [FramePair(path, label_of[path.stem]) for path in found]
+    label_of = by_key(visible_files(labels, (".png",)), lambda path: path.stem)
+    return [FramePair(*pair) for pair in matched(found, label_of, labels_in=labels, suffix=".png")]
 
 
 def _listed_pairs(root: Path, list_file: Path) -> list[FramePair]:
     """The pairs of a list file, found again under the root."""
-    try:
-        lines = list_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{list_file}: unreadable ({error}), expected lines 'IMAGE LABEL'; restore it") from error
     pairs: list[FramePair] = []
-    for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if not fields:
-            continue
+    for number, fields in read_lines(list_file, form="'IMAGE LABEL'"):
         if len(fields) != 2:
             raise DataError(f"{list_file}:{number}: got {len(fields)} fields, expected 'IMAGE LABEL'; mend the line")
         image, label = (root.joinpath(*PurePosixPath(field).parts[-2:]) for field in fields)
         for path in (image, label):
             if not path.is_file():
                 raise DataError(f"{path}: no such file, but {list_file}:{number} lists it; restore it or remove the line")
-        pairs.append(FramePair(image, label))
-    if not pairs:
-        raise DataError(f"{list_file}: lists no image, expected lines 'IMAGE LABEL'; restore it or remove the file")
+        pairs.append(FramePair(image.stem, image, label))
+    by_key([pair.image for pair in pairs], lambda path: path.stem)
     return pairs
-
-
-def _refuse_twins(pairs: Sequence[FramePair]) -> None:
-    """Names of images must differ."""
-    seen: dict[str, Path] = {}
-    for pair in pairs:
-        if pair.image.stem in seen:
-            raise DataError(f"{pair.image}: same name as {seen[pair.image.stem]}, expected one image a name; remove one")
-        seen[pair.image.stem] = pair.image
-
-
-def _visible(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Files with one of the suffixes, sorted, without hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
-
-
-def _more(paths: Sequence[Path]) -> str:
-    """How many more are affected."""
-    return "" if len(paths) == 1 else f" (nor {len(paths) - 1} more)"

@@ -22,12 +22,15 @@ class SegmentationDataset(ABC):
     """One split of a data set.
 
     A final subclass sets `classes` (the name of each class id), `palette` [K, 3] (the RGB colour in which each class is
-    drawn) and `split` (one of `SPLITS`).
+    drawn) and `split` (one of `SPLITS`). It may set `no_truth` (why the labels of the split are not to be measured against)
+    and `full_resolution` (whether the data set's own protocol counts at the size of the label files, whatever `size` is).
     """
 
     classes: tuple[str, ...]
     palette: NDArray[np.uint8]
     split: str
+    no_truth: str | None = None
+    full_resolution: bool = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -50,6 +53,15 @@ class SegmentationDataset(ABC):
             DataError: If a file is missing or broken.
             IndexError: If the index is not in [0, len).
         """
+
+    def truth(self, index: int) -> NDArray[np.uint8]:
+        """Label [H, W] at the size in which it is stored; here, where nothing is stored, as `load` returns it.
+
+        Raises:
+            DataError: If a file is missing or broken.
+            IndexError: If the index is not in [0, len).
+        """
+        return self.load(index)[1]
 
     @abstractmethod
     def scan(self) -> None:

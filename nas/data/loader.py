@@ -69,14 +69,14 @@ def train_loader(
     order = np.resize(epoch_order(len(dataset), seed=seed, epoch=epoch), steps * batch_size)
     batches: list[list[int]] = order.reshape(steps, batch_size)[start_batch:].tolist()
     samples = _TrainingSamples(dataset, tuple(dataset.size if crop is None else crop), seed, epoch)
-    return _loader(samples, batches, workers)
+    return batch_loader(samples, batches, workers)
 
 
 def eval_loader(dataset: SegmentationDataset, *, batch_size: int, workers: int = 0) -> Batches:
     """All images in order, not augmented; the last batch may be smaller."""
     indices = list(range(len(dataset)))
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    return _loader(_EvaluationSamples(dataset), batches, workers)
+    return batch_loader(_EvaluationSamples(dataset), batches, workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _EvaluationSamples(Dataset[tuple[Tensor, Tensor]]):
         return evaluation(self.dataset.load(index))
 
 
-def _loader(samples: Dataset[tuple[Tensor, Tensor]], batches: list[list[int]], workers: int) -> Batches:
+def batch_loader(samples: Dataset[tuple[Tensor, Tensor]], batches: list[list[int]], workers: int) -> Batches:
     """A loader of the given batches; a generator of its own keeps it from drawing on PyTorch's global one."""
     return DataLoader(
         samples,

@@ -29,6 +29,8 @@ class SyntheticConfig:
     """Images in the validation split."""
     test: int = 32
     """Images in the test split."""
+    every: int = 1
+    """Use every n-th scene of each split."""
     cache: bool = True
     """Keep drawn images in memory (4 bytes a pixel); without, they are drawn again in every epoch."""
     workers: int = 0
@@ -38,18 +40,15 @@ class SyntheticConfig:
         """Check the values."""
         if len(self.size) != 2 or min(self.size) < 1:
             raise ConfigError(f"data.size: got {self.size}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
-        for key in (*SPLITS, "seed", "workers"):
-            value, least = {**self._counts(), "seed": self.seed, "workers": self.workers}[key], int(key in SPLITS)
+        for key in (*SPLITS, "every", "seed", "workers"):
+            value, least = getattr(self, key), int(key not in ("seed", "workers"))
             if value < least:
                 raise ConfigError(f"data.{key}: got {value}, expected at least {least}")
 
-    def _counts(self) -> dict[str, int]:
-        """Images of each split."""
-        return {"train": self.train, "val": self.val, "test": self.test}
-
     def count(self, split: str) -> int:
-        """Images of a split."""
-        return self._counts()[check_split(split)]
+        """Images of a split that are in use."""
+        numbers = {"train": self.train, "val": self.val, "test": self.test}
+        return -(-numbers[check_split(split)] // self.every)
 
 
 class SyntheticDataset(SegmentationDataset):
@@ -66,6 +65,7 @@ class SyntheticDataset(SegmentationDataset):
         self.palette = CAMVID_PALETTE
         self._seed = config.seed
         self._count = config.count(split)
+        self._every = config.every
         self._size = (config.size[0], config.size[1])
         self._cache = FrameCache(self._count, self._size) if config.cache else None
 
@@ -81,7 +81,7 @@ class SyntheticDataset(SegmentationDataset):
     def name(self, index: int) -> str:
         """`SPLIT_NUMBER`."""
         check_index(index, self._count)
-        return f"{self.split}_{index:05d}"
+        return f"{self.split}_{index * self._every:05d}"
 
     def load(self, index: int) -> Frame:
         """The scene, drawn or remembered."""
@@ -92,4 +92,5 @@ class SyntheticDataset(SegmentationDataset):
         """Nothing to check: there are no files, and the config has checked itself."""
 
     def _draw(self, index: int) -> Frame:
-        return draw_scene(np.random.default_rng([self._seed, SPLITS.index(self.split), index]), self._size)
+        number = index * self._every
+        return draw_scene(np.random.default_rng([self._seed, SPLITS.index(self.split), number]), self._size)

@@ -1,11 +1,17 @@
-"""Miniature copies of CamVid on disk."""
+"""Miniature copies of CamVid on disk, and `data=NAME` as the command line composes it."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 from PIL import Image
+
+from nas.data import DATASETS
 
 SIZE = (12, 16)
 
@@ -20,6 +26,20 @@ def _frame(number: int) -> tuple[np.ndarray, np.ndarray]:
 def frame_of() -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     """The image and the stored label of a number."""
     return _frame
+
+
+@pytest.fixture
+def compose_data() -> Callable[..., Any]:
+    """The config of `data=NAME` with overrides."""
+    conf = Path(__file__).resolve().parents[2] / "conf"
+    for name, entry in DATASETS.items():
+        ConfigStore.instance().store(group="data", name=f"schema_{name}", node=entry.config)
+
+    def run(name: str, *overrides: str) -> Any:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            return OmegaConf.to_object(compose(overrides=[f"+data={name}", *overrides]).data)
+
+    return run
 
 
 @pytest.fixture

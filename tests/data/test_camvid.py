@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from nas.data import build_dataset
-from nas.data.camvid import CamVidConfig, CamVidDataset
+from nas.data.camvid import CamVidConfig, camvid_dataset
 from nas.errors import ConfigError, DataError
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "camvid"
@@ -15,7 +15,7 @@ needs_camvid = pytest.mark.skipif(not REAL.is_dir(), reason="CamVid is not at ..
 
 
 def _dataset(root, split="train", **settings):
-    return CamVidDataset(CamVidConfig(root=str(root), **settings), split)
+    return camvid_dataset(CamVidConfig(root=str(root), **settings), split)
 
 
 def _fault(root, **settings):

@@ -3,44 +3,42 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
-from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from nas.data import DATASETS, CamVidConfig, SyntheticConfig, build_dataset
+from nas.data import DATASETS, CamVidConfig, CityscapesConfig, FolderConfig, SyntheticConfig, build_dataset
+from nas.data.image_folder import IMAGE_DATASETS
 from nas.errors import ConfigError, DataError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-
-
-@pytest.fixture
-def compose_data():
-    """Compose `data=NAME` with overrides, as the command line does."""
-    for name, entry in DATASETS.items():
-        ConfigStore.instance().store(group="data", name=f"schema_{name}", node=entry.config)
-
-    def run(name, *overrides):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(overrides=[f"+data={name}", *overrides]).data
-
-    return run
+PRESETS = {"kitti", "bdd100k"}
 
 
 def test_every_dataset_has_a_yaml_and_the_reverse():
-    assert {path.stem for path in (CONF / "data").glob("*.yaml")} == DATASETS.keys()
+    assert {path.stem for path in (CONF / "data").glob("*.yaml")} == DATASETS.keys() | IMAGE_DATASETS.keys() | PRESETS
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_are_of_the_folder_data_set_and_need_a_root(compose_data, preset):
+    with pytest.raises(MissingMandatoryValue, match="root"):
+        compose_data(preset)
+    assert isinstance(compose_data(preset, "data.root=/x"), FolderConfig)
 
 
 def test_synthetic_yaml_is_the_dataclass(compose_data):
-    assert OmegaConf.to_object(compose_data("synthetic")) == SyntheticConfig()
+    assert compose_data("synthetic") == SyntheticConfig()
 
 
 def test_camvid_yaml_needs_a_root(compose_data):
     with pytest.raises(MissingMandatoryValue, match="root"):
-        OmegaConf.to_object(compose_data("camvid"))
-    config = OmegaConf.to_object(compose_data("camvid", "data.root=/x", "data.size=[180,240]"))
+        compose_data("camvid")
+    config = compose_data("camvid", "data.root=/x", "data.size=[180,240]")
     assert config == CamVidConfig(root="/x", size=[180, 240])
+
+
+def test_cityscapes_and_folder_yaml_are_the_dataclasses(compose_data):
+    assert compose_data("cityscapes", "data.root=/x") == CityscapesConfig(root="/x")
+    assert compose_data("folder", "data.root=/x", "data.holdout=3") == FolderConfig(root="/x", holdout=3)
 
 
 @pytest.mark.parametrize("override", ["data.colour=1", "data.size=big", "data.train=many"])

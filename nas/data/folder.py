@@ -1,0 +1,90 @@
+"""A user's own images and masks: folders or lists of files, and a YAML file of classes.
+
+By default ROOT/images/{train,val,test}, ROOT/masks/{train,val,test} with masks of the images' names, and
+ROOT/classes.yaml; every part of that is a key. KITTI and BDD100K are presets of it in conf/data/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.data.class_file import KNOWN_CLASSES, CodedClasses, load_classes
+from nas.data.folder_files import Layout, find_pairs
+from nas.data.pair_dataset import PairConfig, PairDataset
+from nas.errors import ConfigError
+
+
+@dataclass(kw_only=True, slots=True)
+class FolderConfig(PairConfig):
+    """Images and masks on disk. SPLIT in a path stands for the split's folder."""
+
+    name: str = "folder"
+    """Name of the data set."""
+    root: str = "???"
+    """Folder to which the other paths are relative."""
+    classes: str = "classes.yaml"
+    """YAML file of the classes; or cityscapes (label ids), cityscapes_train_ids or camvid, which need no file."""
+    images: str = "images/SPLIT"
+    """Folder of a split's images; folders below count."""
+    masks: str = "masks/SPLIT"
+    """Folder of a split's masks; each lies as its image does below the folder of images."""
+    image_suffix: str | None = None
+    """How names of images end, e.g. _rgb.png; null: any image file, only its extension is cut off."""
+    mask_suffix: str = ".png"
+    """How names of masks end, after what the image's name begins with."""
+    lists: str | None = None
+    """List file of a split, e.g. SPLIT.txt: on each line an image and a mask, relative to root, or the name of an image alone,
+    relative to `images`, with or without its extension; null: all images of the folders."""
+    train: str | None = "train"
+    """What SPLIT stands for in the training split; null: there is none."""
+    val: str | None = "val"
+    """The same for the validation split; not used with `holdout`."""
+    test: str | None = "test"
+    """The same for the test split."""
+    holdout: int = 0
+    """n: the images 0, n, 2n, ... of the training folder, by name, are the validation split and the rest train; 0: `val` is."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        PairConfig.__post_init__(self)
+        if self.holdout < 0 or self.holdout == 1:
+            raise ConfigError(f"data.holdout: got {self.holdout}, expected at least 2, or 0 for a validation folder of its own")
+        for key in ("mask_suffix", "image_suffix"):
+            if getattr(self, key) == "":
+                raise ConfigError(f"data.{key}: got nothing, expected the end of a file's name, e.g. .png")
+
+
+def folder_classes(config: FolderConfig) -> CodedClasses:
+    """The classes of a data set, which may be known though its images are not there.
+
+    Raises:
+        DataError: If their file is missing or wrong.
+    """
+    if config.classes in KNOWN_CLASSES:
+        return KNOWN_CLASSES[config.classes]
+    return load_classes(Path(config.root).expanduser() / Path(config.classes).expanduser())
+
+
+def folder_dataset(config: FolderConfig, split: str) -> PairDataset:
+    """One split of a user's own data.
+
+    Raises:
+        DataError: If something is missing, or an image lacks its mask.
+    """
+    layout = Layout(
+        root=Path(config.root).expanduser(),
+        images=config.images,
+        masks=config.masks,
+        image_suffix=config.image_suffix,
+        mask_suffix=config.mask_suffix,
+        lists=config.lists,
+        folders={"train": config.train, "val": config.train if config.holdout else config.val, "test": config.test},
+    )
+    pairs = find_pairs(layout, split)
+    if config.holdout and split != "test":
+        pairs = [pair for index, pair in enumerate(pairs) if (index % config.holdout == 0) == (split == "val")]
+        if not pairs:
+            raise ConfigError("data.holdout: got a training folder of one image, expected at least two to divide; add images")
+    coded = folder_classes(config)
+    return PairDataset(pairs, split, classes=coded.classes, code=coded.code, config=config)

@@ -1,0 +1,147 @@
+"""Images in one folder a class, for classification: ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg, the layout of ImageNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.data.dataset import check_index, check_split
+from nas.data.decode import image_size, read_image
+from nas.data.scan import scan_frames
+from nas.errors import ConfigError, DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Endings of image files, in small or capital letters."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ImageFolderConfig:
+    """Images in one folder a class; `nas train train.task=classification` alone can use it."""
+
+    name: str = "image_folder"
+    """Name of the data set."""
+    root: str = "???"
+    """Folder that holds train/CLASS/ and val/CLASS/ with .jpg, .jpeg or .png files; the folders name the classes."""
+    size: list[int] = field(default_factory=lambda: [224, 224])
+    """[height, width] in pixels at which images are validated, and trained unless train.crop says otherwise."""
+    full_scan: bool = True
+    """Decode every file before the first step; false reads only the headers: for a data set as large as ImageNet."""
+    workers: int = 0
+    """Worker processes that prepare batches; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ConfigError(f"data.size: got {self.size}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
+        if self.workers < 0:
+            raise ConfigError(f"data.workers: got {self.workers}, expected at least 0")
+
+
+class ImageFolder:
+    """One split of images of classes.
+
+    Args:
+        config: Where it lies.
+        split: train or val.
+
+    Raises:
+        DataError: If it does not lie there, a class has no image, or the splits have different classes.
+    """
+
+    def __init__(self, config: ImageFolderConfig, split: str) -> None:
+        self.split = check_split(split)
+        self.size = (config.size[0], config.size[1])
+        self._full_scan = config.full_scan
+        self._folder = _split_folder(Path(config.root).expanduser(), split)
+        self.classes = _class_names(self._folder)
+        _check_same_classes(self._folder, self.classes)
+        files = [(path, label) for label, name in enumerate(self.classes) for path in _images(self._folder / name)]
+        self._paths = [path for path, _ in files]
+        self.labels: NDArray[np.int64] = np.array([label for _, label in files], dtype=np.int64)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._paths)
+
+    def name(self, index: int) -> str:
+        """CLASS/FILE of an image."""
+        check_index(index, len(self))
+        return self._paths[index].relative_to(self._folder).as_posix()
+
+    def load(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        """Image [H, W, 3] (RGB) of any size, and its class id.
+
+        Raises:
+            DataError: If the file is missing or broken.
+        """
+        check_index(index, len(self))
+        return read_image(self._paths[index]), int(self.labels[index])
+
+    def scan(self) -> None:
+        """Read every file, or its header.
+
+        Raises:
+            DataError: Naming the first broken one, and how many more there are.
+        """
+        read = self.load if self._full_scan else lambda index: image_size(self._paths[index])
+        scan_frames(read, len(self))
+
+
+IMAGE_DATASETS: dict[str, type[Any]] = {"image_folder": ImageFolderConfig}
+"""Configs of the data sets of whole images that `data=` knows beside `nas.data.DATASETS`."""
+
+
+def build_image_folder(config: Any, split: str) -> ImageFolder:
+    """One split of the image folder that a config describes.
+
+    Raises:
+        ConfigError: If it is the config of another data set.
+        DataError: If the images are not where they should be.
+    """
+    if not isinstance(config, ImageFolderConfig):
+        raise ConfigError(
+            f"train.task=classification: got data={config.name}, which labels pixels, expected classes of whole images; "
+            "give data=image_folder data.root=FOLDER, or leave train.task out"
+        )
+    return ImageFolder(config, split)
+
+
+def _split_folder(root: Path, split: str) -> Path:
+    folder = root / split
+    if not folder.is_dir():
+        got = f"no folder {split}/ in it" if root.is_dir() else "no such folder"
+        raise DataError(f"{root}: {got}, expected train/CLASS/ and val/CLASS/ with images; mend data.root")
+    return folder
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    if len(names) < 2:
+        raise DataError(f"{folder}: got {len(names)} folders of classes, expected at least 2; give each class a folder of images")
+    return names
+
+
+def _check_same_classes(folder: Path, names: tuple[str, ...]) -> None:
+    """The class ids of train and val must mean the same."""
+    other = folder.parent / ("val" if folder.name == "train" else "train")
+    different = sorted(set(names) ^ set(_class_names(other))) if other.is_dir() else []
+    if different:
+        raise DataError(
+            f"{folder.parent}: train/ and val/ have different classes, {', '.join(different[:5])} is in one of them only; "
+            "expected the same folders in both"
+        )
+
+
+def _images(folder: Path) -> list[Path]:
+    """The image files of a class in the order of their names; hidden files do not count."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for path in files:
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{path}: expected nothing but {', '.join(SUFFIXES)} files in the folder of a class; move it away")
+    if not files:
+        raise DataError(f"{folder}: no image in it, expected {', '.join(SUFFIXES)} files; fill it, or remove the class")
+    return files

@@ -1,0 +1,108 @@
+"""Images in one folder a class: what is listed, loaded and refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
+from nas.data.synthetic import SyntheticConfig
+from nas.errors import ConfigError, DataError
+from tests.image_folders import SIZE, save, write_scenes
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_scenes(tmp_path / "images", {"train": 3, "val": 2})
+
+
+def test_folders_are_classes_in_the_order_of_their_names(root):
+    dataset = ImageFolder(ImageFolderConfig(root=str(root)), "train")
+    dataset.scan()
+    assert dataset.classes == ("upright", "upside_down")
+    assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert [dataset.name(i) for i in (0, 5)] == ["upright/0.png", "upside_down/2.png"]
+    image, label = dataset.load(4)
+    assert label == 1
+    assert image.shape == (*SIZE, 3)
+    assert np.array_equal(image, np.asarray(Image.open(root / "train" / "upside_down" / "1.png")))
+    assert np.array_equal(image[::-1], dataset.load(1)[0])
+
+
+def test_grey_palette_and_capital_endings_are_images_too(root):
+    picture = Image.open(root / "val" / "upright" / "0.png")
+    picture.convert("L").save(root / "val" / "upright" / "a.JPG")
+    picture.convert("P").save(root / "val" / "upright" / "b.PNG")
+    (root / "val" / "upright" / ".hidden").write_text("")
+    dataset = ImageFolder(ImageFolderConfig(root=str(root)), "val")
+    dataset.scan()
+    assert len(dataset) == 6
+    assert {dataset.load(index)[0].shape for index in range(6)} == {(*SIZE, 3)}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+SPOILT = {
+    "wrong root": (shutil.rmtree, "images: no such folder, expected train/CLASS/ and val/CLASS/"),
+    "no split": (lambda root: shutil.rmtree(root / "train"), "images: no folder train/ in it, expected train/CLASS/"),
+    "one class": (lambda root: shutil.rmtree(root / "train" / "upright"), "train: got 1 folders of classes, expected at least 2"),
+    "empty class": (
+        lambda root: [(root / split / "empty").mkdir() for split in ("train", "val")],
+        "train/empty: no image in it, expected .jpg, .jpeg, .png files",
+    ),
+    "class of one split": (
+        lambda root: save(root / "val" / "cellar" / "0.png", np.zeros((4, 4, 3))),
+        "different classes, cellar is in one of them only",
+    ),
+    "other file": (
+        lambda root: (root / "train" / "upright" / "notes.txt").write_text("x"),
+        "notes.txt: expected nothing but .jpg, .jpeg, .png files",
+    ),
+    "no image": (lambda root: (root / "train" / "upright" / "1.png").write_text("x"), "1.png: unreadable or truncated"),
+    "truncated": (lambda root: cut(root / "train" / "upright" / "1.png"), "1.png: unreadable or truncated"),
+}
+"""What can be wrong with a folder -> how to make it so, and what the message must say."""
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_broken_folder_is_refused_by_name(root, kind):
+    spoil, message = SPOILT[kind]
+    spoil(root)
+    with pytest.raises(DataError) as refused:
+        ImageFolder(ImageFolderConfig(root=str(root)), "train").scan()
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_scan_of_headers_sees_what_is_no_image_but_not_a_cut_file(root):
+    config = ImageFolderConfig(root=str(root), full_scan=False)
+    SPOILT["truncated"][0](root)
+    dataset = ImageFolder(config, "train")
+    dataset.scan()
+    with pytest.raises(DataError, match=r"1\.png: unreadable or truncated"):
+        dataset.load(1)
+    SPOILT["no image"][0](root)
+    with pytest.raises(DataError, match=r"1\.png: unreadable or truncated"):
+        dataset.scan()
+
+
+@pytest.mark.parametrize("index", [-1, 6])
+def test_index_outside_is_refused(root, index):
+    with pytest.raises(IndexError, match="from 0 to 5"):
+        ImageFolder(ImageFolderConfig(root=str(root)), "train").load(index)
+
+
+@pytest.mark.parametrize("changes", [{"size": [64]}, {"size": [0, 4]}, {"workers": -1}])
+def test_wrong_settings_are_named(changes):
+    with pytest.raises(ConfigError, match=rf"data\.{next(iter(changes))}: got .*expected"):
+        ImageFolderConfig(root="x", **changes)
+
+
+def test_other_data_sets_are_refused_with_what_to_do():
+    with pytest.raises(ConfigError, match=r"train.task=classification: got data=synthetic.*give data=image_folder"):
+        build_image_folder(SyntheticConfig(), "train")
