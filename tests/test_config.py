@@ -2,8 +2,9 @@
 
 import pytest
 
-from nas.config import EvalJob, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
+from nas.config import EvalJob
 from nas.errors import ConfigError
+from nas.settings import LatencySettings, SearchSettings, TrainerSettings, TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,9 @@ from nas.errors import ConfigError
         (SearchSettings, "arch_betas", [0.5]),
         (SearchSettings, "arch_betas", [0.5, 1.0]),
         (SearchSettings, "relaxation", "softer"),
-        (SearchSettings, "level", "bilevel"),
+        (SearchSettings, "level", "trilevel"),
+        (SearchSettings, "holdout", 0.0),
+        (SearchSettings, "holdout", 1.0),
         (SearchSettings, "crop", [64]),
         (SearchSettings, "tau_end", 0.0),
         (TrainSettings, "log_every", 0),

@@ -1,0 +1,42 @@
+"""Checks that settings share; each raises a `ConfigError` that names the key, what was got and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas.errors import ConfigError
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse with the message unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def one_of(key: str, value: str, allowed: Sequence[str]) -> None:
+    """Check that a value is among those allowed."""
+    require(value in allowed, f"{key}: got {value!r}, expected one of {', '.join(allowed)}")
+
+
+def at_least(section: str, settings: object, least: Mapping[str, float]) -> None:
+    """Check settings of a section against the least value of each; None passes."""
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        require(value is None or value >= bound, f"{section}{name}: got {value}, expected at least {bound:g}")
+
+
+def check_size(key: str, value: Sequence[int] | None) -> None:
+    """Check a height and width in pixels; None passes."""
+    require(
+        value is None or (len(value) == 2 and all(type(side) is int and side >= 1 for side in value)),
+        f"{key}: got {value}, expected [HEIGHT,WIDTH] in pixels, both at least 1",
+    )
+
+
+def check_class_weights(key: str, value: Any) -> None:
+    """Check what does not depend on the number of classes."""
+    if value is None or value == "auto":
+        return
+    numbers = isinstance(value, list) and all(type(one) in (int, float) and 0 <= one < float("inf") for one in value)
+    require(numbers and any(value), f"{key}: got {value!r}, expected null, auto, or a list of numbers from 0, not all 0")

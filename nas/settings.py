@@ -1,0 +1,223 @@
+"""The settings of the stages. One dataclass a section; defaults are the full-size recipe of the paper (SPEC section 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.setting_checks import at_least, check_class_weights, check_size, one_of, require
+
+RELAXATION_NAMES = ("soft", "hard", "sampled")
+LEVELS = ("single", "bilevel")
+UNITS = ("relative", "ms", "us")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+TASKS = ("segmentation", "classification")
+
+
+@dataclass(kw_only=True, slots=True)
+class SearchSettings:
+    """How the supernet and its architecture parameters are trained."""
+
+    epochs: int = 60
+    """Passes over the training split [reading]: the paper states hours, not epochs."""
+    max_steps: int | None = None
+    """Stop after this many steps; schedules are planned for that length."""
+    batch_size: int = 16
+    """Images a step (paper: 16)."""
+    crop: list[int] | None = None
+    """[height, width] of the training crop in pixels; null: the size of the images."""
+    init_channels: int = 8
+    """Initial channels of the supernet (paper: 8)."""
+    relaxation: str = "soft"
+    """soft (the paper's Gumbel-Softmax), hard (straight-through) or sampled (only the drawn operation runs)."""
+    warmup_relaxation: str | None = None
+    """Relaxation of the epochs in which only the weights move; null: `relaxation`. sampled warms up several times faster."""
+    level: str = "single"
+    """single: weights and architecture are updated in the same backward pass (paper). bilevel: each step updates the architecture
+    on a held-out batch, then the weights on a training batch (DARTS, first order)."""
+    holdout: float = 0.5
+    """Share of the training split that bilevel holds out for the architecture (DARTS: 0.5). Epochs pass over the rest only."""
+    execution: str = "reference"
+    """How mixed operations are run; reference: the plain weighted sum."""
+    tau_start: float = 1.0
+    """Temperature at the first step, and through the warm-up (paper: 1.0)."""
+    tau_end: float = 0.03
+    """Temperature at the last step (paper: 0.03); exponential in between [reading]."""
+    weight_lr: float = 0.025
+    """Initial learning rate of SGD for the network weights (paper), cosine to `weight_lr_end`."""
+    weight_lr_end: float = 0.001
+    """Final learning rate of the network weights (paper)."""
+    weight_momentum: float = 0.9
+    """Momentum of SGD (paper)."""
+    weight_decay: float = 1e-3
+    """Weight decay of the network weights (paper)."""
+    grad_clip: float = 5.0
+    """Largest norm of the gradient of the network weights [reading]; 0: no clipping."""
+    arch_lr: float = 1e-3
+    """Learning rate of Adam for the architecture parameters (paper); a short search needs more, e.g. 1e-2."""
+    communication_lr: float | None = None
+    """Learning rate of the communication module; null: `arch_lr` (paper). A step of Adam moves each of its many weights, and the
+    logits by their sum, so that at equal rates it outruns the logits themselves: a short search wants it 10 to 100 times lower."""
+    arch_betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
+    """Betas of Adam (paper)."""
+    arch_weight_decay: float = 1e-4
+    """Weight decay of the architecture parameters (paper)."""
+    warmup_epochs: int = 0
+    """Epochs at the start in which only the network weights move [reading: the paper has none]."""
+    eval_every: int = 1
+    """Epochs between evaluations on the validation split; 0: only after the last."""
+    recalibrate: int = 8
+    """Training batches from which batch-norm statistics are estimated anew before an evaluation; 0: the running ones."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints beside the one after every epoch; 0: none beside."""
+    log_every: int = 10
+    """Steps between the rows of single steps in metrics.jsonl."""
+
+    def __post_init__(self) -> None:
+        """Check what one setting or a pair of settings can get wrong."""
+        one_of("search.relaxation", self.relaxation, RELAXATION_NAMES)
+        one_of("search.warmup_relaxation", self.warmup_relaxation or self.relaxation, RELAXATION_NAMES)
+        one_of("search.level", self.level, LEVELS)
+        require(0 < self.holdout < 1, f"search.holdout: got {self.holdout}, expected a share above 0 and below 1")
+        check_size("search.crop", self.crop)
+        at_least("search.", self, {"epochs": 1, "max_steps": 1, "batch_size": 1, "init_channels": 1, "log_every": 1})
+        at_least("search.", self, dict.fromkeys(("warmup_epochs", "eval_every", "recalibrate", "checkpoint_every", "grad_clip"), 0))
+        at_least("search.", self, dict.fromkeys(("weight_lr", "weight_lr_end", "weight_momentum", "weight_decay"), 0))
+        at_least("search.", self, dict.fromkeys(("arch_lr", "communication_lr", "arch_weight_decay"), 0))
+        require(
+            self.tau_start >= self.tau_end > 0,
+            f"search.tau_start, search.tau_end: got {self.tau_start}, {self.tau_end}, expected tau_start >= tau_end > 0",
+        )
+        require(
+            len(self.arch_betas) == 2 and all(0 <= beta < 1 for beta in self.arch_betas),
+            f"search.arch_betas: got {self.arch_betas}, expected two numbers from 0 to below 1",
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class LatencySettings:
+    """The latency term of the objective."""
+
+    table: str = "???"
+    """DEVICE/RUNTIME, a path, `macs` (analytic) or `none`."""
+    weight: float = 0.1
+    """Weight of the latency term. The default belongs to the relative unit [reading]."""
+    unit: str = "relative"
+    """relative: latency over that of uniform architecture parameters [reading]; ms or us: absolute (paper: 0.005, us)."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        one_of("latency.unit", self.unit, UNITS)
+        require(self.weight >= 0, f"latency.weight: got {self.weight}, expected at least 0")
+
+
+@dataclass(kw_only=True, slots=True)
+class DeploySettings:
+    """The network that will run on the device."""
+
+    input: list[int] | None = None
+    """[height, width] of the deployed network's input; null: the size of the data set's images."""
+    init_channels: int = 40
+    """Initial channels of the derived network [reading]: random networks have 2.0-3.1 M parameters, as in the paper's Table VI."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_size("deploy.input", self.input)
+        require(self.init_channels >= 1, f"deploy.init_channels: got {self.init_channels}, expected at least 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainerSettings:
+    """Where and how the loop runs."""
+
+    accelerator: str = "auto"
+    """auto, cpu or cuda."""
+    devices: int = 1
+    """Number of devices."""
+    precision: str = "32-true"
+    """32-true, bf16-mixed (any device) or 16-mixed (float16 with scaled gradients: `nas train` on CUDA)."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0: PyTorch's own choice."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda"))
+        one_of("trainer.precision", self.precision, PRECISIONS)
+        require(self.devices == 1, f"trainer.devices: got {self.devices}, expected 1; several devices do not work yet")
+        require(self.threads >= 0, f"trainer.threads: got {self.threads}, expected at least 0")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainSettings:
+    """How a derived network is (re)trained; defaults are the paper's fine-tuning."""
+
+    task: str = "segmentation"
+    """segmentation, or classification: the network without its classifier is pretrained on classes of whole images."""
+    epochs: int = 200
+    """Passes over the training split (paper: 200)."""
+    max_steps: int | None = None
+    """Stop after this many steps; the schedule is planned for that length."""
+    batch_size: int = 8
+    """Images a pass through the network (paper: 8); a step takes `accumulate` of them."""
+    accumulate: int = 1
+    """Batches whose gradients make one step. Cross-entropy has the gradient of one batch of batch_size * accumulate images; batch
+    norm sees each batch by itself, and ohem picks its pixels within each."""
+    crop: list[int] | None = None
+    """[height, width] of the training crop in pixels; null: the size of the images."""
+    loss: str | None = None
+    """cross_entropy or ohem; null: ohem (paper: online bootstrapping) for segmentation, cross_entropy for classification."""
+    class_weights: Any = None
+    """Weight of each class in the loss: a list, null for none, or auto: 1 / ln(1.02 + share of the class in the training
+    labels), the formula of ENet (arXiv:1606.02147). The loss is the weighted mean."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none. Step t averages
+    with min(ema, (1 + t) / (10 + t)), so that a short run forgets where it started."""
+    lr: float = 0.01
+    """Initial learning rate of SGD (paper), poly schedule to 0."""
+    power: float = 0.9
+    """Exponent of the poly schedule [reading]."""
+    momentum: float = 0.9
+    """Momentum of SGD [reading]."""
+    weight_decay: float = 5e-4
+    """Weight decay [reading]."""
+    grad_clip: float = 0.0
+    """Largest norm of the gradient; 0: no clipping."""
+    eval_every: int = 5
+    """Epochs between evaluations on the validation split; 0: only after the last."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints beside the one after every epoch; 0: none beside."""
+    log_every: int = 10
+    """Steps between the rows of single steps in metrics.jsonl."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        one_of("train.task", self.task, TASKS)
+        check_size("train.crop", self.crop)
+        check_class_weights("train.class_weights", self.class_weights)
+        require(0 <= self.ema < 1, f"train.ema: got {self.ema}, expected a decay from 0 (off) to below 1")
+        at_least("train.", self, {"epochs": 1, "max_steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1})
+        at_least("train.", self, dict.fromkeys(("eval_every", "checkpoint_every", "grad_clip"), 0))
+        at_least("train.", self, dict.fromkeys(("lr", "power", "momentum", "weight_decay"), 0))
+
+
+@dataclass(kw_only=True, slots=True)
+class ExportSettings:
+    """What the exported file is like."""
+
+    opset: int = 17
+    """Version of the ONNX operator set, 11 to 20. TensorRT 8 reads up to 17, the 8.2 of JetPack 4 up to 13."""
+    precision: str = "fp32"
+    """fp32, or fp16: weights and activations are float16, images and logits stay float32."""
+    output: str = "logits"
+    """logits [N, classes, H, W] float32, or labels [N, 1, H, W] int64: what latency is stated for."""
+    input: list[int] | None = None
+    """[height, width] of the images in pixels, fixed in the file; null: deploy.input of the genotype."""
+    classes: list[str] | None = None
+    """Names of the classes, kept in the file; null: those of the data set that was trained on, where they are known."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require(11 <= self.opset <= 20, f"export.opset: got {self.opset}, expected 11 to 20")
+        one_of("export.precision", self.precision, ("fp32", "fp16"))
+        one_of("export.output", self.output, ("logits", "labels"))
+        check_size("export.input", self.input)
