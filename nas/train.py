@@ -1,32 +1,39 @@
-"""Train: a derived or published network, from scratch or from weights."""
+"""Train: a derived or published network on labels of pixels, or its encoder on classes of images; from scratch or from weights."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from nas import rundir
 from nas.checkpoint import save_weights
 from nas.config import TrainJob
-from nas.data import build_dataset
+from nas.data import build_dataset, image_batches, loader
 from nas.data.dataset import SegmentationDataset
-from nas.errors import ConfigError, NonFiniteLossError
-from nas.evaluate import confusion_over, load_into
+from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
+from nas.errors import ConfigError
 from nas.genotype import Genotype, build_network, load_genotype, save_genotype
-from nas.loop import LoopPlan, Row, clip_gradients, fit, make_fabric
-from nas.losses import LOSSES
-from nas.metrics import confusion_matrix, mean_iou
+from nas.image_classifier import ImageClassifier, build_image_classifier
+from nas.loop import LoopPlan, fit, make_fabric
 from nas.network import Network
-from nas.ops.modules import predicted_labels
-from nas.schedules import poly
+from nas.objectives import Classification, Objective, Segmentation, loss_name
+from nas.run_pictures import predicted_pictures
 from nas.space import SpaceEntry
+from nas.trackers import check_trackers, open_trackers
+from nas.train_task import TrainTask
+from nas.transfer import load_encoder, load_same
+
+log = logging.getLogger("nas")
+
+SCORES = {"miou": "mIoU", "top1": "top-1", "top5": "top-5"}
+"""What the metrics of a validation are called on the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +43,34 @@ class TrainResult:
     Args:
         out: Its folder.
         parameters: Number of parameters of the network.
-        val_miou: mIoU on the validation split after the last step.
+        scores: Metrics on the validation split after the last step: miou, or top1 (and top5) of a classification.
         data: Name of the data set.
         seconds: Wall time.
     """
 
     out: Path
     parameters: int
-    val_miou: float
+    scores: Mapping[str, float]
     data: str
     seconds: float
 
+    @property
+    def val_miou(self) -> float:
+        """MIoU on the validation split; NaN for a classification."""
+        return self.scores.get("miou", float("nan"))
+
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
+        weights = self.out / "weights.safetensors"
+        following = f"nas eval run={self.out} data={self.data}"
+        if "miou" not in self.scores:
+            following = f"nas train genotype={self.out / 'genotype.yaml'} encoder_weights={weights} data=DATA"
         return [
             f"training finished in {self.seconds:.0f} s",
             f"  parameters          {self.parameters / 1e6:.3f} M",
-            f"  validation mIoU     {self.val_miou:.4f}",
+            *(f"  validation {SCORES[name]:<9}{value:.4f}" for name, value in self.scores.items()),
             *(f"  wrote               {self.out / name}" for name in ("weights.safetensors", "metrics.jsonl", "checkpoints/")),
-            f"next: nas eval run={self.out} data={self.data}",
+            f"next: {following}",
         ]
 
 
@@ -67,118 +83,99 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was saved.
     """
     started = time.perf_counter()
-    if job.train.loss not in LOSSES:
-        raise ConfigError(f"train.loss: got {job.train.loss!r}, expected one of {', '.join(LOSSES)}")
+    loss_name(job.train)
+    check_trackers(job.logger)
     genotype = load_genotype(job.genotype, spaces)
-    train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
-    train_set.scan()
-    val_set.scan()
-    fabric = make_fabric(job.trainer)
-    torch.manual_seed(job.seed)
-    network = build_network(genotype, spaces, len(train_set.classes))
-    if job.weights is not None:
-        load_into(network, job.weights)
-    task = TrainTask(job, network, train_set=train_set, val_set=val_set, fabric=fabric)
+    train_set, val_set = _build_splits(job)
+    fabric = make_fabric(job.trainer, scales_gradients=True)
+    task = make_task(job, genotype, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
     out = rundir.open_run(job, "train")
     if job.resume is not None:
         _check_same_network(genotype, load_genotype(out, spaces), out)
     save_genotype(out / "genotype.yaml", genotype)
-    fit(task, task.plan, train_set, fabric=fabric, out=out, resume=job.resume is not None)
-    save_weights(out / "weights.safetensors", network.state_dict())
+    resume = job.resume is not None
+    draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
+    with open_trackers(job.logger, out, resumed=resume, draw=draw) as trackers:
+        fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+    save_weights(out / "weights.safetensors", task.result.state_dict())
     result = _result(job, task, out, seconds=time.perf_counter() - started)
-    rundir.mark_finished(out, {"seconds": result.seconds, "val_miou": result.val_miou})
+    rundir.mark_finished(out, {"seconds": result.seconds, **{f"val_{name}": value for name, value in result.scores.items()}})
     return result
 
 
-class TrainTask:
-    """State and step of a training; see `nas.loop.Task`.
+def make_task(  # noqa: PLR0913
+    job: TrainJob,
+    genotype: Genotype,
+    spaces: Mapping[str, SpaceEntry],
+    *,
+    train_set: SegmentationDataset | ImageFolder,
+    val_set: SegmentationDataset | ImageFolder,
+    fabric: Fabric,
+) -> TrainTask:
+    """Network, initial weights, objective and plan of a training.
 
-    Args:
-        job: The settings.
-        network: The derived network.
-        train_set: Training split.
-        val_set: Validation split.
-        fabric: Devices and precision.
+    Raises:
+        UserError: If weights or settings do not fit.
     """
+    torch.manual_seed(job.seed)
+    network: Network | ImageClassifier
+    objective: Objective
+    if isinstance(train_set, ImageFolder):
+        assert isinstance(val_set, ImageFolder)
+        network = build_image_classifier(genotype, spaces, len(train_set.classes))
+        objective = Classification(job.train, train_set, val_set, fabric.device)
+    else:
+        assert not isinstance(val_set, ImageFolder)
+        network = build_network(genotype, spaces, len(train_set.classes))
+        objective = Segmentation(job.train, train_set, val_set, fabric.device)
+    _load_initial(job, network)
+    plan = _plan(job, train_set)
+    return TrainTask(job, network, objective=objective, plan=plan, total_steps=plan.total_steps(train_set), fabric=fabric)
 
-    def __init__(
-        self,
-        job: TrainJob,
-        network: Network,
-        *,
-        train_set: SegmentationDataset,
-        val_set: SegmentationDataset,
-        fabric: Fabric,
-    ) -> None:
-        self.job, self.network, self.val_set, self.fabric = job, network, val_set, fabric
-        self.num_classes = len(train_set.classes)
-        self.plan = _plan(job, train_set.size)
-        self.total_steps = self.plan.total_steps(train_set)
-        self.loss = LOSSES[job.train.loss]
-        self.last_miou = float("nan")
-        optimizer = torch.optim.SGD(
-            network.parameters(), lr=job.train.lr, momentum=job.train.momentum, weight_decay=job.train.weight_decay
+
+def _build_splits(job: TrainJob) -> tuple[SegmentationDataset | ImageFolder, SegmentationDataset | ImageFolder]:
+    """Training and validation split, scanned.
+
+    Raises:
+        UserError: If the data are missing or broken, or have labels of another kind than the task.
+    """
+    images = job.train.task == "classification"
+    if isinstance(job.data, ImageFolderConfig) and not images:
+        raise ConfigError(
+            "train.task=segmentation: got data=image_folder, which has classes of whole images, expected labels of pixels; "
+            "choose another data=, or add train.task=classification"
         )
-        self.model, self.optimizer = fabric.setup(network, optimizer)
-
-    def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
-        """One step of SGD under the poly schedule."""
-        self.model.train()
-        lr = poly(step / self.total_steps, start=self.job.train.lr, power=self.job.train.power)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        logits = self.model(images)
-        loss = self.loss(logits, labels)
-        value = float(loss.detach())
-        if not torch.isfinite(torch.tensor(value)):
-            raise NonFiniteLossError(f"got loss {value}")
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        clip_gradients(self.network.parameters(), self.job.train.grad_clip)
-        self.optimizer.step()
-        return {"loss": value, "lr": lr}, confusion_matrix(predicted_labels(logits.detach()), labels, self.num_classes)
-
-    def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:  # noqa: ARG002
-        """MIoU on the validation split."""
-        self.model.eval()
-        matrix = confusion_over(self.network, self.val_set, fabric=self.fabric, batch_size=self.plan.batch_size)
-        self.last_miou = float(mean_iou(matrix))
-        return [("val", {"miou": self.last_miou})], self.last_miou
-
-    def epoch_scalars(self) -> Row:
-        """Nothing beside the averages of the steps."""
-        return {}
-
-    def state(self) -> dict[str, Any]:
-        """Network and optimiser."""
-        return {
-            "verb": "train",
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "last_miou": self.last_miou,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.last_miou = state["last_miou"]
+    train_set, val_set = ((build_image_folder if images else build_dataset)(job.data, split) for split in ("train", "val"))
+    train_set.scan()
+    val_set.scan()
+    return train_set, val_set
 
 
-def _plan(job: TrainJob, size: tuple[int, int]) -> LoopPlan:
+def _load_initial(job: TrainJob, network: Network | ImageClassifier) -> None:
+    """Put given weights into a fresh network, and say which tensors are not among them."""
+    if job.weights is not None:
+        load_same(network, job.weights)
+    if job.encoder_weights is not None:
+        anew = load_encoder(network, job.encoder_weights)
+        count = len(network.state_dict()) - len(anew)
+        log.info("encoder_weights: %d tensors from %s; initialised anew: %s", count, job.encoder_weights, ", ".join(anew))
+
+
+def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder) -> LoopPlan:
     settings = job.train
-    crop = settings.crop or list(size)
+    crop = settings.crop or list(train_set.size)
     return LoopPlan(
         epochs=settings.epochs,
         max_steps=settings.max_steps,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size * settings.accumulate,
         crop=(crop[0], crop[1]),
         seed=job.seed,
         workers=job.data.workers,
         eval_every=settings.eval_every,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
+        loader=image_batches.train_loader if isinstance(train_set, ImageFolder) else loader.train_loader,
     )
 
 
@@ -192,4 +189,4 @@ def _check_same_network(genotype: Genotype, trained: Genotype, out: Path) -> Non
 
 def _result(job: TrainJob, task: TrainTask, out: Path, *, seconds: float) -> TrainResult:
     parameters = sum(parameter.numel() for parameter in task.network.parameters())
-    return TrainResult(out, parameters, task.last_miou, job.data.name, seconds)
+    return TrainResult(out, parameters, dict(task.scores), job.data.name, seconds)

@@ -16,7 +16,7 @@ from nas.errors import CheckpointError, ConfigError, NonFiniteLossError
 from nas.genotype import build_network
 from nas.loop import make_fabric
 from nas.losses import LOSSES
-from nas.train import TrainTask
+from nas.train import make_task as make_train_task
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import STEPS_PER_EPOCH, batch, overrides, random_genotype, rows, train_job
 
@@ -32,11 +32,8 @@ def genotype(tmp_path):
 
 def make_task(genotype, **changes):
     job = train_job(genotype, **changes)
-    fabric = make_fabric(job.trainer)
-    torch.manual_seed(job.seed)
-    network = build_network(nas.load_genotype(genotype), SEARCH_SPACES)
     splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
-    return TrainTask(job, network, **splits, fabric=fabric)
+    return make_train_task(job, nas.load_genotype(genotype), SEARCH_SPACES, **splits, fabric=make_fabric(job.trainer))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -76,7 +73,7 @@ def test_learning_rate_is_poly_from_its_start_towards_zero(genotype, tmp_path):
 
 def test_loss_falls_by_a_wide_margin_on_one_image(genotype):
     task = make_task(genotype, train__lr=0.1, train__epochs=1000, train__loss="cross_entropy", train__weight_decay=0.0)
-    image, label = task.val_set.load(0)
+    image, label = task.objective.val_set.load(0)
     images = torch.from_numpy(image.astype("float32")).permute(2, 0, 1)[None] / 128 - 1
     labels = torch.from_numpy(label.astype("int64"))[None]
     losses = [task.step(images, labels, step)[0]["loss"] for step in range(40)]

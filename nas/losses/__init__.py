@@ -13,8 +13,8 @@ from nas.losses.ohem import ohem
 class Loss(Protocol):
     """A pure function of a batch."""
 
-    def __call__(self, logits: Tensor, label: Tensor, /) -> Tensor:
-        """Scalar loss; exactly 0 with zero gradients for a batch without a valid pixel."""
+    def __call__(self, logits: Tensor, label: Tensor, /, *, weights: Tensor | None = None) -> Tensor:
+        """Scalar loss, classes weighted by `weights` [K]; exactly 0 with zero gradients for a batch in which no pixel counts."""
 
 
 LOSSES: dict[str, Loss] = {

@@ -2,38 +2,72 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nas.data.dataset import IGNORE_INDEX
 
 
-def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor | None = None, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Mean over the valid pixels of -ln p, p the softmax probability of the true class.
 
-    A batch without a valid pixel gives exactly 0, connected to the graph with zero gradients.
+    With weights w of the classes it is the weighted mean sum_i w[label_i] * -ln p_i / sum_i w[label_i], as in PyTorch. A batch
+    without a valid pixel, or none of positive weight, gives exactly 0, connected to the graph with zero gradients.
 
     Args:
-        logits: [N, K, H, W].
-        label: int64 [N, H, W]; class id or 255 for pixels that do not count.
+        logits: [N, K, H, W], or [N, K] for whole images.
+        label: int64 [N, H, W] or [N]; class id or `ignore_index` for what does not count.
+        weights: [K], at least 0; None: all the same.
+        ignore_index: Label of what does not count.
 
     Returns:
         Scalar.
     """
-    valid_pixels = (label != IGNORE_INDEX).sum()
-    return pixel_losses(logits, label).sum() / valid_pixels.clamp(min=1)
+    losses = pixel_losses(logits, label, ignore_index=ignore_index)
+    return weighted_mean(losses, pixel_weights(label, weights, ignore_index=ignore_index))
 
 
-def pixel_losses(logits: Tensor, label: Tensor) -> Tensor:
+def pixel_losses(logits: Tensor, label: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """-ln p of each pixel, p the softmax probability of the true class; 0 where the label does not count.
 
     Args:
-        logits: [N, K, H, W]; half precision is raised to float32, for sums over a batch need it.
-        label: int64 [N, H, W]; class id or 255.
+        logits: [N, K, H, W] or [N, K]; half precision is raised to float32, for sums over a batch need it.
+        label: int64 [N, H, W] or [N]; class id or `ignore_index`.
+        ignore_index: Label of what does not count.
 
     Returns:
-        [N, H, W].
+        Shape of the label.
     """
     if logits.element_size() < 4:
         logits = logits.float()
-    return functional.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
+    return functional.cross_entropy(logits, label, ignore_index=ignore_index, reduction="none")
+
+
+def pixel_weights(label: Tensor, weights: Tensor | None, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """What each pixel counts: nothing where the label does not count, else the weight of its class.
+
+    Args:
+        label: int64 [N, H, W] or [N]; class id or `ignore_index`.
+        weights: [K]; None: all the same.
+        ignore_index: Label of what does not count.
+
+    Returns:
+        Shape of the label: bool without weights, else their type.
+    """
+    valid = label != ignore_index
+    if weights is None:
+        return valid
+    return torch.where(valid, weights[label.where(valid, 0)], 0.0)
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Sum of weight times loss over the sum of weights, 0 where that is 0; both of one shape; bool weights pick.
+
+    A loss that does not count must be finite: times zero it is zero.
+    """
+    if weights.dtype == torch.bool:
+        return torch.where(weights, losses, 0.0).sum() / weights.sum().clamp(min=1)
+    weights = weights.to(losses.dtype)
+    total = weights.sum()
+    return (weights * losses).sum() / total.where(total > 0, 1.0)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-from nas.data.dataset import IGNORE_INDEX
-from nas.losses.cross_entropy import pixel_losses
+from nas.losses.cross_entropy import pixel_losses, pixel_weights, weighted_mean
 
 
-def ohem(logits: Tensor, label: Tensor, *, threshold: float = 0.7, min_kept_share: float = 1 / 16) -> Tensor:
+def ohem(
+    logits: Tensor,
+    label: Tensor,
+    *,
+    weights: Tensor | None = None,
+    threshold: float = 0.7,
+    min_kept_share: float = 1 / 16,
+) -> Tensor:
     """Mean cross-entropy over the pixels whose true class is given too small a probability (OHEM).
 
     With p_i the softmax probability of the true class of pixel i, 1 where the label does not count,
@@ -24,12 +29,16 @@ def ohem(logits: Tensor, label: Tensor, *, threshold: float = 0.7, min_kept_shar
     so at least m pixels are kept, and all valid ones where there are fewer than m. A batch without a valid pixel gives
     exactly 0 with zero gradients; a NaN logit of a valid pixel gives NaN. Computed on -ln p, without a copy to the host.
 
+    Weights w of the classes have no say in which pixels are kept; the loss is then the weighted mean over those,
+    sum over kept of w[label_i] * -ln p_i / sum over kept of w[label_i], as in FasterSeg.
+
     The idea: Wu, Shen, van den Hengel, "High-performance semantic segmentation using very deep fully convolutional
     networks", arXiv:1604.04339. LGCNet and GAS name it without its constants: both are [reading], taken from FasterSeg.
 
     Args:
         logits: [N, K, H, W].
         label: int64 [N, H, W]; class id or 255 for pixels that do not count.
+        weights: [K], at least 0; None: all the same.
         threshold: Largest probability at which a pixel still counts as hard, in (0, 1] [reading].
         min_kept_share: Share of all pixels of the batch that is kept at least, in [0, 1] [reading].
 
@@ -42,5 +51,5 @@ def ohem(logits: Tensor, label: Tensor, *, threshold: float = 0.7, min_kept_shar
     # The m-th smallest probability is the m-th largest loss.
     bound = losses.detach().flatten().kthvalue(num_pixels - min_kept + 1).values.clamp(max=-math.log(threshold))
     # "not below" rather than "at or above": a NaN must be kept and seen, not dropped.
-    kept = (label != IGNORE_INDEX) & ~(losses.detach() < bound)
-    return torch.where(kept, losses, 0.0).sum() / kept.sum().clamp(min=1)
+    hard = ~(losses.detach() < bound)
+    return weighted_mean(losses, pixel_weights(label, weights) * hard)

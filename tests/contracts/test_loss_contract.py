@@ -75,6 +75,21 @@ def test_extreme_logits_stay_finite(name: str) -> None:
     assert logits.grad.isfinite().all()
 
 
+def test_equal_weights_of_the_classes_change_nothing_and_others_do(name: str) -> None:
+    logits, label = batch()
+    plain = LOSSES[name](logits, label)
+    torch.testing.assert_close(LOSSES[name](logits, label, weights=torch.full((5,), 0.01)), plain)
+    assert LOSSES[name](logits, label, weights=torch.tensor([9.0, 1, 1, 1, 1])).item() != pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_batch_in_which_no_class_of_positive_weight_occurs_gives_zero_with_zero_gradients(name: str) -> None:
+    logits, label = batch()
+    loss = LOSSES[name](logits, label.clamp(max=3).where(label != 255, 255), weights=torch.tensor([0.0, 0, 0, 0, 1]))
+    assert loss.item() == 0.0
+    loss.backward()
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
 @pytest.mark.gpu
 def test_loss_on_cuda_equals_that_on_the_cpu(name: str) -> None:
     logits, label = batch()

@@ -49,3 +49,31 @@ def test_half_precision_logits_are_summed_in_single_precision() -> None:
     loss = cross_entropy(logits, torch.zeros(1, 400, 400, dtype=torch.int64))
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(math.log(4), rel=1e-5)
+
+
+WEIGHTS = torch.tensor([0.0, 0.5, 2.0, 7.0], dtype=torch.float64)
+
+
+def test_weighted_cross_entropy_is_the_weighted_mean_over_a_loop_of_pixels() -> None:
+    logits, label = batch(4)
+    total, weight = 0.0, 0.0
+    for n, row, column in np.ndindex(*label.shape):
+        truth = int(label[n, row, column])
+        if truth != 255:
+            scores = [math.exp(score) for score in logits[n, :, row, column].tolist()]
+            total -= float(WEIGHTS[truth]) * math.log(scores[truth] / sum(scores))
+            weight += float(WEIGHTS[truth])
+    assert float(cross_entropy(logits, label, weights=WEIGHTS)) == pytest.approx(total / weight, rel=1e-12)
+
+
+def test_weighted_cross_entropy_is_that_of_pytorch() -> None:
+    logits, label = batch(5)
+    expected = torch.nn.functional.cross_entropy(logits, label, weight=WEIGHTS, ignore_index=255)
+    torch.testing.assert_close(cross_entropy(logits, label, weights=WEIGHTS), expected)
+
+
+def test_label_255_counts_where_another_label_is_ignored() -> None:
+    logits = torch.randn(3, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    label = torch.tensor([255, 7, 255])
+    expected = -torch.log_softmax(logits, dim=1)[torch.arange(3), label].mean()
+    torch.testing.assert_close(cross_entropy(logits, label, ignore_index=-1), expected)

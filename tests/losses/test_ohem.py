@@ -91,3 +91,17 @@ def test_the_whole_batch_competes_not_each_image() -> None:
     kept = kept_pixels(logits, label)
     assert not kept[0].any()
     assert kept[1].any()
+
+
+def test_weights_do_not_choose_the_pixels_but_weigh_those_kept() -> None:
+    logits, label = batch(6, scale=1.0, void_share=0.2)
+    weights = torch.tensor([0.5, 1.0, 9.0])
+    leaf = logits.clone().requires_grad_()
+    loss = ohem(leaf, label, weights=weights)
+    loss.backward()
+    kept = kept_pixels(logits, label)
+    assert torch.equal(leaf.grad.abs().sum(dim=1) > 0, kept)
+    found = torch.from_numpy(np.asarray(probabilities_of_truth(logits, label)))
+    chosen, truth = found[kept[label != 255]].double(), label[kept]
+    expected = (weights[truth].double() * -chosen.log()).sum() / weights[truth].double().sum()
+    assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-5)

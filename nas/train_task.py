@@ -1,0 +1,137 @@
+"""State and step of a training: gradients of one or several batches, one optimiser, the average of the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from nas.config import TrainJob
+from nas.ema import average_into, averaged_copy, decay_at
+from nas.errors import NonFiniteLossError
+from nas.loop import LoopPlan, Row
+from nas.objectives import Objective
+from nas.schedules import poly
+
+
+class TrainTask:
+    """What `nas.loop.fit` drives; see `nas.loop.Task`.
+
+    A step takes `train.batch_size * train.accumulate` images, in as many passes through the network as `train.accumulate` says.
+
+    Args:
+        job: The settings.
+        network: What is trained.
+        objective: What is minimised and measured.
+        plan: Length and rhythm.
+        total_steps: Steps of the whole run.
+        fabric: Devices and precision.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self, job: TrainJob, network: nn.Module, *, objective: Objective, plan: LoopPlan, total_steps: int, fabric: Fabric
+    ) -> None:
+        self.job, self.network, self.objective, self.fabric = job, network, objective, fabric
+        self.plan, self.total_steps = plan, total_steps
+        self.scores: Row = {}
+        optimizer = torch.optim.SGD(
+            network.parameters(), lr=job.train.lr, momentum=job.train.momentum, weight_decay=job.train.weight_decay
+        )
+        self.model, self.optimizer = fabric.setup(network, optimizer)
+        self.average = averaged_copy(network) if job.train.ema else None
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is evaluated and saved: the average of the weights, or the one that is trained."""
+        return self.network if self.average is None else self.average
+
+    def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor | None]:
+        """One step of SGD under the poly schedule."""
+        self.model.train()
+        lr = poly(step / self.total_steps, start=self.job.train.lr, power=self.job.train.power)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad()
+        loss, scores, confusion = self._gradients(images, labels)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=self.job.train.grad_clip or float("inf"), error_if_nonfinite=False
+        )
+        assert norm is not None
+        # The one copy to the host of a step.
+        value, norm_value, *score_values = torch.stack([x.double() for x in (loss, norm, *scores.values())]).tolist()
+        self._require_finite(value, norm_value)
+        self.optimizer.step()
+        if self.average is not None:
+            average_into(self.average, self.network, decay_at(step, self.job.train.ema))
+        return {"loss": value, "lr": lr, **dict(zip(scores, score_values, strict=True))}, confusion
+
+    def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+        """Add up the gradients of the batches of a step; their common loss, scores and confusion matrix."""
+        count = self.job.train.accumulate
+        batches = list(zip(images.chunk(count), labels.chunk(count), strict=True))
+        shares = self.objective.shares(labels.chunk(count)) if count > 1 else None
+        losses, scores, confusions = [], [], []
+        for number, (some_images, some_labels) in enumerate(batches):
+            logits = self.model(some_images)
+            loss = self.objective.loss(logits, some_labels)
+            loss = loss if shares is None else shares[number] * loss
+            self.fabric.backward(loss)
+            losses.append(loss.detach())
+            batch_scores, confusion = self.objective.batch_scores(logits.detach(), some_labels)
+            scores.append(batch_scores)
+            confusions.extend([] if confusion is None else [confusion])
+        total = losses[0] if shares is None else torch.stack(losses).sum()
+        means = {name: torch.stack([row[name] for row in scores]).mean() for name in scores[0]}
+        return total, means, torch.stack(confusions).sum(dim=0) if confusions else None
+
+    def _require_finite(self, loss: float, norm: float) -> None:
+        """Refuse a step whose loss or gradient is not finite; no weight has moved yet.
+
+        Scaled float16 gradients may overflow: then the scaler leaves the step out and halves its scale. At a scale of 1 or
+        below it is the gradient itself that is not finite.
+        """
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(f"got loss {loss}")
+        if not math.isfinite(norm) and self._precision_state().get("scale", 1.0) <= 1:
+            raise NonFiniteLossError(f"got a gradient of norm {norm}")
+
+    def _precision_state(self) -> dict[str, Any]:
+        """State of the gradient scaler; empty without one."""
+        state: dict[str, Any] = self.fabric.strategy.precision.state_dict()
+        return state
+
+    def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:  # noqa: ARG002
+        """Metrics on the validation split."""
+        self.result.eval()
+        self.scores = self.objective.validate(self.result, fabric=self.fabric, batch_size=self.job.train.batch_size)
+        return [("val", self.scores)], self.scores[self.objective.score_name]
+
+    def epoch_scalars(self) -> Row:
+        """Nothing beside the averages of the steps."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Network, optimiser and scores; average and scaler if there are any."""
+        average = {} if self.average is None else {"average": self.average.state_dict()}
+        precision = self._precision_state()
+        return {
+            "verb": "train",
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scores": self.scores,
+            **average,
+            **({"precision": precision} if precision else {}),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint's state."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scores = state["scores"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if "precision" in state:
+            self.fabric.strategy.precision.load_state_dict(state["precision"])

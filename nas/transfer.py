@@ -1,0 +1,78 @@
+"""Initial weights of a training: those of the very same network, or of its encoder while the classifier starts anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nas.checkpoint import load_weights
+from nas.errors import CheckpointError
+from nas.image_classifier import ENCODER, HEAD, ImageClassifier, encoder_graph
+from nas.network import Network
+
+
+def load_same(network: nn.Module, path: str | Path) -> None:
+    """Load weights of the very same network, strictly.
+
+    Raises:
+        CheckpointError: Naming what is missing, left over or of another shape.
+    """
+    advice = "give the weights that were trained for this genotype, or encoder_weights= to leave their classifier out"
+    copy_strictly(network.state_dict(), load_weights(Path(path)), f"{path}", advice)
+
+
+def load_encoder(network: Network | ImageClassifier, path: str | Path) -> list[str]:
+    """Load the weights of all but the classifier, strictly.
+
+    The file is of a training with train.task=classification, or of a segmentation with any number of classes; its own
+    classifier is left out. Every tensor of the encoder must be there, in its shape, and nothing else may be but a classifier.
+
+    Args:
+        network: What is to be trained.
+        path: The file.
+
+    Returns:
+        Names of the tensors that were not loaded and so keep their initial values, in the network's order.
+
+    Raises:
+        CheckpointError: Naming what is missing, left over or of another shape.
+    """
+    state, given = network.state_dict(), load_weights(Path(path))
+    encoder = encoder_names(network)
+    anew = [name for name in state if name not in encoder]
+    from_images = given.keys() >= HEAD and all(name in HEAD or name.startswith(ENCODER) for name in given)
+    left_out, prefix = (HEAD, ENCODER) if from_images else (anew, "")
+    offered = {name.removeprefix(prefix): value for name, value in given.items() if name not in left_out}
+    wanted = {short: state[name] for name, short in encoder.items()}
+    copy_strictly(wanted, offered, f"{path}: encoder", "give encoder_weights= of a training of this genotype")
+    return anew
+
+
+def encoder_names(network: Network | ImageClassifier) -> dict[str, str]:
+    """Names of the tensors of the encoder in a network -> their names in the encoder."""
+    if isinstance(network, ImageClassifier):
+        return {f"{ENCODER}{name}": name for name in network.encoder.state_dict()}
+    paths = tuple(f"{node.module}." for node in encoder_graph(network.graph).nodes)
+    return {name: name for name in network.state_dict() if name.startswith(paths)}
+
+
+@torch.no_grad()
+def copy_strictly(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str, advice: str) -> None:
+    """Copy the given tensors into those wanted, if names and shapes are the same.
+
+    Raises:
+        CheckpointError: Naming `what`, what is missing, left over or of another shape, and `advice`.
+    """
+    missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    if missing or extra:
+        raise CheckpointError(
+            f"{what}: got {len(given)} tensors, expected {len(wanted)}; missing {missing[:3]}, left over {extra[:3]}; {advice}"
+        )
+    for name, value in wanted.items():
+        if given[name].shape != value.shape:
+            raise CheckpointError(f"{what}: {name} has shape {list(given[name].shape)}, expected {list(value.shape)}; {advice}")
+    for name, value in wanted.items():
+        value.copy_(given[name])
