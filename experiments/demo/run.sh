@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on drawn street scenes: measure this machine, search, derive, retrain, evaluate, look at it.
+# The main job on drawn street scenes: measure this machine, search, derive, retrain, evaluate, export, look at it.
 # Usage: experiments/demo/run.sh [FOLDER]; NAS is the command to run (default: nas).
 set -euo pipefail
 out=${1:-runs/demo}
@@ -26,4 +26,5 @@ step train genotype="$out/search/genotype.yaml" "${scenes[@]}" train.epochs=20 t
   train.loss=cross_entropy train.eval_every=5 "${one_thread[@]}" \
   out="$out/train"
 step eval run="$out/train" "${scenes[@]}" "${one_thread[@]}"
+step export run="$out/train"
 printf '\nlook at %s and %s\n' "$out/architecture.png" "$out/train/predictions/"

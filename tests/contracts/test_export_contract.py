@@ -1,0 +1,120 @@
+"""What every operation owes to a device: ONNX that computes the same, at even and odd sizes, without batch norms."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from nas.folding import fold_batch_norms
+from nas.onnx_graph import node_counts, to_float16, trace_onnx
+from nas.ops import OPERATIONS, OpSpec, build, example_inputs
+from tests.contracts.test_op_contract import RUNNING
+from tests.random_weights import as_if_trained
+
+
+def doubled(spec: OpSpec) -> OpSpec:
+    """The same operation on a map of twice the size, hence an even one."""
+    sizes = {name: 2 * getattr(spec, name) for name in ("height", "width", "out_height", "out_width")}
+    return dataclasses.replace(spec, **sizes)
+
+
+SPECS = [spec for one in RUNNING for spec in (one, doubled(one))]
+
+
+class SideBySide(nn.Module):
+    """Many operations in one graph, each with inputs of its own; all outputs in one row a image."""
+
+    def __init__(self, specs: list[OpSpec]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.specs = specs
+        self.ops = nn.ModuleList(as_if_trained(build(spec), seed) for seed, spec in enumerate(specs))
+
+    def outputs(self, *inputs):
+        values = iter(inputs)
+        for spec, op in zip(self.specs, self.ops, strict=True):
+            yield op(*(next(values) for _ in example_inputs(spec)))
+
+    def forward(self, *inputs):
+        return torch.cat([output.flatten(1).float() for output in self.outputs(*inputs)], dim=1)
+
+
+def inputs_of_all(specs, *, batch):
+    generator = torch.Generator().manual_seed(batch)
+    tensors = [x for spec in specs for x in example_inputs(spec, batch=batch, generator=generator)]
+    return {f"x{number}": tensor for number, tensor in enumerate(tensors)}
+
+
+def differences(specs, *, opset, half=False):
+    """Operation and size -> largest difference over batches of 1 and 3, relative to the largest output where that exceeds 1."""
+    plain = SideBySide(specs).eval()
+    model = trace_onnx(fold_batch_norms(plain), inputs_of_all(specs, batch=1), output="y", opset=opset)
+    if half:
+        to_float16(model)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = dict.fromkeys((spec.key for spec in specs), 0.0)
+    for batch in (1, 3):
+        inputs = inputs_of_all(specs, batch=batch)
+        names = {value.name for value in session.get_inputs()}
+        (got,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items() if name in names})
+        with torch.no_grad():
+            expected = [output.flatten(1).float().numpy() for output in plain.outputs(*inputs.values())]
+        assert got.shape == (batch, sum(one.shape[1] for one in expected))
+        ends = np.cumsum([one.shape[1] for one in expected])[:-1]
+        for spec, one, other in zip(specs, expected, np.split(got, ends, axis=1), strict=True):
+            differing = float(np.abs(one - other).max()) / max(1.0, float(np.abs(one).max()))
+            found[spec.key] = max(found[spec.key], differing)
+    return model, found
+
+
+@pytest.fixture(scope="module")
+def exported():
+    return differences(SPECS, opset=17)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.key)
+def test_onnx_computes_what_the_operation_computes(exported, spec):
+    assert exported[1][spec.key] < 1e-5
+
+
+def test_every_kind_is_among_them():
+    assert {spec.kind for spec in SPECS} == set(OPERATIONS) - {"none"}
+
+
+def test_file_has_no_batch_norm_and_resizes_by_centres_of_pixels(exported):
+    model, _ = exported
+    assert "BatchNormalization" not in node_counts(model)
+    resizes = [node for node in model.graph.node if node.op_type == "Resize"]
+    assert resizes
+    for node in resizes:
+        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        assert (attributes["mode"], attributes["coordinate_transformation_mode"]) == (b"linear", b"half_pixel")
+
+
+def test_sizes_are_constants_of_the_file(exported):
+    """Arithmetic with sizes is left to the device for the batch alone: shapes are read only to pass it on to a resize."""
+    model, _ = exported
+    counts = node_counts(model)
+    assert counts["Shape"] == counts["Resize"]
+    assert not {"Div", "Mod", "Gather", "Floor", "ConstantOfShape"} & set(counts)
+
+
+def test_float16_stays_near():
+    of_each_kind = list({spec.kind: spec for spec in SPECS}.values())
+    _, found = differences(of_each_kind, opset=17, half=True)
+    assert max(value for key, value in found.items() if not key.startswith("argmax")) < 1e-2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", range(11, 21))
+def test_every_opset_that_can_be_asked_for(opset):
+    model, found = differences(SPECS, opset=opset)
+    assert model.opset_import[0].version == opset
+    assert max(found.values()) < 1e-5
