@@ -1,4 +1,4 @@
-"""Evaluate: all metrics of a split from one confusion matrix, and pictures of the predictions."""
+"""Evaluate: all metrics of a split from one confusion matrix and pictures of the predictions, or predictions alone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from nas import rundir
-from nas.checkpoint import load_weights, write_text_atomic
+from nas.checkpoint import write_text_atomic
 from nas.config import EvalJob
 from nas.data import build_dataset
 from nas.data.dataset import SegmentationDataset
 from nas.data.loader import eval_loader
+from nas.data.picture_files import find_pictures
 from nas.data.transforms import to_tensors
-from nas.errors import CheckpointError, ConfigError
-from nas.genotype import build_network, load_genotype
+from nas.errors import CheckpointError, DataError
+from nas.genotype import load_genotype
+from nas.image_predictions import ImagesResult, predict_ids, predict_pictures
 from nas.loop import make_fabric
 from nas.metrics import confusion_matrix, summarise
 from nas.network import Network
 from nas.ops.modules import predicted_labels
 from nas.overlay import comparison, save_png
 from nas.space import SpaceEntry
+from nas.trained import trained_network, trained_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +63,65 @@ class EvalResult:
         return lines
 
 
-def evaluate(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult:
-    """Evaluate trained weights on a split.
+def evaluate(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult | ImagesResult:
+    """Evaluate trained weights on a split, or let them predict the user's own pictures.
 
     Raises:
         UserError: If network, weights and data do not fit.
     """
-    genotype_path, weights_path = _sources(job)
+    if job.images is None:
+        return evaluate_split(job, spaces)
+    return evaluate_images(job, Path(job.images).expanduser(), spaces)
+
+
+def evaluate_images(job: EvalJob, images: Path, spaces: Mapping[str, SpaceEntry]) -> ImagesResult:
+    """Predict pictures without labels; there are no metrics.
+
+    Raises:
+        UserError: If network, weights and pictures do not fit or are not there.
+    """
+    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
+    genotype = load_genotype(genotype_path, spaces)
+    pictures = find_pictures(images, job.every_frame)
+    fabric = make_fabric(job.trainer)
+    network, num_classes = trained_network(genotype, weights_path, spaces)
+    network.to(fabric.device)
+    return predict_pictures(job, pictures, network, genotype=genotype, weights=weights_path, num_classes=num_classes, fabric=fabric)
+
+
+def evaluate_split(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult:
+    """Evaluate trained weights on a split.
+
+    Raises:
+        UserError: If network, weights and data do not fit, or the labels of the split are no truth.
+    """
+    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
     genotype = load_genotype(genotype_path, spaces)
     dataset = build_dataset(job.data, job.split)
+    if dataset.no_truth is not None:
+        raise DataError(f"split: got {job.split}, expected one with labels: {dataset.no_truth}")
     dataset.scan()
     fabric = make_fabric(job.trainer)
-    network = build_network(genotype, spaces, len(dataset.classes))
-    load_into(network, weights_path)
-    network.to(fabric.device).eval()
+    network, num_classes = trained_network(genotype, weights_path, spaces)
+    if num_classes != len(dataset.classes):
+        raise CheckpointError(
+            f"{weights_path}: got a network of {num_classes} classes, expected {len(dataset.classes)} as in data={job.data.name}; "
+            "give the data set that it was trained on"
+        )
+    network.to(fabric.device)
     out = Path(job.run) if job.run and not job.out else rundir.prepare_out(job.out, "eval", None)
     out.mkdir(parents=True, exist_ok=True)
-    matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size)
+    full = dataset.full_resolution if job.full_resolution is None else job.full_resolution
+    if full:
+        matrix = confusion_at_full_resolution(network, dataset, fabric=fabric)
+    else:
+        matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size)
     metrics = summarise(matrix, dataset.classes)
     report = {
         "split": job.split,
         "data": job.data.name,
         "images": len(dataset),
+        "full_resolution": full,
         "weights": str(weights_path),
         **metrics,
     }
@@ -101,37 +141,16 @@ def confusion_over(forward: Callable[[Tensor], Tensor], dataset: SegmentationDat
     return matrix
 
 
-def load_into(network: Network, path: str | Path) -> None:
-    """Load weights strictly.
-
-    Raises:
-        CheckpointError: Naming what is missing, left over or of another shape.
-    """
-    weights, wanted = load_weights(Path(path)), network.state_dict()
-    missing, extra = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
-    if missing or extra:
-        raise CheckpointError(
-            f"{path}: got {len(weights)} tensors, expected {len(wanted)}; missing {missing[:3]}, left over {extra[:3]}; "
-            "give the weights that were trained for this genotype"
-        )
-    for key, value in weights.items():
-        if value.shape != wanted[key].shape:
-            raise CheckpointError(f"{path}: {key} has shape {list(value.shape)}, expected {list(wanted[key].shape)}")
-    network.load_state_dict(weights)
-
-
-def _sources(job: EvalJob) -> tuple[str, Path]:
-    """Genotype and weights of a run, or as given."""
-    if job.run is not None:
-        if job.genotype or job.weights:
-            raise ConfigError("run: got run= together with genotype= or weights=, expected either a run or both others")
-        run = Path(job.run)
-        if not (run / "weights.safetensors").exists():
-            raise CheckpointError(f"{run / 'weights.safetensors'}: no such file; give run= the folder of a finished nas train")
-        return str(run), run / "weights.safetensors"
-    if job.genotype is None or job.weights is None:
-        raise ConfigError("run: missing; give run=FOLDER of a nas train, or genotype= and weights=")
-    return job.genotype, Path(job.weights)
+def confusion_at_full_resolution(network: Network, dataset: SegmentationDataset, *, fabric: Fabric) -> Tensor:
+    """Confusion matrix [K, K] on the CPU, predictions resized to the size of the label files, pixel by nearest pixel."""
+    num_classes = len(dataset.classes)
+    matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    for index in range(len(dataset)):
+        truth = dataset.truth(index)
+        height, width = truth.shape
+        prediction = predict_ids(network, dataset.load(index)[0], (height, width), fabric=fabric)
+        matrix += confusion_matrix(torch.from_numpy(prediction.astype(np.int64)), torch.from_numpy(truth.copy()), num_classes)
+    return matrix
 
 
 def _pictures(network: Network, dataset: SegmentationDataset, count: int, *, fabric: Fabric, folder: Path) -> int:

@@ -11,9 +11,10 @@ from PIL import Image
 
 import nas
 from nas.checkpoint import load_weights, save_weights
-from nas.config import EvalJob, TrainerSettings
+from nas.config import EvalJob
 from nas.data.synthetic import SyntheticDataset
 from nas.evaluate import evaluate
+from nas.settings import TrainerSettings
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import data_config, random_genotype, train_job
 
