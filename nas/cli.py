@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas import config
-from nas.errors import UserError
+from nas.errors import FailedCheckError, UserError
 
 if TYPE_CHECKING:
     from nas.hydra_app import JobFailure, SweepOut, VerbApp
@@ -61,6 +61,13 @@ def _eval(job: config.EvalJob) -> Sequence[str]:
     return evaluate(job, all_spaces()).summary()
 
 
+def _export(job: config.ExportJob) -> Sequence[str]:
+    from nas.export import export
+    from search_spaces import all_spaces
+
+    return export(job, all_spaces()).summary()
+
+
 def _profile(job: config.ProfileJob) -> Sequence[str]:
     from nas.profiling import profile
 
@@ -82,14 +89,23 @@ def _predict(job: config.PredictJob) -> Sequence[str]:
     return predict_job(job, all_spaces()).summary()
 
 
+def _report_run(job: config.ReportJob) -> Sequence[str]:
+    from nas.report import report
+    from search_spaces import all_spaces
+
+    return report(job, all_spaces()).summary()
+
+
 VERBS: dict[str, Verb] = {
     "search": Verb("search an architecture with cross-entropy and latency", config.SearchJob, _search),
     "derive": Verb("read the genotype off a search checkpoint", config.DeriveJob, _derive),
     "train": Verb("train a derived network", config.TrainJob, _train),
     "eval": Verb("measure mIoU and draw predictions of a trained network", config.EvalJob, _eval),
+    "export": Verb("write a trained network as ONNX, checked against PyTorch", config.ExportJob, _export),
     "profile": Verb("measure this machine into a latency table", config.ProfileJob, _profile, sweep_out="never"),
     "show": Verb("show a genotype, a space, or what there is", config.ShowJob, _show, sweep_out="given"),
     "predict": Verb("predict the latency of a genotype from a table", config.PredictJob, _predict),
+    "report": Verb("write one HTML page of a run", config.ReportJob, _report_run, sweep_out="given"),
 }
 """The verbs, in the order in which one uses them."""
 
@@ -173,13 +189,16 @@ def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _app(name: str) -> VerbApp:
     from nas.data import DATASETS
+    from nas.data.image_folder import IMAGE_DATASETS
     from nas.hydra_app import VerbApp
     from nas.resources import conf_dir
+    from nas.trackers import TRACKERS
     from search_spaces import all_spaces
 
     groups = {
         "space": {choice: entry.config for choice, entry in all_spaces().items()},
-        "data": {choice: entry.config for choice, entry in DATASETS.items()},
+        "data": {**{choice: entry.config for choice, entry in DATASETS.items()}, **IMAGE_DATASETS},
+        "logger": {choice: entry.config for choice, entry in TRACKERS.items()},
     }
     return VerbApp(
         verb=name,
@@ -192,10 +211,10 @@ def _app(name: str) -> VerbApp:
 
 def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
     """Say on stderr what went wrong; a traceback only if it is not the user's to mend."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | FailedCheckError):
         message = " ".join(str(error).split()) if one_line else str(error)
         print(f"{prefix}{message}", file=sys.stderr, flush=True)
-        return WRONG_INPUT
+        return WRONG_INPUT if isinstance(error, UserError) else FAILED
     if isinstance(error, BrokenPipeError):  # who read our output has gone, as `head` does; nothing is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

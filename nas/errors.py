@@ -25,5 +25,9 @@ class CheckpointError(UserError):
     """A checkpoint or weights file is missing, broken or does not fit the network."""
 
 
+class FailedCheckError(RuntimeError):
+    """A result did not pass the project's own check of it: exit status 1, and the message without a traceback."""
+
+
 class NonFiniteLossError(RuntimeError):
     """A loss became infinite or NaN; nothing was updated with it."""

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nas import checkpoint
-from nas.config import TrainerSettings
-from nas.data.dataset import SegmentationDataset
-from nas.data.loader import epoch_order, steps_per_epoch, train_loader
-from nas.errors import NonFiniteLossError
+from nas.data.held_out import HeldOutLossError
+from nas.data.loader import Batches, epoch_order, steps_per_epoch, train_loader
+from nas.errors import ConfigError, NonFiniteLossError
 from nas.metrics import mean_iou
+from nas.settings import TrainerSettings
+from nas.trackers import Trackers
 from nas.tracking import MetricsLog, Progress
 
 log = logging.getLogger("nas")
@@ -32,11 +33,21 @@ log = logging.getLogger("nas")
 Row = dict[str, float]
 
 
+class Samples(Protocol):
+    """What the loop asks of a data set; the rest is between the data set and the plan's loader."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def name(self, index: int) -> str:
+        """Name of a sample."""
+
+
 class Task(Protocol):
     """What the loop drives: a search or a training."""
 
-    def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
-        """One optimisation step -> scalars of the step and the confusion matrix of its batch; raises NonFiniteLossError."""
+    def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor | None]:
+        """One optimisation step -> scalars of the step, and the confusion matrix of labelled pixels; raises NonFiniteLossError."""
 
     def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
         """(split, scalars) for each evaluation, and the score by which the best checkpoint is kept."""
@@ -53,7 +64,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPlan:
-    """Length and rhythm of a loop."""
+    """Length and rhythm of a loop, and what makes the batches of an epoch."""
 
     epochs: int
     max_steps: int | None
@@ -64,8 +75,9 @@ class LoopPlan:
     eval_every: int
     checkpoint_every: int
     log_every: int
+    loader: Callable[..., Batches] = train_loader
 
-    def total_steps(self, dataset: SegmentationDataset) -> int:
+    def total_steps(self, dataset: Samples) -> int:
         """Steps of the whole run."""
         steps = self.epochs * steps_per_epoch(len(dataset), self.batch_size)
         return steps if self.max_steps is None else min(steps, self.max_steps)
@@ -82,17 +94,18 @@ class LoopState:
     counted: int = 0
     confusion: Tensor | None = None
 
-    def add(self, row: Row, confusion: Tensor) -> None:
-        """Count a step into the averages of its epoch."""
+    def add(self, row: Row, confusion: Tensor | None) -> None:
+        """Count a step into the averages of its epoch; the confusion matrix stays on its device."""
         self.totals = {key: self.totals.get(key, 0.0) + value for key, value in row.items()}
         self.counted += 1
-        self.confusion = confusion if self.confusion is None else self.confusion + confusion
+        if confusion is not None:
+            self.confusion = confusion if self.confusion is None else self.confusion.to(confusion.device) + confusion
 
     def flush(self) -> Row:
         """Averages of the epoch, which then starts anew."""
         row = {key: value / self.counted for key, value in self.totals.items()}
         if self.confusion is not None:
-            row["miou"] = float(mean_iou(self.confusion))
+            row["miou"] = float(mean_iou(self.confusion.cpu()))
         self.totals, self.counted, self.confusion = {}, 0, None
         return row
 
@@ -108,15 +121,38 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
         raise NonFiniteLossError(f"got a gradient of norm {norm}")
 
 
-def make_fabric(trainer: TrainerSettings) -> Fabric:
-    """The devices and the precision of a run."""
+def make_fabric(trainer: TrainerSettings, *, scales_gradients: bool = False) -> Fabric:
+    """The devices and the precision of a run.
+
+    Args:
+        trainer: The settings.
+        scales_gradients: Whether the caller's steps can do with float16: gradients scaled, clipped unscaled, and skipped if they
+            overflow. The scaler serves one optimiser; a search has two.
+
+    Raises:
+        ConfigError: If the precision does not go with the caller or the device.
+    """
+    if trainer.precision == "16-mixed" and not scales_gradients:
+        raise ConfigError("trainer.precision: got 16-mixed, which only nas train knows; give bf16-mixed or 32-true")
+    if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or not torch.cuda.is_available()):
+        where = "trainer.accelerator=cpu" if trainer.accelerator == "cpu" else "a machine where PyTorch finds no CUDA device"
+        raise ConfigError(f"trainer.precision: got 16-mixed with {where}, for float16 needs CUDA; give bf16-mixed or 32-true")
     if trainer.threads:
         torch.set_num_threads(trainer.threads)
     return Fabric(accelerator=trainer.accelerator, devices=trainer.devices, precision=trainer.precision)  # type: ignore[arg-type]
 
 
-def fit(task: Task, plan: LoopPlan, dataset: SegmentationDataset, *, fabric: Fabric, out: Path, resume: bool) -> None:
-    """Run a task to its end, or go on with it.
+def fit(  # noqa: PLR0913
+    task: Task,
+    plan: LoopPlan,
+    dataset: Samples,
+    *,
+    fabric: Fabric,
+    out: Path,
+    resume: bool,
+    trackers: Trackers | None = None,
+) -> None:
+    """Run a task to its end, or go on with it; `trackers` are told what metrics.jsonl is told.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved.
@@ -124,7 +160,10 @@ def fit(task: Task, plan: LoopPlan, dataset: SegmentationDataset, *, fabric: Fab
     """
     state = _restore(task, out) if resume else LoopState()
     total = plan.total_steps(dataset)
-    metrics = MetricsLog.resume(out / "metrics.jsonl", state.metrics_offset) if resume else MetricsLog(out / "metrics.jsonl")
+    trackers = trackers or Trackers()
+    path, also = out / "metrics.jsonl", trackers.write
+    metrics = MetricsLog.resume(path, state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)
+    trackers.begin(state.step)
     with metrics, Progress(total=total, start=state.step) as progress, _interruptible() as interrupted:
         while state.step < total:
             _epoch(
@@ -135,6 +174,7 @@ def fit(task: Task, plan: LoopPlan, dataset: SegmentationDataset, *, fabric: Fab
                 fabric=fabric,
                 out=out,
                 metrics=metrics,
+                trackers=trackers,
                 progress=progress,
                 interrupted=interrupted,
             )
@@ -143,19 +183,20 @@ def fit(task: Task, plan: LoopPlan, dataset: SegmentationDataset, *, fabric: Fab
 def _epoch(  # noqa: PLR0913
     task: Task,
     plan: LoopPlan,
-    dataset: SegmentationDataset,
+    dataset: Samples,
     state: LoopState,
     *,
     fabric: Fabric,
     out: Path,
     metrics: MetricsLog,
+    trackers: Trackers,
     progress: Progress,
     interrupted: threading.Event,
 ) -> None:
     """The rest of the epoch that `state.step` is in."""
     total, per_epoch = plan.total_steps(dataset), steps_per_epoch(len(dataset), plan.batch_size)
     epoch, first = divmod(state.step, per_epoch)
-    batches = train_loader(
+    batches = plan.loader(
         dataset,
         batch_size=plan.batch_size,
         crop=plan.crop,
@@ -170,7 +211,7 @@ def _epoch(  # noqa: PLR0913
             row, confusion = task.step(fabric.to_device(images), fabric.to_device(labels), state.step)
         except NonFiniteLossError as error:
             raise _named_batch(error, task, plan, dataset, state, out) from None
-        state.add(row, confusion.cpu())
+        state.add(row, confusion)
         state.step += 1
         progress.update(state.step, epoch=epoch, **row)
         if state.step % plan.log_every == 0:
@@ -186,13 +227,15 @@ def _epoch(  # noqa: PLR0913
     averages = {**state.flush(), **task.epoch_scalars()}
     metrics.write(step=state.step, epoch=epoch, split="train", **averages, seconds_per_step=seconds)
     progress.end_epoch(epoch, **averages)
-    best = _evaluate(task, plan, state, epoch=epoch, last=state.step == total, metrics=metrics)
+    best = _evaluate(task, plan, state, epoch=epoch, last=state.step == total, metrics=metrics, trackers=trackers)
     _save(task, state, metrics, out, best=best)
     if interrupted.is_set():
         raise KeyboardInterrupt
 
 
-def _evaluate(task: Task, plan: LoopPlan, state: LoopState, *, epoch: int, last: bool, metrics: MetricsLog) -> bool:
+def _evaluate(
+    task: Task, plan: LoopPlan, state: LoopState, *, epoch: int, last: bool, metrics: MetricsLog, trackers: Trackers
+) -> bool:
     """Evaluate if it is time; whether the score is the best so far."""
     due = last or (plan.eval_every > 0 and (epoch + 1) % plan.eval_every == 0)
     if not due:
@@ -201,6 +244,7 @@ def _evaluate(task: Task, plan: LoopPlan, state: LoopState, *, epoch: int, last:
     for split, row in rows:
         metrics.write(step=state.step, epoch=epoch, split=split, **row)
         log.info("epoch %d %s: %s", epoch + 1, split, ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    trackers.evaluated(state.step)
     better = score > state.best
     state.best = max(state.best, score)
     return better
@@ -229,7 +273,7 @@ def _restore(task: Task, out: Path) -> LoopState:
 
 
 def _named_batch(  # noqa: PLR0913
-    error: NonFiniteLossError, task: Task, plan: LoopPlan, dataset: SegmentationDataset, state: LoopState, out: Path
+    error: NonFiniteLossError, task: Task, plan: LoopPlan, dataset: Samples, state: LoopState, out: Path
 ) -> NonFiniteLossError:
     """Save what led to a non-finite loss, and say which images did."""
     path = out / "checkpoints" / "nonfinite.pt"
@@ -238,7 +282,10 @@ def _named_batch(  # noqa: PLR0913
     epoch, batch = divmod(state.step, steps_per_epoch(len(dataset), plan.batch_size))
     order = np.resize(epoch_order(len(dataset), seed=plan.seed, epoch=epoch), (batch + 1) * plan.batch_size)
     names = [dataset.name(int(i)) for i in order[batch * plan.batch_size :][: plan.batch_size]]
-    return NonFiniteLossError(f"{error} at step {state.step} on the batch {', '.join(names)}; no weight was moved; state in {path}")
+    where = f"batch {', '.join(names)}"
+    if isinstance(error, HeldOutLossError):
+        where = f"held-out batch {', '.join(error.images)}"
+    return NonFiniteLossError(f"{error} at step {state.step} on the {where}; no weight was moved; state in {path}")
 
 
 @contextmanager

@@ -37,6 +37,8 @@ MAY_CHANGE = frozenset(
     }
 )
 """Settings that a resumed run may have otherwise than before: length, devices and logging."""
+TRACKERS = "logger."
+"""All settings of this section may change as well."""
 
 
 def open_run(job: SearchJob | TrainJob, verb: str) -> Path:
@@ -184,7 +186,7 @@ def _plain(job: SearchJob | TrainJob, verb: str) -> dict[str, Any]:
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted key -> both values, of every setting that may not change and did."""
     before, after = _flat(was), _flat(now)
-    keys = [key for key in {**before, **after} if key not in MAY_CHANGE]
+    keys = [key for key in {**before, **after} if key not in MAY_CHANGE and not key.startswith(TRACKERS)]
     pairs = {key: (before.get(key, "absent"), after.get(key, "absent")) for key in keys}
     return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
 

@@ -44,22 +44,24 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 
     Args:
         path: The file; it and its folder are made. A last line that a crash has torn is cut off.
+        also: Told every row after it was written: step=, epoch=, split=, scalars=.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, also: Callable[..., None] | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self._also = path, also
         if path.exists():
             _cut(path, path.read_bytes().rfind(b"\n") + 1)
         self._file = path.open("ab")
 
     @classmethod
-    def resume(cls, path: Path, offset: int) -> Self:
+    def resume(cls, path: Path, offset: int, *, also: Callable[..., None] | None = None) -> Self:
         """Go on where a checkpoint was taken: cut the file to the offset and append.
 
         Args:
             path: The file.
             offset: What `offset()` returned then.
+            also: Told every row that is written from now on.
 
         Raises:
             CheckpointError: If the file is missing, is shorter than that, or has no line ending there.
@@ -77,7 +79,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
             )
         if size:
             _cut(path, offset)
-        return cls(path)
+        return cls(path, also=also)
 
     def write(self, *, step: int, epoch: int, split: str, **scalars: Scalar) -> None:
         """Append one line and hand it to the system.
@@ -95,6 +97,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         row.update({name: _json_scalar(name, value) for name, value in scalars.items()})
         self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         self._file.flush()
+        if self._also is not None:
+            self._also(step=step, epoch=epoch, split=split, scalars=scalars)
 
     def offset(self) -> int:
         """Bytes written so far, all of them forced to the disk: what a checkpoint stores for `resume`."""
