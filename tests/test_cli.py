@@ -15,7 +15,7 @@ import yaml
 
 from nas import cli
 from nas.config import SearchJob, ShowJob
-from nas.errors import UserError
+from nas.errors import FailedCheckError, UserError
 from search_spaces.lgcnet.config import LGCNetConfig
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -63,7 +63,7 @@ def stage(monkeypatch):
 
 WRONG = {
     "unknown verb": (["searhc"], 1, "did you mean search?"),
-    "verb that does not exist yet": (["export"], 1, "search, derive, train, eval, profile, show, predict"),
+    "verb that does not exist yet": (["bench"], 1, "search, derive, train, eval, export, profile, show, predict"),
     "flag in place of a verb": (["--verbose"], 1, "expected one of the verbs"),
     "sub-verb that does not exist": (["profile", "frobnicate"], 1, "got 'frobnicate', expected KEY=VALUE"),
     "unknown flag": (["search", "--bogus"], 1, "unrecognized arguments: --bogus"),
@@ -78,8 +78,12 @@ WRONG = {
     "wrong type in a list": (["search", "search.crop=[64,wide]"], 1, "search.crop[1]: got 'wide'"),
     "value out of range": (["search", "search.epochs=0", "latency.table=macs"], 1, "search.epochs: got 0, expected at least 1"),
     "value of the space": (["search", "space.head=fpn", "latency.table=macs"], 1, "space.head: got 'fpn', expected one of"),
-    "bad group": (["search", "space=foo"], 1, "space: got 'foo', expected one of lgcnet"),
-    "bad data group": (["train", "data=imagenet"], 1, "data: got 'imagenet', expected one of camvid, synthetic"),
+    "bad group": (["search", "space=foo"], 1, "space: got 'foo', expected one of cas, gas, lgcnet"),
+    "bad data group": (
+        ["train", "data=imagenet"],
+        1,
+        "data: got 'imagenet', expected one of bdd100k, camvid, cityscapes, folder, image_folder,",
+    ),
     "group left out": (["search", "~space", "latency.table=macs"], 1, "space is missing; give space=lgcnet"),
     "space by its name alone": (["search", "space.name=foo", "latency.table=macs"], 1, "choose it with space=NAME"),
     "unreadable override": (["search", "search.crop=["], 1, "cannot read the override 'search.crop=['"),
@@ -174,6 +178,12 @@ def test_user_error_of_a_stage_is_its_message_alone(run_nas, stage):
     stage(UserError("got a, expected b\ndo c"))
     outcome = run_nas("search", "latency.table=macs")
     assert (outcome.status, outcome.err) == (2, "nas search: got a, expected b\ndo c\n")
+
+
+def test_failed_check_of_a_stage_is_status_1_and_its_message_alone(run_nas, stage):
+    stage(FailedCheckError("got a, expected b"))
+    outcome = run_nas("search", "latency.table=macs")
+    assert (outcome.status, outcome.err) == (1, "nas search: got a, expected b\n")
 
 
 def test_any_other_exception_is_status_1_with_its_traceback(run_nas, stage):
@@ -303,7 +313,7 @@ def test_help_is_fast_because_it_loads_neither_torch_nor_hydra(tmp_path):
 def test_real_command_from_another_folder(tmp_path):
     done = real("search", "space=foo", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "nas search: space: got 'foo', expected one of lgcnet\n"
+    assert done.stderr == "nas search: space: got 'foo', expected one of cas, gas, lgcnet\n"
 
 
 def test_ctrl_c_saves_a_checkpoint_and_a_parent_process_sees_130(tmp_path):

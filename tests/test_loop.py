@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from nas.checkpoint import load_checkpoint
-from nas.config import TrainerSettings
 from nas.data.dataset import SegmentationDataset
 from nas.data.loader import train_loader
 from nas.errors import NonFiniteLossError
 from nas.loop import LoopPlan, LoopState, clip_gradients, fit, make_fabric
 from nas.metrics import confusion_matrix, mean_iou
+from nas.settings import TrainerSettings
 from tests.small_jobs import assert_same_state, rows
 
 SIZE = (4, 6)

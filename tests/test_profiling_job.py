@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from nas import profiling
-from nas.config import DeploySettings, ProfileJob
+from nas.config import ProfileJob
 from nas.cost import LatencyTable, load_table
 from nas.devices import RuntimeName, TorchEager
 from nas.devices.identity import cpu_name
 from nas.errors import ConfigError, TableError
 from nas.ops import OpSpec
 from nas.profiling import profile
+from nas.settings import DeploySettings
 
 RUNTIME = RuntimeName(backend="torch-eager")
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from nas import rundir
-from nas.config import SearchJob, SearchSettings, TrainerSettings, TrainJob
+from nas.config import SearchJob, TrainJob
 from nas.errors import ConfigError
+from nas.settings import SearchSettings, TrainerSettings
 from search_spaces.lgcnet.config import LGCNetConfig
 
 

@@ -41,12 +41,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Times of whole optimisation steps, data apart."""
     import torch
 
-    from nas.config import DeploySettings, LatencySettings, SearchJob, SearchSettings
+    from nas.config import SearchJob
     from nas.data import build_dataset
     from nas.data.loader import train_loader
     from nas.data.synthetic import SyntheticConfig
     from nas.loop import make_fabric
     from nas.search import SearchTask
+    from nas.settings import DeploySettings, LatencySettings, SearchSettings
     from search_spaces import all_spaces
 
     torch.set_num_threads(arguments.threads)

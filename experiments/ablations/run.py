@@ -1,0 +1,305 @@
+"""The ablations of LGCNet, one command a table: search, train and evaluate every row with several seeds, then write the table.
+
+    python experiments/ablations/run.py VI --root PATH_TO_CAMVID              # the reduced form, on a CPU
+    python experiments/ablations/run.py VI --form full --root PATH --dry-run  # the paper's size: what would be run
+
+Rows are Hydra multiruns over the seeds. Tables share the runs of equal rows; a stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from tables import TABLES, Row, Table
+
+import nas
+from nas.cost.expected import ExpectedLatency
+from nas.genotype import Genotype, genotype_space, load_genotype, save_genotype
+from nas.random_architecture import random_at_cost
+from search_spaces import all_spaces
+
+ROUNDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A size of the experiment.
+
+    Args:
+        data: Overrides of the data set, beside its root.
+        deploy: Overrides of the deployed network.
+        classes: Number of classes.
+        search: Overrides of the search.
+        train: Overrides of the training.
+        space: Overrides of the space in every row.
+        profile: Overrides of the measurement.
+    """
+
+    data: tuple[str, ...]
+    deploy: tuple[str, ...]
+    classes: int
+    search: tuple[str, ...]
+    train: tuple[str, ...]
+    space: tuple[str, ...] = ()
+    profile: tuple[str, ...] = ()
+
+
+FORMS: dict[str, Form] = {
+    "reduced": Form(
+        data=("data=camvid", "data.size=[180,240]"),
+        deploy=("deploy.input=[180,240]", "deploy.init_channels=16"),
+        classes=11,
+        search=(
+            "search.epochs=13",
+            "search.warmup_epochs=10",
+            "search.warmup_relaxation=sampled",
+            "search.batch_size=4",
+            "search.relaxation=hard",
+            "search.tau_end=0.2",
+            "search.arch_lr=5e-2",
+            "search.communication_lr=2e-4",
+            "search.weight_lr=0.05",
+            "search.eval_every=0",
+            "latency.weight=0.12",
+            "trainer.threads=1",
+        ),
+        train=(
+            "train.epochs=15",
+            "train.batch_size=8",
+            "train.loss=cross_entropy",
+            "train.lr=0.05",
+            "train.eval_every=0",
+            "trainer.threads=1",
+        ),
+    ),
+    "full": Form(
+        data=("data=cityscapes", "data.size=[1024,2048]"),
+        deploy=("deploy.input=[769,1537]",),
+        classes=19,
+        search=("search.crop=[321,321]", "latency.weight=0.12"),
+        train=("train.crop=[769,769]",),
+    ),
+    "smoke": Form(
+        data=("data=synthetic", "data.size=[33,47]", "data.train=4", "data.val=2", "data.test=2"),
+        deploy=("deploy.input=[33,47]", "deploy.init_channels=2"),
+        classes=11,
+        search=("search.max_steps=2", "search.batch_size=2", "search.init_channels=2", "search.relaxation=sampled"),
+        train=("train.max_steps=2", "train.batch_size=2", "train.loss=cross_entropy"),
+        space=("space.head_channels=4",),
+        profile=("rounds=1",),
+    ),
+}
+"""reduced: the proxy of experiments/lgcnet_camvid; full: the paper's size; smoke: two steps, for the tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run of this script was asked for."""
+
+    form: Form
+    root: str | None
+    out: Path
+    seeds: tuple[int, ...]
+    jobs: int
+    dry_run: bool
+
+    @property
+    def table(self) -> Path:
+        """The latency table that all rows add to."""
+        return self.out / "table.json"
+
+    def data(self) -> list[str]:
+        """Overrides of the data set."""
+        return [*self.form.data, *([f"data.root={self.root}"] if self.root else [])]
+
+    def folder(self, row: Row) -> Path:
+        """Where a row's runs lie, the same for equal rows of different tables."""
+        slug = "_".join(o.replace("space.", "").replace("latency.", "") for o in row.overrides) or "lgcnet"
+        return self.out / "".join(c if c.isalnum() or c in "._-" else "-" for c in slug) / (row.random or "search")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=list(TABLES))
+    parser.add_argument("--form", default="reduced", choices=list(FORMS))
+    parser.add_argument("--root", help="folder of the data set")
+    parser.add_argument("--out", default="runs/ablations", type=Path, help="folder of all runs")
+    parser.add_argument("--seeds", default="0,1", help="seeds, with commas")
+    parser.add_argument("--jobs", default=2, type=int, help="rows at a time, one thread each")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands only")
+    given = parser.parse_args(argv)
+    seeds = tuple(int(seed) for seed in given.seeds.split(","))
+    job = Job(FORMS[given.form], given.root, given.out, seeds, given.jobs, given.dry_run)
+    table = TABLES[given.table]
+    job.out.mkdir(parents=True, exist_ok=True)
+    for row in table.rows:
+        profile(row, job)
+    with ThreadPoolExecutor(job.jobs) as pool:
+        list(pool.map(lambda row: search(row, job), table.rows))
+    with ThreadPoolExecutor(job.jobs) as pool:
+        list(pool.map(lambda row: train(row, job), table.rows))
+    if not job.dry_run:
+        report(given.table, table, job)
+
+
+def profile(row: Row, job: Job) -> None:
+    """Measure what the table still lacks for a row's space."""
+    space = [override for override in row.overrides if override.startswith("space.")]
+    command = ["profile", "space=lgcnet", *job.form.space, *space, *job.form.deploy, f"num_classes={job.form.classes}"]
+    run([*command, *job.form.profile, f"out={job.table}"], job)
+
+
+def search(row: Row, job: Job) -> None:
+    """Search with every seed, as one multirun; or draw at random."""
+    missing = [seed for seed in job.seeds if not (job.folder(row) / str(seed) / "genotype.yaml").exists()]
+    if not missing:
+        return
+    if row.random is not None:
+        search(Row("LGCNet", row.overrides), job)
+        for seed in missing if not job.dry_run else ():
+            draw(row, job, seed)
+        return
+    seeds = ",".join(map(str, missing))
+    settings = [*job.form.space, *job.data(), f"latency.table={job.table}", *job.form.deploy, *job.form.search]
+    changed = {override.split("=")[0] for override in row.overrides}
+    settings = [setting for setting in settings if setting.split("=")[0] not in changed]
+    sweep = [f"seed={seeds}", f"hydra.sweep.dir={job.folder(row)}", "hydra.sweep.subdir=${seed}"]
+    run(["search", "--multirun", "space=lgcnet", *settings, *row.overrides, *sweep], job)
+
+
+def draw(row: Row, job: Job, seed: int) -> None:
+    """A random architecture of the searched one's space; `fast`: no slower than it, and no more than 10 % faster."""
+    searched = load_genotype(str(job.folder(Row("LGCNet", row.overrides)) / str(seed)), all_spaces())
+    space = genotype_space(searched, all_spaces())
+    generator = torch.Generator().manual_seed(1000 + seed)
+    if row.random == "any":
+        choices = space.random_choices(generator)
+    else:
+        deploy, table = searched.deploy, nas.load_table(job.table)
+        graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
+        target = 0.95 * nas.predict(searched, table).ms
+        latency = ExpectedLatency(graph, table.cost)
+        choices = random_at_cost(space, latency, target=target, tolerance=0.05, generator=generator)
+    genotype = Genotype(searched.space, searched.space_config, searched.deploy, choices, {"random": row.random, "seed": seed})
+    folder = job.folder(row) / str(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_genotype(folder / "genotype.yaml", genotype)
+
+
+def train(row: Row, job: Job) -> None:
+    """Train and evaluate the network of every seed."""
+    for seed in job.seeds:
+        folder = job.folder(row) / str(seed)
+        out = folder / "train"
+        if not (out / "done.json").exists():
+            genotype = folder / "genotype.yaml"
+            run(["train", f"genotype={genotype}", *job.data(), *job.form.train, f"seed={seed}", f"out={out}"], job)
+        if not (out / "eval.json").exists():
+            run(["eval", f"run={out}", *job.data(), "pictures=0", "trainer.threads=1"], job)
+
+
+def report(name: str, table: Table, job: Job) -> None:
+    """The table in the paper's layout, as Markdown and JSON, and a plot."""
+    genotypes = {f"{job.folder(row)}/{seed}": _genotype(row, job, seed) for row in table.rows for seed in job.seeds}
+    measured = measure(genotypes)
+    rows = []
+    for row in table.rows:
+        keys = [f"{job.folder(row)}/{seed}" for seed in job.seeds]
+        evaluated = [json.loads((Path(key) / "train" / "eval.json").read_text()) for key in keys]
+        rows.append(
+            {
+                "label": row.label,
+                "miou": [100 * one["miou"] for one in evaluated],
+                "ms": [measured[key] for key in keys],
+                "parameters_m": [_parameters(genotypes[key]) for key in keys],
+                "paper": row.paper,
+            }
+        )
+    (job.out / f"{name}.json").write_text(json.dumps({"title": table.title, "seeds": job.seeds, "rows": rows}, indent=2) + "\n")
+    text = markdown(table, rows)
+    (job.out / f"{name}.md").write_text(text)
+    plot(job.out / f"{name}.png", table, rows)
+    print(text)
+
+
+def markdown(table: Table, rows: Sequence[dict]) -> str:
+    """The table with mean and standard deviation over the seeds."""
+    lines = [
+        f"| {table.column} | mIoU, % | parameters, M | measured ms | FPS | paper: mIoU, FPS |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        fps = [1000 / ms for ms in row["ms"]]
+        paper = "-" if row["paper"] is None else f"{row['paper'][0]:.1f}, {row['paper'][1]:.1f}"
+        cells = [_spread(row["miou"], 1), _spread(row["parameters_m"], 2), _spread(row["ms"], 1), _spread(fps, 0)]
+        lines.append(f"| {row['label']} | {' | '.join(cells)} | {paper} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(path: Path, table: Table, rows: Sequence[dict]) -> None:
+    """Test mIoU against measured latency, one colour a row, one mark a seed."""
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "0"}):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
+        for i, row in enumerate(rows):
+            axes.scatter(row["ms"], row["miou"], color=f"C{i}", s=45, label=row["label"])
+        axes.set_xlabel("measured latency, ms")
+        axes.set_ylabel("test mIoU, %")
+        axes.set_title(table.title)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize=8)
+        figure.savefig(path, dpi=110)
+
+
+def measure(genotypes: dict[str, Genotype]) -> dict[str, float]:
+    """Median ms from image to labels, one thread, one call of every network in turn."""
+    torch.set_num_threads(1)
+    networks = {key: nas.build(genotype).eval() for key, genotype in genotypes.items()}
+    samples: dict[str, list[float]] = {key: [] for key in networks}
+    with torch.inference_mode():
+        for number in range(ROUNDS + 3):
+            for key, network in networks.items():
+                image = torch.zeros(1, 3, *genotypes[key].deploy.input)
+                started = time.perf_counter()
+                network.label_map(image)
+                if number >= 3:
+                    samples[key].append(1000 * (time.perf_counter() - started))
+    return {key: statistics.median(values) for key, values in samples.items()}
+
+
+def run(command: Sequence[str], job: Job) -> None:
+    """Run one nas command and show it."""
+    print("nas", *command, flush=True)
+    if not job.dry_run:
+        subprocess.run([sys.executable, "-m", "nas", *command], check=True)
+
+
+def _genotype(row: Row, job: Job, seed: int) -> Genotype:
+    return load_genotype(str(job.folder(row) / str(seed)), all_spaces())
+
+
+def _parameters(genotype: Genotype) -> float:
+    return sum(p.numel() for p in nas.build(genotype).parameters()) / 1e6
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.{digits}f} +- {deviation:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The commands of the pages in docs/ run as they are written, in the order of the pages, made short by overrides only."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+import nas.cli
+from nas.data import build_dataset
+from nas.data.synthetic import SyntheticConfig
+from tests.small_jobs import CHECKOUT
+
+PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export")
+SHORT = {
+    "profile": ["rounds=1"],
+    "search": ["search.max_steps=2", "search.init_channels=2", "search.eval_every=0"],
+    "train": ["train.max_steps=2", "train.batch_size=2"],
+}
+"""What makes the commands of a verb short; nothing that they state themselves."""
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of each command in the ```bash blocks of a page."""
+    text = (CHECKOUT / "docs" / f"{page}.md").read_text()
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def class_file_of(page: str) -> str:
+    """The class file that a page shows."""
+    text = (CHECKOUT / "docs" / f"{page}.md").read_text()
+    return re.findall(r"^```yaml\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)[0]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder: data with the classes of the page, pictures without labels, images by class."""
+    monkeypatch.chdir(tmp_path)
+    config = SyntheticConfig(size=[180, 240], train=4, val=2, test=2)
+    for split in ("train", "val", "test"):
+        scenes = build_dataset(config, split)
+        for folder in ("images", "masks"):
+            (tmp_path / "my_data" / folder / split).mkdir(parents=True)
+        for number in range(len(scenes)):
+            image, label = scenes.load(number)
+            Image.fromarray(image).save(tmp_path / "my_data" / "images" / split / f"{number}.png")
+            Image.fromarray(label % 6).save(tmp_path / "my_data" / "masks" / split / f"{number}.png")
+            for name in ("dull", "bright"):
+                folder = tmp_path / "my_images" / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image // (2 if name == "dull" else 1)).save(folder / f"{number}.png")
+    (tmp_path / "my_data" / "classes.yaml").write_text(class_file_of("search-on-my-data"))
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(image[:90, :110]).save(tmp_path / "photos" / "holiday.jpg")
+    return tmp_path
+
+
+def test_every_command_of_the_pages_runs(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for page in PAGES:
+        for program, verb, *words in commands(page):
+            assert program == "nas"
+            stated = {word.split("=")[0] for word in words}
+            short = [word for word in SHORT.get(verb, []) if word.split("=")[0] not in stated]
+            status = nas.cli.main([verb, *words, *short])
+            printed = capsys.readouterr()
+            assert status == 0, f"{page}: nas {verb} {' '.join(words)}\n{printed.err}"
+    for made in ("architecture.png", "runs/search/report.html", "runs/train/model.onnx", "runs/photos/predictions/holiday.png"):
+        assert (desk / made).stat().st_size > 0
+
+
+def test_pages_name_only_verbs_and_settings_that_exist() -> None:
+    for page in PAGES:
+        text = (CHECKOUT / "docs" / f"{page}.md").read_text()
+        for verb in re.findall(r"`nas ([a-z]+)", text):
+            assert verb in nas.cli.VERBS, f"{page}: nas {verb}"
+
+
+def test_every_page_links_only_to_files_that_exist() -> None:
+    for path in [CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / "experiments").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_class_file_of_the_page_is_plain_yaml() -> None:
+    assert {"classes", "ignore"} == yaml.safe_load(class_file_of("search-on-my-data")).keys()
