@@ -32,17 +32,18 @@ SIZE = "[180,240]"
 DEPLOY = [f"deploy.input={SIZE}", "deploy.init_channels=16"]
 TABLE = "table.json"
 SEARCH = [
-    "search.epochs=8",
-    "search.warmup_epochs=2",
+    "search.epochs=32",
+    "search.warmup_epochs=24",
+    "search.warmup_relaxation=sampled",
     "search.batch_size=4",
-    "search.relaxation=soft",
-    "search.tau_start=2.0",
-    "search.tau_end=0.5",
-    "search.arch_lr=2e-2",
+    "search.relaxation=hard",
+    "search.tau_start=1.0",
+    "search.tau_end=0.2",
+    "search.arch_lr=3e-2",
     "search.communication_lr=1e-4",
     "search.weight_lr=0.05",
     "search.eval_every=4",
-    "latency.weight=0.5",
+    "latency.weight=0.12",
 ]
 TRAIN = ["train.epochs=15", "train.batch_size=8", "train.loss=cross_entropy", "train.lr=0.05", "train.eval_every=5"]
 SEEDS = (0, 1)
