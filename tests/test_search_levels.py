@@ -262,7 +262,7 @@ def test_one_level_is_one_backward_pass_for_both_optimisers_bit_by_bit(relaxatio
         task.step(images, labels, step)
         for group in sgd.param_groups:
             group["lr"] = 0.001 + (0.025 - 0.001) * (1 + math.cos(math.pi * (step / 6))) / 2
-        tau = math.pow(0.03, step / 5)
+        tau = math.pow(0.03, max(0, step - 3) / 2)  # held through the warm-up of three steps
         net.train()
         logits, latency = net(images, Draw(relaxation, tau, torch.Generator().manual_seed(step)))
         sgd.zero_grad()
