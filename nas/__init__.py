@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "build",
     "build_space",
+    "import_weights",
     "list_genotypes",
     "list_spaces",
     "load_genotype",
@@ -63,6 +65,24 @@ def build(genotype: Genotype, num_classes: int | None = None) -> torch.nn.Module
     from search_spaces import all_spaces
 
     return build_network(genotype, all_spaces(), num_classes)
+
+
+def import_weights(name: str, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of an official checkpoint, renamed for `build(load_genotype(name))`.
+
+    Args:
+        name: A published genotype, e.g. `squeezenas/lat_small`, or the file of one.
+        state_dict: What its authors released.
+
+    Raises:
+        CheckpointError: Naming every tensor that is missing, left over or of another shape, up to a few of each.
+    """
+    from nas.genotype import load_genotype as load
+    from nas.official_weights import import_official
+    from search_spaces import all_spaces
+
+    spaces = all_spaces()
+    return import_official(load(name, spaces), state_dict, spaces, source=name)
 
 
 def load_table(name_or_path: str | Path) -> LatencyTable:

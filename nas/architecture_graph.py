@@ -14,17 +14,18 @@ from nas.graph import Graph, Node
 from nas.ops import OpSpec
 
 _SUMS = frozenset({"add", "select"})
-_JOINS = frozenset({"add", "select", "concat"})
+_JOINS = frozenset({"add", "select", "concat", "multiply"})
 
 
 def architecture_graph(graph: Graph) -> nx.MultiDiGraph:
     """The structure of a supernet or of a derived network; a directed graph without cycles.
 
     Vertices are numbered as in `graph`, with the attributes `name`, `part`, `channels`, `height`, `width` (pixels), `stride` (how
-    much smaller than the image, a power of two), `join` (sum, concat or empty), `joins` (names of the nodes that join their inputs
-    here) and `output`.
+    much smaller than the image, a power of two), `join` (sum, product, concat or empty), `joins` (nodes that join their
+    inputs here) and `output`.
     Edges have `name` (of the node that computes it; empty where a tensor is read as it is), `operations` (labels; several while
-    the decision is open), `specs` (in the order of the labels), `decisions` and `inside` (whether both ends are of one part).
+    the decision is open), `specs` (in the order of the labels), `decisions`, `option` (what was chosen, or None) and `inside`
+    (whether both ends are of one part).
     Inputs of which an operation reads only the size are left out.
     """
     return _Contraction(graph).structure()
@@ -38,6 +39,9 @@ def operation_label(spec: OpSpec) -> str:
     'dil_sep_conv_3x3_d2'
     """
     size = f"{spec.kernel}x{spec.kernel}"
+    if spec.kind == "inverted_residual":
+        name = f"k{spec.kernel}_e{spec.expansion}_g{spec.groups}"
+        return name if spec.dilation == 1 else f"{name}_d{spec.dilation}"
     names = {
         "conv_bn_relu": f"conv_{size}",
         "relu_conv_bn": f"conv_{size}",
@@ -46,6 +50,7 @@ def operation_label(spec: OpSpec) -> str:
         "grid_pool": f"global_pool_{size}",
         "identity": "skip_connect",
         "resize": "interpolate",
+        "resize_corners": "interpolate",
     }
     return names.get(spec.kind, spec.kind)
 
@@ -82,7 +87,7 @@ class _Contraction:
                 height=height,
                 width=width,
                 stride=_stride(image_height, height),
-                join="sum" if _kind(node) in _SUMS else "concat" if joins else "",
+                join="sum" if _kind(node) in _SUMS else "product" if _kind(node) == "multiply" else "concat" if joins else "",
                 joins=tuple(joins),
                 output=tuple(name for name, output in self.graph.outputs.items() if output == index),
             )
@@ -104,6 +109,7 @@ class _Contraction:
             operations=_labels(computing) if computing else (),
             specs=tuple(computing.specs.values()) if computing else (),
             decisions=computing.decisions if computing else (),
+            option=computing.chosen if computing else None,
             inside=structure.nodes[source]["part"] == structure.nodes[target]["part"],
         )
 

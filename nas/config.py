@@ -50,8 +50,14 @@ class DeriveJob:
     """Folder of a search."""
     checkpoint: str = "last"
     """last or best."""
+    sample: int | None = None
+    """Draw the architecture from the search's probabilities, with this seed; null: the most probable option of each decision."""
     out: str | None = None
     """Folder of genotype.yaml; null: the run's own."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least("", self, {"sample": 0})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -103,6 +109,9 @@ class EvalJob:
     full_resolution: bool | None = None
     """Resize predictions to the size of the label files and count there, whatever data.size is; null: as the data set's own
     protocol has it (Cityscapes: yes, the others: no)."""
+    class_map: str | None = None
+    """Evaluate a network on data with other classes: cityscapes_to_camvid, or a YAML file of lines NETWORK_CLASS: DATA_CLASS that
+    names every class of the network; each predicted class counts as that of the data. null: the classes are the same."""
     images: str | None = None
     """Your own pictures without labels, in place of a split: an image, a folder of images, or a video."""
     images_size: list[int] | None = None
@@ -127,7 +136,8 @@ class EvalJob:
             for key, given in (("images_size", self.images_size is not None), ("every_frame", self.every_frame != 1)):
                 require(not given, f"{key}: got {getattr(self, key)} without images=; give images=, or leave {key} away")
         else:
-            for key, given in (("split", self.split != "test"), ("full_resolution", self.full_resolution is not None)):
+            settings = {"split": "test", "full_resolution": None, "class_map": None}
+            for key, given in ((key, getattr(self, key) != default) for key, default in settings.items()):
                 value = getattr(self, key)
                 require(not given, f"{key}: got {value} with images=, which have no splits or labels; leave one of the two away")
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nas import rundir
 from nas.checkpoint import load_checkpoint
 from nas.config import DeriveJob
 from nas.errors import CheckpointError
 from nas.genotype import Deploy, Genotype, save_genotype
+from nas.relax import gumbel_noise
 from nas.space import SpaceEntry
 
 
@@ -54,19 +57,34 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult:
     state = load_checkpoint(path)
     if state.get("verb") != "search":
         raise CheckpointError(f"{path}: got a checkpoint of nas {state.get('verb')}, expected one of nas search")
-    genotype, repairs = genotype_of(state, spaces)
+    genotype, repairs = genotype_of(state, spaces, sample=job.sample)
     target = (rundir.prepare_out(job.out, "derive", None) if job.out else run) / "genotype.yaml"
     write_genotype(target, genotype)
     return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs)
 
 
-def genotype_of(state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> tuple[Genotype, tuple[str, ...]]:
-    """The genotype of a search checkpoint, and what had to be mended."""
+def genotype_of(
+    state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry], *, sample: int | None = None
+) -> tuple[Genotype, tuple[str, ...]]:
+    """The genotype of a search checkpoint, and what had to be mended.
+
+    Args:
+        state: The checkpoint.
+        spaces: The search spaces by name.
+        sample: Seed of Gumbel noise on the logits, whose argmax is a draw from their softmax; None: no noise.
+    """
     name, config = state["space"]["name"], state["space"]["config"]
     if name not in spaces:
         raise CheckpointError(f"the checkpoint is of space {name!r}, which is not among {', '.join(spaces)}; install its package")
     space = spaces[name].build(spaces[name].config(**config))
-    derivation = space.derive(state["guided_logits"])[space.architecture_sets[0]]
+    logits = state["guided_logits"]
+    if sample is not None:
+        generator = torch.Generator().manual_seed(sample)
+        logits = {
+            name: {group: values + gumbel_noise(values.shape, generator=generator) for group, values in groups.items()}
+            for name, groups in logits.items()
+        }
+    derivation = space.derive(logits)[space.architecture_sets[0]]
     deploy = state["deploy"]
     height, width = deploy["input"]
     genotype = Genotype(
@@ -74,7 +92,11 @@ def genotype_of(state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> t
         space_config=config,
         deploy=Deploy((height, width), deploy["init_channels"], deploy["num_classes"]),
         choices=derivation.choices,
-        provenance={**state["provenance"], "step": state["loop"]["step"]},
+        provenance={
+            **state["provenance"],
+            "step": state["loop"]["step"],
+            **({} if sample is None else {"derive_sample": sample}),
+        },
     )
     return genotype, derivation.repairs
 

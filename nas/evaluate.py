@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nas import rundir
 from nas.checkpoint import write_text_atomic
 from nas.config import EvalJob
 from nas.data import build_dataset
+from nas.data.class_map import class_table, load_class_map
 from nas.data.dataset import SegmentationDataset
 from nas.data.loader import eval_loader
 from nas.data.picture_files import find_pictures
 from nas.data.transforms import to_tensors
-from nas.errors import CheckpointError, DataError
-from nas.genotype import load_genotype
-from nas.image_predictions import ImagesResult, predict_ids, predict_pictures
+from nas.errors import CheckpointError, ConfigError, DataError
+from nas.genotype import Genotype, load_genotype
+from nas.image_predictions import ImagesResult, known_classes, predict_ids, predict_pictures
 from nas.loop import make_fabric
 from nas.metrics import confusion_matrix, summarise
 from nas.network import Network
@@ -103,19 +105,15 @@ def evaluate_split(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult
     dataset.scan()
     fabric = make_fabric(job.trainer)
     network, num_classes = trained_network(genotype, weights_path, spaces)
-    if num_classes != len(dataset.classes):
-        raise CheckpointError(
-            f"{weights_path}: got a network of {num_classes} classes, expected {len(dataset.classes)} as in data={job.data.name}; "
-            "give the data set that it was trained on"
-        )
+    table = _class_table(job, genotype, weights_path, num_classes=num_classes, classes=dataset.classes)
     network.to(fabric.device)
     out = Path(job.run) if job.run and not job.out else rundir.prepare_out(job.out, "eval", None)
     out.mkdir(parents=True, exist_ok=True)
     full = dataset.full_resolution if job.full_resolution is None else job.full_resolution
     if full:
-        matrix = confusion_at_full_resolution(network, dataset, fabric=fabric)
+        matrix = confusion_at_full_resolution(network, dataset, fabric=fabric, table=table)
     else:
-        matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size)
+        matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size, table=table)
     metrics = summarise(matrix, dataset.classes)
     report = {
         "split": job.split,
@@ -123,37 +121,83 @@ def evaluate_split(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult
         "images": len(dataset),
         "full_resolution": full,
         "weights": str(weights_path),
+        "class_map": job.class_map,
         **metrics,
     }
     write_text_atomic(out / "eval.json", json.dumps(report, indent=2) + "\n")
-    pictures = _pictures(network, dataset, job.pictures, fabric=fabric, folder=out / "predictions")
+    pictures = _pictures(network, dataset, job.pictures, fabric=fabric, folder=out / "predictions", table=table)
     return EvalResult(out, job.split, len(dataset), metrics, pictures)
 
 
-def confusion_over(forward: Callable[[Tensor], Tensor], dataset: SegmentationDataset, *, fabric: Fabric, batch_size: int) -> Tensor:
-    """Confusion matrix [K, K] of a network over a whole split, counted on the device."""
+def _class_table(
+    job: EvalJob, genotype: Genotype, weights: Path, *, num_classes: int, classes: Sequence[str]
+) -> NDArray[np.int64] | None:
+    """The data's class of each class of the network; None: they are the same.
+
+    Raises:
+        UserError: If their numbers differ without a map, or the map does not fit.
+    """
+    if job.class_map is None:
+        if num_classes != len(classes):
+            raise CheckpointError(
+                f"{weights}: got a network of {num_classes} classes, expected {len(classes)} as in data={job.data.name}; "
+                "give the data set that it was trained on, or class_map="
+            )
+        return None
+    mapping = load_class_map(job.class_map)
+    known, origin = known_classes(genotype, weights, num_classes)
+    if known is None:
+        raise ConfigError(f"class_map: got {job.class_map}, but the names of the network's classes are not known: {origin}")
+    return class_table(mapping, known.names, classes)
+
+
+def confusion_over(
+    forward: Callable[[Tensor], Tensor],
+    dataset: SegmentationDataset,
+    *,
+    fabric: Fabric,
+    batch_size: int,
+    table: NDArray[np.int64] | None = None,
+) -> Tensor:
+    """Confusion matrix [K, K] of a network over a whole split, counted on the device; `table`: what its classes count as."""
     num_classes = len(dataset.classes)
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=fabric.device)
+    counted_as = None if table is None else fabric.to_device(torch.from_numpy(table))
     with torch.no_grad():
         for images, labels in eval_loader(dataset, batch_size=batch_size):
-            logits = forward(fabric.to_device(images))
-            matrix += confusion_matrix(predicted_labels(logits), fabric.to_device(labels), num_classes)
+            predicted = predicted_labels(forward(fabric.to_device(images)))
+            predicted = predicted if counted_as is None else counted_as[predicted]
+            matrix += confusion_matrix(predicted, fabric.to_device(labels), num_classes)
     return matrix
 
 
-def confusion_at_full_resolution(network: Network, dataset: SegmentationDataset, *, fabric: Fabric) -> Tensor:
-    """Confusion matrix [K, K] on the CPU, predictions resized to the size of the label files, pixel by nearest pixel."""
+def confusion_at_full_resolution(
+    network: Network, dataset: SegmentationDataset, *, fabric: Fabric, table: NDArray[np.int64] | None = None
+) -> Tensor:
+    """Confusion matrix [K, K] on the CPU, predictions resized to the size of the label files, pixel by nearest pixel.
+
+    `table` is what the network's classes count as.
+    """
     num_classes = len(dataset.classes)
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     for index in range(len(dataset)):
         truth = dataset.truth(index)
         height, width = truth.shape
-        prediction = predict_ids(network, dataset.load(index)[0], (height, width), fabric=fabric)
-        matrix += confusion_matrix(torch.from_numpy(prediction.astype(np.int64)), torch.from_numpy(truth.copy()), num_classes)
+        prediction = predict_ids(network, dataset.load(index)[0], (height, width), fabric=fabric).astype(np.int64)
+        prediction = prediction if table is None else table[prediction]
+        matrix += confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(truth.copy()), num_classes)
     return matrix
 
 
-def _pictures(network: Network, dataset: SegmentationDataset, count: int, *, fabric: Fabric, folder: Path) -> int:
+def _pictures(  # noqa: PLR0913
+    network: Network,
+    dataset: SegmentationDataset,
+    count: int,
+    *,
+    fabric: Fabric,
+    folder: Path,
+    table: NDArray[np.int64] | None,
+) -> int:
     """Image, truth, prediction and errors of images spread over the split."""
     count = min(count, len(dataset))
     if count:
@@ -161,7 +205,8 @@ def _pictures(network: Network, dataset: SegmentationDataset, count: int, *, fab
     for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
         image, truth = dataset.load(index)
         with torch.no_grad():
-            prediction = network.label_map(fabric.to_device(to_tensors(image, truth)[0][None]))[0, 0]
-        picture = comparison(image, truth, prediction.byte().cpu().numpy(), dataset.palette, class_names=dataset.classes)
+            prediction = network.label_map(fabric.to_device(to_tensors(image, truth)[0][None]))[0, 0].cpu().numpy()
+        prediction = (prediction if table is None else table[prediction]).astype(np.uint8)
+        picture = comparison(image, truth, prediction, dataset.palette, class_names=dataset.classes)
         save_png(folder / f"{dataset.name(index)}.png", picture)
     return count

@@ -51,6 +51,7 @@ class Node:
         specs: The operation for each combination of options.
         option_names: The options of each decision.
         factory: Makes the module of a mixed node; None: the execution chosen for the network.
+        chosen: The option that was decided for it; None: nothing was to be decided.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Node:
     specs: Mapping[Combination, OpSpec]
     option_names: tuple[tuple[str, ...], ...] = ()
     factory: MixedFactory | None = None
+    chosen: str | None = None
 
     @property
     def part(self) -> str:
@@ -135,8 +137,19 @@ class NetworkBuilder:
         node = Node(name="image", module="image", role="input", inputs=(), decisions=(), specs={})
         return self._append(node, (channels, height, width))
 
-    def op(self, name: str, spec: OpSpec, *inputs: Value, module_name: str | None = None, per_architecture: bool = False) -> Value:
-        """A fixed operation. `per_architecture` gives each architecture set of a supernet weights of its own."""
+    def op(
+        self,
+        name: str,
+        spec: OpSpec,
+        *inputs: Value,
+        module_name: str | None = None,
+        per_architecture: bool = False,
+        chosen: str | None = None,
+    ) -> Value:
+        """A fixed operation.
+
+        `per_architecture` gives each architecture set of a supernet weights of its own; `chosen` is the option that it was.
+        """
         role = "per_architecture" if per_architecture and self.decided is None else "op"
         node = Node(
             name=name,
@@ -145,6 +158,7 @@ class NetworkBuilder:
             inputs=tuple(value.index for value in inputs),
             decisions=(),
             specs={(): spec},
+            chosen=chosen,
         )
         return self._append(node, (spec.out_channels, spec.out_height, spec.out_width))
 
@@ -164,10 +178,13 @@ class NetworkBuilder:
         """
         decision = decision or name
         if self.decided is not None:
-            spec = specs[self.decided[decision]]
+            option = self.decided[decision]
+            spec = specs[option]
             if spec.kind == "none":
                 return None
-            return inputs[0] if spec.kind == "identity" else self.op(name, spec, *inputs, module_name=module_name)
+            if spec.kind == "identity":
+                return inputs[0]
+            return self.op(name, spec, *inputs, module_name=module_name, chosen=option)
         by_options: dict[tuple[str, ...], OpSpec] = {(option,): spec for option, spec in specs.items()}
         return self.combination(name, (decision,), by_options, *inputs, module_name=module_name)
 
@@ -308,6 +325,7 @@ def _renumbered(node: Node, number: Mapping[int, int]) -> Node:
         specs=node.specs,
         option_names=node.option_names,
         factory=node.factory,
+        chosen=node.chosen,
     )
 
 

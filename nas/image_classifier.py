@@ -13,8 +13,8 @@ from nas.graph import Graph, NetworkBuilder, Value
 from nas.network import LOGITS, Network
 from nas.space import SpaceEntry
 
-CLASSIFIER = "classifier"
-"""Kind of the operation that turns features into scores of classes."""
+CLASSIFIERS = frozenset({"classifier", "fan_out_classifier"})
+"""Kinds of the operations that turn features into scores of classes; they differ in their initial weights."""
 ENCODER = "encoder."
 """What the names of an image classifier's weights begin with in its encoder."""
 HEAD = frozenset({"classifier.weight", "classifier.bias"})
@@ -64,7 +64,7 @@ def encoder_graph(graph: Graph) -> Graph:
             continue
         inputs = [value for value in (values[index] for index in node.inputs) if value is not None]
         behind = len(inputs) < len(node.inputs)
-        if behind or node.spec.kind == CLASSIFIER:
+        if behind or node.spec.kind in CLASSIFIERS:
             features.update({} if behind else {value.index: value for value in inputs})
             values.append(None)
         else:

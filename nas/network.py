@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -91,10 +92,7 @@ class Network(nn.Module):
 
 def _runs(node: Node) -> tuple[object, ...]:
     """What determines the module of a node: all but the sizes of its maps."""
-    specs = {
-        combination: (s.kind, s.in_channels, s.out_channels, s.kernel, s.stride, s.dilation, s.groups)
-        for combination, s in node.specs.items()
-    }
+    specs = {combination: replace(s, height=1, width=1, out_height=1, out_width=1) for combination, s in node.specs.items()}
     return node.role, node.decisions, specs
 
 

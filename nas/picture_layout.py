@@ -20,6 +20,7 @@ _ROW = 0.7
 _PAD = 0.16
 _TITLE = 0.26
 _GAP = 0.44
+_LEAST_FRAME = 1.4
 _LANE = 0.085
 _LANES_MARGIN = 0.14
 
@@ -138,7 +139,7 @@ def _inner(structure: nx.MultiDiGraph, vertices: Sequence[int]) -> dict[int, tup
 def _size(inner: Mapping[int, tuple[float, float]]) -> tuple[float, float]:
     """Width and height of the frame around the vertices of a part."""
     xs, ys = zip(*inner.values(), strict=True)
-    return max(xs) - min(xs) + BOX[0] + 2 * _PAD, max(ys) - min(ys) + BOX[1] + 2 * _PAD + _TITLE
+    return max(max(xs) - min(xs) + BOX[0] + 2 * _PAD, _LEAST_FRAME), max(ys) - min(ys) + BOX[1] + 2 * _PAD + _TITLE
 
 
 def _place(layout: Layout, part: str, inner: Mapping[int, tuple[float, float]], *, corner: tuple[float, float]) -> None:

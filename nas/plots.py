@@ -163,8 +163,8 @@ def _mark_chosen(structure: nx.MultiDiGraph, choices: Mapping[str, str]) -> None
     }
     for _, target, edge in structure.edges(data=True):
         into = structure.nodes[target]
-        if edge["name"] in choices:
-            edge.update(operations=(choices[edge["name"]],), chosen=True)
+        if edge["option"] is not None:
+            edge.update(operations=(edge["option"],), chosen=True)
         elif not edge["name"] and edge["inside"] and into["join"] == "sum" and into["part"] in skipping:
             edge.update(operations=(_SKIP,), chosen=True)
 
@@ -215,14 +215,15 @@ def _draw_connection(
     """Everything that leads from one vertex to another; parallel operations side by side."""
     source, target = ends
     edges = list(structure.get_edge_data(source, target).values())
-    if ends in layout.routes:
-        _draw_route(axes, layout.routes[ends])
-        return
     strokes = [
         (colours[label], _style(label), 2.4) if edge.get("chosen") else (_FIXED, "-", 1.0)
         for edge in edges
         for label in (edge["operations"] if edge.get("chosen") else ("fixed",))
     ]
+    if ends in layout.routes:
+        colour, _, wide = strokes[0] if len(strokes) == 1 else (_FIXED, "-", 1.0)
+        _draw_route(axes, layout.routes[ends], colour=colour, width=wide)
+        return
     start, end = _ports(layout.positions[source], layout.positions[target])
     for i, (colour, style, wide) in enumerate(strokes):
         dx, dy = _aside(start, end, 0.024 * (i - (len(strokes) - 1) / 2))
@@ -252,7 +253,7 @@ def _aside(start: tuple[float, float], end: tuple[float, float], distance: float
     return -dy / length * distance, dx / length * distance
 
 
-def _draw_route(axes: Axes, corners: Sequence[tuple[float, float]]) -> None:
+def _draw_route(axes: Axes, corners: Sequence[tuple[float, float]], *, colour: str, width: float) -> None:
     """A line of straight pieces with round corners and a small head."""
     radius = 0.07
     points, codes = [corners[0]], [Outline.MOVETO]
@@ -261,7 +262,7 @@ def _draw_route(axes: Axes, corners: Sequence[tuple[float, float]]) -> None:
         codes += [Outline.LINETO, Outline.CURVE3, Outline.CURVE3]
     points.append(_towards(corners[-1], corners[-2], 0.05))
     codes.append(Outline.LINETO)
-    axes.add_patch(PathPatch(Outline(points, codes), facecolor="none", edgecolor=_FIXED, linewidth=1.0, zorder=2))
+    axes.add_patch(PathPatch(Outline(points, codes), facecolor="none", edgecolor=colour, linewidth=width, zorder=2))
     axes.add_patch(
         FancyArrowPatch(
             points[-2],
@@ -271,7 +272,7 @@ def _draw_route(axes: Axes, corners: Sequence[tuple[float, float]]) -> None:
             shrinkA=0,
             shrinkB=0,
             linewidth=0,
-            color=_FIXED,
+            color=colour,
             zorder=2,
         )
     )

@@ -113,7 +113,8 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
     runtime = RuntimeName.parse(job.runtime, backends=BACKENDS)
     device = identify(job.accelerator, name=job.device)
     backend = BACKENDS[runtime.backend](runtime, accelerator=job.accelerator)
-    specs = deployed_specs(space, input_size=(height, width), init_channels=job.deploy.init_channels, num_classes=job.num_classes)
+    channels = job.deploy.init_channels or space.deploy_channels
+    specs = deployed_specs(space, input_size=(height, width), init_channels=channels, num_classes=job.num_classes)
     path = WORK_FOLDER / device.name / f"{runtime}.json" if job.out is None else Path(job.out)
     return profile_specs(specs, backend, device=device, path=path, rounds=job.rounds, on_progress=on_progress)
 

@@ -31,11 +31,11 @@ from nas.losses import cross_entropy
 from nas.metrics import confusion_matrix, mean_iou
 from nas.network import Network
 from nas.norm_statistics import estimated_anew
-from nas.ops.candidates import LIGHT_OPS
 from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
 from nas.relax.weights import Weights
 from nas.schedules import cosine, exponential
+from nas.settings import noise_per_image
 from nas.space import Derivation, SearchSpace, SpaceEntry
 from nas.supernet import Draw, Supernet
 
@@ -70,12 +70,13 @@ class SearchTask:
         fabric: Fabric,
     ) -> None:
         self.job, self.space, self.val_set, self.fabric = job, space, val_set, fabric
+        self.per_image = noise_per_image(job.search, default=space.noise_per_image)
         self.num_classes = len(train_set.classes)
         self.train_set, self.held_out_set = train_set, None
         if job.search.level == "bilevel":
             self.train_set, self.held_out_set = hold_out(train_set, share=job.search.holdout, seed=job.seed)
         size = job.deploy.input or list(train_set.size)
-        self.deploy = Deploy((size[0], size[1]), job.deploy.init_channels, self.num_classes)
+        self.deploy = Deploy((size[0], size[1]), job.deploy.init_channels or space.deploy_channels, self.num_classes)
         crop = job.search.crop or list(train_set.size)
         self.plan = _plan(job, (crop[0], crop[1]))
         self.held_out = None if self.held_out_set is None else _held_out_batches(self.held_out_set, self.plan)
@@ -92,7 +93,8 @@ class SearchTask:
         """The supernet, and the expected latency of uniform architecture parameters."""
         generator = torch.Generator().manual_seed(self.job.seed)
         settings = self.job.search
-        graph = self.space.graph(input_size=crop, init_channels=settings.init_channels, num_classes=self.num_classes)
+        channels = settings.init_channels or self.space.search_channels
+        graph = self.space.graph(input_size=crop, init_channels=channels, num_classes=self.num_classes)
         network = Network(graph, execution=settings.execution, architecture_sets=self.space.architecture_sets)
         latency = expected_latency(self.space, self.deploy, self.table, self.job)
         supernet = Supernet(self.space, network, latency, generator=generator)
@@ -182,7 +184,7 @@ class SearchTask:
         return loss, row, logits
 
     def _draw(self, step: int, *, offset: int = 0) -> Draw:
-        return Draw(self._relaxation(step), self._tau(step), self._noise(step + offset))
+        return Draw(self._relaxation(step), self._tau(step), self._noise(step + offset), per_image=self.per_image)
 
     def _latency_term(self, latency: Tensor) -> Tensor:
         """The latency in the unit that its weight is stated for."""
@@ -323,8 +325,8 @@ def profile_command(job: SearchJob, space: SearchSpace, deploy: Deploy, table: C
 
 def light_share(choices: Mapping[str, str], space: SearchSpace) -> float:
     """Share of zero, skip and pooling among the decisions that offer one."""
-    offering = [name for name, options in space.genotype_choices().items() if LIGHT_OPS.intersection(options)]
-    return sum(choices[name] in LIGHT_OPS for name in offering) / max(1, len(offering))
+    offering = [name for name, options in space.genotype_choices().items() if space.light_options.intersection(options)]
+    return sum(choices[name] in space.light_options for name in offering) / max(1, len(offering))
 
 
 def _plan(job: SearchJob, crop: tuple[int, int]) -> LoopPlan:

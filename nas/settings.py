@@ -8,6 +8,7 @@ from typing import Any
 from nas.setting_checks import at_least, check_class_weights, check_size, one_of, require
 
 RELAXATION_NAMES = ("soft", "hard", "sampled")
+NOISES = ("batch", "image")
 LEVELS = ("single", "bilevel")
 UNITS = ("relative", "ms", "us")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -26,10 +27,13 @@ class SearchSettings:
     """Images a step (paper: 16)."""
     crop: list[int] | None = None
     """[height, width] of the training crop in pixels; null: the size of the images."""
-    init_channels: int = 8
-    """Initial channels of the supernet (paper: 8)."""
+    init_channels: int | None = None
+    """Initial channels of the supernet; null: the space's own (lgcnet, gas and cas: 8, the paper's)."""
     relaxation: str = "soft"
     """soft (the paper's Gumbel-Softmax), hard (straight-through) or sampled (only the drawn operation runs)."""
+    noise: str | None = None
+    """batch: one draw for all images of a step; image: a draw for each (soft or hard only); null: the space's own (squeezenas:
+    image, as its authors have it; the others: batch)."""
     warmup_relaxation: str | None = None
     """Relaxation of the epochs in which only the weights move; null: `relaxation`. sampled warms up several times faster."""
     level: str = "single"
@@ -77,6 +81,8 @@ class SearchSettings:
         """Check what one setting or a pair of settings can get wrong."""
         one_of("search.relaxation", self.relaxation, RELAXATION_NAMES)
         one_of("search.warmup_relaxation", self.warmup_relaxation or self.relaxation, RELAXATION_NAMES)
+        one_of("search.noise", self.noise or "batch", NOISES)
+        noise_per_image(self, default=False)
         one_of("search.level", self.level, LEVELS)
         require(0 < self.holdout < 1, f"search.holdout: got {self.holdout}, expected a share above 0 and below 1")
         check_size("search.crop", self.crop)
@@ -92,6 +98,26 @@ class SearchSettings:
             len(self.arch_betas) == 2 and all(0 <= beta < 1 for beta in self.arch_betas),
             f"search.arch_betas: got {self.arch_betas}, expected two numbers from 0 to below 1",
         )
+
+
+def noise_per_image(settings: SearchSettings, *, default: bool) -> bool:
+    """Whether each image of a step has a draw of its own.
+
+    Args:
+        settings: The settings.
+        default: What the space wants where they leave it open.
+
+    Raises:
+        ConfigError: If it has, and only one operation is to run for all of them.
+    """
+    per_image = default if settings.noise is None else settings.noise == "image"
+    for key in ("relaxation", "warmup_relaxation"):
+        require(
+            not (per_image and getattr(settings, key) == "sampled"),
+            f"search.{key}: got sampled, which runs one operation for the whole batch, with noise for each image; "
+            "add search.noise=batch, or take soft or hard",
+        )
+    return per_image
 
 
 @dataclass(kw_only=True, slots=True)
@@ -117,13 +143,14 @@ class DeploySettings:
 
     input: list[int] | None = None
     """[height, width] of the deployed network's input; null: the size of the data set's images."""
-    init_channels: int = 40
-    """Initial channels of the derived network [reading]: random networks have 2.0-3.1 M parameters, as in the paper's Table VI."""
+    init_channels: int | None = None
+    """Initial channels of the derived network; null: the space's own. That of lgcnet, gas and cas is 40 [reading]: random networks
+    have 2.0-3.1 M parameters, as in the paper's Table VI."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_size("deploy.input", self.input)
-        require(self.init_channels >= 1, f"deploy.init_channels: got {self.init_channels}, expected at least 1")
+        at_least("deploy.", self, {"init_channels": 1})
 
 
 @dataclass(kw_only=True, slots=True)

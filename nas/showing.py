@@ -124,7 +124,7 @@ def _show_space(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path | 
         raise ConfigError(f"space.name: got {name!r}, expected one of {', '.join(spaces)}; choose it with space=NAME")
     space = spaces[name].build(job.space)
     height, width = job.deploy.input or DEFAULT_INPUT
-    channels = job.deploy.init_channels
+    channels = job.deploy.init_channels or space.deploy_channels
     graph = space.graph(input_size=(height, width), init_channels=channels, num_classes=job.num_classes)
     if picture is not None:
         _save(lambda: draw_space(graph, title=name), picture)

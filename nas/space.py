@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nas.errors import GenotypeError
 from nas.graph import Graph, NetworkBuilder
 from nas.ops import OpSpec
+from nas.ops.candidates import LIGHT_OPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,14 @@ class SearchSpace(ABC):
 
     architecture_sets: tuple[str, ...] = ("default",)
     """Names of the architecture sets that share one supernet."""
+    search_channels: int = 8
+    """Initial channels of the supernet where `search.init_channels` leaves them open."""
+    deploy_channels: int = 40
+    """Initial channels of the deployed network where `deploy.init_channels` leaves them open."""
+    light_options: frozenset[str] = LIGHT_OPS
+    """Options of which a search that has collapsed chooses little else."""
+    noise_per_image: bool = False
+    """Whether a search draws weights for each image of a batch where `search.noise` leaves it open."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -116,6 +125,18 @@ class SearchSpace(ABC):
             logits: Architecture set -> group -> guided logits [p, q].
         """
         return {name: Derivation(argmax_choices(groups, self.choices())) for name, groups in logits.items()}
+
+    def official_keys(self, graph: Graph) -> Mapping[str, tuple[str, ...]] | None:
+        """How the checkpoints that the space's authors released name the tensors of a derived network.
+
+        Args:
+            graph: The derived network.
+
+        Returns:
+            Our name -> the official tensors that lie in it end to end along the first axis; None: none were released.
+        """
+        del graph
+        return None
 
     @abstractmethod
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:

@@ -24,12 +24,14 @@ class Draw(NamedTuple):
         tau: Temperature > 0.
         generator: Source of the noise, on the CPU.
         architecture: The architecture set.
+        per_image: Whether each image of a batch has a draw of its own.
     """
 
     relaxation: str
     tau: float
     generator: torch.Generator
     architecture: str = "default"
+    per_image: bool = False
 
 
 class Supernet(nn.Module):
@@ -60,22 +62,24 @@ class Supernet(nn.Module):
             draw: How the weights are drawn.
 
         Returns:
-            Logits [N, classes, H, W] and the expected latency [] in the unit of the cost table, zero without a table.
+            Logits [N, classes, H, W] and the expected latency [] in the unit of the cost table, zero without a table; where each
+            image has a draw of its own, the mean over images.
         """
         with torch.autocast(images.device.type, enabled=False):
-            weights = self.sample(draw)
-            latency = images.new_zeros(()) if self.latency is None else self.latency(weights)
+            weights = self.sample(draw, batch=len(images) if draw.per_image else None)
+            latency = images.new_zeros(()) if self.latency is None else self.latency(weights).mean()
         logits: Tensor = self.network(images, weights)
         return logits, latency
 
-    def sample(self, draw: Draw) -> Weights:
-        """The weights of one pass."""
+    def sample(self, draw: Draw, *, batch: int | None = None) -> Weights:
+        """The weights of one pass: for all images alike, or for each of `batch` images."""
         return relax.sample(
             self.architectures[draw.architecture](),
             self.choices,
             relaxation=draw.relaxation,
             tau=draw.tau,
             generator=draw.generator,
+            batch=batch,
             architecture=draw.architecture,
             never_all=self.space.never_all(),
         )

@@ -24,6 +24,7 @@ from nas.image_classifier import ImageClassifier, build_image_classifier
 from nas.loop import LoopPlan, fit, make_fabric
 from nas.network import Network
 from nas.objectives import Classification, Objective, Segmentation, loss_name
+from nas.official_weights import own_names
 from nas.run_pictures import predicted_pictures
 from nas.space import SpaceEntry
 from nas.trackers import check_trackers, open_trackers
@@ -129,7 +130,7 @@ def make_task(  # noqa: PLR0913
         assert not isinstance(val_set, ImageFolder)
         network = build_network(genotype, spaces, len(train_set.classes))
         objective = Segmentation(job.train, train_set, val_set, fabric.device)
-    _load_initial(job, network)
+    _load_initial(job, network, genotype, spaces)
     plan = _plan(job, train_set)
     return TrainTask(job, network, objective=objective, plan=plan, total_steps=plan.total_steps(train_set), fabric=fabric)
 
@@ -152,12 +153,14 @@ def _build_splits(job: TrainJob) -> tuple[SegmentationDataset | ImageFolder, Seg
     return train_set, val_set
 
 
-def _load_initial(job: TrainJob, network: Network | ImageClassifier) -> None:
+def _load_initial(job: TrainJob, network: Network | ImageClassifier, genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> None:
     """Put given weights into a fresh network, and say which tensors are not among them."""
     if job.weights is not None:
-        load_same(network, job.weights)
+        rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.weights)
+        load_same(network, job.weights, rename)
     if job.encoder_weights is not None:
-        anew = load_encoder(network, job.encoder_weights)
+        rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.encoder_weights)
+        anew = load_encoder(network, job.encoder_weights, rename)
         count = len(network.state_dict()) - len(anew)
         log.info("encoder_weights: %d tensors from %s; initialised anew: %s", count, job.encoder_weights, ", ".join(anew))
 

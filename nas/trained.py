@@ -11,6 +11,7 @@ from nas.checkpoint import load_weights
 from nas.errors import CheckpointError, ConfigError
 from nas.genotype import Genotype, build_network
 from nas.network import Network
+from nas.official_weights import own_names
 from nas.space import SpaceEntry
 from nas.transfer import copy_strictly
 
@@ -46,7 +47,7 @@ def trained_network(genotype: Genotype, weights: Path, spaces: Mapping[str, Spac
     Raises:
         CheckpointError: If the weights are not those of this network, naming what is missing, left over or of another shape.
     """
-    tensors = load_weights(weights)
+    tensors = own_names(load_weights(weights), genotype=genotype, spaces=spaces, source=weights)
     network = build_network(genotype, spaces)
     num_classes = genotype.deploy.num_classes
     other = _other_classes(network.state_dict(), tensors, num_classes)

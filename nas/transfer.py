@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -13,18 +13,26 @@ from nas.errors import CheckpointError
 from nas.image_classifier import ENCODER, HEAD, ImageClassifier, encoder_graph
 from nas.network import Network
 
+Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Turns the tensors of a file into ours by name, where it has the names of another code."""
 
-def load_same(network: nn.Module, path: str | Path) -> None:
+
+def load_same(network: nn.Module, path: str | Path, rename: Rename = dict) -> None:
     """Load weights of the very same network, strictly.
+
+    Args:
+        network: What is to be trained.
+        path: The file.
+        rename: What its tensors pass first.
 
     Raises:
         CheckpointError: Naming what is missing, left over or of another shape.
     """
     advice = "give the weights that were trained for this genotype, or encoder_weights= to leave their classifier out"
-    copy_strictly(network.state_dict(), load_weights(Path(path)), f"{path}", advice)
+    copy_strictly(network.state_dict(), rename(load_weights(Path(path))), f"{path}", advice)
 
 
-def load_encoder(network: Network | ImageClassifier, path: str | Path) -> list[str]:
+def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
     """Load the weights of all but the classifier, strictly.
 
     The file is of a training with train.task=classification, or of a segmentation with any number of classes; its own
@@ -33,6 +41,7 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path) -> list[s
     Args:
         network: What is to be trained.
         path: The file.
+        rename: What its tensors pass first.
 
     Returns:
         Names of the tensors that were not loaded and so keep their initial values, in the network's order.
@@ -40,7 +49,7 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path) -> list[s
     Raises:
         CheckpointError: Naming what is missing, left over or of another shape.
     """
-    state, given = network.state_dict(), load_weights(Path(path))
+    state, given = network.state_dict(), rename(load_weights(Path(path)))
     encoder = encoder_names(network)
     anew = [name for name in state if name not in encoder]
     from_images = given.keys() >= HEAD and all(name in HEAD or name.startswith(ENCODER) for name in given)

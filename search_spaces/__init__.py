@@ -8,6 +8,8 @@ from importlib.metadata import entry_points
 from nas.space import SpaceEntry
 from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
+from search_spaces.squeezenas.config import SqueezeNASLargeConfig, SqueezeNASSmallConfig, SqueezeNASXLargeConfig
+from search_spaces.squeezenas.space import SqueezeNAS
 
 ENTRY_POINT_GROUP = "segnas.spaces"
 
@@ -16,6 +18,9 @@ SEARCH_SPACES: dict[str, SpaceEntry] = {
     "lgcnet": SpaceEntry(LGCNetConfig, LGCNet),
     "gas": SpaceEntry(GASConfig, LGCNet),
     "cas": SpaceEntry(CASConfig, LGCNet),
+    "squeezenas_small": SpaceEntry(SqueezeNASSmallConfig, SqueezeNAS),
+    "squeezenas_large": SpaceEntry(SqueezeNASLargeConfig, SqueezeNAS),
+    "squeezenas_xlarge": SpaceEntry(SqueezeNASXLargeConfig, SqueezeNAS),
 }
 
 

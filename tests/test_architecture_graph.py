@@ -4,7 +4,9 @@ import networkx as nx
 import pytest
 import torch
 
+import nas
 from nas.architecture_graph import architecture_graph
+from nas.genotype import genotype_graph
 from nas.graph import NetworkBuilder
 from nas.ops import OpSpec
 from search_spaces import SEARCH_SPACES
@@ -93,3 +95,12 @@ def test_two_operations_between_the_same_tensors_are_two_edges():
     ends = {attributes["name"]: vertex for vertex, attributes in structure.nodes(data=True)}
     edges = structure.get_edge_data(ends["stem"], ends["stem.sum"])
     assert sorted(edge["operations"] for edge in edges.values()) == [("conv_1x1",), ("conv_3x3",)]
+
+
+def test_a_product_reads_both_of_its_factors_and_an_edge_knows_what_was_chosen_for_it():
+    genotype = nas.load_genotype("squeezenas/lat_small")
+    structure = architecture_graph(genotype_graph(genotype, SEARCH_SPACES))
+    (product,) = [vertex for vertex, join in structure.nodes(data="join") if join == "product"]
+    assert structure.in_degree(product) == 2
+    drawn = {edge["name"].removesuffix(".op"): edge["option"] for _, _, edge in structure.edges(data=True) if edge["option"]}
+    assert drawn == {name: option for name, option in genotype.choices.items() if option != "skip"}

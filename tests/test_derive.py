@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import nas
 from nas.checkpoint import load_checkpoint, save_checkpoint
 from nas.config import DeriveJob
 from nas.derive import derive, genotype_of
-from nas.errors import CheckpointError
+from nas.errors import CheckpointError, ConfigError
 from nas.search import SearchTask
 from nas.space import argmax_choices
 from search_spaces import SEARCH_SPACES
@@ -143,3 +144,26 @@ def test_genotype_file_is_plain_yaml_with_every_section_of_the_format(stopped, t
     derive(DeriveJob(run=stopped.out, out=str(tmp_path)), SEARCH_SPACES)
     document = yaml.safe_load((tmp_path / "genotype.yaml").read_text())
     assert list(document) == ["format_version", "space", "space_config", "deploy", "choices", "provenance"]
+
+
+def test_a_sampled_derivation_draws_from_the_probabilities_of_the_search(stopped, tmp_path):
+    state = load_checkpoint(task_path(stopped, "last"))
+    logits = {"default": {group: torch.zeros_like(values) for group, values in state["guided_logits"]["default"].items()}}
+    group = next(group for group in logits["default"] if group.startswith("fusion"))
+    logits["default"][group][0, 1] = 2.0
+    decision = next(c for c in nas.build_space(stopped.space).choices() if (c.group, c.row) == (group, 0))
+    drawn = [genotype_of({**state, "guided_logits": logits}, SEARCH_SPACES, sample=seed)[0] for seed in range(300)]
+    share = sum(one.choices[decision.name] == decision.options[1] for one in drawn) / len(drawn)
+    e = torch.tensor(2.0).exp()
+    assert share == pytest.approx(float(e / (e + len(decision.options) - 1)), abs=0.1)
+    again = genotype_of({**state, "guided_logits": logits}, SEARCH_SPACES, sample=7)[0]
+    assert again == drawn[7]
+    assert (again.provenance["derive_sample"], "derive_sample" in derive_most_probable(state).provenance) == (7, False)
+    result = derive(DeriveJob(run=stopped.out, sample=3, out=str(tmp_path / "drawn")), SEARCH_SPACES)
+    assert result.genotype.provenance["derive_sample"] == 3
+    with pytest.raises(ConfigError, match="sample: got -1, expected at least 0"):
+        DeriveJob(run="x", sample=-1)
+
+
+def derive_most_probable(state):
+    return genotype_of(state, SEARCH_SPACES)[0]

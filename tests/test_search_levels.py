@@ -117,7 +117,9 @@ def test_noise_of_the_held_out_batch_is_not_that_of_the_training_batch(monkeypat
     task = search_task(two_levels(search__relaxation="soft"))
     drawn = []
     sample = type(task.supernet).sample
-    monkeypatch.setattr(type(task.supernet), "sample", lambda self, draw: (drawn.append(sample(self, draw)), drawn[-1])[1])
+    monkeypatch.setattr(
+        type(task.supernet), "sample", lambda self, draw, **kw: (drawn.append(sample(self, draw, **kw)), drawn[-1])[1]
+    )
     for step in range(3):
         task.step(*batch(), step)
     weights_of = [torch.cat(list(one.values.values())) for one in drawn]

@@ -297,7 +297,7 @@ def parse_key(key: str) -> OpSpec:
     if spec.key != key:
         raise ValueError(f"got operation key {short(key, limit=120)}, expected it written {spec.key!r}")
     sizes = (spec.in_channels, spec.height, spec.width, spec.out_channels, spec.out_height, spec.out_width)
-    if min(*sizes, spec.kernel, spec.stride, spec.dilation, spec.groups) < 1:
+    if min(*sizes, spec.kernel, spec.stride, spec.dilation, spec.groups, spec.expansion) < 1:
         raise ValueError(f"got operation key {key!r}, expected numbers of at least 1")
     if is_free(spec):
         raise ValueError(f"got operation key {key!r}, expected none of kind {spec.kind}, which executes nothing")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nas.ops import decoding, modules
 from nas.ops import macs as _macs
-from nas.ops import modules
+from nas.ops.inverted_residual import InvertedResidual, inverted_residual_macs
 from nas.ops.spec import OpSpec, out_size
 
 __all__ = ["FREE_KINDS", "OPERATIONS", "OpSpec", "Operation", "build", "example_inputs", "is_free", "macs", "out_size"]
@@ -55,12 +56,20 @@ OPERATIONS: dict[str, Operation] = {
     "conv_bn_relu": Operation(modules.ConvBNReLU, _macs.conv_macs),
     "relu_conv_bn": Operation(modules.ReLUConvBN, _macs.conv_macs),
     "relu_sep_conv_bn": Operation(modules.ReLUSepConvBN, _macs.sep_conv_macs),
+    "inverted_residual": Operation(InvertedResidual, inverted_residual_macs),
     "factorized_reduce": Operation(modules.FactorizedReduce, _macs.pointwise_macs),
     "max_pool": Operation(modules.MaxPool, _macs.no_macs),
     "grid_pool": Operation(modules.GridPool, _macs.grid_pool_macs),
     "transposed_conv": Operation(modules.TransposedConv, _macs.transposed_conv_macs, _input_and_target),
     "resize": Operation(lambda spec: modules.Resize(), _macs.no_macs, _input_and_target),  # noqa: ARG005
     "classifier": Operation(modules.Classifier, _macs.pointwise_macs),
+    "fan_out_classifier": Operation(decoding.PlainConv, _macs.conv_macs),
+    "plain_conv": Operation(decoding.PlainConv, _macs.conv_macs),
+    "conv_sigmoid": Operation(decoding.ConvSigmoid, _macs.conv_macs),
+    "window_pool": Operation(decoding.WindowPool, _macs.no_macs),
+    "global_pool": Operation(lambda spec: decoding.GlobalPool(), _macs.no_macs),  # noqa: ARG005
+    "resize_corners": Operation(lambda spec: decoding.ResizeCorners(), _macs.no_macs, _input_and_target),  # noqa: ARG005
+    "multiply": Operation(lambda spec: decoding.Multiply(), _macs.no_macs, _two_inputs),  # noqa: ARG005
     "add": Operation(lambda spec: modules.Add(), _macs.no_macs, _two_inputs),  # noqa: ARG005
     "concat": Operation(lambda spec: modules.Concat(), _macs.no_macs, _concat_inputs),  # noqa: ARG005
     "argmax": Operation(lambda spec: modules.Argmax(), _macs.no_macs),  # noqa: ARG005

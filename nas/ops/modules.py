@@ -9,7 +9,8 @@ from torch.nn import functional
 from nas.ops.spec import OpSpec
 
 
-def _init_conv(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
+def fan_out_init(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Weights from N(0, 2 / fan_out), fan_out = Cout k^2 whatever the groups (He et al., 2015)."""
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
 
@@ -48,7 +49,7 @@ class ReLUSepConvBN(nn.Module):
         self.depthwise = _same_conv(spec, spec.in_channels, spec.in_channels, groups=spec.in_channels)
         self.pointwise = nn.Conv2d(spec.in_channels, spec.out_channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(spec.out_channels)
-        _init_conv(self.pointwise)
+        fan_out_init(self.pointwise)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
@@ -68,8 +69,8 @@ class FactorizedReduce(nn.Module):
         self.conv_even = nn.Conv2d(spec.in_channels, spec.out_channels - half, 1, stride=2, bias=False)
         self.conv_odd = nn.Conv2d(spec.in_channels, half, 1, stride=2, bias=False)
         self.bn = nn.BatchNorm2d(spec.out_channels)
-        _init_conv(self.conv_even)
-        _init_conv(self.conv_odd)
+        fan_out_init(self.conv_even)
+        fan_out_init(self.conv_odd)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]."""
@@ -103,7 +104,7 @@ class GridPool(nn.Module):
         self.bins = spec.kernel
         self.stride = spec.stride
         self.conv = nn.Conv2d(spec.in_channels, spec.out_channels, 1)
-        _init_conv(self.conv)
+        fan_out_init(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
@@ -127,7 +128,7 @@ class TransposedConv(nn.Module):
         super().__init__()
         self.conv = nn.ConvTranspose2d(spec.in_channels, spec.out_channels, 4, stride=2, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(spec.out_channels)
-        _init_conv(self.conv)
+        fan_out_init(self.conv)
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """[N, Cin, H, W], [N, *, H', W'] -> [N, Cout, H', W'] with H' in {2H - 1, 2H}, W' likewise."""
@@ -195,5 +196,5 @@ def _same_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int
         groups=spec.groups if groups is None else groups,
         bias=False,
     )
-    _init_conv(conv)
+    fan_out_init(conv)
     return conv

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _KEY = re.compile(
     r"(?P<kind>[a-z][a-z0-9_]*) in=(?P<ic>\d+)x(?P<ih>\d+)x(?P<iw>\d+) out=(?P<oc>\d+)x(?P<oh>\d+)x(?P<ow>\d+)"
-    r" k=(?P<k>\d+) s=(?P<s>\d+) d=(?P<d>\d+) g=(?P<g>\d+)"
+    r" k=(?P<k>\d+) s=(?P<s>\d+) d=(?P<d>\d+) g=(?P<g>\d+)(?: e=(?P<e>\d+))?(?: sw=(?P<sw>\d+))?"
 )
 
 
@@ -27,6 +27,8 @@ class OpSpec:
         stride: Stride.
         dilation: Dilation.
         groups: Groups of the convolution; for concatenation, the number of inputs.
+        expansion: Channels inside over channels that come in.
+        stride_width: Stride along the width where it is another one; 0: `stride`.
     """
 
     kind: str
@@ -40,19 +42,24 @@ class OpSpec:
     stride: int = 1
     dilation: int = 1
     groups: int = 1
+    expansion: int = 1
+    stride_width: int = 0
 
     @property
     def key(self) -> str:
-        """The key of this operation in a latency table: every field, readable.
+        """The key of this operation in a latency table: every field, readable; `e` and `sw` only where they say something.
 
         >>> OpSpec(kind="conv", in_channels=8, height=45, width=60, out_channels=16, out_height=23, out_width=30,
         ...        kernel=3, stride=2).key
         'conv in=8x45x60 out=16x23x30 k=3 s=2 d=1 g=1'
         """
+        optional = (f" e={self.expansion}" if self.expansion != 1 else "") + (
+            f" sw={self.stride_width}" if self.stride_width else ""
+        )
         return (
             f"{self.kind} in={self.in_channels}x{self.height}x{self.width}"
             f" out={self.out_channels}x{self.out_height}x{self.out_width}"
-            f" k={self.kernel} s={self.stride} d={self.dilation} g={self.groups}"
+            f" k={self.kernel} s={self.stride} d={self.dilation} g={self.groups}{optional}"
         )
 
     @classmethod
@@ -64,8 +71,8 @@ class OpSpec:
         """
         match = _KEY.fullmatch(key)
         if match is None:
-            raise ValueError(f"got operation key {key!r}, expected 'KIND in=CxHxW out=CxHxW k=K s=S d=D g=G'")
-        number = {name: int(text) for name, text in match.groupdict().items() if name != "kind"}
+            raise ValueError(f"got operation key {key!r}, expected 'KIND in=CxHxW out=CxHxW k=K s=S d=D g=G [e=E] [sw=SW]'")
+        number = {name: int(text) for name, text in match.groupdict().items() if name != "kind" and text is not None}
         return cls(
             kind=match["kind"],
             in_channels=number["ic"],
@@ -78,6 +85,8 @@ class OpSpec:
             stride=number["s"],
             dilation=number["d"],
             groups=number["g"],
+            expansion=number.get("e", 1),
+            stride_width=number.get("sw", 0),
         )
 
 

@@ -24,7 +24,20 @@ def doubled(spec: OpSpec) -> OpSpec:
     return dataclasses.replace(spec, **sizes)
 
 
-SPECS = [spec for one in RUNNING for spec in (one, doubled(one))]
+def larger_window_pool(spec: OpSpec) -> OpSpec:
+    """On 14x10 pixels, windows of 5 at strides 2 and 3."""
+    return dataclasses.replace(doubled(spec), out_height=5, out_width=2)
+
+
+def larger_global_pool(spec: OpSpec) -> OpSpec:
+    """The average of a map has one pixel, whatever its size."""
+    return dataclasses.replace(doubled(spec), out_height=1, out_width=1)
+
+
+LARGER = {"window_pool": larger_window_pool, "global_pool": larger_global_pool}
+
+
+SPECS = [spec for one in RUNNING for spec in (one, LARGER.get(one.kind, doubled)(one))]
 
 
 class SideBySide(nn.Module):
@@ -88,14 +101,18 @@ def test_every_kind_is_among_them():
     assert {spec.kind for spec in SPECS} == set(OPERATIONS) - {"none"}
 
 
-def test_file_has_no_batch_norm_and_resizes_by_centres_of_pixels(exported):
+def test_file_has_no_batch_norm_and_resizes_by_centres_of_pixels_or_corners(exported):
     model, _ = exported
     assert "BatchNormalization" not in node_counts(model)
     resizes = [node for node in model.graph.node if node.op_type == "Resize"]
-    assert resizes
+    modes = []
     for node in resizes:
         attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-        assert (attributes["mode"], attributes["coordinate_transformation_mode"]) == (b"linear", b"half_pixel")
+        assert attributes["mode"] == b"linear"
+        modes.append(attributes["coordinate_transformation_mode"])
+    by_corners = sum(spec.kind == "resize_corners" for spec in SPECS)
+    assert modes.count(b"align_corners") == by_corners > 0
+    assert modes.count(b"half_pixel") == len(resizes) - by_corners > 0
 
 
 def test_sizes_are_constants_of_the_file(exported):

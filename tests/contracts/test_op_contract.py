@@ -17,12 +17,33 @@ EDGES = [
 ]
 
 
+KEEPING_CHANNELS = {
+    "max_pool",
+    "resize",
+    "resize_corners",
+    "window_pool",
+    "global_pool",
+    "multiply",
+    "add",
+    "identity",
+    "none",
+}
+WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual"}
+
+
 def spec_of_kind(kind: str) -> OpSpec:
     """A spec of any kind, as spaces write them, on a map of odd size."""
-    sizes = {"transposed_conv": (13, 9), "resize": (13, 9), "factorized_reduce": (4, 3)}
+    sizes = {
+        "transposed_conv": (13, 9),
+        "resize": (13, 9),
+        "resize_corners": (13, 9),
+        "factorized_reduce": (4, 3),
+        "window_pool": (2, 1),
+        "global_pool": (1, 1),
+    }
     channels = {"argmax": 1, "concat": 15}
-    stride = 2 if kind == "factorized_reduce" else 1
-    keeps = kind in ("max_pool", "resize", "add", "identity", "none")
+    stride = 2 if kind in ("factorized_reduce", "window_pool") else 1
+    keeps = kind in KEEPING_CHANNELS
     height, width = sizes.get(kind, (7, 5))
     return OpSpec(
         kind=kind,
@@ -32,9 +53,11 @@ def spec_of_kind(kind: str) -> OpSpec:
         out_channels=channels.get(kind, 6 if keeps else 10),
         out_height=height,
         out_width=width,
-        kernel=3 if kind in ("max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn") else 1,
+        kernel=5 if kind == "window_pool" else 3 if kind in WITH_KERNEL else 1,
         stride=stride,
         groups=3 if kind == "concat" else 1,
+        expansion=3 if kind == "inverted_residual" else 1,
+        stride_width=3 if kind == "window_pool" else 0,
     )
 
 

@@ -248,6 +248,25 @@ def test_refusal_names_the_key_of_the_entry(table_file: Path) -> None:
     assert conv(16).key in refused(table_file)
 
 
+@pytest.mark.parametrize("words", [" e=6", " sw=20", " e=6 sw=20"])
+def test_an_entry_may_state_expansion_and_a_second_stride(words: str, table_file: Path) -> None:
+    raw = json.loads(table_file.read_text())
+    raw["entries"][conv(16).key + words] = raw["entries"][conv(16).key]
+    table_file.write_text(json.dumps(raw))
+    table = load_table(table_file)
+    save_table(table, table_file)
+    assert load_table(table_file) == table
+    assert table.cost(OpSpec.from_key(conv(16).key + words)) == table.cost(conv(16))
+
+
+@pytest.mark.parametrize("words", [" e=1", " sw=0", " e=0", " sw=20 e=6", " e=06"])
+def test_a_key_that_states_what_goes_without_saying_is_refused(words: str, table_file: Path) -> None:
+    raw = json.loads(table_file.read_text())
+    raw["entries"][conv(16).key + words] = raw["entries"].pop(conv(16).key)
+    table_file.write_text(json.dumps(raw))
+    assert words.strip() in refused(table_file)
+
+
 @pytest.mark.parametrize("name", ["median_ms", conv(8).key, "device", "batch"])
 def test_duplicate_names_are_refused(name: str, table_file: Path) -> None:
     line = next(line for line in table_file.read_text().splitlines() if f'"{name}"' in line)

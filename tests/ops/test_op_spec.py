@@ -30,6 +30,13 @@ def test_no_two_specs_share_a_key(field: str) -> None:
     assert other.key != BASE.key
 
 
+def test_expansion_and_second_stride_are_stated_only_where_they_say_something() -> None:
+    assert BASE.key == "max_pool in=2x3x4 out=5x6x7 k=1 s=1 d=1 g=1"
+    assert dataclasses.replace(BASE, expansion=6).key == BASE.key + " e=6"
+    assert dataclasses.replace(BASE, expansion=6, stride_width=20).key == BASE.key + " e=6 sw=20"
+    assert dataclasses.replace(BASE, stride_width=20).key == BASE.key + " sw=20"
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -43,6 +50,8 @@ def test_no_two_specs_share_a_key(field: str) -> None:
         BASE.key.replace("2x3x4", "2x3"),
         BASE.key.replace(" g=1", ""),
         BASE.key.upper(),
+        BASE.key + " sw=20 e=6",
+        BASE.key + " e=",
     ],
 )
 def test_what_is_no_key_is_refused_and_quoted(key: str) -> None:

@@ -1,0 +1,1 @@
+"""The SqueezeNAS search spaces."""
