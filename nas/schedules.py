@@ -58,6 +58,23 @@ def exponential(progress: float, *, start: float, end: float) -> float:
     return start * math.pow(end / start, _checked(progress))
 
 
+def linear(progress: float, *, start: float, end: float) -> float:
+    """A straight line: start + (end - start) * progress.
+
+    Args:
+        progress: Share of the run that is done, in [0, 1].
+        start: Value at progress 0.
+        end: Value at progress 1.
+
+    Raises:
+        ValueError: If progress is outside [0, 1].
+
+    >>> linear(0.25, start=5.0, end=1.0)
+    4.0
+    """
+    return start + (end - start) * _checked(progress)
+
+
 def _checked(progress: float) -> float:
     if not 0 <= progress <= 1:
         raise ValueError(f"got progress {progress}, expected a share of the run in [0, 1]")

@@ -34,7 +34,7 @@ from nas.norm_statistics import estimated_anew
 from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
 from nas.relax.weights import Weights
-from nas.schedules import cosine, exponential
+from nas.schedules import cosine, exponential, linear
 from nas.settings import noise_per_image
 from nas.space import Derivation, SearchSpace, SpaceEntry
 from nas.supernet import Draw, Supernet
@@ -184,7 +184,8 @@ class SearchTask:
         return loss, row, logits
 
     def _draw(self, step: int, *, offset: int = 0) -> Draw:
-        return Draw(self._relaxation(step), self._tau(step), self._noise(step + offset), per_image=self.per_image)
+        relaxation = self._relaxation(step)
+        return Draw(relaxation, self._tau(step), self._noise(step + offset), per_image=self.per_image and relaxation != "sampled")
 
     def _latency_term(self, latency: Tensor) -> Tensor:
         """The latency in the unit that its weight is stated for."""
@@ -198,11 +199,13 @@ class SearchTask:
         return settings.warmup_relaxation or settings.relaxation if step < self.warmup_steps else settings.relaxation
 
     def _tau(self, step: int) -> float:
-        """The temperature: held at its start while only the weights move, then exponential."""
+        """The temperature: held at its start while only the weights move, then as it is scheduled, then held at its end."""
         settings = self.job.search
         first = min(self.warmup_steps, self.total_steps - 1)
-        progress = max(0, step - first) / max(1, self.total_steps - 1 - first)
-        return exponential(progress, start=settings.tau_start, end=settings.tau_end)
+        steps = settings.tau_share * (self.total_steps - 1 - first)
+        progress = min(1.0, max(0, step - first) / max(1.0, steps))
+        schedule = linear if settings.tau_schedule == "linear" else exponential
+        return schedule(progress, start=settings.tau_start, end=settings.tau_end)
 
     def _noise(self, step: int) -> torch.Generator:
         """Noise that is a pure function of seed and step: the same after a resume, on every device and rank."""

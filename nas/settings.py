@@ -10,6 +10,7 @@ from nas.setting_checks import at_least, check_class_weights, check_size, one_of
 RELAXATION_NAMES = ("soft", "hard", "sampled")
 NOISES = ("batch", "image")
 LEVELS = ("single", "bilevel")
+TAU_SCHEDULES = ("exponential", "linear")
 UNITS = ("relative", "ms", "us")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 TASKS = ("segmentation", "classification")
@@ -32,8 +33,8 @@ class SearchSettings:
     relaxation: str = "soft"
     """soft (the paper's Gumbel-Softmax), hard (straight-through) or sampled (only the drawn operation runs)."""
     noise: str | None = None
-    """batch: one draw for all images of a step; image: a draw for each (soft or hard only); null: the space's own (squeezenas:
-    image, as its authors have it; the others: batch)."""
+    """batch: one draw for all images of a step; image: a draw for each, except in a warm-up with warmup_relaxation=sampled, which
+    runs one operation for all; null: the space's own (squeezenas: image, as its authors have it; the others: batch)."""
     warmup_relaxation: str | None = None
     """Relaxation of the epochs in which only the weights move; null: `relaxation`. sampled warms up several times faster."""
     level: str = "single"
@@ -46,7 +47,11 @@ class SearchSettings:
     tau_start: float = 1.0
     """Temperature at the first step, and through the warm-up (paper: 1.0)."""
     tau_end: float = 0.03
-    """Temperature at the last step (paper: 0.03); exponential in between [reading]."""
+    """Temperature at the end of its schedule (paper: 0.03)."""
+    tau_schedule: str = "exponential"
+    """exponential [reading] or linear, from tau_start to tau_end."""
+    tau_share: float = 1.0
+    """Share of the steps after the warm-up over which the temperature falls; from there on it is tau_end."""
     weight_lr: float = 0.025
     """Initial learning rate of SGD for the network weights (paper), cosine to `weight_lr_end`."""
     weight_lr_end: float = 0.001
@@ -84,6 +89,8 @@ class SearchSettings:
         one_of("search.noise", self.noise or "batch", NOISES)
         noise_per_image(self, default=False)
         one_of("search.level", self.level, LEVELS)
+        one_of("search.tau_schedule", self.tau_schedule, TAU_SCHEDULES)
+        require(0 < self.tau_share <= 1, f"search.tau_share: got {self.tau_share}, expected a share above 0 and up to 1")
         require(0 < self.holdout < 1, f"search.holdout: got {self.holdout}, expected a share above 0 and below 1")
         check_size("search.crop", self.crop)
         at_least("search.", self, {"epochs": 1, "max_steps": 1, "batch_size": 1, "init_channels": 1, "log_every": 1})
@@ -111,12 +118,11 @@ def noise_per_image(settings: SearchSettings, *, default: bool) -> bool:
         ConfigError: If it has, and only one operation is to run for all of them.
     """
     per_image = default if settings.noise is None else settings.noise == "image"
-    for key in ("relaxation", "warmup_relaxation"):
-        require(
-            not (per_image and getattr(settings, key) == "sampled"),
-            f"search.{key}: got sampled, which runs one operation for the whole batch, with noise for each image; "
-            "add search.noise=batch, or take soft or hard",
-        )
+    require(
+        not (per_image and settings.relaxation == "sampled"),
+        "search.relaxation: got sampled, which runs one operation for the whole batch, with noise for each image; "
+        "add search.noise=batch, or take soft or hard",
+    )
     return per_image
 
 

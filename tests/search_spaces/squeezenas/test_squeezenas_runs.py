@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import nas
-from nas import onnx_check
+from nas import cli, onnx_check
 from nas.checkpoint import load_checkpoint, load_weights, save_weights
 from nas.config import EvalJob, SearchJob
 from nas.data.cityscapes_labels import CITYSCAPES
@@ -89,6 +90,38 @@ def test_noise_is_drawn_for_each_image_unless_the_settings_say_otherwise():
     assert search_task(search_job(search__noise="image")).per_image is True
 
 
+def test_a_sampled_warm_up_draws_for_the_batch_and_the_search_behind_it_for_each_image():
+    task = search_task(tiny_search(epochs=2, warmup_epochs=1, warmup_relaxation="sampled"))
+    draws = [task._draw(step) for step in (task.warmup_steps - 1, task.warmup_steps)]
+    assert [(draw.relaxation, draw.per_image) for draw in draws] == [("sampled", False), ("soft", True)]
+    for step in (task.warmup_steps - 1, task.warmup_steps):
+        assert task.step(*batch(), step)
+
+
+def test_the_readings_of_the_recipe_are_the_defaults_of_the_command(tmp_path):
+    for space, expected in (("squeezenas_large", [0.02, 0.01, 5.0, 1.0, "linear", 0.75, 0.4]), ("lgcnet", None)):
+        out = tmp_path / space
+        overrides = [f"space={space}", "data.size=[33,47]", "data.train=2", "data.val=2", "latency.table=macs", f"out={out}"]
+        assert cli.main(["search", *overrides, "search.max_steps=1", "search.batch_size=2", "search.tau_end=0.5"]) == 0
+        config = yaml.safe_load((out / "config.yaml").read_text())
+        keys = ("weight_lr", "arch_lr", "tau_start", "tau_end", "tau_schedule", "tau_share")
+        got = [*(config["search"][key] for key in keys), config["latency"]["weight"]]
+        assert got[3] == 0.5  # what the user says wins
+        expected = expected or [0.025, 1e-3, 1.0, 0.03, "exponential", 1.0, 0.1]
+        assert [*got[:3], *got[4:]] == [*expected[:3], *expected[4:]]
+
+
+def test_temperature_falls_in_a_straight_line_over_its_share_of_the_steps_and_stays():
+    settings = {"epochs": 5, "warmup_epochs": 1, "tau_start": 5.0, "tau_end": 1.0, "tau_schedule": "linear", "tau_share": 0.5}
+    task = search_task(tiny_search(**settings))
+    first, last = task.warmup_steps, task.total_steps - 1
+    middle = first + (last - first) / 2
+    for step in range(task.total_steps):
+        share = min(1, max(0, step - first) / (middle - first))
+        assert task._tau(step) == pytest.approx(5 - 4 * share)
+    assert (task._tau(0), task._tau(last)) == (5.0, 1.0)
+
+
 def test_latency_of_a_step_is_the_mean_over_images_of_the_cost_of_their_draws():
     task = search_task(tiny_search(relaxation="hard"))
     weights = task.supernet.sample(task._draw(0), batch=2)
@@ -102,13 +135,12 @@ def test_latency_of_a_step_is_the_mean_over_images_of_the_cost_of_their_draws():
     assert row["sampled_latency"] == pytest.approx(sum(costs) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("key", ["relaxation", "warmup_relaxation"])
-def test_one_operation_for_the_whole_batch_and_noise_for_each_image_exclude_each_other(key):
-    with pytest.raises(ConfigError, match=rf"search\.{key}: got sampled.*add search\.noise=batch"):
-        SearchSettings(**{key: "sampled", "noise": "image"})
-    with pytest.raises(ConfigError, match=rf"search\.{key}: got sampled.*add search\.noise=batch"):
-        search_task(tiny_search(**{key: "sampled"}))
-    assert search_task(tiny_search(**{key: "sampled", "noise": "batch"})).step(*batch(), 0)
+def test_one_operation_for_the_whole_batch_and_noise_for_each_image_exclude_each_other():
+    with pytest.raises(ConfigError, match=r"search\.relaxation: got sampled.*add search\.noise=batch"):
+        SearchSettings(relaxation="sampled", noise="image")
+    with pytest.raises(ConfigError, match=r"search\.relaxation: got sampled.*add search\.noise=batch"):
+        search_task(tiny_search(relaxation="sampled"))
+    assert search_task(tiny_search(relaxation="sampled", noise="batch")).step(*batch(), 0)
     with pytest.raises(ConfigError, match=r"search\.noise: got 'pixel', expected one of batch, image"):
         SearchSettings(noise="pixel")
 

@@ -1,0 +1,81 @@
+"""Searched against random networks, every stage at two steps; and the recipes that the experiments ship."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+import nas
+import nas.cli
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+RECIPES = sorted(FOLDER.glob("*/recipe.yaml"))
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("against_random", FOLDER / "against_random.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["against_random"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+against_random = _load()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
+def test_every_stage_runs_at_two_steps_and_does_nothing_twice(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = yaml.safe_load(path.read_text())
+    recipe = {
+        **shipped,
+        "data": ["data=synthetic", "data.size=[33,47]", "data.train=4", "data.val=2", "data.test=2"],
+        "deploy": {**shipped["deploy"], "input": [33, 47]},
+        "search": [*(s for s in shipped["search"] if "epochs" not in s), "search.max_steps=2", "search.batch_size=2"],
+        "train": ["train.max_steps=2", "train.batch_size=2", "train.loss=cross_entropy"],
+        "seeds": [0],
+        "proxy_seeds": [0],
+        "random": 1,
+        "tolerance": 0.2,
+    }
+    tiny = tmp_path / "recipe.yaml"
+    tiny.write_text(yaml.safe_dump(recipe))
+    commands = []
+
+    def nas_command(command: Sequence[str]) -> None:
+        commands.append(command[0])
+        extra = ["rounds=1"] if command[0] == "profile" else []
+        assert nas.cli.main([*command, *extra]) == 0
+
+    monkeypatch.setattr(against_random, "nas_command", nas_command)
+    stages = ("profile", "proxy", "search", "random", "train", "report")
+    for stage in stages:
+        against_random.main([str(tiny), stage, "--out", str(tmp_path / "runs"), "--jobs", "1"])
+    results = {row["run"]: row for row in json.loads((tmp_path / "runs" / "results.json").read_text())}
+    assert set(results) == {*(f"proxy_{name}_seed0" for name in recipe["proxy"]), "train_search_seed0", "train_random_seed0_0"}
+    searched, drawn = results["train_search_seed0"], results["train_random_seed0_0"]
+    assert abs(drawn["predicted_ms"] / searched["predicted_ms"] - 1) <= 0.2
+    assert all(row["measured_ms"] > 0 and 0 <= row["miou"] <= 1 for row in results.values())
+    table = capsys.readouterr().out
+    assert all(f"| {run} | {row['miou']:.3f} |" in table for run, row in results.items())
+    commands.clear()
+    for stage in stages:
+        against_random.main([str(tiny), stage, "--out", str(tmp_path / "runs"), "--jobs", "1"])
+    assert commands == ["profile"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
+def test_the_networks_of_a_proxy_differ_in_size(path: Path) -> None:
+    recipe = against_random.Recipe(**yaml.safe_load(path.read_text()))
+    sizes = [sum(p.numel() for p in nas.build(against_random.uniform_genotype(recipe, name)).parameters()) for name in recipe.proxy]
+    assert max(sizes) > 5 * min(sizes)
