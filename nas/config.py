@@ -73,7 +73,8 @@ class TrainJob:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     """Where it runs."""
     weights: str | None = None
-    """Initial weights (safetensors) of the very same network; null: from scratch."""
+    """Initial weights (safetensors) of the same network, in its official names or in ours; with other classes its classifier starts
+    anew, which the log says; null: from scratch."""
     encoder_weights: str | None = None
     """Initial weights (safetensors) of all but the classifier, which starts anew: from a training with train.task=classification,
     or from a segmentation with other classes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -157,12 +157,15 @@ def _load_initial(job: TrainJob, network: Network | ImageClassifier, genotype: G
     """Put given weights into a fresh network, and say which tensors are not among them."""
     if job.weights is not None:
         rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.weights)
-        load_same(network, job.weights, rename)
+        _say_anew("weights", job.weights, network, load_same(network, job.weights, rename))
     if job.encoder_weights is not None:
         rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.encoder_weights)
-        anew = load_encoder(network, job.encoder_weights, rename)
-        count = len(network.state_dict()) - len(anew)
-        log.info("encoder_weights: %d tensors from %s; initialised anew: %s", count, job.encoder_weights, ", ".join(anew))
+        _say_anew("encoder_weights", job.encoder_weights, network, load_encoder(network, job.encoder_weights, rename))
+
+
+def _say_anew(key: str, path: str, network: Network | ImageClassifier, anew: Sequence[str]) -> None:
+    count = len(network.state_dict()) - len(anew)
+    log.info("%s: %d tensors from %s; initialised anew: %s", key, count, path, ", ".join(anew) or "none")
 
 
 def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder) -> LoopPlan:

@@ -1,4 +1,4 @@
-"""Initial weights of a training: those of the very same network, or of its encoder while the classifier starts anew."""
+"""Initial weights of a training: those of the same network, or of its encoder while the classifier starts anew."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas.checkpoint import load_weights
 from nas.errors import CheckpointError
@@ -17,19 +17,29 @@ Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Turns the tensors of a file into ours by name, where it has the names of another code."""
 
 
-def load_same(network: nn.Module, path: str | Path, rename: Rename = dict) -> None:
-    """Load weights of the very same network, strictly.
+def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
+    """Load weights of the very same network, strictly, save that a classifier of other classes stays out.
 
     Args:
         network: What is to be trained.
         path: The file.
         rename: What its tensors pass first.
 
+    Returns:
+        Names of the tensors that were not loaded and so keep their initial values: none, or those of the classifier.
+
     Raises:
         CheckpointError: Naming what is missing, left over or of another shape.
     """
-    advice = "give the weights that were trained for this genotype, or encoder_weights= to leave their classifier out"
-    copy_strictly(network.state_dict(), rename(load_weights(Path(path))), f"{path}", advice)
+    wanted, given = network.state_dict(), rename(load_weights(Path(path)))
+    encoder = encoder_names(network)
+    classifier = [name for name in wanted if name not in encoder]
+    anew = classifier if _of_other_classes(wanted, given, classifier) else []
+    given = {name: value for name, value in given.items() if name not in anew}
+    wanted = {name: value for name, value in wanted.items() if name not in anew}
+    advice = "give the weights that were trained for this genotype, or encoder_weights= of a pretraining"
+    copy_strictly(wanted, given, f"{path}", advice)
+    return anew
 
 
 def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
@@ -66,6 +76,14 @@ def encoder_names(network: Network | ImageClassifier) -> dict[str, str]:
         return {f"{ENCODER}{name}": name for name in network.encoder.state_dict()}
     paths = tuple(f"{node.module}." for node in encoder_graph(network.graph).nodes)
     return {name: name for name in network.state_dict() if name.startswith(paths)}
+
+
+def _of_other_classes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], classifier: list[str]) -> bool:
+    """Whether a classifier is there, and differs in the number of its classes alone, which is the first axis of every tensor."""
+    if not all(name in given and given[name].dim() == wanted[name].dim() > 0 for name in classifier):
+        return False
+    same = all(given[name].shape[1:] == wanted[name].shape[1:] for name in classifier)
+    return same and {len(given[name]) for name in classifier} != {len(wanted[name]) for name in classifier}
 
 
 @torch.no_grad()

@@ -212,14 +212,22 @@ def test_image_classifier_takes_the_encoder_of_another_with_other_classes(folder
     assert network.classifier.weight.shape[0] == 9
 
 
-def test_whole_weights_must_fit_and_their_error_points_to_the_encoder(folder, pretrained, tmp_path):
+def test_whole_weights_must_fit_save_for_a_classifier_of_other_classes(folder, pretrained, tmp_path):
     genotype = nas.load_genotype(folder / "genotype.yaml")
     save_segmentation(tmp_path / "five.safetensors", genotype, 5)
-    for path in (tmp_path / "five.safetensors", pretrained.out / "weights.safetensors"):
-        with pytest.raises(CheckpointError, match="or encoder_weights= to leave their classifier out"):
-            load_same(build_network(genotype, SEARCH_SPACES), path)
+    network = build_network(genotype, SEARCH_SPACES)
+    anew = load_same(network, tmp_path / "five.safetensors")
+    assert anew == [name for name, value in network.state_dict().items() if len(value.shape) and name.startswith("classifier")]
+    five = load_weights(tmp_path / "five.safetensors")
+    assert all(torch.equal(value, five[name]) for name, value in network.state_dict().items() if name not in anew)
+    with pytest.raises(CheckpointError, match="or encoder_weights= of a pretraining"):
+        load_same(build_network(genotype, SEARCH_SPACES), pretrained.out / "weights.safetensors")
+    name = next(name for name in five if name not in anew and five[name].dim() == 4)
+    save_weights(tmp_path / "narrow.safetensors", {**five, name: five[name][1:]})
+    with pytest.raises(CheckpointError, match="has shape"):
+        load_same(build_network(genotype, SEARCH_SPACES), tmp_path / "narrow.safetensors")
     same = build_image_classifier(genotype, SEARCH_SPACES, 2)
-    load_same(same, pretrained.out / "weights.safetensors")
+    assert load_same(same, pretrained.out / "weights.safetensors") == []
     given = load_weights(pretrained.out / "weights.safetensors")
     assert all(torch.equal(value, given[name]) for name, value in same.state_dict().items())
 

@@ -172,7 +172,8 @@ def test_a_file_with_official_and_other_names_is_refused_by_them(released, tmp_p
         trained_network(nas.load_genotype(NAME), tmp_path / "mixed.safetensors", SEARCH_SPACES)
 
 
-def test_training_starts_from_released_weights(released, tmp_path):
+@pytest.mark.parametrize("key", ["weights", "encoder_weights"])
+def test_training_starts_from_released_weights(key, released, tmp_path):
     reference, path = released
     genotype = nas.load_genotype(NAME)
     network = nas.build(genotype)
@@ -180,7 +181,7 @@ def test_training_starts_from_released_weights(released, tmp_path):
     images = torch.randn(1, 3, 32, 48)
     with torch.no_grad():
         torch.testing.assert_close(network.eval()(images), reference(images), rtol=1e-4, atol=1e-3)
-    result = nas.train(train_job(NAME, tmp_path / "run", encoder_weights=path, train__max_steps=1, train__lr=0.0))
+    result = nas.train(train_job(NAME, tmp_path / "run", **{key: path}, train__max_steps=1, train__lr=0.0))
     tuned, num_classes = trained_network(genotype, result.out / "weights.safetensors", SEARCH_SPACES)
     assert num_classes == 11
     assert torch.equal(tuned.get_submodule("block.4.op.expand").weight, reference.encoder.residuals[4].op[0].weight)
