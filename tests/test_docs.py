@@ -6,16 +6,20 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+import nas
 import nas.cli
+from nas.checkpoint import save_weights
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
 from tests.small_jobs import CHECKOUT
+from tests.squeezenas_reference import Reference
 
-PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export")
+PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks")
 SHORT = {
     "profile": ["rounds=1"],
     "search": ["search.max_steps=2", "search.init_channels=2", "search.eval_every=0"],
@@ -39,7 +43,7 @@ def class_file_of(page: str) -> str:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder: data with the classes of the page, pictures without labels, images by class."""
+    """A user's folder: data with the classes of the page, pictures without labels, images by class, weights with official names."""
     monkeypatch.chdir(tmp_path)
     config = SyntheticConfig(size=[180, 240], train=4, val=2, test=2)
     for split in ("train", "val", "test"):
@@ -50,11 +54,16 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             image, label = scenes.load(number)
             Image.fromarray(image).save(tmp_path / "my_data" / "images" / split / f"{number}.png")
             Image.fromarray(label % 6).save(tmp_path / "my_data" / "masks" / split / f"{number}.png")
+            for folder, pixels in ((split, image), (f"{split}annot", np.where(label == 255, 11, label))):
+                (tmp_path / "camvid" / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "camvid" / folder / f"{number}.png")
             for name in ("dull", "bright"):
                 folder = tmp_path / "my_images" / split / name
                 folder.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image // (2 if name == "dull" else 1)).save(folder / f"{number}.png")
     (tmp_path / "my_data" / "classes.yaml").write_text(class_file_of("search-on-my-data"))
+    official = Reference(nas.load_genotype("squeezenas/lat_small")).state_dict()
+    save_weights(tmp_path / "lat_small.safetensors", official)
     (tmp_path / "photos").mkdir()
     Image.fromarray(image[:90, :110]).save(tmp_path / "photos" / "holiday.jpg")
     return tmp_path
