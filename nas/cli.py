@@ -75,6 +75,19 @@ def _profile(job: config.ProfileJob) -> Sequence[str]:
         return profile(job, nas.build_space(job.space), on_progress=show_progress).summary()
 
 
+def _plan(job: config.ProfileJob) -> Sequence[str]:
+    from nas.profile_plan import plan
+
+    return plan(job, nas.build_space(job.space)).summary()
+
+
+def _validate(job: config.ValidateJob) -> Sequence[str]:
+    from nas.validating import validate
+
+    with _progress_bar("timing networks") as show_progress:
+        return validate(job, nas.build_space(job.space), on_progress=show_progress).summary()
+
+
 def _show(job: config.ShowJob) -> Sequence[str]:
     from nas.showing import show
     from search_spaces import all_spaces
@@ -109,6 +122,14 @@ VERBS: dict[str, Verb] = {
 }
 """The verbs, in the order in which one uses them."""
 
+SUB_VERBS: dict[str, dict[str, Verb]] = {
+    "profile": {
+        "plan": Verb("what would be measured, and how long it would take", config.ProfileJob, _plan, sweep_out="never"),
+        "validate": Verb("time whole networks against the table, and calibrate it", config.ValidateJob, _validate),
+    },
+}
+"""Verb -> its sub-verbs."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line.
@@ -132,6 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         print(f"nas: got {name!r}, expected one of the verbs {', '.join(VERBS)}{hint}", file=sys.stderr)
         return WRONG_INPUT
+    if rest and rest[0] in SUB_VERBS.get(name, {}):
+        return _run_verb(f"{name} {rest[0]}", rest[1:])
     return _run_verb(name, rest)
 
 
@@ -142,7 +165,10 @@ def entry() -> None:
 
 def _usage() -> str:
     width = max(map(len, VERBS))
-    lines = [f"  {name:{width}}  {verb.line}" for name, verb in VERBS.items()]
+    lines = []
+    for name, verb in VERBS.items():
+        lines.append(f"  {name:{width}}  {verb.line}")
+        lines += [f"  {'':{width}}    {name} {sub}: {one.line}" for sub, one in SUB_VERBS.get(name, {}).items()]
     return "\n".join(
         [
             "usage: nas VERB [KEY=VALUE ...]",
@@ -155,11 +181,17 @@ def _usage() -> str:
     )
 
 
+def _verb(name: str) -> Verb:
+    """The verb of a name, which may have a sub-verb's behind it."""
+    first, _, sub = name.partition(" ")
+    return SUB_VERBS[first][sub] if sub else VERBS[first]
+
+
 def _run_verb(name: str, argv: Sequence[str]) -> int:
     statuses: list[int] = []
 
     def task(job: Any) -> None:  # noqa: ANN401
-        print("\n".join(VERBS[name].run(job)), flush=True)
+        print("\n".join(_verb(name).run(job)), flush=True)
 
     def on_failure(failure: JobFailure) -> None:
         prefix = f"nas {name}: {failure.job}: " if failure.job else f"nas {name}: "
@@ -202,10 +234,11 @@ def _app(name: str) -> VerbApp:
     }
     return VerbApp(
         verb=name,
-        schema=VERBS[name].job,
+        schema=_verb(name).job,
         groups=groups,
         conf_dir=conf_dir(),
-        sweep_out=VERBS[name].sweep_out,
+        sub_verbs=tuple(SUB_VERBS.get(name, ())),
+        sweep_out=_verb(name).sweep_out,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.setting_checks import at_least, check_size, require
+from nas.setting_checks import at_least, check_size, check_tables, check_targets, require
 from nas.settings import (
     DeploySettings,
     ExportSettings,
@@ -52,12 +52,34 @@ class DeriveJob:
     """last or best."""
     sample: int | None = None
     """Draw the architecture from the search's probabilities, with this seed; null: the most probable option of each decision."""
+    target_ms: Any = None
+    """Largest predicted latency in ms, or a list with one for each table, null for those without: the derived architecture is the
+    most probable one within it. null: the search's own latency.target_ms, if it had one."""
+    targets: list[float] | None = None
+    """Several targets in ms: a genotype for each from the same supernet, genotype_TARGETms.yaml, dominated ones left out, with
+    front.json and front.png; null: one genotype."""
+    table: Any = None
+    """Tables to predict with, as in latency.table; null: those of the search."""
     out: str | None = None
     """Folder of genotype.yaml; null: the run's own."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         at_least("", self, {"sample": 0})
+        if self.table is not None:
+            check_tables("table", self.table)
+        if self.target_ms is not None:
+            given = len(self.target_ms) if isinstance(self.target_ms, list) else 1  # the search knows how many tables there are
+            check_targets("target_ms", self.target_ms, count=given)
+        if self.targets is not None:
+            self._check_front(self.targets)
+
+    def _check_front(self, targets: list[float]) -> None:
+        good = len(targets) >= 1 and all(0 < target < float("inf") for target in targets)
+        require(good and len({f"{t:g}" for t in targets}) == len(targets), f"targets: got {targets}, expected different ms above 0")
+        for key in ("target_ms", "sample"):
+            value = getattr(self, key)
+            require(value is None, f"{key}: got {value} with targets, which has a target for each genotype; leave one of them away")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -176,9 +198,48 @@ class ProfileJob:
     num_classes: int = 11
     """Classes of the deployed network."""
     rounds: int = 10
-    """Interleaved rounds over all operations."""
+    """Fewest interleaved rounds over all operations."""
+    max_rounds: int = 30
+    """Most rounds; what is not known by then is stored as not stable."""
+    ci: float = 0.02
+    """An operation is finished when the 95 % confidence interval of its median is within this share of it."""
     out: str | None = None
     """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ValidateJob:
+    """`nas profile validate`."""
+
+    latency: LatencySettings = field(default_factory=LatencySettings)
+    """The table to validate, measured on this machine; weight and unit are not used."""
+    device: str = "auto"
+    """The table's device; auto: this machine. Give the name if the table was measured here under a name of your own."""
+    accelerator: str = "cpu"
+    """cpu or cuda."""
+    space: Any = "???"
+    """The search space's own config."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """The shape of the networks; `deploy.input` is needed."""
+    num_classes: int = 11
+    """Classes of the deployed networks."""
+    samples: int = 50
+    """Random networks, spread over the latencies of the space; half of them fit the calibration, the others judge it."""
+    rounds: int = 10
+    """Interleaved rounds over all networks; each is timed twice a round."""
+    coverage: float = 0.9
+    """Share of networks that the error bar shall hold."""
+    calibrate: bool = True
+    """Write the calibration into the table."""
+    seed: int = 0
+    """Seed of the networks and of the order of measuring."""
+    out: str | None = None
+    """Folder of validate.json, networks.csv and scatter.png; null: a fresh one under runs/."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least("", self, {"samples": 8, "rounds": 1, "num_classes": 1, "seed": 0})
+        require(0 < self.coverage < 1, f"coverage: got {self.coverage}, expected a share above 0 and below 1")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -81,14 +81,21 @@ def _explain_one(error: BaseException) -> str | None:
     if isinstance(error, OverrideParseException):
         reason = error.message.strip().splitlines()[0]
         return f"cannot read the override {error.override!r}: {reason}; expected KEY=VALUE, special characters quoted"
-    if isinstance(error, MissingMandatoryValue):
-        key = error.full_key or ""
+    if (key := _missing_key(error)) is not None:
         return f"{key} is missing; give {HOW_TO_GIVE.get(key, f'{key}=VALUE')}"
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
         return _no_such_key(error.full_key or str(error.key), map(str, error.parent_node))
     if isinstance(error, ValidationError):
         return f"{error.full_key}: {_wrong_value(error)}"
     return None
+
+
+def _missing_key(error: BaseException) -> str | None:
+    """The key that must be given: a value, or a group left out on which the choice of another group depends."""
+    if isinstance(error, MissingMandatoryValue):
+        return error.full_key or ""
+    match = re.match(r"Error resolving interpolation '\$\{(\w+)\}'", str(error)) if isinstance(error, HydraException) else None
+    return None if match is None else match[1]
 
 
 def _wrong_value(error: ValidationError) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from nas import rundir
 from nas.checkpoint import write_text_atomic
@@ -22,7 +21,7 @@ from nas.errors import ConfigError, FailedCheckError
 from nas.folding import batch_norms, fold_batch_norms
 from nas.genotype import Genotype, load_genotype
 from nas.image_predictions import known_classes
-from nas.network import Network
+from nas.network import Labels, Network
 from nas.provenance import package_version, provenance
 from nas.settings import ExportSettings
 from nas.space import SpaceEntry
@@ -149,22 +148,6 @@ def odd_size(height: int, width: int) -> tuple[int, int]:
     """
     height, width = min(height, 256), min(width, 256)
     return height + 2 + (height + 1) % 2, width + 4 + (width + 1) % 2
-
-
-class Labels(nn.Module):
-    """The label map of a network as a module: images [N, 3, H, W] -> labels [N, 1, H, W] int64.
-
-    Args:
-        network: The network.
-    """
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """What the device computes."""
-        return self.network.label_map(images)
 
 
 def _require_packages() -> None:

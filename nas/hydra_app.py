@@ -50,10 +50,11 @@ class VerbApp:
     """What Hydra needs to know of a verb.
 
     Args:
-        verb: Name of the verb and of its YAML in `conf_dir`.
+        verb: Name of the verb, with that of a sub-verb behind it.
         schema: The job dataclass.
         groups: Config group -> choice -> dataclass.
         conf_dir: Absolute path of the config folder.
+        sub_verbs: What may stand behind the verb.
         sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
     """
 
@@ -61,7 +62,13 @@ class VerbApp:
     schema: type[Any]
     groups: Mapping[str, Mapping[str, type[Any]]]
     conf_dir: Path
+    sub_verbs: tuple[str, ...] = ()
     sweep_out: SweepOut = "always"
+
+    @property
+    def config_name(self) -> str:
+        """Name of its YAML in `conf_dir`."""
+        return self.verb.replace(" ", "_")
 
 
 def run_app(app: VerbApp, argv: Sequence[str], task: Task, *, on_failure: Callable[[JobFailure], None]) -> None:
@@ -76,7 +83,7 @@ def run_app(app: VerbApp, argv: Sequence[str], task: Task, *, on_failure: Callab
     Raises:
         ConfigError: If the command line or the config is wrong.
     """
-    arguments = _checked_arguments(app.verb, argv)
+    arguments = _checked_arguments(app, argv)
     _register(app)
 
     def run_job(cfg: DictConfig) -> None:
@@ -87,7 +94,7 @@ def run_app(app: VerbApp, argv: Sequence[str], task: Task, *, on_failure: Callab
 
     with _put_back(app.verb, arguments):
         try:
-            hydra.main(config_path=str(app.conf_dir), config_name=app.verb, version_base="1.3")(run_job)()
+            hydra.main(config_path=str(app.conf_dir), config_name=app.config_name, version_base="1.3")(run_job)()
         except SystemExit as stop:
             if stop.code not in (0, None):
                 raise RuntimeError(f"Hydra stopped with status {stop.code}") from stop
@@ -132,7 +139,7 @@ def _job_name() -> str:
     return f"job {HydraConfig.get().job.num} ({' '.join(HydraConfig.get().overrides.task)})"
 
 
-def _checked_arguments(verb: str, argv: Sequence[str]) -> list[str]:
+def _checked_arguments(app: VerbApp, argv: Sequence[str]) -> list[str]:
     """Refuse what Hydra's parser would refuse in many lines; move the overrides before the flags, as it wants them.
 
     Raises:
@@ -146,10 +153,11 @@ def _checked_arguments(verb: str, argv: Sequence[str]) -> list[str]:
         if not stop.code:
             raise
         reason = errors.getvalue().strip().rpartition("error: ")[2]
-        raise ConfigError(f"{reason}; nas {verb} --hydra-help lists the flags") from stop
+        raise ConfigError(f"{reason}; nas {app.verb} --hydra-help lists the flags") from stop
     for word in args.overrides:
         if "=" not in word and not word.startswith("~"):
-            raise ConfigError(f"got {word!r}, expected KEY=VALUE; nas {verb} has no sub-verbs, nas {verb} --help lists its keys")
+            subs = f"its sub-verbs are {', '.join(app.sub_verbs)}" if app.sub_verbs else "it has no sub-verbs"
+            raise ConfigError(f"got {word!r}, expected KEY=VALUE; {subs}, and nas {app.verb} --help lists its keys")
     if args.experimental_rerun is not None:
         raise ConfigError("--experimental-rerun would unpickle a file, which can run code; give the overrides instead")
     if args.resolve and not (args.cfg or args.help):
@@ -165,7 +173,7 @@ def _checked_arguments(verb: str, argv: Sequence[str]) -> list[str]:
 def _register(app: VerbApp) -> None:
     """Make the dataclasses known to Hydra; registering again replaces."""
     store = ConfigStore.instance()
-    store.store(name=f"schema_{app.verb}", node=app.schema)
+    store.store(name=f"schema_{app.config_name}", node=app.schema)
     for group, choices in app.groups.items():
         for name, schema in choices.items():
             store.store(group=group, name=f"schema_{name}", node=schema)

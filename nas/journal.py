@@ -1,4 +1,4 @@
-"""The journal of a profile run: one line a sample, so that a stopped run goes on where it was."""
+"""The journal of a profile run: one line a timing, in order of time, so that a stopped run goes on where it was."""
 
 from __future__ import annotations
 
@@ -9,20 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from nas.cost.latency_table import (
-    LatencyTable,
-    ProtocolInfo,
-    RuntimeInfo,
-    parse_device,
-    parse_key,
-    parse_protocol,
-    parse_runtime,
-)
-from nas.cost.strict_json import as_count, as_number, as_object, parse_strict, short
+from nas.cost.latency_table import LatencyTable
+from nas.cost.strict_json import as_count, as_number, as_object, as_text, parse_strict, short
+from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime
 from nas.devices.identity import DeviceInfo
 from nas.errors import TableError
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
 """The version of the file that this code writes and reads."""
 
 
@@ -50,11 +43,31 @@ class Conditions:
         )
 
 
-class Journal:
-    """The samples of a run that is not finished, in memory and in a file of JSON lines.
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One line of a journal.
 
-    The first line states the conditions, each further one a sample. A line is written as a whole and flushed; a last
-    line that a crash has torn is cut off.
+    Args:
+        key: Key of the operation.
+        round_index: The round, from 0.
+        ms: Mean latency of a call in ms.
+        calls: Number of calls.
+        is_reference: Whether it is a timing of the reference operation; else it is a sample.
+    """
+
+    key: str
+    round_index: int
+    ms: float
+    calls: int
+    is_reference: bool = False
+
+
+class Journal:
+    """The timings of a run that is not finished, in memory and in a file of JSON lines.
+
+    The first line states the conditions, each further one a timing: a sample, of which an operation has one a round, or a
+    timing of the reference operation, which is the same in all lines and stands as often as it was taken. A line is
+    written as a whole and flushed; a last line that a crash has torn is cut off.
 
     Args:
         path: The file; written to from the first sample on.
@@ -66,9 +79,10 @@ class Journal:
 
     def __init__(self, path: Path, conditions: Conditions) -> None:
         self.path = path
-        self.samples: dict[str, dict[int, float]] = {}
-        """Operation key -> round -> mean latency of a call in ms."""
+        self.timings: list[Timing] = []
+        """All timings in order of time."""
         self._conditions = conditions
+        self._rounds: dict[str, set[int]] = {}
         self._whole_bytes = 0
         self._file: TextIO | None = None
         if path.exists():
@@ -85,25 +99,46 @@ class Journal:
             self._file = None
 
     @property
-    def rounds(self) -> int:
-        """Samples that an operation needs."""
-        return self._conditions.protocol.rounds
+    def protocol(self) -> ProtocolInfo:
+        """How the timings are taken."""
+        return self._conditions.protocol
 
-    def record(self, key: str, *, round_index: int, ms: float, calls: int) -> None:
-        """Keep a sample.
+    @property
+    def keys(self) -> frozenset[str]:
+        """Keys of the operations that have a sample."""
+        return frozenset(self._rounds)
 
-        Args:
-            key: Key of the operation.
-            round_index: The round, from 0.
-            ms: Mean latency of a call in ms.
-            calls: Number of calls in the sample.
-        """
-        if not (math.isfinite(ms) and ms > 0):
-            raise RuntimeError(f"the backend measured {ms} ms for {key!r}, expected a finite positive time")
-        if round_index in self.samples.get(key, {}):
-            raise ValueError(f"round {round_index} of {key!r} is in the journal already")
-        self._write({"key": key, "round": round_index, "ms": ms, "calls": calls})
-        self.samples.setdefault(key, {})[round_index] = ms
+    @property
+    def reference_key(self) -> str | None:
+        """Key of the reference operation; None as long as it was not timed."""
+        return next((timing.key for timing in self.timings if timing.is_reference), None)
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples."""
+        return sum(map(len, self._rounds.values()))
+
+    def samples_of(self, key: str) -> int:
+        """Number of samples of an operation."""
+        return len(self._rounds.get(key, ()))
+
+    def has(self, key: str, round_index: int) -> bool:
+        """Whether the sample of an operation in a round is there."""
+        return round_index in self._rounds.get(key, ())
+
+    def calls_of(self, key: str, *, is_reference: bool = False) -> int | None:
+        """Number of calls in the timings of an operation; None if there are none."""
+        known = (timing.calls for timing in self.timings if (timing.key, timing.is_reference) == (key, is_reference))
+        return next(known, None)
+
+    def record(self, timing: Timing) -> None:
+        """Keep a timing."""
+        if not (math.isfinite(timing.ms) and timing.ms > 0):
+            raise RuntimeError(f"the backend measured {timing.ms} ms for {timing.key!r}, expected a finite positive time")
+        self._check_new(timing)
+        name = "reference" if timing.is_reference else "key"
+        self._write({name: timing.key, "round": timing.round_index, "ms": timing.ms, "calls": timing.calls})
+        self._keep(timing)
 
     def delete(self) -> None:
         """Remove the file."""
@@ -133,7 +168,7 @@ class Journal:
         for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
             try:
                 value = parse_strict(line.decode("utf-8"))
-                self._read_header(value) if number == 1 else self._read_sample(value)
+                self._read_header(value) if number == 1 else self._read_timing(value)
             except TableError:
                 raise
             except ValueError as error:
@@ -151,14 +186,27 @@ class Journal:
                 "go on under those conditions, or delete the journal to start over"
             )
 
-    def _read_sample(self, value: object) -> None:
-        fields = as_object(value, "sample", ("key", "round", "ms", "calls"))
-        key, ms = str(fields["key"]), as_number(fields["ms"], "ms")
+    def _read_timing(self, value: object) -> None:
+        is_reference = isinstance(value, dict) and "reference" in value
+        name = "reference" if is_reference else "key"
+        fields = as_object(value, "timing", (name, "round", "ms", "calls"))
+        key, ms = as_text(fields[name], name), as_number(fields["ms"], "ms")
         parse_key(key)
-        as_count(fields["calls"], "calls", minimum=1)
+        calls = as_count(fields["calls"], "calls", minimum=1)
         round_index = as_count(fields["round"], "round", minimum=0)
-        if ms <= 0 or round_index >= self._conditions.protocol.rounds:
-            raise ValueError(f"got {ms} ms in round {round_index} of {self._conditions.protocol.rounds}")
-        if round_index in self.samples.setdefault(key, {}):
-            raise ValueError(f"got round {round_index} of {key!r} twice")
-        self.samples[key][round_index] = ms
+        if ms <= 0 or round_index >= self.protocol.max_rounds:
+            raise ValueError(f"got {ms} ms in round {round_index} of {self.protocol.max_rounds}")
+        timing = Timing(key, round_index, ms, calls, is_reference)
+        self._check_new(timing)
+        self._keep(timing)
+
+    def _check_new(self, timing: Timing) -> None:
+        if timing.is_reference and self.reference_key not in (None, timing.key):
+            raise ValueError(f"got reference operation {timing.key!r}, expected {self.reference_key!r} as before")
+        if not timing.is_reference and self.has(timing.key, timing.round_index):
+            raise ValueError(f"round {timing.round_index} of {timing.key!r} is in the journal already")
+
+    def _keep(self, timing: Timing) -> None:
+        self.timings.append(timing)
+        if not timing.is_reference:
+            self._rounds.setdefault(timing.key, set()).add(timing.round_index)

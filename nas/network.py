@@ -90,6 +90,22 @@ class Network(nn.Module):
         return {name: values[index] for name, index in outputs.items()}
 
 
+class Labels(nn.Module):
+    """The label map of a network as a module: images [N, 3, H, W] -> labels [N, 1, H, W] int64.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the device computes."""
+        return self.network.label_map(images)
+
+
 def _runs(node: Node) -> tuple[object, ...]:
     """What determines the module of a node: all but the sizes of its maps."""
     specs = {combination: replace(s, height=1, width=1, out_height=1, out_width=1) for combination, s in node.specs.items()}

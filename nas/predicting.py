@@ -6,12 +6,13 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nas.config import PredictJob
 from nas.cost import CostTable, LatencyTable, resolve_table
+from nas.cost.calibrated import CalibratedTable, calibrated
 from nas.errors import ConfigError
 from nas.genotype import Genotype, genotype_graph, load_genotype
 from nas.graph import Graph
@@ -21,6 +22,8 @@ from nas.space import SpaceEntry
 from nas.text_table import text_table
 
 FILE_NAME = "predict.json"
+OVERHEAD = "runtime"
+"""Name of the part that is what a network costs beside its operations."""
 FORMAT_VERSION = 1
 """The version of `predict.json`."""
 
@@ -99,6 +102,18 @@ def predict_graph(graph: Graph, cost: Callable[[OpSpec], float]) -> Latency:
     return Latency(sum(by_part.values()), None, None, dict(by_part))
 
 
+def predict_on(graph: Graph, table: CostTable) -> Latency:
+    """What a derived network's graph costs by a table, with overhead and error bar if the table is seen calibrated."""
+    latency = predict_graph(graph, table.cost)
+    if table.overhead:
+        by_part = {**latency.by_part, OVERHEAD: table.overhead}
+        latency = Latency(sum(by_part.values()), None, None, by_part)
+    if not isinstance(table, CalibratedTable):
+        return latency
+    bar = table.calibration.bar
+    return replace(latency, low_ms=max(0.0, latency.ms * (1 - bar)), high_ms=latency.ms * (1 + bar))
+
+
 def predict(genotype: Genotype, table: CostTable, spaces: Mapping[str, SpaceEntry]) -> Latency:
     """Latency of a genotype at its deployed shape.
 
@@ -142,16 +157,41 @@ def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictRep
 
 def profile_command(genotype: Genotype, table: CostTable, spaces: Mapping[str, SpaceEntry]) -> str:
     """The command that measures, on the table's device, everything that the genotype's space can need at its shape."""
+    config = spaces[genotype.space].config(**genotype.space_config)
     deploy = genotype.deploy
+    return profile_words(
+        config, table, size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes, space=genotype.space
+    )
+
+
+def profile_words(  # noqa: PLR0913
+    config: Any,
+    table: CostTable,
+    *,
+    size: tuple[int, int],
+    init_channels: int,
+    num_classes: int,
+    space: str | None = None,
+) -> str:
+    """The command that measures, on the table's device, everything that a space can need at a shape.
+
+    Args:
+        config: The space's config.
+        table: The table; of another kind than measured ones no device is named.
+        size: (height, width) of the deployed network's input.
+        init_channels: Its initial channels.
+        num_classes: Its classes.
+        space: Name of the space; None: that of its config.
+    """
     words = ["nas", "profile"]
     if isinstance(table, LatencyTable):
         words += [f"device={table.device.name}", f"runtime={table.runtime.name}"]
     words += [
-        f"space={genotype.space}",
-        *_space_overrides(genotype, spaces),
-        f"deploy.input=[{deploy.input[0]},{deploy.input[1]}]",
-        f"deploy.init_channels={deploy.init_channels}",
-        f"num_classes={deploy.num_classes}",
+        f"space={space or config.name}",
+        *_space_overrides(config),
+        f"deploy.input=[{size[0]},{size[1]}]",
+        f"deploy.init_channels={init_channels}",
+        f"num_classes={num_classes}",
     ]
     return " ".join(words)
 
@@ -163,15 +203,21 @@ def share(cost: float, total: float) -> float:
 
 def _predict_with(graph: Graph, genotype: Genotype, table: CostTable, spaces: Mapping[str, SpaceEntry]) -> Latency:
     table.require(graph.specs(), command=profile_command(genotype, table, spaces))
-    return predict_graph(graph, table.cost)
+    return predict_on(graph, costs_of(genotype, table))
 
 
-def _space_overrides(genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> list[str]:
+def costs_of(genotype: Genotype, table: CostTable) -> CostTable:
+    """The table through the calibration that holds for the genotype's networks; as it is where there is none."""
+    deploy = genotype.deploy
+    return calibrated(table, space=genotype.space, input_size=deploy.input, init_channels=deploy.init_channels)
+
+
+def _space_overrides(config: Any) -> list[str]:
     """An override for each setting of the space that is not its default, quoted for Hydra and the shell."""
     overrides = []
-    for setting in fields(spaces[genotype.space].config):
+    for setting in fields(config):
         default = setting.default_factory() if setting.default_factory is not MISSING else setting.default
-        value = genotype.space_config.get(setting.name, default)
+        value = getattr(config, setting.name)
         if value != default:
             overrides.append(shlex.quote(f"space.{setting.name}={json.dumps(value)}"))
     return overrides
@@ -182,6 +228,8 @@ def _quantity(unit: str) -> str:
 
 
 def _bounds(latency: Latency, unit: str) -> str:
+    if unit != "ms":
+        return "no bounds: the costs are counted, not measured"
     if latency.low_ms is None or latency.high_ms is None:
-        return "bounds: not known until the table is calibrated"
-    return f"bounds: {latency.low_ms:.3f} to {latency.high_ms:.3f} {unit}"
+        return "bounds: not known until the table is calibrated for this space and shape: nas profile validate"
+    return f"bounds: {latency.low_ms:.3f} to {latency.high_ms:.3f} {unit} (+- {latency.high_ms / latency.ms - 1:.1%})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,37 +13,29 @@ from pathlib import Path
 import numpy as np
 
 from nas.config import ProfileJob
-from nas.cost.latency_table import (
-    Entry,
-    LatencyTable,
-    ProtocolInfo,
-    RuntimeInfo,
-    parse_key,
-    read_table,
-    save_table,
-)
+from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import WORK_FOLDER
+from nas.cost.table_parts import Entry, ProtocolInfo, Reference, RuntimeInfo, parse_key
 from nas.devices import BACKENDS, Backend, RuntimeName
-from nas.devices.identity import DeviceInfo, identify
+from nas.devices.identity import DeviceInfo, current_clocks, identify
+from nas.drift import REFERENCE_RULE, choose_reference, corrected_samples, local_levels
 from nas.errors import ConfigError, TableError
 from nas.journal import Conditions, Journal
+from nas.median_interval import relative_half_width
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
+from nas.rounds import MAX_CALLS, SAMPLE_MS, WARMUP_CALLS, Effort, OnProgress, measure_rounds, unstable
 from nas.space import SearchSpace, deployed_specs
 
-WARMUP_CALLS = 1
-"""Calls before each sample that are not timed."""
-SAMPLE_MS = 5.0
-"""A sample repeats a short operation until about this time is filled."""
-MAX_CALLS = 50
-"""Most calls in a sample."""
 BUSY_SPREAD = 0.2
 """A spread of the median operation above this is reported as a busy machine (idle, here: 0.03)."""
 CALLS_RULE = f"clamp(ceil({SAMPLE_MS:g} ms / estimate), 1, {MAX_CALLS})"
-STATISTIC = "median, p10, p90 over interleaved rounds; a sample is the mean of its calls"
+STATISTIC = "median, p10, p90 over interleaved rounds, corrected for drift; a sample is the mean of its calls"
+LISTED = 5
+"""Operations that the summary names of those whose median is not known well enough."""
 
-OnProgress = Callable[[int, int], None]
-"""Called after each sample with the number of samples there are and of those planned."""
+ReadClocks = Callable[[], str | None]
+"""Reads what the device's clocks are at this moment."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +48,17 @@ class ProfileResult:
         path: The table's file.
         table: The table in it.
         measured: Keys of the entries that this run added.
+        unstable: Half-width of the confidence interval of those that are not stable, the widest first.
+        drift: Lowest and highest level of the reference operation over the run, over the level of the table; None if nothing
+            was measured.
         seconds: Duration in s.
     """
 
     path: Path
     table: LatencyTable
     measured: tuple[str, ...]
+    unstable: Mapping[str, float]
+    drift: tuple[float, float] | None
     seconds: float
 
     @property
@@ -79,6 +75,8 @@ class ProfileResult:
                 f"{self.path}: {len(self.measured)} operations measured, {self.kept} kept, in {self.seconds:.1f} s",
                 f"spread over rounds, (p90 - p10) / median: {np.median(spreads):.1%} at the median operation, "
                 f"{max(spreads):.1%} at the worst",
+                *self._drift_line(),
+                *self.unstable_lines(),
             ]
             if np.median(spreads) > BUSY_SPREAD:
                 lines.append(
@@ -87,9 +85,57 @@ class ProfileResult:
                 )
         return [*lines, f"next: nas search latency.table={self._name()}"]
 
+    def _drift_line(self) -> list[str]:
+        if self.drift is None or self.table.reference is None:
+            return []
+        low, high = (factor - 1 for factor in self.drift)
+        return [
+            f"drift, corrected: the reference operation went from {low:+.1%} to {high:+.1%} of its "
+            f"{self.table.reference.median_ms:.3f} ms ({self.table.reference.key})"
+        ]
+
+    def unstable_lines(self) -> list[str]:
+        """How many medians are not known well enough, and which are the worst; no line if none."""
+        if not self.unstable:
+            return []
+        protocol = self.table.protocol
+        worst = "; ".join(f"{key} +-{width:.1%}" for key, width in list(self.unstable.items())[:LISTED])
+        return [
+            f"not stable: the median of {len(self.unstable)} operations is not known to +-{protocol.ci:.1%} after "
+            f"{protocol.max_rounds} rounds; the worst: {worst}"
+        ]
+
     def _name(self) -> str:
         in_work_folder = self.path == WORK_FOLDER / f"{self.table.identifier}.json"
         return self.table.identifier if in_work_folder else str(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a profile job comes down to.
+
+    Args:
+        specs: The operations that any network of the space can need.
+        backend: What executes them.
+        device: What it executes them on.
+        path: The table's file.
+        effort: How long to measure.
+        input_size: (height, width) of the deployed network's input in pixels.
+        init_channels: Its initial channels.
+    """
+
+    specs: tuple[OpSpec, ...]
+    backend: Backend
+    device: DeviceInfo
+    path: Path
+    effort: Effort
+    input_size: tuple[int, int]
+    init_channels: int
+
+    @property
+    def conditions(self) -> Conditions:
+        """The conditions that a table at the target must have been measured under."""
+        return conditions_of(self.backend, self.device, self.effort)
 
 
 def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | None = None) -> ProfileResult:
@@ -104,6 +150,21 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
         ConfigError: If a setting is wrong or missing.
         TableError: If the table or journal at the target is of another device, runtime or protocol, or malformed.
     """
+    target = target_of(job, space)
+    return profile_specs(
+        target.specs,
+        target.backend,
+        device=target.device,
+        path=target.path,
+        effort=target.effort,
+        read_clocks=lambda: current_clocks(job.accelerator),
+        on_progress=on_progress,
+    )
+
+
+def target_of(job: ProfileJob, space: SearchSpace) -> Target:
+    """What to measure, with what, and into which file; raises `ConfigError` for settings that are wrong or missing."""
+    effort = Effort(rounds=job.rounds, max_rounds=job.max_rounds, ci=job.ci)
     if job.deploy.input is None:
         raise ConfigError(
             "deploy.input: got null, expected the size of the deployed network's input; "
@@ -116,7 +177,15 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
     channels = job.deploy.init_channels or space.deploy_channels
     specs = deployed_specs(space, input_size=(height, width), init_channels=channels, num_classes=job.num_classes)
     path = WORK_FOLDER / device.name / f"{runtime}.json" if job.out is None else Path(job.out)
-    return profile_specs(specs, backend, device=device, path=path, rounds=job.rounds, on_progress=on_progress)
+    return Target(
+        specs=specs,
+        backend=backend,
+        device=device,
+        path=path,
+        effort=effort,
+        input_size=(height, width),
+        init_channels=channels,
+    )
 
 
 def profile_specs(
@@ -125,55 +194,78 @@ def profile_specs(
     *,
     device: DeviceInfo,
     path: Path,
-    rounds: int = 10,
-    seed: int = 0,
+    effort: Effort | None = None,
+    read_clocks: ReadClocks | None = None,
     on_progress: OnProgress | None = None,
 ) -> ProfileResult:
     """Measure what a table lacks of `specs` and add it.
 
-    A journal beside the table holds the samples until the table is saved. If the run stops, the same call goes on from
-    there; what the journal holds of another plan is finished along with this one.
+    A journal beside the table holds the timings until the table is saved. If the run stops, the same call goes on from
+    there; what the journal holds of another plan is finished along with this one. A table that is extended keeps its
+    reference operation and its level.
 
     Args:
         specs: The operations; repetitions and free ones are left out.
         backend: What executes them.
         device: What it executes them on.
         path: The table's file, new or to be extended.
-        rounds: Interleaved rounds over all operations.
-        seed: Seed of the order within the rounds.
+        effort: How long to measure; None: the default.
+        read_clocks: See `ReadClocks`; None: they are not known.
         on_progress: See `OnProgress`.
 
     Raises:
-        ConfigError: If `rounds` or `path` cannot be used.
+        ConfigError: If `path` cannot be used.
         TableError: If table or journal are of another device, runtime or protocol, or malformed.
     """
     start = time.monotonic()
-    conditions = _conditions(backend, device, rounds)
-    table = _table_so_far(path, conditions)
-    with Journal(path.with_name(f"{path.name}.journal.jsonl"), conditions) as journal:
-        wanted = {spec for spec in specs if not is_free(spec)} | {parse_key(key) for key in journal.samples}
+    conditions = conditions_of(backend, device, effort or Effort())
+    table = table_so_far(path, conditions)
+    if table is None:
+        _check_writable(path)
+        table = _empty(conditions)
+    unknown: dict[str, float] = {}
+    drift = None
+    with Journal(journal_path(path), conditions) as journal:
+        wanted = {spec for spec in specs if not is_free(spec)} | {parse_key(key) for key in journal.keys}
         plan = table.missing(wanted)
         if not plan and not table.entries:
             raise ValueError("got no operation that costs anything, expected at least one to measure")
         if plan:
-            _measure(plan, backend, journal=journal, seed=seed, on_progress=on_progress)
-            new = {spec.key: entry_of(list(journal.samples[spec.key].values())) for spec in plan}
-            table = _extended(table, new)
+            reference = _reference_of(table, journal, plan, path=path)
+            before = read_clocks() if read_clocks is not None else None
+            measure_rounds(plan, reference, backend, journal=journal, on_progress=on_progress)
+            after = read_clocks() if read_clocks is not None else None
+            table, unknown = _extended(table, plan, journal, effort=effort or Effort())
+            table = replace(table, clocks_before=before, clocks_after=after)
+            drift = _drift(table, journal)
             save_table(table, path)
     journal.delete()
-    measured = tuple(spec.key for spec in plan)
-    result = ProfileResult(path=path, table=table, measured=measured, seconds=time.monotonic() - start)
+    result = ProfileResult(
+        path=path,
+        table=table,
+        measured=tuple(spec.key for spec in plan),
+        unstable=unknown,
+        drift=drift,
+        seconds=time.monotonic() - start,
+    )
+    for line in result.unstable_lines():
+        _log.warning(line)
     return result
 
 
-def entry_of(samples_ms: Sequence[float]) -> Entry:
+def journal_path(path: Path) -> Path:
+    """The journal of the run that measures into a table."""
+    return path.with_name(f"{path.name}.journal.jsonl")
+
+
+def entry_of(samples_ms: Sequence[float], *, stable: bool = True) -> Entry:
     """Median, 10th and 90th percentile of the samples of one operation, to the nanosecond.
 
     >>> entry_of([3.0, 1.0, 2.0])
-    Entry(median_ms=2.0, p10_ms=1.2, p90_ms=2.8, n=3)
+    Entry(median_ms=2.0, p10_ms=1.2, p90_ms=2.8, n=3, stable=True)
     """
     p10, median, p90 = (round(float(value), 6) for value in np.quantile(samples_ms, [0.1, 0.5, 0.9]))
-    return Entry(median, p10, p90, len(samples_ms))
+    return Entry(median, p10, p90, len(samples_ms), stable)
 
 
 def relative_spread(entry: Entry) -> float:
@@ -181,58 +273,30 @@ def relative_spread(entry: Entry) -> float:
     return (entry.p90_ms - entry.p10_ms) / entry.median_ms
 
 
-def num_calls(estimate_ms: float) -> int:
-    """Calls in one sample of an operation that takes about `estimate_ms`.
-
-    >>> num_calls(0.9), num_calls(30.0), num_calls(0.001)
-    (6, 1, 50)
-    """
-    return max(1, min(MAX_CALLS, math.ceil(SAMPLE_MS / estimate_ms)))
-
-
-def _measure(plan: Sequence[OpSpec], backend: Backend, *, journal: Journal, seed: int, on_progress: OnProgress | None) -> None:
-    """Take the samples that the journal lacks, round by round over the whole plan, in a new random order each time."""
-    rounds, samples = journal.rounds, journal.samples
-    total = len(plan) * rounds
-    done = sum(len(samples.get(spec.key, {})) for spec in plan)
-    _log.info("%d operations in %d rounds; %d of %d samples are there from a stopped run", len(plan), rounds, done, total)
-    with backend.measuring():
-        calls = {spec: _estimated_calls(backend, spec) for spec in plan if len(samples.get(spec.key, {})) < rounds}
-        for index in range(rounds):
-            order = np.random.default_rng([seed, index]).permutation(len(plan))
-            for spec in (plan[position] for position in order):
-                if index in samples.get(spec.key, {}):
-                    continue
-                run = backend.prepare(spec)
-                run(WARMUP_CALLS)
-                journal.record(spec.key, round_index=index, ms=run(calls[spec]), calls=calls[spec])
-                done += 1
-                if on_progress is not None:
-                    on_progress(done, total)
-            _log.info("round %d of %d done", index + 1, rounds)
-
-
-def _estimated_calls(backend: Backend, spec: OpSpec) -> int:
-    """Calls in one sample, from the second call of all: the first also pays for what is set up once."""
-    run = backend.prepare(spec)
-    run(1)
-    return num_calls(run(1))
-
-
-def _conditions(backend: Backend, device: DeviceInfo, rounds: int) -> Conditions:
-    if rounds < 1:
-        raise ConfigError(f"rounds: got {rounds}, expected at least 1")
+def conditions_of(backend: Backend, device: DeviceInfo, effort: Effort) -> Conditions:
+    """The conditions of a measurement now."""
     protocol = ProtocolInfo(
-        warmup=WARMUP_CALLS, rounds=rounds, calls=CALLS_RULE, statistic=STATISTIC, threads=backend.runtime.threads
+        warmup=WARMUP_CALLS,
+        rounds=effort.rounds,
+        max_rounds=effort.max_rounds,
+        ci=effort.ci,
+        calls=CALLS_RULE,
+        statistic=STATISTIC,
+        reference=REFERENCE_RULE,
+        threads=backend.runtime.threads,
     )
     return Conditions(device, RuntimeInfo.of(backend.runtime, version=backend.version), protocol)
 
 
-def _table_so_far(path: Path, conditions: Conditions) -> LatencyTable:
-    """The table to extend, an empty one where there is none."""
+def table_so_far(path: Path, conditions: Conditions) -> LatencyTable | None:
+    """The table to extend; None where there is none.
+
+    Raises:
+        ConfigError: If `path` is a folder.
+        TableError: If the table is of other conditions, has no reference operation, or is malformed.
+    """
     if not path.exists():
-        _check_writable(path)
-        return _empty(conditions)
+        return None
     if path.is_dir():
         raise ConfigError(f"out: {path} is a folder, expected a file, e.g. out={path / 'table.json'}")
     table = read_table(path)
@@ -241,7 +305,22 @@ def _table_so_far(path: Path, conditions: Conditions) -> LatencyTable:
             f"{path}: the table was measured under other conditions: {differences}; measure under those conditions, "
             "or give another file with out="
         )
+    if table.entries and table.reference is None:
+        raise TableError(f"{path}: the table names no reference operation, so nothing can be added at its level; give another out=")
     return table
+
+
+def _reference_of(table: LatencyTable, journal: Journal, plan: Sequence[OpSpec], *, path: Path) -> OpSpec:
+    """The reference operation of the table, else of the stopped run, else of the plan."""
+    key = journal.reference_key
+    if table.reference is not None:
+        if key not in (None, table.reference.key):
+            raise TableError(
+                f"{journal.path}: journal of a stopped run with the reference operation {key!r}, expected that of {path}, "
+                f"{table.reference.key!r}; delete the journal to start over"
+            )
+        key = table.reference.key
+    return choose_reference(plan) if key is None else parse_key(key)
 
 
 def _check_writable(path: Path) -> None:
@@ -264,8 +343,27 @@ def _empty(conditions: Conditions) -> LatencyTable:
     )
 
 
-def _extended(table: LatencyTable, entries: Mapping[str, Entry]) -> LatencyTable:
-    return replace(table, measured_at=_now(), entries={**table.entries, **entries})
+def _extended(
+    table: LatencyTable, plan: Sequence[OpSpec], journal: Journal, *, effort: Effort
+) -> tuple[LatencyTable, dict[str, float]]:
+    """The table with entries made of a journal, and the half-widths of those that are not stable, the widest first."""
+    references = [timing for timing in journal.timings if timing.is_reference]
+    level = round(float(np.median([timing.ms for timing in references])), 6)
+    reference = table.reference or Reference(references[0].key, level)
+    samples = corrected_samples(journal.timings, level_ms=reference.median_ms)
+    unfinished = {spec.key for spec in unstable(plan, journal.timings, effort)}
+    new = {spec.key: entry_of(samples[spec.key], stable=spec.key not in unfinished) for spec in plan}
+    widths = {key: relative_half_width(samples[key]) for key in unfinished}
+    extended = replace(table, measured_at=_now(), reference=reference, entries={**table.entries, **new})
+    return extended, dict(sorted(widths.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _drift(table: LatencyTable, journal: Journal) -> tuple[float, float] | None:
+    """Lowest and highest local level of the reference over the table's."""
+    if table.reference is None:
+        return None
+    levels = local_levels([timing.ms for timing in journal.timings if timing.is_reference]) / table.reference.median_ms
+    return float(levels.min()), float(levels.max())
 
 
 def _now() -> str:

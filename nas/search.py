@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas import predicting, relax, rundir
+from nas import predicting, rundir
 from nas.checkpoint import write_text_atomic
 from nas.config import SearchJob
 from nas.cost import CostTable
 from nas.data import build_dataset
-from nas.derive import write_genotype
+from nas.derive import shown_repairs, write_genotype
 from nas.genotype import Genotype, genotype_graph
 from nas.loop import fit, make_fabric
 from nas.report import read_run, write_report
@@ -40,8 +40,9 @@ class SearchResult:
     Args:
         out: Its folder.
         genotype: The derived architecture.
-        latency: Its predicted latency in `unit`; None without a table.
+        latency: Its predicted latency in `unit`; None without a table. By the first table where there are several.
         unit: Unit of the cost table.
+        predicted: By table, a line on what it costs there.
         light_share: Share of decisions for zero, skip or pooling among those that could be.
         repairs: What derivation had to mend.
         seconds: Wall time.
@@ -51,6 +52,7 @@ class SearchResult:
     genotype: Genotype
     latency: float | None
     unit: str
+    predicted: tuple[str, ...]
     light_share: float
     repairs: tuple[str, ...]
     seconds: float
@@ -58,10 +60,9 @@ class SearchResult:
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
         lines = [f"search finished in {self.seconds:.0f} s"]
-        if self.latency is not None:
-            lines.append(f"  predicted latency   {self.latency:.3f} {self.unit} at {list(self.genotype.deploy.input)}")
+        lines.extend(f"  predicted latency   {line}" for line in self.predicted)
         lines.append(f"  light operations    {self.light_share:.0%} of the decisions that can be none, skip or pooling")
-        lines.extend(f"  repaired            {repair}" for repair in self.repairs)
+        lines.extend(f"  repaired            {repair}" for repair in shown_repairs(self.repairs))
         if self.light_share > TOO_LIGHT:
             lines.append("  warning             more than 80 % are none, skip or pooling: lower latency.weight")
         files = [*FILES, *([] if self.latency is None else [predicting.FILE_NAME])]
@@ -98,39 +99,41 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
 
 def _finish(task: SearchTask, job: SearchJob, out: Path, seconds: float) -> SearchResult:
     """Derive, write, predict, summarise."""
-    derivation = task.derivation()
-    latency = None
-    if task.supernet.latency is not None:
-        with torch.no_grad():
-            latency = float(
-                task.supernet.latency(relax.one_hot(derivation.choices, task.space.choices(), device=task.fabric.device))
-            )
-    genotype = _genotype(task, derivation.choices, latency)
+    derivation, predicted, tables = task.derivation(), task.derived_latencies(), task.costs.tables
+    genotype = _genotype(task, derivation.choices, predicted)
     write_genotype(out / "genotype.yaml", genotype)
-    if task.table is not None:
-        _write_prediction(task, task.table, genotype, out)
-    unit = "" if task.table is None else task.table.unit
-    return SearchResult(out, genotype, latency, unit, light_share(derivation.choices, task.space), derivation.repairs, seconds)
+    if tables:
+        _write_prediction(task, tables[0], genotype, out)
+    return SearchResult(
+        out=out,
+        genotype=genotype,
+        latency=predicted[0] if tables else None,
+        unit=tables[0].unit if tables else "",
+        predicted=task.costs.lines(predicted, at=f" at {list(task.deploy.input)}"),
+        light_share=light_share(derivation.choices, task.space),
+        repairs=derivation.repairs,
+        seconds=seconds,
+    )
 
 
-def _genotype(task: SearchTask, choices: Mapping[str, str], latency: float | None) -> Genotype:
+def _genotype(task: SearchTask, choices: Mapping[str, str], predicted: Sequence[float]) -> Genotype:
     return Genotype(
         space=task.job.space.name,
         space_config=dataclasses.asdict(task.job.space),
         deploy=task.deploy,
         choices=choices,
-        provenance={**task.provenance(), "expected_latency": latency},
+        provenance={**task.provenance(), "expected_latency": None, **task.costs.facts(predicted)},
     )
 
 
 def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, out: Path) -> None:
-    """What each part of the derived network costs by the table of the search: `predict.json`, as `nas predict` writes it."""
+    """What each part of the derived network costs by the search's first table: `predict.json`, as `nas predict` writes it."""
     graph = genotype_graph(genotype, _entry(task))
     report = predicting.PredictReport(
         genotype=genotype,
         table=table.identifier,
         unit=table.unit,
-        latency=predicting.predict_graph(graph, table.cost),
+        latency=predicting.predict_on(graph, table),
         operations=len(graph.operations()),
         path=None,
     )
@@ -139,11 +142,12 @@ def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, ou
 
 def _picture(task: SearchTask) -> NDArray[np.uint8]:
     """The argmax architecture as it stands."""
-    genotype = _genotype(task, task.derivation().choices, None)
+    genotype = _genotype(task, task.derivation().choices, task.derived_latencies())
     graph = genotype_graph(genotype, _entry(task))
     parts_ms = None
-    if task.table is not None and task.table.unit == "ms":
-        parts_ms = predicting.predict_graph(graph, task.table.cost).by_part
+    tables = task.costs.tables
+    if tables and tables[0].unit == "ms":
+        parts_ms = predicting.predict_on(graph, tables[0]).by_part
     return architecture_picture(genotype, graph, parts_ms=parts_ms)
 
 

@@ -5,27 +5,26 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from nas import predicting, relax
+from nas import relax
 from nas.architecture import choice_entropy
 from nas.config import SearchJob
-from nas.cost import CostTable, LatencyTable, resolve_table
-from nas.cost.expected import ExpectedLatency
+from nas.cost.repair import check_reachable, check_repairable, derive_within
 from nas.data.dataset import SegmentationDataset
 from nas.data.held_out import HeldOutBatches, HeldOutLossError, hold_out
 from nas.data.loader import steps_per_epoch, train_loader
-from nas.errors import ConfigError, NonFiniteLossError
+from nas.deployed_latency import check_units, deployed_costs
+from nas.errors import NonFiniteLossError
 from nas.evaluate import confusion_over
-from nas.genotype import Deploy, Genotype
+from nas.genotype import Deploy
+from nas.latency_control import LatencyControl, named
 from nas.loop import LoopPlan, Row, clip_gradients
 from nas.losses import cross_entropy
 from nas.metrics import confusion_matrix, mean_iou
@@ -35,8 +34,9 @@ from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
 from nas.relax.weights import Weights
 from nas.schedules import cosine, exponential, linear
+from nas.search_optimizers import grad_norm, optimizers, set_lr
 from nas.settings import noise_per_image
-from nas.space import Derivation, SearchSpace, SpaceEntry
+from nas.space import Derivation, SearchSpace
 from nas.supernet import Draw, Supernet
 
 _HELD_OUT_NOISE = 2**31
@@ -83,36 +83,55 @@ class SearchTask:
         self.total_steps = self.plan.total_steps(self.train_set)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), job.search.batch_size)
         self.warmup_steps = job.search.warmup_epochs * self.steps_per_epoch
-        self.table = resolve_table(job.latency.table)
-        self.supernet, self.uniform = self._build((crop[0], crop[1]))
-        self.weight_optimizer, self.arch_optimizer = _optimizers(self.supernet, job)
-        self.model, *optimizers = fabric.setup(self.supernet, self.weight_optimizer, self.arch_optimizer)
-        self.weight_optimizer, self.arch_optimizer = optimizers
+        self.costs = deployed_costs(space, self.deploy, given=job.latency.table, targets=job.latency.targets())
+        check_units(job.latency, self.costs.tables)
+        self.supernet = self._build((crop[0], crop[1]))
+        uniform = self.costs.of(relax.uniform(space.choices()))
+        self.uniform = uniform[0] if uniform else 0.0
+        self.control = LatencyControl(job.latency, uniform, arch_lr=job.search.arch_lr)
+        self._check_targets()
+        self._derived: tuple[dict[str, dict[str, Tensor]], Derivation] | None = None
+        self.weight_optimizer, self.arch_optimizer = optimizers(self.supernet, job)
+        self.model, *wrapped = fabric.setup(self.supernet, self.weight_optimizer, self.arch_optimizer)
+        self.weight_optimizer, self.arch_optimizer = wrapped
 
-    def _build(self, crop: tuple[int, int]) -> tuple[Supernet, float]:
-        """The supernet, and the expected latency of uniform architecture parameters."""
+    def _build(self, crop: tuple[int, int]) -> Supernet:
+        """The supernet, with the expected latency by each table."""
         generator = torch.Generator().manual_seed(self.job.seed)
         settings = self.job.search
         channels = settings.init_channels or self.space.search_channels
         graph = self.space.graph(input_size=crop, init_channels=channels, num_classes=self.num_classes)
         network = Network(graph, execution=settings.execution, architecture_sets=self.space.architecture_sets)
-        latency = expected_latency(self.space, self.deploy, self.table, self.job)
-        supernet = Supernet(self.space, network, latency, generator=generator)
-        uniform = 0.0 if latency is None else float(latency(relax.uniform(self.space.choices())))
-        return supernet, uniform
+        return Supernet(self.space, network, self.costs.latencies, generator=generator)
+
+    def _check_targets(self) -> None:
+        """Refuse targets that no derived network of the space can meet."""
+        if limits := self.costs.limits():
+            check_repairable(self.space)
+            check_reachable(self.space, limits)
 
     def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """Update the weights, and after the warm-up the architecture."""
         self.model.train()
         settings = self.job.search
-        _set_lr(self.weight_optimizer, cosine(step / self.total_steps, start=settings.weight_lr, end=settings.weight_lr_end))
+        set_lr(self.weight_optimizer, cosine(step / self.total_steps, start=settings.weight_lr, end=settings.weight_lr_end))
         update = self._single_level if self.held_out is None else self._two_levels
         row, logits = update(images, labels, step)
+        row |= self.control.weight_row()
+        if step >= self.warmup_steps:
+            self._control_latency(step)
         return row, confusion_matrix(predicted_labels(logits.detach()), labels, self.num_classes)
+
+    def _control_latency(self, step: int) -> None:
+        """What the next step weighs latency with, after the architecture has moved."""
+        if self.control.ascends:
+            self.control.observe_expected(self._expected())
+        if self.control.has_band and (step + 1) % self.steps_per_epoch == 0:
+            self.control.observe_derived(self.derived_latencies()[0])
 
     def _single_level(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """Weights and architecture in one backward pass."""
-        loss, row, logits = self._pass(images, labels, self._draw(step), latency_weight=self.job.latency.weight)
+        loss, row, logits = self._pass(images, labels, self._draw(step), with_latency=True)
         self.weight_optimizer.zero_grad()
         self.arch_optimizer.zero_grad()
         self.fabric.backward(loss)
@@ -147,7 +166,7 @@ class SearchTask:
         try:
             with _frozen(self.supernet.weight_parameters()):
                 draw = self._draw(step, offset=_HELD_OUT_NOISE)
-                loss, row, _ = self._pass(images, labels, draw, latency_weight=self.job.latency.weight)
+                loss, row, _ = self._pass(images, labels, draw, with_latency=True)
             self.arch_optimizer.zero_grad()
             self.fabric.backward(loss)
             clip_gradients(self.supernet.arch_parameters(), 0)
@@ -159,14 +178,14 @@ class SearchTask:
     def _weights_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """One step of SGD on a training batch, cross-entropy alone; the architecture gets no gradient."""
         with _frozen(self.supernet.arch_parameters()):
-            loss, row, logits = self._pass(images, labels, self._draw(step), latency_weight=0.0)
+            loss, row, logits = self._pass(images, labels, self._draw(step), with_latency=False)
         self.weight_optimizer.zero_grad()
         self.fabric.backward(loss)
         clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
         self.weight_optimizer.step()
         return row, logits
 
-    def _pass(self, images: Tensor, labels: Tensor, draw: Draw, *, latency_weight: float) -> tuple[Tensor, Row, Tensor]:
+    def _pass(self, images: Tensor, labels: Tensor, draw: Draw, *, with_latency: bool) -> tuple[Tensor, Row, Tensor]:
         """Loss [], its scalars and the logits of one forward pass.
 
         Raises:
@@ -174,25 +193,20 @@ class SearchTask:
         """
         logits, latency = self.model(images, draw)
         entropy = cross_entropy(logits, labels)
-        loss = entropy + latency_weight * self._latency_term(latency)
-        loss_value, entropy_value, latency_value = (
-            torch.stack([loss.double(), entropy.double(), latency.double()]).detach().tolist()
-        )
-        if not torch.isfinite(torch.tensor(loss_value)):
-            raise NonFiniteLossError(f"got loss {loss_value} (cross-entropy {entropy_value}, latency {latency_value})")
-        row = {"loss": loss_value, "cross_entropy": entropy_value, "sampled_latency": latency_value, "tau": draw.tau}
-        return loss, row, logits
+        loss = entropy + self.control.weighted(latency) if with_latency else entropy
+        scalars = torch.cat([torch.stack([loss.double(), entropy.double()]), latency.double()]).detach()
+        loss_value, entropy_value, *latencies = scalars.tolist()
+        if not torch.isfinite(scalars[0]):
+            raise NonFiniteLossError(
+                f"got loss {loss_value} (cross-entropy {entropy_value}, latency {', '.join(map(str, latencies or [0.0]))})"
+            )
+        row = {"loss": loss_value, "cross_entropy": entropy_value}
+        row |= {named("sampled_latency", k): value for k, value in enumerate(latencies or [0.0])}
+        return loss, {**row, "tau": draw.tau}, logits
 
     def _draw(self, step: int, *, offset: int = 0) -> Draw:
         relaxation = self._relaxation(step)
         return Draw(relaxation, self._tau(step), self._noise(step + offset), per_image=self.per_image and relaxation != "sampled")
-
-    def _latency_term(self, latency: Tensor) -> Tensor:
-        """The latency in the unit that its weight is stated for."""
-        unit = self.job.latency.unit
-        if self.table is None:
-            return latency
-        return latency / self.uniform if unit == "relative" else latency * (1000.0 if unit == "us" else 1.0)
 
     def _relaxation(self, step: int) -> str:
         settings = self.job.search
@@ -216,8 +230,8 @@ class SearchTask:
         with torch.no_grad():
             logits = self.supernet.guided_logits()
             row = {"entropy": float(choice_entropy({f"{s}/{g}": v for s, gs in logits.items() for g, v in gs.items()}).cpu())}
-            if self.supernet.latency is not None:
-                row["expected_latency"] = float(self.supernet.latency(self._probabilities()))
+        row |= {named("expected_latency", k): value for k, value in enumerate(self._expected())}
+        row |= {**self.control.weight_row(), **self.control.target_row()}
         row["light_share"] = light_share(self.derivation().choices, self.space)
         row["grad_norm_alpha"], row["grad_norm_communication"] = self._architecture_grad_norms()
         return row
@@ -227,12 +241,29 @@ class SearchTask:
         logits = self.supernet.guided_logits()[self.space.architecture_sets[0]]
         return relax.probabilities(logits, self.space.choices(), never_all=self.space.never_all())
 
+    def _expected(self) -> list[float]:
+        """By table, the expected latency at softmax(alpha_guided)."""
+        with torch.no_grad():
+            return self.costs.of(self._probabilities())
+
     def _architecture_grad_norms(self) -> tuple[float, float]:
-        return _grad_norm(self.supernet.alpha_parameters()), _grad_norm(self.supernet.communication_parameters())
+        return grad_norm(self.supernet.alpha_parameters()), grad_norm(self.supernet.communication_parameters())
 
     def derivation(self) -> Derivation:
-        """The discrete architecture as it stands."""
-        return self.supernet.derive()[self.space.architecture_sets[0]]
+        """The discrete architecture as it stands, within the targets; it is asked for several times an epoch."""
+        logits = self._guided()
+        if self._derived is None or not _equal(self._derived[0], logits):
+            self._derived = logits, derive_within(self.space, logits, self.costs.limits())
+        return self._derived[1]
+
+    def derived_latencies(self) -> list[float]:
+        """By table, the predicted latency of the discrete architecture as it stands."""
+        return self.costs.of(relax.one_hot(self.derivation().choices, self.space.choices(), device=self.fabric.device))
+
+    def _guided(self) -> dict[str, dict[str, Tensor]]:
+        """The guided logits by architecture set and group, on the CPU."""
+        with torch.no_grad():
+            return {name: {g: v.detach().cpu() for g, v in s.items()} for name, s in self.supernet.guided_logits().items()}
 
     def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
         """MIoU of the supernet as it is sampled and of its argmax network: the discretisation gap."""
@@ -242,10 +273,8 @@ class SearchTask:
         choices = self.derivation().choices
         argmax = relax.one_hot(choices, self.space.choices(), device=self.fabric.device)
         supernet_row, argmax_row = {"miou": self._miou(drawn)}, {"miou": self._miou(argmax)}
-        if self.supernet.latency is not None:
-            with torch.no_grad():
-                supernet_row["latency"] = float(self.supernet.latency(drawn))
-                argmax_row["latency"] = float(self.supernet.latency(argmax))
+        for row, weights in ((supernet_row, drawn), (argmax_row, argmax)):
+            row |= {named("latency", k): value for k, value in enumerate(self.costs.of(weights))}
         return [("val", supernet_row), ("val_argmax", argmax_row)], argmax_row["miou"]
 
     def _miou(self, weights: Weights) -> float:
@@ -268,13 +297,14 @@ class SearchTask:
 
     def state(self) -> dict[str, Any]:
         """Supernet, optimisers, and what derive needs: the guided logits with space and deployment."""
-        guided = {name: {g: v.detach().cpu() for g, v in s.items()} for name, s in self.supernet.guided_logits().items()}
         return {
             "verb": "search",
             "supernet": self.supernet.state_dict(),
             "weight_optimizer": self.weight_optimizer.state_dict(),
             "arch_optimizer": self.arch_optimizer.state_dict(),
-            "guided_logits": guided,
+            "latency_control": self.control.state(),
+            "latency": {"table": self.job.latency.table, "target_ms": self.job.latency.target_ms},
+            "guided_logits": self._guided(),
             "space": {"name": self.job.space.name, "config": dataclasses.asdict(self.job.space)},
             "deploy": dataclasses.asdict(self.deploy),
             "provenance": self.provenance(),
@@ -282,48 +312,15 @@ class SearchTask:
 
     def provenance(self) -> dict[str, Any]:
         """Where a genotype of this search comes from."""
-        return provenance(
-            seed=self.job.seed,
-            data=self.job.data.name,
-            table=None if self.table is None else self.table.identifier,
-            cost_unit=None if self.table is None else self.table.unit,
-        )
+        return provenance(seed=self.job.seed, data=self.job.data.name, **self.costs.facts())
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state."""
         self.supernet.load_state_dict(state["supernet"])
         self.weight_optimizer.load_state_dict(state["weight_optimizer"])
         self.arch_optimizer.load_state_dict(state["arch_optimizer"])
-
-
-def expected_latency(space: SearchSpace, deploy: Deploy, table: CostTable | None, job: SearchJob) -> ExpectedLatency | None:
-    """Expected latency at the deployed shape.
-
-    Raises:
-        TableError: If the table lacks operations; the message lists them and the command that measures them.
-    """
-    if table is None:
-        if job.latency.weight and job.latency.unit != "relative":
-            raise ConfigError(
-                f"latency.table=none: got latency.unit={job.latency.unit}, expected relative; there is nothing to weigh"
-            )
-        return None
-    if table.unit != "ms" and job.latency.unit != "relative":
-        raise ConfigError(f"latency.unit: got {job.latency.unit}, expected relative, for {table.identifier} is in {table.unit}")
-    graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
-    table.require(graph.specs(), command=profile_command(job, space, deploy, table))
-    return ExpectedLatency(graph, table.cost)
-
-
-def profile_command(job: SearchJob, space: SearchSpace, deploy: Deploy, table: CostTable) -> str:
-    """The command that measures what a table lacks, with every setting of the space, into that very table."""
-    shape = Genotype(job.space.name, dataclasses.asdict(job.space), deploy, choices={})
-    command = predicting.profile_command(shape, table, {job.space.name: SpaceEntry(type(job.space), type(space))})
-    if isinstance(table, LatencyTable):
-        command += f" rounds={table.protocol.rounds}"
-        if Path(job.latency.table).is_file():
-            command += f" {shlex.quote(f'out={job.latency.table}')}"
-    return command
+        if self.control.ascends or self.control.has_band:
+            self.control.load_state(state["latency_control"])
 
 
 def light_share(choices: Mapping[str, str], space: SearchSpace) -> float:
@@ -364,34 +361,6 @@ def _frozen(parameters: Iterable[torch.nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad = True
 
 
-def _optimizers(supernet: Supernet, job: SearchJob) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-    """SGD for the weights, Adam for the architecture (SPEC section 6)."""
-    settings = job.search
-    weight_optimizer = torch.optim.SGD(
-        supernet.weight_parameters(),
-        lr=settings.weight_lr,
-        momentum=settings.weight_momentum,
-        weight_decay=settings.weight_decay,
-    )
-    groups: list[dict[str, Any]] = [{"params": list(supernet.alpha_parameters()), "lr": settings.arch_lr}]
-    communication = list(supernet.communication_parameters())
-    if communication:
-        rate = settings.arch_lr if settings.communication_lr is None else settings.communication_lr
-        groups.append({"params": communication, "lr": rate})
-    arch_optimizer = torch.optim.Adam(
-        groups,
-        betas=(settings.arch_betas[0], settings.arch_betas[1]),
-        weight_decay=settings.arch_weight_decay,
-    )
-    return weight_optimizer, arch_optimizer
-
-
-def _grad_norm(parameters: Iterable[torch.nn.Parameter]) -> float:
-    """Norm of the gradients of the last step; zero where there is none."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
-
-
-def _set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+def _equal(one: Mapping[str, Mapping[str, Tensor]], other: Mapping[str, Mapping[str, Tensor]]) -> bool:
+    """Whether two states of the guided logits are the same."""
+    return all(torch.equal(values, other[name][group]) for name, groups in one.items() for group, values in groups.items())

@@ -40,3 +40,28 @@ def check_class_weights(key: str, value: Any) -> None:
         return
     numbers = isinstance(value, list) and all(type(one) in (int, float) and 0 <= one < float("inf") for one in value)
     require(numbers and any(value), f"{key}: got {value!r}, expected null, auto, or a list of numbers from 0, not all 0")
+
+
+def check_tables(key: str, value: Any) -> int:
+    """Check the name of a table or a list of names; their number."""
+    names = [value] if isinstance(value, str) else value
+    good = isinstance(names, list) and len(names) >= 1 and all(isinstance(name, str) for name in names)
+    require(good, f"{key}: got {value!r}, expected DEVICE/RUNTIME, a path, macs or none, or a list of tables")
+    return len(names)
+
+
+def check_numbers(key: str, value: Any, *, count: int, least: float) -> None:
+    """Check a number, or a list of `count` numbers, against the least allowed."""
+    listed = isinstance(value, list)
+    numbers = value if listed else [value]
+    good = all(type(one) in (int, float) and least <= one < float("inf") for one in numbers)
+    require(good, f"{key}: got {value!r}, expected at least {least:g}: a number, or a list with one for each table")
+    require(not listed or len(value) == count, f"{key}: got {value}, expected one number, or one for each of {count} tables")
+
+
+def check_targets(key: str, value: Any, *, count: int) -> None:
+    """Check targets in ms: a number where there is one table, else a list with a number or null for each."""
+    listed = value if isinstance(value, list) else [value]
+    good = all(one is None or (type(one) in (int, float) and 0 < one < float("inf")) for one in listed)
+    require(good and any(one is not None for one in listed), f"{key}: got {value!r}, expected milliseconds above 0")
+    require(len(listed) == count, f"{key}: got {value!r}, expected a target for each of {count} tables, null for those without")

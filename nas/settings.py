@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.setting_checks import at_least, check_class_weights, check_size, one_of, require
+from nas.setting_checks import (
+    at_least,
+    check_class_weights,
+    check_numbers,
+    check_size,
+    check_tables,
+    check_targets,
+    one_of,
+    require,
+)
 
 RELAXATION_NAMES = ("soft", "hard", "sampled")
 NOISES = ("batch", "image")
@@ -130,17 +139,63 @@ def noise_per_image(settings: SearchSettings, *, default: bool) -> bool:
 class LatencySettings:
     """The latency term of the objective."""
 
-    table: str = "???"
-    """DEVICE/RUNTIME, a path, `macs` (analytic) or `none`."""
-    weight: float = 0.1
-    """Weight of the latency term. The default belongs to the relative unit [reading]."""
+    table: Any = "???"
+    """DEVICE/RUNTIME, a path, `macs` (analytic) or `none`; or a list of tables, each with a term of its own."""
+    weight: Any = 0.1
+    """Weight of the latency term, or a list with one for each table. The default belongs to the relative unit [reading]. Where
+    target_ms or band_fps control the weight, it is what it starts from."""
     unit: str = "relative"
-    """relative: latency over that of uniform architecture parameters [reading]; ms or us: absolute (paper: 0.005, us)."""
+    """relative: latency over that of uniform architecture parameters [reading]; ms or us: absolute (paper: 0.005, us). A term
+    with a target is latency over target."""
+    target_ms: Any = None
+    """Largest predicted latency of the derived network in ms, or a list with one for each table, null for those without. Dual
+    ascent controls the weight after the warm-up, and derivation repairs the rest, exactly. null: the weight stays as it is."""
+    band_fps: list[float] | None = None
+    """[low, high] frames per second of the derived network (1000 / predicted ms) outside of which the weight is doubled or halved
+    after every epoch but those of the warm-up (FasterSeg: 155, 175). null: the weight stays as it is."""
+    multiplier_lr: float | None = None
+    """Dual ascent: what a latency twice the target adds to the multiplier in a step; null: search.arch_lr, so that the multiplier
+    moves as fast as the logits [ours]."""
+    multiplier_damping: float = 1.0
+    """Dual ascent: the weight is multiplier + damping * (latency / target - 1), which damps its swings around the target: the
+    augmented Lagrangian with this penalty [ours]; 0: the multiplier alone."""
+    multiplier_max: float = 10.0
+    """Largest weight that a control may reach [ours]."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         one_of("latency.unit", self.unit, UNITS)
-        require(self.weight >= 0, f"latency.weight: got {self.weight}, expected at least 0")
+        count = check_tables("latency.table", self.table)
+        check_numbers("latency.weight", self.weight, count=count, least=0.0)
+        at_least("latency.", self, {"multiplier_lr": 0, "multiplier_damping": 0, "multiplier_max": 0})
+        if self.target_ms is not None:
+            check_targets("latency.target_ms", self.target_ms, count=count)
+            require(self.unit == "relative", f"latency.unit: got {self.unit} with target_ms, whose unit is ms; leave unit away")
+        if self.band_fps is not None:
+            self._check_band(self.band_fps, count)
+
+    def _check_band(self, band: list[float], count: int) -> None:
+        require(
+            self.target_ms is None,
+            f"latency.band_fps: got {band} with target_ms={self.target_ms}, and both control the weight; leave one of them away",
+        )
+        good = len(band) == 2 and 0 < band[0] < band[1]
+        require(good, f"latency.band_fps: got {band}, expected [LOW,HIGH] frames per second, 0 < LOW < HIGH")
+        require(count == 1, f"latency.band_fps: got {count} tables, expected one; give latency.target_ms for several")
+        require(self.weights()[0] > 0, "latency.weight: got 0 with band_fps, which doubles and halves it; give a number above 0")
+
+    def tables(self) -> int:
+        """Number of tables, `none` being one."""
+        return 1 if isinstance(self.table, str) else len(self.table)
+
+    def weights(self) -> list[float]:
+        """The weight of each table's term, to begin with."""
+        return [float(self.weight)] * self.tables() if not isinstance(self.weight, list) else [float(one) for one in self.weight]
+
+    def targets(self) -> list[float | None]:
+        """The target of each table in ms."""
+        given = self.target_ms if isinstance(self.target_ms, list) else [self.target_ms]
+        return [None if one is None else float(one) for one in given] if self.target_ms is not None else [None] * self.tables()
 
 
 @dataclass(kw_only=True, slots=True)

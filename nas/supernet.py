@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,18 +40,18 @@ class Supernet(nn.Module):
     Args:
         space: The search space.
         network: Network of the open graph at the search's widths.
-        latency: Expected latency at the deployed shape; None: latency is not looked at.
+        latencies: Expected latency at the deployed shape by each table; none: latency is not looked at.
         generator: Source of the initial logits.
     """
 
     def __init__(
-        self, space: SearchSpace, network: Network, latency: ExpectedLatency | None, *, generator: torch.Generator
+        self, space: SearchSpace, network: Network, latencies: Sequence[ExpectedLatency], *, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.space = space
         self.choices = space.choices()
         self.network = network
-        self.latency = latency
+        self.latencies = nn.ModuleList(latencies)
         self.architectures = nn.ModuleDict({name: Architecture(space, generator) for name in space.architecture_sets})
 
     def forward(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -62,14 +62,24 @@ class Supernet(nn.Module):
             draw: How the weights are drawn.
 
         Returns:
-            Logits [N, classes, H, W] and the expected latency [] in the unit of the cost table, zero without a table; where each
-            image has a draw of its own, the mean over images.
+            Logits [N, classes, H, W] and the expected latencies [K], one for each table in its unit; where each image has a draw of
+            its own, the mean over images.
         """
         with torch.autocast(images.device.type, enabled=False):
             weights = self.sample(draw, batch=len(images) if draw.per_image else None)
-            latency = images.new_zeros(()) if self.latency is None else self.latency(weights).mean()
+            means = [latency(weights).mean() for latency in self.latencies]
+            latencies = torch.stack(means) if means else images.new_zeros(0)
         logits: Tensor = self.network(images, weights)
-        return logits, latency
+        return logits, latencies
+
+    @property
+    def latency(self) -> ExpectedLatency | None:
+        """Expected latency by the first table."""
+        if not self.latencies:
+            return None
+        first = self.latencies[0]
+        assert isinstance(first, ExpectedLatency)
+        return first
 
     def sample(self, draw: Draw, *, batch: int | None = None) -> Weights:
         """The weights of one pass: for all images alike, or for each of `batch` images."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,8 @@ def stage(monkeypatch):
 
     return put
 
+
+EVERY_VERB = [*cli.VERBS, *(f"{verb} {sub}" for verb, subs in cli.SUB_VERBS.items() for sub in subs)]
 
 WRONG = {
     "unknown verb": (["searhc"], 1, "did you mean search?"),
@@ -120,7 +123,9 @@ def test_help_lists_every_verb_on_a_line(run_nas, argv):
     outcome = run_nas(*argv)
     assert (outcome.status, outcome.err) == (0, "")
     for verb in cli.VERBS:
-        assert sum(line.split()[:1] == [verb] for line in outcome.out.splitlines()) == 1
+        assert sum(re.match(rf"  {verb}  +\w", line) is not None for line in outcome.out.splitlines()) == 1
+    for verb, subs in cli.SUB_VERBS.items():
+        assert all(f"    {verb} {sub}: " in outcome.out for sub in subs)
 
 
 def test_version(run_nas):
@@ -128,20 +133,20 @@ def test_version(run_nas):
     assert (outcome.status, outcome.out, outcome.err) == (0, f"segnas {cli.nas.__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", EVERY_VERB)
 def test_verb_help_names_its_keys(run_nas, verb):
-    outcome = run_nas(verb, "--help")
+    outcome = run_nas(*verb.split(), "--help")
     assert (outcome.status, outcome.err) == (0, "")
-    assert f"nas {verb}" in outcome.out.splitlines()[0]
-    for key in cli.VERBS[verb].job.__dataclass_fields__:
+    assert outcome.out.startswith(f"nas {verb} [KEY=VALUE ...]")
+    for key in cli._verb(verb).job.__dataclass_fields__:
         assert any(line.startswith(f"{key}:") for line in outcome.out.splitlines()), key
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", EVERY_VERB)
 def test_cfg_job_prints_the_settings_of_every_verb(run_nas, verb):
-    outcome = run_nas(verb, "--cfg", "job")
+    outcome = run_nas(*verb.split(), "--cfg", "job")
     assert (outcome.status, outcome.err) == (0, "")
-    assert set(yaml.safe_load(outcome.out)) == set(cli.VERBS[verb].job.__dataclass_fields__)
+    assert set(yaml.safe_load(outcome.out)) == set(cli._verb(verb).job.__dataclass_fields__)
 
 
 def test_cfg_job_shows_overrides_on_either_side_of_the_flag(run_nas):

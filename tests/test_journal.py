@@ -12,15 +12,17 @@ from nas.cost import ProtocolInfo, RuntimeInfo
 from nas.devices import RuntimeName
 from nas.devices.identity import DeviceInfo
 from nas.errors import TableError
-from nas.journal import Conditions, Journal
+from nas.journal import Conditions, Journal, Timing
 from nas.ops import OpSpec
 
 HERE = Conditions(
     DeviceInfo(name="box"),
     RuntimeInfo.of(RuntimeName(backend="torch-eager"), version="1.0"),
-    ProtocolInfo(warmup=1, rounds=4, calls="one", statistic="median", threads=1),
+    ProtocolInfo(warmup=1, rounds=2, max_rounds=4, calls="one", statistic="median", threads=1),
 )
 KEY = OpSpec(kind="add", in_channels=1, height=2, width=3, out_channels=1, out_height=2, out_width=3).key
+
+REFERENCE = KEY.replace("in=1x", "in=7x")
 
 
 @pytest.fixture
@@ -31,22 +33,61 @@ def path(tmp_path: Path) -> Path:
 def write(path: Path, *rounds: int) -> None:
     with Journal(path, HERE) as journal:
         for index in rounds:
-            journal.record(KEY, round_index=index, ms=0.1 + index, calls=3)
+            journal.record(sample(index))
 
 
-def test_samples_are_found_again_exactly(path: Path) -> None:
+def sample(index: int) -> Timing:
+    return Timing(KEY, index, 0.1 + index, 3)
+
+
+def timing_of_reference(index: int, ms: float = 1.0) -> Timing:
+    return Timing(REFERENCE, index, ms, 2, is_reference=True)
+
+
+def test_timings_are_found_again_exactly_in_order_of_time(path: Path) -> None:
     write(path, 2, 0)
+    with Journal(path, HERE) as journal:
+        journal.record(timing_of_reference(0))
+        journal.record(timing_of_reference(0))
     write(path, 3)
-    assert Journal(path, HERE).samples == {KEY: {2: 2.1, 0: 0.1, 3: 3.1}}
+    journal = Journal(path, HERE)
+    assert journal.timings == [sample(2), sample(0), timing_of_reference(0), timing_of_reference(0), sample(3)]
+    assert journal.keys == {KEY}
+    assert (journal.num_samples, journal.samples_of(KEY), journal.samples_of(REFERENCE)) == (3, 3, 0)
+    assert [journal.has(KEY, index) for index in range(4)] == [True, False, True, True]
+    assert journal.reference_key == REFERENCE
+    assert (journal.calls_of(KEY), journal.calls_of(REFERENCE, is_reference=True), journal.calls_of(REFERENCE)) == (3, 2, None)
+
+
+def test_the_reference_operation_is_one_and_may_be_sampled_too(path: Path) -> None:
+    with Journal(path, HERE) as journal:
+        assert journal.reference_key is None
+        journal.record(timing_of_reference(0))
+        journal.record(Timing(REFERENCE, 0, 1.0, 2))
+        with pytest.raises(ValueError, match="got reference operation 'add in=1x.* as before"):
+            journal.record(Timing(KEY, 0, 1.0, 2, is_reference=True))
+    text = path.read_text()
+    path.write_text(text + text.splitlines()[1].replace("in=7x", "in=1x") + "\n")
+    with pytest.raises(TableError, match="line 4: got reference operation"):
+        Journal(path, HERE)
 
 
 def test_a_sample_is_in_the_file_as_soon_as_it_is_recorded(path: Path) -> None:
     with Journal(path, HERE) as journal:
         assert not path.exists()
-        journal.record(KEY, round_index=1, ms=0.5, calls=7)
-        header, sample = path.read_text().splitlines()
-    assert json.loads(header)["device"]["name"] == "box"
-    assert json.loads(sample) == {"key": KEY, "round": 1, "ms": 0.5, "calls": 7}
+        journal.record(Timing(KEY, 1, 0.5, 7))
+        header, line = path.read_text().splitlines()
+        assert json.loads(header)["device"]["name"] == "box"
+        assert json.loads(line) == {"key": KEY, "round": 1, "ms": 0.5, "calls": 7}
+        journal.record(timing_of_reference(1, 0.25))
+        assert json.loads(path.read_text().splitlines()[2]) == {"reference": REFERENCE, "round": 1, "ms": 0.25, "calls": 2}
+
+
+@pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_cannot_be_is_not_written(ms: float, path: Path) -> None:
+    with Journal(path, HERE) as journal, pytest.raises(RuntimeError, match="expected a finite positive time"):
+        journal.record(Timing(KEY, 1, ms, 7))
+    assert not path.exists()
 
 
 def test_a_sample_is_taken_once(path: Path) -> None:
@@ -59,9 +100,9 @@ def test_a_sample_is_taken_once(path: Path) -> None:
 def test_a_torn_last_line_is_cut_off_before_the_next_is_written(cut: int, path: Path) -> None:
     write(path, 0, 1)
     path.write_bytes(path.read_bytes()[:-cut])
-    assert Journal(path, HERE).samples == {KEY: {0: 0.1}}
+    assert Journal(path, HERE).timings == [sample(0)]
     write(path, 2)
-    assert Journal(path, HERE).samples == {KEY: {0: 0.1, 2: 2.1}}
+    assert Journal(path, HERE).timings == [sample(0), sample(2)]
     assert len(path.read_text().splitlines()) == 3
 
 
@@ -70,7 +111,7 @@ def test_a_torn_first_line_starts_over(length: int, path: Path) -> None:
     write(path, 0)
     path.write_bytes(path.read_bytes()[:length])
     write(path, 3)
-    assert Journal(path, HERE).samples == {KEY: {3: 3.1}}
+    assert Journal(path, HERE).timings == [sample(3)]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +130,11 @@ def test_a_torn_first_line_starts_over(length: int, path: Path) -> None:
         '{"key": KEY, "round": -1, "ms": 1.0, "calls": 1}',
         '{"key": KEY, "round": 0, "ms": 1.0, "calls": 0}',
         '{"key": KEY, "round": 0, "round": 1, "ms": 1.0, "calls": 1}',
+        '{"reference": 3, "round": 0, "ms": 1.0, "calls": 1}',
+        '{"reference": "x", "round": 0, "ms": 1.0, "calls": 1}',
+        '{"reference": KEY, "round": 0, "ms": 0.0, "calls": 1}',
+        '{"reference": KEY, "round": 4, "ms": 1.0, "calls": 1}',
+        '{"reference": KEY, "key": KEY, "round": 0, "ms": 1.0, "calls": 1}',
     ],
 )
 def test_a_broken_line_is_refused_with_its_number_and_nothing_is_changed(broken: str, path: Path) -> None:
@@ -106,14 +152,14 @@ def test_a_round_twice_is_refused(path: Path) -> None:
     write(path, 1)
     text = path.read_text()
     path.write_text(text + text.splitlines()[1] + "\n")
-    with pytest.raises(TableError, match="line 3: got round 1 of .* twice"):
+    with pytest.raises(TableError, match="line 3: round 1 of .* is in the journal already"):
         Journal(path, HERE)
 
 
 def test_another_format_is_refused(path: Path) -> None:
     write(path, 1)
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(TableError, match="line 1: format_version: got 2, expected 1"):
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 1'))
+    with pytest.raises(TableError, match="line 1: format_version: got 1, expected 2"):
         Journal(path, HERE)
 
 
@@ -140,4 +186,4 @@ def test_other_conditions_are_refused_with_the_difference_and_both_remedies(now:
 def test_a_deleted_journal_starts_over(path: Path) -> None:
     write(path, 1)
     Journal(path, HERE).delete()
-    assert Journal(path, HERE).samples == {}
+    assert Journal(path, HERE).timings == []

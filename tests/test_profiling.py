@@ -1,111 +1,44 @@
-"""Stage `profile` on a simulated device with known times; test_profiling_job.py runs it for real."""
+"""Stage `profile` on a simulated device: order, tables and summaries; test_profiling_job.py runs it for real.
+
+What it recovers is tested in test_profiling_accuracy.py, how it goes on after a stop in test_profiling_stops.py.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from nas import profiling
+from nas import rounds
 from nas.cost import load_table
-from nas.devices import RuntimeName
-from nas.devices.backend import Run
 from nas.devices.identity import DeviceInfo
 from nas.errors import ConfigError, TableError
-from nas.ops import OpSpec
-from nas.profiling import ProfileResult, entry_of, num_calls, profile_specs
+from nas.profiling import ProfileResult, entry_of, journal_path, profile_specs
+from nas.rounds import Effort, num_calls
+from tests.simulated_device import RUNTIME, PowerCutError, SimulatedDevice, conv
 
 DEVICE = DeviceInfo(name="simulated")
-RUNTIME = RuntimeName(backend="torch-eager")
 
 
-def conv(channels: int, size: int = 8, *, kind: str = "relu_conv_bn") -> OpSpec:
-    return OpSpec(
-        kind=kind,
-        in_channels=channels,
-        height=size,
-        width=size,
-        out_channels=channels,
-        out_height=size,
-        out_width=size,
-        kernel=3,
-    )
+def simulated(path: Path, count: int = 6, **kwargs: Any) -> SimulatedDevice:
+    return SimulatedDevice({conv(c): 0.07 * 2.0**c for c in range(1, count + 1)}, journal_path(path), **kwargs)
 
 
-class SimulatedBackend:
-    """Known time per operation, multiplicative noise with outliers; fails when it has run `fail_at` times."""
-
-    def __init__(self, times: dict[OpSpec, float], *, noise: float = 0.0, seed: int = 0) -> None:
-        self.runtime = RUNTIME
-        self.version = "1.0"
-        self.times = times
-        self.noise = noise
-        self.rng = np.random.default_rng(seed)
-        self.runs: list[tuple[OpSpec, int]] = []
-        self.fail_at: int | None = None
-        self.failure: BaseException = RuntimeError("power cut")
-        self.inside = False
-
-    @contextmanager
-    def measuring(self) -> Iterator[None]:
-        self.inside = True
-        try:
-            yield
-        finally:
-            self.inside = False
-
-    def prepare(self, spec: OpSpec) -> Run:
-        assert self.inside
-
-        def run(calls: int) -> float:
-            if self.fail_at is not None and len(self.runs) >= self.fail_at:
-                raise self.failure
-            self.runs.append((spec, calls))
-            slow = 3.0 if self.noise and self.rng.random() < 0.05 else 1.0
-            return float(self.times[spec] * slow * np.exp(self.noise * self.rng.standard_normal()))
-
-        return run
-
-
-def simulated(count: int = 6, **kwargs: Any) -> SimulatedBackend:
-    return SimulatedBackend({conv(c): 0.07 * 2.0**c for c in range(1, count + 1)}, **kwargs)
-
-
-def measure(backend: SimulatedBackend, path: Path, *, rounds: int = 4, **kwargs: Any) -> ProfileResult:
-    return profile_specs(list(backend.times), backend, device=DEVICE, path=path, rounds=rounds, **kwargs)
-
-
-def journal_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.journal.jsonl")
+def measure(backend: SimulatedDevice, path: Path, *, rounds: int = 4, **kwargs: Any) -> ProfileResult:
+    effort = Effort(**{"rounds": rounds, "max_rounds": rounds, **kwargs.pop("effort", {})})
+    return profile_specs(list(backend.times), backend, device=DEVICE, path=path, effort=effort, **kwargs)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in journal_of(path).read_text().splitlines()]
+    return [json.loads(line) for line in journal_path(path).read_text().splitlines()]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "tables" / "table.json"
-
-
-def test_medians_are_recovered_within_one_percent_under_noise_and_outliers(path: Path) -> None:
-    backend = simulated(8, noise=0.02, seed=1)
-    table = measure(backend, path, rounds=81).table
-    for spec, ms in backend.times.items():
-        assert table.cost(spec) == pytest.approx(ms, rel=0.01)
-        assert table.entries[spec.key].n == 81
 
 
 def test_percentiles_are_those_of_an_independent_interpolation() -> None:
@@ -129,7 +62,7 @@ def test_a_sample_fills_about_five_milliseconds(ms: float, calls: int) -> None:
 
 def test_rounds_interleave_all_operations_in_changing_order(path: Path) -> None:
     order: list[str] = []
-    backend = simulated(8)
+    backend = simulated(path, 8)
 
     def look(done: int, total: int) -> None:
         assert (done, total) == (len(order) + 1, 8 * 5)
@@ -141,182 +74,88 @@ def test_rounds_interleave_all_operations_in_changing_order(path: Path) -> None:
     assert len(set(rounds)) == 5
 
 
+@pytest.mark.parametrize(("count", "expected"), [(10, "R4R4R2R4R4R2R4R4R2R"), (8, "R4R4R4R4R4R4R"), (3, "R3R3R3R"), (1, "R1R1R1R")])
+def test_the_reference_is_timed_first_every_four_samples_and_last_in_each_round(count: int, expected: str, path: Path) -> None:
+    lines: list[dict[str, Any]] = []
+    measure(simulated(path, count), path, rounds=3, read_clocks=lambda: lines.extend(journal_lines(path)))
+    pattern = "".join("R" if "reference" in line else "." for line in lines)
+    assert pattern == "".join("." * int(sign) if sign.isdigit() else sign for sign in expected)
+    assert [line["round"] for line in lines] == sorted(line["round"] for line in lines)
+    assert len({line["calls"] for line in lines if "reference" in line}) == 1
+
+
+def journal_lines(path: Path) -> list[dict[str, Any]]:
+    return lines_of(path)[1:] if journal_path(path).exists() else []
+
+
+def test_each_sample_has_an_untimed_call_before_it(path: Path) -> None:
+    backend = simulated(path, 5)
+    measure(backend, path)
+    assert sorted(backend.runs[:10]) == [(spec, 1) for spec in sorted(backend.times) for _ in range(2)]
+    rest = backend.runs[12:]
+    assert all(warm_up == (timed[0], 1) for warm_up, timed in zip(rest[::2], rest[1::2], strict=True))
+    assert {calls for spec, calls in rest[1::2]} == {num_calls(ms) for ms in backend.times.values()}
+
+
+def test_the_expected_number_of_samples_follows_what_is_known(path: Path) -> None:
+    backend = simulated(path, 6, noise={conv(2): 0.03, conv(5): 0.5})
+    seen: list[tuple[int, int]] = []
+    effort = {"max_rounds": 40}
+    table = measure(backend, path, effort=effort, rounds=6, on_progress=lambda *progress: seen.append(progress)).table
+    samples = sum(entry.n for entry in table.entries.values())
+    assert [done for done, _ in seen if done < samples] == list(range(1, samples))
+    assert all(done <= total <= 6 * 40 for done, total in seen)
+    assert seen[0][1] == 6 * 6
+    assert seen[-1] == (samples, samples)
+    assert max(total for _, total in seen) == pytest.approx(samples, rel=0.35)
+
+
 def test_repeated_and_free_operations_are_not_measured(path: Path) -> None:
-    backend = simulated(2)
+    backend = simulated(path, 2)
     specs = [*backend.times, *backend.times, conv(1, kind="identity"), conv(2, kind="none")]
-    result = profile_specs(specs, backend, device=DEVICE, path=path, rounds=3)
+    result = profile_specs(specs, backend, device=DEVICE, path=path, effort=Effort(rounds=3))
     assert sorted(result.table.entries) == sorted(spec.key for spec in backend.times)
 
 
 def test_table_states_device_runtime_and_protocol(path: Path) -> None:
-    table = measure(simulated(1), path, rounds=7).table
+    table = measure(simulated(path, 1), path, rounds=7).table
     assert load_table(path) == table
     assert table.device == DEVICE
     assert (table.runtime.name, table.runtime.version) == ("torch-eager-fp32-b1-t1", "1.0")
-    assert (table.protocol.rounds, table.protocol.threads) == (7, 1)
-    assert not journal_of(path).exists()
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_runs_stopped_at_random_points_lose_and_repeat_nothing(seed: int, path: Path) -> None:
-    draw = random.Random(seed)
-    backend = simulated(5, noise=0.02, seed=seed)
-    taken: dict[tuple[str, int], float] = {}
-    stops = 0
-
-    def take(done: int, total: int) -> None:
-        line = lines_of(path)[-1]
-        assert (line["key"], line["round"]) not in taken
-        taken[line["key"], line["round"]] = line["ms"]
-        assert (done, total) == (len(taken), 5 * 4)
-
-    while not path.exists():
-        backend.fail_at = len(backend.runs) + draw.randrange(0, 25)
-        try:
-            result = measure(backend, path, on_progress=take)
-        except RuntimeError:
-            stops += 1
-            written = lines_of(path)[1:] if journal_of(path).exists() else []
-            assert {(line["key"], line["round"]): line["ms"] for line in written} == taken
-    assert stops >= 2
-    assert set(taken) == {(spec.key, index) for spec in backend.times for index in range(4)}
-    for spec in backend.times:
-        median = float(np.median([taken[spec.key, index] for index in range(4)]))
-        assert result.table.cost(spec) == pytest.approx(median, abs=1e-6)
-
-
-def test_resumed_run_takes_only_the_samples_that_the_journal_lacks(path: Path) -> None:
-    backend = simulated(3)
-    backend.fail_at = 3 * 2 + 2 * 7
-    with pytest.raises(RuntimeError, match="power cut"):
-        measure(backend, path)
-    assert len(lines_of(path)) == 1 + 7
-    rest = simulated(3)
-    done: list[tuple[int, int]] = []
-    measure(rest, path, on_progress=lambda *progress: done.append(progress))
-    assert done == [(n, 12) for n in range(8, 13)]
-    assert len(rest.runs) == 3 * 2 + 2 * 5
-
-
-def test_entries_are_made_of_the_samples_of_all_runs(path: Path) -> None:
-    first = simulated(2)
-    first.fail_at = 2 * 2 + 2 * 4
-    with pytest.raises(RuntimeError, match="power cut"):
-        measure(first, path)
-    second = SimulatedBackend({spec: 3 * ms for spec, ms in first.times.items()})
-    table = measure(second, path).table
-    for spec, ms in first.times.items():
-        assert table.cost(spec) == pytest.approx(2 * ms, abs=1e-6)
-
-
-def test_the_sample_of_a_torn_line_is_taken_again(path: Path) -> None:
-    backend = simulated(3)
-    backend.fail_at = 3 * 2 + 2 * 5
-    with pytest.raises(RuntimeError, match="power cut"):
-        measure(backend, path)
-    journal_of(path).write_text(journal_of(path).read_text()[:-9])
-    rest = simulated(3)
-    assert {entry.n for entry in measure(rest, path).table.entries.values()} == {4}
-    assert len(rest.runs) == 3 * 2 + 2 * (3 * 4 - 4)
-
-
-def test_the_journal_of_another_plan_is_finished_along_with_this_one(path: Path) -> None:
-    backend = simulated(4)
-    backend.fail_at = 4 * 2 + 2 * 6
-    with pytest.raises(RuntimeError, match="power cut"):
-        measure(backend, path)
-    rest = simulated(4)
-    profile_specs([conv(1)], rest, device=DEVICE, path=path, rounds=4)
-    assert load_table(path).missing(rest.times) == []
-
-
-def test_a_run_killed_between_saving_and_deleting_the_journal_measures_nothing_again(path: Path) -> None:
-    measure(simulated(2), path)
-    header = {"format_version": 1, **{k: json.loads(path.read_text())[k] for k in ("device", "runtime", "protocol")}}
-    sample = {"key": conv(1).key, "round": 0, "ms": 1.0, "calls": 5}
-    journal_of(path).write_text(f"{json.dumps(header)}\n{json.dumps(sample)}\n")
-    before = path.read_bytes()
-    again = simulated(2)
-    measure(again, path)
-    assert again.runs == []
-    assert path.read_bytes() == before
-    assert not journal_of(path).exists()
-
-
-KILLED = """
-    import sys, time
-    from pathlib import Path
-    sys.path.insert(0, sys.argv[2])
-    import importlib.util
-    spec = importlib.util.spec_from_file_location("simulation", sys.argv[3])
-    simulation = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(simulation)
-    backend = simulation.simulated(6)
-    def slow(done, total):
-        print(done, flush=True)
-        time.sleep(0.01)
-    simulation.measure(backend, Path(sys.argv[1]), rounds=200, on_progress=slow)
-"""
-
-
-def test_a_killed_process_leaves_a_journal_that_another_finishes(path: Path) -> None:
-    root = Path(profiling.__file__).parents[1]
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(path), str(root), __file__],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    for line in child.stdout:
-        if int(line) == 23:
-            os.kill(child.pid, signal.SIGKILL)
-            break
-    child.wait()
-    child.stdout.close()
-    before = {(line["key"], line["round"]) for line in lines_of(path)[1:]}
-    assert len(before) >= 23
-    rest = simulated(6)
-    result = measure(rest, path, rounds=200)
-    assert len(rest.runs) == 6 * 2 + 2 * (6 * 200 - len(before))
-    assert {entry.n for entry in result.table.entries.values()} == {200}
-
-
-def test_ctrl_c_keeps_the_journal_and_goes_up(path: Path) -> None:
-    backend = simulated(2)
-    backend.fail_at, backend.failure = 2 * 2 + 2 * 3, KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt):
-        measure(backend, path)
-    assert len(lines_of(path)) == 1 + 3
-    assert not path.exists()
+    assert (table.protocol.rounds, table.protocol.max_rounds, table.protocol.ci, table.protocol.threads) == (7, 7, 0.02, 1)
+    assert "every 4 samples" in table.protocol.reference
+    assert not journal_path(path).exists()
 
 
 def test_missing_operations_are_added_and_the_others_kept_as_they_are(path: Path) -> None:
-    old = measure(simulated(3, noise=0.1), path).table
-    backend = simulated(5, seed=9)
+    old = measure(simulated(path, 3, noise=0.1), path).table
+    backend = simulated(path, 5)
     result = measure(backend, path)
     assert {key: result.table.entries[key] for key in old.entries} == dict(old.entries)
-    assert {spec for spec, _ in backend.runs} == {conv(4), conv(5)}
+    assert old.reference is not None
+    assert old.reference.key == conv(2).key
+    assert {spec for spec, _ in backend.runs} == {conv(2), conv(4), conv(5)}
     assert result.measured == (conv(4).key, conv(5).key)
     assert result.kept == 3
     assert load_table(path) == result.table
 
 
 def test_when_nothing_is_missing_nothing_is_done_and_the_summary_says_so(path: Path) -> None:
-    measure(simulated(3), path)
+    measure(simulated(path, 3), path)
     before = path.read_bytes()
-    backend = simulated(3)
+    backend = simulated(path, 3)
     result = measure(backend, path)
     assert backend.runs == []
     assert path.read_bytes() == before
     assert "nothing to measure" in result.summary()[0]
 
 
-def other_version(backend: SimulatedBackend) -> dict[str, Any]:
+def other_version(backend: SimulatedDevice) -> dict[str, Any]:
     backend.version = "2.0"
     return {}
 
 
-def other_runtime(backend: SimulatedBackend) -> dict[str, Any]:
+def other_runtime(backend: SimulatedDevice) -> dict[str, Any]:
     backend.runtime = replace(RUNTIME, batch=2)
     return {}
 
@@ -324,7 +163,9 @@ def other_runtime(backend: SimulatedBackend) -> dict[str, Any]:
 CHANGES: dict[str, Any] = {
     "device.name is 'simulated' there and 'other' now": lambda _: {"device": DeviceInfo(name="other")},
     "device.power_mode is None there and 'eco' now": lambda _: {"device": replace(DEVICE, power_mode="eco")},
-    "protocol.rounds is 4 there and 5 now": lambda _: {"rounds": 5},
+    "protocol.rounds is 4 there and 3 now": lambda _: {"effort": Effort(rounds=3, max_rounds=4)},
+    "protocol.max_rounds is 4 there and 5 now": lambda _: {"effort": Effort(rounds=4, max_rounds=5)},
+    "protocol.ci is 0.02 there and 0.01 now": lambda _: {"effort": Effort(rounds=4, max_rounds=4, ci=0.01)},
     "runtime.version is '1.0' there and '2.0' now": other_version,
     "runtime.batch is 1 there and 2 now": other_runtime,
 }
@@ -332,10 +173,10 @@ CHANGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("difference", CHANGES)
 def test_table_of_other_conditions_is_refused_with_the_difference(difference: str, path: Path) -> None:
-    measure(simulated(2), path)
+    measure(simulated(path, 2), path)
     before = path.read_bytes()
-    backend = simulated(3)
-    changed = {"device": DEVICE, "rounds": 4, **CHANGES[difference](backend)}
+    backend = simulated(path, 3)
+    changed = {"device": DEVICE, "effort": Effort(rounds=4, max_rounds=4), **CHANGES[difference](backend)}
     with pytest.raises(TableError) as caught:
         profile_specs(list(backend.times), backend, path=path, **changed)
     assert difference in str(caught.value)
@@ -346,34 +187,32 @@ def test_table_of_other_conditions_is_refused_with_the_difference(difference: st
 
 
 def test_journal_of_other_conditions_stops_the_run_before_it_measures(path: Path) -> None:
-    first = simulated(2)
-    first.fail_at = 2 * 2 + 2 * 3
-    with pytest.raises(RuntimeError, match="power cut"):
+    first = simulated(path, 2)
+    first.fail_at = 2 * 2 + 2 + 2 * 3
+    with pytest.raises(PowerCutError):
         measure(first, path)
-    before = journal_of(path).read_bytes()
-    backend = simulated(2)
+    before = journal_path(path).read_bytes()
+    backend = simulated(path, 2)
     with pytest.raises(TableError, match="protocol.rounds is 4 there and 5 now"):
         measure(backend, path, rounds=5)
     assert backend.runs == []
-    assert journal_of(path).read_bytes() == before
+    assert journal_path(path).read_bytes() == before
 
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_backend_that_measures_nonsense_stops_the_run(ms: float, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "num_calls", lambda _: 1)
+    monkeypatch.setattr(rounds, "num_calls", lambda _: 1)
     with pytest.raises(RuntimeError, match="expected a finite positive time"):
-        measure(SimulatedBackend({conv(1): ms}), path)
+        measure(SimulatedDevice({conv(1): ms}, journal_path(path)), path)
 
 
-def test_wrong_targets_and_rounds_are_refused_before_measuring(tmp_path: Path) -> None:
-    backend = simulated(2)
+def test_wrong_targets_are_refused_before_measuring(tmp_path: Path) -> None:
+    backend = simulated(tmp_path / "table.json", 2)
     with pytest.raises(ConfigError, match="is a folder, expected a file"):
         measure(backend, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
         measure(backend, tmp_path / "file" / "table.json")
-    with pytest.raises(ConfigError, match="rounds: got 0"):
-        measure(backend, tmp_path / "table.json", rounds=0)
     with pytest.raises(ValueError, match="at least one to measure"):
         profile_specs([conv(1, kind="none")], backend, device=DEVICE, path=tmp_path / "t.json")
     assert backend.runs == []
@@ -382,15 +221,43 @@ def test_wrong_targets_and_rounds_are_refused_before_measuring(tmp_path: Path) -
 def test_summary_names_file_counts_spread_and_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path("latency_tables") / "simulated" / "torch-eager-fp32-b1-t1.json"
-    measure(simulated(2), path)
-    lines = measure(simulated(5), path).summary()
+    measure(simulated(path, 2), path)
+    lines = measure(simulated(path, 5), path).summary()
     assert lines[0].startswith(f"{path}: 3 operations measured, 2 kept, in ")
     assert "0.0% at the median operation" in lines[1]
-    assert lines[2] == "next: nas search latency.table=simulated/torch-eager-fp32-b1-t1"
-    assert measure(simulated(2), Path("mine.json")).summary()[2] == "next: nas search latency.table=mine.json"
+    assert lines[2].startswith("drift, corrected: the reference operation went from +0.0% to +0.0% of its 0.280 ms (relu_conv_bn ")
+    assert lines[3:] == ["next: nas search latency.table=simulated/torch-eager-fp32-b1-t1"]
+    mine = Path("mine.json")
+    assert measure(simulated(mine, 2), mine).summary()[-1] == "next: nas search latency.table=mine.json"
 
 
 @pytest.mark.parametrize(("noise", "busy"), [(0.01, False), (0.5, True)])
 def test_summary_tells_when_the_machine_was_busy(noise: float, busy: bool, path: Path) -> None:
-    backend = SimulatedBackend({conv(c): 1.0 for c in range(1, 9)}, noise=noise)
+    backend = SimulatedDevice({conv(c): 1.0 for c in range(1, 9)}, journal_path(path), noise=noise)
     assert any("idle machine" in line for line in measure(backend, path, rounds=10).summary()) is busy
+
+
+@pytest.mark.parametrize(
+    ("effort", "message"),
+    [
+        ({"rounds": 0}, "rounds: got 0, expected at least 1"),
+        ({"rounds": 31}, "rounds: got 31 with max_rounds=30, expected at most that; give max_rounds=31 or more"),
+        ({"max_rounds": 9}, "rounds: got 10 with max_rounds=9"),
+        ({"ci": 0.0}, "ci: got 0.0, expected a share above 0"),
+        ({"ci": 2.0}, "ci: got 2.0"),
+        ({"ci": float("nan")}, "ci: got nan"),
+    ],
+)
+def test_an_effort_that_no_measurement_can_follow_is_refused_by_name(effort: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Effort(**effort)
+
+
+def test_a_table_without_a_reference_operation_is_not_extended(path: Path) -> None:
+    measure(simulated(path, 2), path)
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps({**raw, "reference": None}))
+    backend = simulated(path, 3)
+    with pytest.raises(TableError, match="names no reference operation"):
+        measure(backend, path)
+    assert backend.runs == []

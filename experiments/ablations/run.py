@@ -97,7 +97,7 @@ FORMS: dict[str, Form] = {
         search=("search.max_steps=2", "search.batch_size=2", "search.init_channels=2", "search.relaxation=sampled"),
         train=("train.max_steps=2", "train.batch_size=2", "train.loss=cross_entropy"),
         space=("space.head_channels=4",),
-        profile=("rounds=1",),
+        profile=("rounds=1", "max_rounds=1"),
     ),
 }
 """reduced: the proxy of experiments/lgcnet_camvid; full: the paper's size; smoke: two steps, for the tests."""

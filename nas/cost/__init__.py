@@ -1,7 +1,17 @@
 """What operations cost: measured latency tables, analytic ones, and how to find them."""
 
-from nas.cost.latency_table import Entry, LatencyTable, ProtocolInfo, RuntimeInfo, read_table, save_table
-from nas.cost.lookup import CostTable, MacsTable, find_table, known_tables, load_table, resolve_table, table_folders
+from nas.cost.latency_table import LatencyTable, read_table, save_table
+from nas.cost.lookup import (
+    CostTable,
+    MacsTable,
+    find_table,
+    known_tables,
+    load_table,
+    resolve_table,
+    resolve_tables,
+    table_folders,
+)
+from nas.cost.table_parts import Entry, ProtocolInfo, Reference, RuntimeInfo
 
 __all__ = [
     "CostTable",
@@ -9,12 +19,14 @@ __all__ = [
     "LatencyTable",
     "MacsTable",
     "ProtocolInfo",
+    "Reference",
     "RuntimeInfo",
     "find_table",
     "known_tables",
     "load_table",
     "read_table",
     "resolve_table",
+    "resolve_tables",
     "save_table",
     "table_folders",
 ]

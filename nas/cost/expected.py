@@ -35,11 +35,13 @@ class ExpectedLatency(nn.Module):
     Args:
         graph: The open graph at the deployed shape.
         cost: Cost of one operation; free ones (`nas.ops.is_free`) are not asked for.
+        overhead: What every network costs beside its operations; it is in no part.
     """
 
-    def __init__(self, graph: Graph, cost: Callable[[OpSpec], float]) -> None:
+    def __init__(self, graph: Graph, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> None:
         super().__init__()
         graph = graph.deployed()
+        self.graph, self.cost, self.overhead = graph, cost, overhead
         gates = compile_alive(graph)
         terms = list(_terms(graph, cost, gates.gate_of))
         self.alive = AliveProbability(gates)
@@ -56,7 +58,7 @@ class ExpectedLatency(nn.Module):
 
     def forward(self, weights: Weights) -> Tensor:
         """Expected cost of the whole network, [] or [N] as the weights are, in float64."""
-        return self.by_part(weights).sum(dim=-1)
+        return self.by_part(weights).sum(dim=-1) + self.overhead
 
     def by_part(self, weights: Weights) -> Tensor:
         """Expected cost of each of `parts`, [P] or [N, P]."""

@@ -3,114 +3,47 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from nas.cost.strict_json import as_count, as_number, as_object, as_optional_text, as_text, parse_strict, short
+from nas.cost.calibration import Calibration, calibration_json, parse_calibration
+from nas.cost.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict, short
+from nas.cost.table_parts import (
+    Entry,
+    ProtocolInfo,
+    Reference,
+    RuntimeInfo,
+    parse_device,
+    parse_entry,
+    parse_protocol,
+    parse_reference,
+    parse_runtime,
+)
 from nas.devices.identity import DeviceInfo
-from nas.devices.runtime_name import PATTERN, RuntimeName
 from nas.errors import TableError
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version of the file that this code writes and reads."""
 
-_TABLE_FIELDS = ("format_version", "device", "runtime", "protocol", "measured_at", "entries")
-_RUNTIME_FIELDS = ("name", "backend", "version", "precision", "batch", "threads")
-_PROTOCOL_FIELDS = ("warmup", "rounds", "calls", "statistic", "threads")
-_ENTRY_FIELDS = ("median_ms", "p10_ms", "p90_ms", "n")
+_TABLE_FIELDS = (
+    "format_version",
+    "device",
+    "runtime",
+    "protocol",
+    "measured_at",
+    "clocks_before",
+    "clocks_after",
+    "reference",
+    "calibrations",
+    "entries",
+)
 _LISTED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The measured latency of one operation.
-
-    Args:
-        median_ms: Median over the rounds in ms.
-        p10_ms: 10th percentile over the rounds in ms.
-        p90_ms: 90th percentile over the rounds in ms.
-        n: Number of rounds.
-    """
-
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    n: int
-
-    def __post_init__(self) -> None:
-        """Refuse what no measurement can give."""
-        values = (self.p10_ms, self.median_ms, self.p90_ms)
-        if not all(math.isfinite(value) and value > 0 for value in values):
-            raise ValueError(f"got p10, median, p90 = {values} ms, expected finite positive numbers")
-        if not self.p10_ms <= self.median_ms <= self.p90_ms:
-            raise ValueError(f"got p10, median, p90 = {values} ms, expected p10 <= median <= p90")
-        if self.n < 1:
-            raise ValueError(f"got n = {self.n}, expected at least 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeInfo:
-    """A runtime as a table records it.
-
-    Args:
-        name: What the file is called: BACKEND-PRECISION-bN-tN.
-        backend: A key of `nas.devices.BACKENDS`, or another project's.
-        version: Version of the backend.
-        precision: Precision of the operations.
-        batch: Images at once.
-        threads: CPU threads.
-    """
-
-    name: str
-    backend: str
-    version: str
-    precision: str
-    batch: int
-    threads: int
-
-    def __post_init__(self) -> None:
-        """Check that name and parts agree."""
-        parts = RuntimeName(backend=self.backend, precision=self.precision, batch=self.batch, threads=self.threads)
-        if RuntimeName.from_full(self.name) != parts:
-            raise ValueError(f"runtime name: got {self.name!r}, expected {PATTERN} of its parts, {str(parts)!r}")
-
-    @classmethod
-    def of(cls, runtime: RuntimeName, *, version: str) -> RuntimeInfo:
-        """The record of a runtime in one version."""
-        return cls(
-            name=str(runtime),
-            backend=runtime.backend,
-            version=version,
-            precision=runtime.precision,
-            batch=runtime.batch,
-            threads=runtime.threads,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtocolInfo:
-    """How the entries of a table were measured.
-
-    Args:
-        warmup: Calls before each sample that are not timed.
-        rounds: Rounds over all operations, one sample an operation and round.
-        calls: The rule for the number of calls in a sample.
-        statistic: What makes an entry out of the samples.
-        threads: CPU threads.
-    """
-
-    warmup: int
-    rounds: int
-    calls: str
-    statistic: str
-    threads: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +56,10 @@ class LatencyTable:
         protocol: How it was measured.
         measured_at: When the last entry was measured: ISO 8601 with the offset from UTC.
         entries: Key of an operation -> its latency.
+        reference: What drift was corrected by; None: nothing was.
+        clocks_before: The device's clocks before the last run that measured; None where they cannot be read.
+        clocks_after: The same after it.
+        calibrations: What whole networks take against the sum of their operations, at most one a space and shape; sorted.
     """
 
     device: DeviceInfo
@@ -130,14 +67,22 @@ class LatencyTable:
     protocol: ProtocolInfo
     measured_at: str
     entries: Mapping[str, Entry]
+    reference: Reference | None = None
+    clocks_before: str | None = None
+    clocks_after: str | None = None
+    calibrations: tuple[Calibration, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check what a table as a whole can get wrong, and make the entries read-only."""
+        """Check what a table as a whole can get wrong, make the entries read-only and sort the calibrations."""
         if self.protocol.threads != self.runtime.threads:
             raise ValueError(f"protocol.threads: got {self.protocol.threads}, expected the runtime's {self.runtime.threads}")
         if datetime.fromisoformat(self.measured_at).tzinfo is None:
             raise ValueError(f"measured_at: got {self.measured_at!r}, expected a time with its offset from UTC")
+        keys = [calibration.key for calibration in self.calibrations]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise ValueError(f"calibrations: got two for space {twice[0]} at {twice[1]}, {twice[2]} channels, expected one")
         object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
+        object.__setattr__(self, "calibrations", tuple(sorted(self.calibrations, key=lambda calibration: calibration.key)))
 
     @property
     def unit(self) -> str:
@@ -148,6 +93,11 @@ class LatencyTable:
     def identifier(self) -> str:
         """DEVICE/RUNTIME, the name by which a table is found."""
         return f"{self.device.name}/{self.runtime.name}"
+
+    @property
+    def overhead(self) -> float:
+        """Nothing: what a network costs beside its operations is known to a calibration only."""
+        return 0.0
 
     def cost(self, spec: OpSpec) -> float:
         """Median latency of an operation in ms; 0 for one that executes nothing.
@@ -164,6 +114,22 @@ class LatencyTable:
                 f"device={self.device.name} runtime={self.runtime.name} and the same space and deploy.input"
             )
         return entry.median_ms
+
+    def calibration(self, space: str, input_size: tuple[int, int], init_channels: int) -> Calibration | None:
+        """The calibration that holds for the networks of a space at a shape; None if there is none.
+
+        Args:
+            space: Name of the space.
+            input_size: (height, width) of the deployed network's input in pixels.
+            init_channels: Its initial channels.
+        """
+        key = (space, tuple(input_size), init_channels)
+        return next((calibration for calibration in self.calibrations if calibration.key == key), None)
+
+    def with_calibration(self, calibration: Calibration) -> LatencyTable:
+        """This table with a calibration, in place of the one for the same networks if there is one."""
+        others = tuple(other for other in self.calibrations if other.key != calibration.key)
+        return replace(self, calibrations=(*others, calibration))
 
     def missing(self, specs: Iterable[OpSpec]) -> list[OpSpec]:
         """The distinct operations among `specs` that cost something and were not measured, sorted."""
@@ -191,17 +157,27 @@ class LatencyTable:
 
 
 def dump_table(table: LatencyTable) -> str:
-    """The text of a table's file: JSON, one entry a line, sorted by key; the same table gives the same text."""
+    """The text of a table's file: JSON, one entry and one calibration a line, sorted; the same table gives the same text."""
     head = {
         "format_version": FORMAT_VERSION,
         "device": asdict(table.device),
         "runtime": asdict(table.runtime),
         "protocol": asdict(table.protocol),
         "measured_at": table.measured_at,
+        "clocks_before": table.clocks_before,
+        "clocks_after": table.clocks_after,
+        "reference": None if table.reference is None else asdict(table.reference),
     }
-    lines = [f"    {json.dumps(key)}: {json.dumps(asdict(entry), allow_nan=False)}" for key, entry in sorted(table.entries.items())]
-    entries = "{\n" + ",\n".join(lines) + "\n  }" if lines else "{}"
-    return json.dumps(head, indent=2)[: -len("\n}")] + f',\n  "entries": {entries}\n}}\n'
+    calibrations = [json.dumps(calibration_json(calibration), allow_nan=False) for calibration in table.calibrations]
+    entries = [f"{json.dumps(key)}: {json.dumps(asdict(entry), allow_nan=False)}" for key, entry in sorted(table.entries.items())]
+    tail = f',\n  "calibrations": {_lines("[]", calibrations)},\n  "entries": {_lines("{}", entries)}\n}}\n'
+    return json.dumps(head, indent=2, allow_nan=False)[: -len("\n}")] + tail
+
+
+def _lines(brackets: str, items: Iterable[str]) -> str:
+    """Items of JSON between brackets, one a line, two levels deep."""
+    inside = ",\n".join(f"    {item}" for item in items)
+    return f"{brackets[0]}\n{inside}\n  {brackets[1]}" if inside else brackets
 
 
 def parse_table(text: str) -> LatencyTable:
@@ -212,7 +188,9 @@ def parse_table(text: str) -> LatencyTable:
     """
     raw = parse_strict(text)
     if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
-        raise ValueError(f"format_version: got {short(raw['format_version'])}, expected {FORMAT_VERSION}")
+        raise ValueError(
+            f"format_version: got {short(raw['format_version'])}, expected {FORMAT_VERSION}: the file is of another version of nas"
+        )
     fields = as_object(raw, "table", _TABLE_FIELDS)
     as_count(fields["format_version"], "format_version", minimum=1)
     entries = fields["entries"]
@@ -223,7 +201,14 @@ def parse_table(text: str) -> LatencyTable:
         runtime=parse_runtime(fields["runtime"]),
         protocol=parse_protocol(fields["protocol"]),
         measured_at=as_text(fields["measured_at"], "measured_at"),
-        entries={key: _parse_entry(key, value) for key, value in entries.items()},
+        entries={key: parse_entry(key, value) for key, value in entries.items()},
+        reference=None if fields["reference"] is None else parse_reference(fields["reference"]),
+        clocks_before=as_optional_text(fields["clocks_before"], "clocks_before"),
+        clocks_after=as_optional_text(fields["clocks_after"], "clocks_after"),
+        calibrations=tuple(
+            parse_calibration(value, f"calibrations[{index}]")
+            for index, value in enumerate(as_list(fields["calibrations"], "calibrations"))
+        ),
     )
 
 
@@ -254,63 +239,3 @@ def save_table(table: LatencyTable, path: Path) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def parse_device(value: object) -> DeviceInfo:
-    """The device that a file states; raises `ValueError`."""
-    fields = as_object(value, "device", ("name", "power_mode", "clocks"))
-    return DeviceInfo(
-        name=as_text(fields["name"], "device.name"),
-        power_mode=as_optional_text(fields["power_mode"], "device.power_mode"),
-        clocks=as_optional_text(fields["clocks"], "device.clocks"),
-    )
-
-
-def parse_runtime(value: object) -> RuntimeInfo:
-    """The runtime that a file states; raises `ValueError`."""
-    fields = as_object(value, "runtime", _RUNTIME_FIELDS)
-    return RuntimeInfo(
-        name=as_text(fields["name"], "runtime.name"),
-        backend=as_text(fields["backend"], "runtime.backend"),
-        version=as_text(fields["version"], "runtime.version"),
-        precision=as_text(fields["precision"], "runtime.precision"),
-        batch=as_count(fields["batch"], "runtime.batch", minimum=1),
-        threads=as_count(fields["threads"], "runtime.threads", minimum=1),
-    )
-
-
-def parse_protocol(value: object) -> ProtocolInfo:
-    """The protocol that a file states; raises `ValueError`."""
-    fields = as_object(value, "protocol", _PROTOCOL_FIELDS)
-    return ProtocolInfo(
-        warmup=as_count(fields["warmup"], "protocol.warmup", minimum=0),
-        rounds=as_count(fields["rounds"], "protocol.rounds", minimum=1),
-        calls=as_text(fields["calls"], "protocol.calls"),
-        statistic=as_text(fields["statistic"], "protocol.statistic"),
-        threads=as_count(fields["threads"], "protocol.threads", minimum=1),
-    )
-
-
-def parse_key(key: str) -> OpSpec:
-    """The operation that a key states; raises `ValueError` unless it is written as `OpSpec.key` writes it."""
-    spec = OpSpec.from_key(key)
-    if spec.key != key:
-        raise ValueError(f"got operation key {short(key, limit=120)}, expected it written {spec.key!r}")
-    sizes = (spec.in_channels, spec.height, spec.width, spec.out_channels, spec.out_height, spec.out_width)
-    if min(*sizes, spec.kernel, spec.stride, spec.dilation, spec.groups, spec.expansion) < 1:
-        raise ValueError(f"got operation key {key!r}, expected numbers of at least 1")
-    if is_free(spec):
-        raise ValueError(f"got operation key {key!r}, expected none of kind {spec.kind}, which executes nothing")
-    return spec
-
-
-def _parse_entry(key: str, value: object) -> Entry:
-    parse_key(key)
-    where = f"entries[{key!r}]"
-    fields = as_object(value, where, _ENTRY_FIELDS)
-    median, p10, p90 = (as_number(fields[name], f"{where}.{name}") for name in _ENTRY_FIELDS[:3])
-    n = as_count(fields["n"], f"{where}.n", minimum=1)
-    try:
-        return Entry(median, p10, p90, n)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from nas.cost.latency_table import LatencyTable, read_table
 from nas.devices import BACKENDS
 from nas.devices.identity import local_names
 from nas.devices.runtime_name import RuntimeName
-from nas.errors import TableError
+from nas.errors import ConfigError, TableError
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
 
@@ -29,6 +29,10 @@ class CostTable(Protocol):
     @property
     def identifier(self) -> str:
         """A name for the provenance of a genotype."""
+
+    @property
+    def overhead(self) -> float:
+        """What a network costs beside its operations."""
 
     def cost(self, spec: OpSpec) -> float:
         """The cost of an operation; raises `TableError` if it is not known."""
@@ -53,6 +57,11 @@ class MacsTable:
         """The name in `latency.table=macs`."""
         return "macs"
 
+    @property
+    def overhead(self) -> float:
+        """Nothing."""
+        return 0.0
+
     def cost(self, spec: OpSpec) -> float:
         """Millions of multiply-accumulates for one image."""
         return 0.0 if is_free(spec) else macs(spec) / 1e6
@@ -66,6 +75,25 @@ class MacsTable:
         """Never refuse."""
 
 
+def resolve_tables(names: str | Sequence[str]) -> tuple[CostTable, ...]:
+    """The costs that `latency.table` names: one table or several; none for `none`.
+
+    Raises:
+        TableError: If there is no such table, or it is malformed.
+        ConfigError: If a list has `none` or the same table twice.
+    """
+    if isinstance(names, str):
+        table = resolve_table(names)
+        return () if table is None else (table,)
+    if "none" in names:
+        raise ConfigError(f"latency.table: got {list(names)}, expected tables alone; leave none out of the list")
+    tables = [table for name in names if (table := resolve_table(name)) is not None]
+    identifiers = [table.identifier for table in tables]
+    if len(set(identifiers)) < len(identifiers):
+        raise ConfigError(f"latency.table: got {list(names)}, which are {', '.join(identifiers)}; expected different tables")
+    return tuple(tables)
+
+
 def resolve_table(name: str) -> CostTable | None:
     """The costs that `latency.table` names.
 
@@ -77,8 +105,10 @@ def resolve_table(name: str) -> CostTable | None:
 
     Raises:
         TableError: If there is no such table or it is malformed.
-        ConfigError: If the runtime is no name of one.
+        ConfigError: If the runtime is no name of one, or several tables are given.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"latency.table: got the list {list(name)}, expected one table here; name one of them")
     if name == "none":
         return None
     return MacsTable() if name == "macs" else load_table(name)

@@ -59,6 +59,20 @@ def as_optional_text(value: object, where: str) -> str | None:
     return None if value is None else as_text(value, where)
 
 
+def as_bool(value: object, where: str) -> bool:
+    """The truth value at `where`; 0 and 1 are none."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{where}: got {short(value)}, expected true or false")
+    return value
+
+
+def as_list(value: object, where: str) -> list[object]:
+    """The list at `where`."""
+    if not isinstance(value, list):
+        raise ValueError(f"{where}: got {short(value)}, expected a list")
+    return value
+
+
 def as_count(value: object, where: str, *, minimum: int) -> int:
     """The whole number at `where`, at least `minimum`; `true` and `1.0` are no whole numbers."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
@@ -77,6 +91,22 @@ def as_number(value: object, where: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{where}: got {short(value)}, expected a finite number")
     return number
+
+
+def as_share(value: object, where: str) -> float:
+    """The number from 0 to 1 at `where`."""
+    number = as_number(value, where)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{where}: got {number}, expected a share from 0 to 1")
+    return number
+
+
+def as_size(value: object, where: str) -> tuple[int, int]:
+    """The [height, width] in pixels at `where`."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"{where}: got {short(value)}, expected [height, width]")
+    height, width = (as_count(side, where, minimum=1) for side in value)
+    return height, width
 
 
 def short(value: object, *, limit: int = 60) -> str:

@@ -1,4 +1,4 @@
-"""Where and how operations are timed: one file a runtime, listed in `BACKENDS`."""
+"""Where and how operations and networks are timed: one file a runtime, listed in `BACKENDS`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from nas.devices.backend import Backend
+from nas.devices.onnx_runtime import OnnxRuntime
 from nas.devices.runtime_name import RuntimeName
+from nas.devices.torch_compile import TorchCompile
 from nas.devices.torch_eager import TorchEager
 
 
@@ -19,7 +21,9 @@ class MakeBackend(Protocol):
 
 BACKENDS: Mapping[str, MakeBackend] = {
     "torch-eager": TorchEager,
+    "torch-compile": TorchCompile,
+    "onnxruntime": OnnxRuntime,
 }
 """The key is the first part of a runtime's name."""
 
-__all__ = ["BACKENDS", "Backend", "MakeBackend", "RuntimeName", "TorchEager"]
+__all__ = ["BACKENDS", "Backend", "MakeBackend", "OnnxRuntime", "RuntimeName", "TorchCompile", "TorchEager"]

@@ -82,6 +82,24 @@ def cpu_clocks(cpufreq: Path = _CPUFREQ) -> tuple[str | None, str | None]:
     return governor, f"{int(low) // 1000}-{int(high) // 1000} MHz"
 
 
+def current_clocks(accelerator: str = "cpu", *, cpuinfo: Path = _CPUINFO, cpufreq: Path = _CPUFREQ) -> str | None:
+    """The clock at this moment, e.g. `2596 MHz`; None where it cannot be read.
+
+    Args:
+        accelerator: One of `ACCELERATORS`; for `cuda`, the clock of the multiprocessors of the current GPU.
+        cpuinfo: The system's description of its CPUs, whose clocks are averaged.
+        cpufreq: Read where that states none: the kernel's folder with the clock settings of the first CPU, in kHz.
+    """
+    if accelerator == "cuda":
+        return _gpu_clock()
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    stated = [float(mhz) for mhz in re.findall(r"^cpu MHz[ \t]*:[ \t]*(\d+(?:\.\d+)?)[ \t]*$", text, re.MULTILINE)]
+    if stated:
+        return f"{sum(stated) / len(stated):.0f} MHz"
+    khz = _read(cpufreq / "scaling_cur_freq")
+    return f"{int(khz) / 1000:.0f} MHz" if khz is not None and khz.isdigit() else None
+
+
 def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
     """This machine's CPU or first CUDA GPU as a latency table records it.
 
@@ -118,6 +136,13 @@ def check_accelerator(accelerator: str) -> None:
 def local_names() -> list[str]:
     """What `auto` can mean on this machine: its CPU and, where there is one, its CUDA GPU."""
     return [identify(accelerator).name for accelerator in ACCELERATORS if _is_present(accelerator)]
+
+
+def _gpu_clock() -> str | None:
+    try:
+        return f"{torch.cuda.clock_rate()} MHz"
+    except Exception:  # noqa: BLE001  PyTorch asks NVML, which may be missing or refuse, with errors of a package of its own
+        return None
 
 
 def _is_present(accelerator: str) -> bool:

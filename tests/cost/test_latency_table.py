@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nas.cost import (
     LatencyTable,
     MacsTable,
     ProtocolInfo,
+    Reference,
     RuntimeInfo,
     known_tables,
     load_table,
@@ -23,6 +24,7 @@ from nas.cost import (
     resolve_table,
     save_table,
 )
+from nas.cost.calibration import Calibration, Quality
 from nas.devices.identity import DeviceInfo
 from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError, TableError
@@ -42,8 +44,32 @@ def table(*channels: int, device: str = "box") -> LatencyTable:
         runtime=RuntimeInfo.of(RUNTIME, version="2.13.0"),
         protocol=ProtocolInfo(warmup=1, rounds=10, calls="one", statistic="median", threads=1),
         measured_at="2026-01-02T03:04:05+00:00",
-        entries={conv(c).key: Entry(0.5 * c, 0.4 * c, 0.7 * c, 10) for c in channels},
+        entries={conv(c).key: Entry(0.5 * c, 0.4 * c, 0.7 * c, 10, stable=c != 16) for c in channels},
+        reference=Reference(conv(5).key, 2.5),
+        clocks_before="2000 MHz",
+        calibrations=(calibration("lgcnet"), calibration("cas", channels=16)),
     )
+
+
+def calibration(space: str, *, channels: int = 40, **changes: Any) -> Calibration:
+    quality = Quality(bias=-0.01, mape=0.03, rmse_ms=1.5, within_5=0.8, within_10=1.0, spearman=0.97, kendall=0.9, inside_bar=0.92)
+    fields: dict[str, Any] = {
+        "space": space,
+        "input": (360, 480),
+        "init_channels": channels,
+        "overhead_ms": 0.5,
+        "gap_ms": 0.01,
+        "compute_scale": 1.02,
+        "memory_scale": 0.9,
+        "bar": 0.08,
+        "coverage": 0.9,
+        "fitted": 25,
+        "judged": 25,
+        "held_out": quality,
+        "noise_floor": 0.02,
+        "measured_at": "2026-01-03T03:04:05+00:00",
+    }
+    return Calibration(**{**fields, **changes})
 
 
 def test_cost_is_the_median_of_the_entry() -> None:
@@ -95,6 +121,49 @@ def test_macs_table_counts_products_of_the_convolution() -> None:
     assert MacsTable().cost(conv(4, kind="identity")) == 0.0
     assert MacsTable().missing([conv(4)]) == []
     assert MacsTable().unit == "MMACs"
+
+
+def test_a_calibration_is_found_by_space_and_shape_and_replaced_by_a_new_one() -> None:
+    old = table(8)
+    assert old.calibration("lgcnet", (360, 480), 40) == calibration("lgcnet")
+    assert old.calibration("cas", (360, 480), 16) == calibration("cas", channels=16)
+    for key in [("lgcnet", (360, 480), 16), ("lgcnet", (480, 360), 40), ("gas", (360, 480), 40)]:
+        assert old.calibration(*key) is None
+    again = old.with_calibration(calibration("lgcnet", gap_ms=0.5))
+    found = again.calibration("lgcnet", (360, 480), 40)
+    assert found is not None
+    assert found.gap_ms == 0.5
+    assert len(again.calibrations) == 2
+    assert replace(again, calibrations=old.calibrations) == old
+    assert len(again.with_calibration(calibration("gas")).calibrations) == 3
+
+
+def test_calibrations_of_one_key_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"got two for space lgcnet at \(360, 480\), 40 channels"):
+        replace(table(8), calibrations=(calibration("lgcnet"), calibration("lgcnet", bar=0.1)))
+
+
+def test_the_order_of_calibrations_does_not_matter() -> None:
+    one, other = table(8), replace(table(8), calibrations=tuple(reversed(table(8).calibrations)))
+    assert one == other
+
+
+def test_a_file_has_one_entry_and_one_calibration_a_line(table_file: Path) -> None:
+    lines = [line.strip() for line in table_file.read_text().splitlines()]
+    assert sum(line.startswith('"relu_conv_bn ') for line in lines) == 2
+    assert sum(line.startswith('{"space": ') for line in lines) == 2
+
+
+def test_a_table_of_the_first_format_is_refused_with_what_to_do(table_file: Path) -> None:
+    raw = json.loads(table_file.read_text())
+    for name in ("reference", "calibrations", "clocks_before", "clocks_after"):
+        del raw[name]
+    for entry in raw["entries"].values():
+        del entry["stable"]
+    table_file.write_text(json.dumps({**raw, "format_version": 1}))
+    message = refused(table_file)
+    assert "format_version: got 1, expected 2" in message
+    assert "measure again with nas profile" in message
 
 
 def test_saved_table_loads_equal_and_saves_to_the_same_bytes(tmp_path: Path) -> None:
@@ -162,13 +231,22 @@ def drop(*path: str) -> Callable[[dict[str, Any]], None]:
 
 
 FIELDS = {
-    (): ("format_version", "device", "runtime", "protocol", "measured_at", "entries"),
+    (): ("format_version", "device", "runtime", "protocol", "measured_at", "clocks_before", "clocks_after", "reference")
+    + ("calibrations", "entries"),
     ("device",): ("name", "power_mode", "clocks"),
     ("runtime",): ("name", "backend", "version", "precision", "batch", "threads"),
-    ("protocol",): ("warmup", "rounds", "calls", "statistic", "threads"),
-    ("entries", "*"): ("median_ms", "p10_ms", "p90_ms", "n"),
+    ("protocol",): ("warmup", "rounds", "max_rounds", "ci", "calls", "statistic", "reference", "threads"),
+    ("reference",): ("key", "median_ms"),
+    ("entries", "*"): ("median_ms", "p10_ms", "p90_ms", "n", "stable"),
 }
-NULLABLE = {("device", "power_mode"), ("device", "clocks")}
+NULLABLE = {("device", "power_mode"), ("device", "clocks"), ("clocks_before",), ("clocks_after",), ("reference",)}
+
+
+def is_valid(at: tuple[str, ...], value: object) -> bool:
+    """Whether a field may have a value that is none of most others."""
+    return (value is None and at in NULLABLE) or (value is True and at[-1] == "stable") or (value == [] and at == ("calibrations",))
+
+
 DEFECTS: dict[str, Callable[[dict[str, Any]], None]] = {
     **{f"without {'.'.join((*at, f))}": drop(*at, f) for at, fields in FIELDS.items() for f in fields},
     **{f"unknown field in {'.'.join(at) or 'table'}": put(*at, "extra", value=1) for at in FIELDS},
@@ -177,7 +255,7 @@ DEFECTS: dict[str, Callable[[dict[str, Any]], None]] = {
         for at, fields in FIELDS.items()
         for f in fields
         for value in (None, True, [], {"a": 1}, "", -1)
-        if not (value is None and (*at, f) in NULLABLE)
+        if not is_valid((*at, f), value)
     },
     **{
         f"{f} = {value}": put("entries", "*", f, value=value)
@@ -189,9 +267,22 @@ DEFECTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "no sample": put("entries", "*", "n", value=0),
     "half a sample": put("entries", "*", "n", value=1.5),
     "entry is a number": put("entries", "*", value=4.0),
-    "later format": put("format_version", value=2),
-    "earlier format": put("format_version", value=0),
-    "format as text": put("format_version", value="1"),
+    "later format": put("format_version", value=3),
+    "earlier format": put("format_version", value=1),
+    "format as text": put("format_version", value="2"),
+    "format as fraction": put("format_version", value=2.0),
+    "more rounds than the most": put("protocol", "rounds", value=31),
+    "interval of zero": put("protocol", "ci", value=0.0),
+    "interval as wide as the median": put("protocol", "ci", value=1.0),
+    "stable as a number": put("entries", "*", "stable", value=1),
+    "reference takes no time": put("reference", "median_ms", value=0.0),
+    "reference takes forever": put("reference", "median_ms", value=float("inf")),
+    "reference is no key": put("reference", "key", value="conv"),
+    "reference is free": put("reference", "key", value=conv(8, kind="identity").key),
+    "calibrations as an object": put("calibrations", value={}),
+    "calibration twice": lambda raw: raw["calibrations"].append(raw["calibrations"][0]),
+    "half a calibration": lambda raw: raw["calibrations"][0].pop("bar"),
+    "negative scale": lambda raw: raw["calibrations"][0].update(compute_scale=-1.0),
     "name of another runtime": put("runtime", "name", value="torch-eager-fp32-b2-t1"),
     "batch of another runtime": put("runtime", "batch", value=2),
     "threads of another protocol": put("protocol", "threads", value=4),

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from nas.devices.identity import DeviceInfo, cpu_clocks, cpu_name, identify, is_device_name, local_names, slug
+from nas.devices.identity import (
+    DeviceInfo,
+    cpu_clocks,
+    cpu_name,
+    current_clocks,
+    identify,
+    is_device_name,
+    local_names,
+    slug,
+)
 from nas.errors import ConfigError
 
 
@@ -54,6 +63,33 @@ def test_clocks_are_read_in_mhz_where_the_kernel_tells(tmp_path: Path) -> None:
     (tmp_path / "scaling_min_freq").write_text("400000\n")
     (tmp_path / "scaling_max_freq").write_text("3600000\n")
     assert cpu_clocks(tmp_path) == ("powersave", "400-3600 MHz")
+
+
+def test_clock_of_this_moment_is_the_mean_of_the_cpus_or_that_of_the_first(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+
+    def clock() -> str | None:
+        return current_clocks(cpuinfo=cpuinfo, cpufreq=tmp_path)
+
+    assert clock() is None
+    cpuinfo.write_text("processor : 0\nBogoMIPS : 1\n")
+    assert clock() is None
+    (tmp_path / "scaling_cur_freq").write_text("<unknown>\n")
+    assert clock() is None
+    (tmp_path / "scaling_cur_freq").write_text("1800000\n")
+    assert clock() == "1800 MHz"
+    cpuinfo.write_text("cpu MHz\t\t: 2000.000\ncache size : 1\ncpu MHz\t\t: 3001.000\n")
+    assert clock() == "2500 MHz"
+
+
+def test_clock_of_a_gpu_is_read_where_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+
+    monkeypatch.setattr("torch.cuda.clock_rate", lambda: 1980)
+    assert current_clocks("cuda") == "1980 MHz"
+    monkeypatch.setattr("torch.cuda.clock_rate", refuse)
+    assert current_clocks("cuda") is None
 
 
 def test_this_machine_has_a_name_and_takes_a_given_one() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from nas.devices import RuntimeName, TorchEager, torch_eager
-from nas.errors import ConfigError
+import nas
+from nas.devices import RuntimeName, TorchEager, examples, torch_modules
+from nas.network import Network
 from nas.ops import OpSpec
+from tests.small_jobs import random_genotype
 
 RUNTIME = RuntimeName(backend="torch-eager")
 
@@ -44,7 +47,7 @@ class Asleep(torch.nn.Module):
 @pytest.fixture
 def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
     module = Asleep()
-    monkeypatch.setattr(torch_eager, "build", lambda spec: module)  # noqa: ARG005
+    monkeypatch.setattr(examples, "build", lambda spec: module)  # noqa: ARG005
     return module
 
 
@@ -87,8 +90,8 @@ def test_operations_are_built_once_while_they_fit_and_anew_beyond(
     keep_bytes: int, builds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[OpSpec] = []
-    build = torch_eager.build
-    monkeypatch.setattr(torch_eager, "build", lambda spec: (built.append(spec), build(spec))[1])
+    build = examples.build
+    monkeypatch.setattr(examples, "build", lambda spec: (built.append(spec), build(spec))[1])
     backend = TorchEager(RUNTIME, keep_bytes=keep_bytes)
     for _ in range(3):
         assert backend.prepare(conv(4))(1) > 0
@@ -104,23 +107,12 @@ def test_inputs_of_one_shape_are_shared(monkeypatch: pytest.MonkeyPatch) -> None
             seen.append(x.data_ptr())
             return x
 
-    monkeypatch.setattr(torch_eager, "build", lambda spec: Spy())  # noqa: ARG005
+    monkeypatch.setattr(examples, "build", lambda spec: Spy())  # noqa: ARG005
     backend = TorchEager(RUNTIME)
     dilated = OpSpec(**{**{name: getattr(conv(4), name) for name in OpSpec.__slots__}, "dilation": 2})
     for spec in (conv(4), dilated, conv(5)):
         backend.prepare(spec)(1)
     assert seen[0] == seen[1] != seen[2]
-
-
-def test_other_precisions_are_refused_with_the_runtime_to_use() -> None:
-    with pytest.raises(ConfigError, match="'fp16'.*fp32 only.*use torch-eager-fp32-b2-t1"):
-        TorchEager(RuntimeName(backend="torch-eager", precision="fp16", batch=2))
-
-
-def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="no CUDA GPU"):
-        TorchEager(RUNTIME, accelerator="cuda")
 
 
 def test_cuda_time_is_taken_between_events_after_all_earlier_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,8 +136,24 @@ def test_cuda_time_is_taken_between_events_after_all_earlier_work(monkeypatch: p
     monkeypatch.setattr(torch, "cuda", cuda)
     module = torch.nn.Identity()
     module.register_forward_hook(lambda *_: log.append("call"))
-    assert torch_eager._timed_cuda(module, (torch.zeros(1),), 4) == 3.0
+    assert torch_modules.timed_cuda(module, (torch.zeros(1),), 4) == 3.0
     assert log == ["idle", "record", *["call"] * 4, "record", "wait"]
+
+
+def test_network_runs_to_its_label_map_in_evaluation_and_inference_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nas.build(random_genotype(tmp_path / "genotype.yaml"))
+    assert isinstance(network, Network)
+    seen: list[tuple[bool, bool, torch.Size]] = []
+    label_map = Network.label_map
+
+    def spy(self: Network, images: torch.Tensor) -> torch.Tensor:
+        seen.append((self.training, torch.is_inference_mode_enabled(), images.shape))
+        return label_map(self, images)
+
+    monkeypatch.setattr(Network, "label_map", spy)
+    run = TorchEager(RuntimeName(backend="torch-eager", batch=2)).prepare_network(network, size=(33, 40))
+    assert run(3) > 0
+    assert seen == [(False, True, torch.Size([2, 3, 33, 40]))] * 3
 
 
 @pytest.mark.gpu

@@ -37,7 +37,7 @@ def tiny_supernet(**changes) -> Supernet:
     torch.manual_seed(0)
     space = tiny_space(**changes)
     graph = tiny_graph(space)
-    return Supernet(space, Network(graph), ExpectedLatency(graph, MacsTable().cost), generator=torch.Generator().manual_seed(0))
+    return Supernet(space, Network(graph), [ExpectedLatency(graph, MacsTable().cost)], generator=torch.Generator().manual_seed(0))
 
 
 def draw(*, seed=0, tau=1.0, per_image=True, relaxation="soft") -> Draw:

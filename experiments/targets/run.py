@@ -1,0 +1,168 @@
+"""Are latency targets met? Searches under targets at shares of the uniform network's expected latency, predicted against measured.
+
+    python experiments/targets/run.py --root PATH_TO_CAMVID          # three targets, two seeds, on a CPU
+    python experiments/targets/run.py --form smoke --out SOME_FOLDER  # two steps, for the tests
+
+A stopped command goes on where it was. Writes targets.md and targets.json beside the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ablations"))
+
+from run import FORMS, Form, measure  # recipe and measurement are those of the ablations
+
+from nas import relax
+from nas.deployed_latency import deployed_costs
+from nas.genotype import Deploy, load_genotype
+from nas.tracking import read_metrics
+from search_spaces import SEARCH_SPACES, all_spaces
+
+SHARES = (0.5, 0.7, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run of this script was asked for.
+
+    Args:
+        form: The size of the experiment.
+        root: Folder of the data set.
+        out: Folder of all runs.
+        seeds: Seeds of the searches.
+        shares: Targets as shares of the uniform network's expected latency.
+    """
+
+    form: Form
+    root: str | None
+    out: Path
+    seeds: tuple[int, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def table(self) -> Path:
+        """The latency table of all searches."""
+        return self.out / "table.json"
+
+    def folder(self, share: float, seed: int) -> Path:
+        """Where a search lies."""
+        return self.out / f"share_{share:g}" / str(seed)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Profile, search, measure, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--form", default="reduced", choices=["reduced", "smoke"])
+    parser.add_argument("--root", help="folder of CamVid")
+    parser.add_argument("--out", default="runs/targets", type=Path, help="folder of all runs")
+    parser.add_argument("--seeds", default="0,1", help="seeds, with commas")
+    parser.add_argument(
+        "--shares", default=",".join(map(str, SHARES)), help="targets as shares of the uniform network, with commas"
+    )
+    given = parser.parse_args(argv)
+    seeds = tuple(int(seed) for seed in given.seeds.split(","))
+    shares = tuple(float(share) for share in given.shares.split(","))
+    job = Job(FORMS[given.form], given.root, given.out, seeds, shares)
+    job.out.mkdir(parents=True, exist_ok=True)
+    if not job.table.exists():
+        form = job.form
+        words = ["space=lgcnet", *form.space, *form.deploy, f"num_classes={form.classes}", *form.profile]
+        run(["profile", *words, f"out={job.table}"])
+    uniform = uniform_ms(job)
+    for share in job.shares:
+        for seed in job.seeds:
+            search(job, share, seed, target=share * uniform)
+    report(job, uniform)
+
+
+def uniform_ms(job: Job) -> float:
+    """Expected latency of uniform architecture parameters in ms."""
+    settings = dict(map(_setting, (*job.form.space, *job.form.deploy)))
+    entry = SEARCH_SPACES["lgcnet"]
+    config = entry.config(**{key.removeprefix("space."): v for key, v in settings.items() if key.startswith("space.")})
+    space = entry.build(config)
+    height, width = settings["deploy.input"]
+    deploy = Deploy((height, width), settings["deploy.init_channels"], job.form.classes)
+    costs = deployed_costs(space, deploy, given=str(job.table), targets=[None])
+    return costs.of(relax.uniform(space.choices()))[0]
+
+
+def search(job: Job, share: float, seed: int, *, target: float) -> None:
+    """One search under a target, or the rest of it."""
+    folder = job.folder(share, seed)
+    if (folder / "done.json").exists():
+        return
+    where = f"resume={folder}" if (folder / "checkpoints" / "last.pt").exists() else f"out={folder}"
+    data = [*job.form.data, *([f"data.root={job.root}"] if job.root else [])]
+    settings = [*job.form.space, *data, *job.form.deploy, *job.form.search]
+    run(["search", "space=lgcnet", *settings, f"latency.table={job.table}", f"latency.target_ms={target!r}", f"seed={seed}", where])
+
+
+def report(job: Job, uniform: float) -> None:
+    """Predicted and measured ms against the target, as Markdown and JSON."""
+    keys = {f"{share:g}/{seed}": job.folder(share, seed) for share in job.shares for seed in job.seeds}
+    genotypes = {key: load_genotype(str(folder), all_spaces()) for key, folder in keys.items()}
+    measured = measure(genotypes)
+    rows = []
+    for key, folder in keys.items():
+        facts, last = (
+            genotypes[key].provenance,
+            [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "train"][-1],
+        )
+        rows.append(
+            {
+                "share": float(key.split("/")[0]),
+                "seed": int(key.split("/")[1]),
+                "target_ms": facts["target_latency"],
+                "expected_ms": last["expected_latency"],
+                "predicted_ms": facts["expected_latency"],
+                "measured_ms": measured[key],
+                "multiplier": last["multiplier"],
+            }
+        )
+    text = markdown(rows)
+    (job.out / "targets.json").write_text(json.dumps({"uniform_ms": uniform, "rows": rows}, indent=2) + "\n")
+    (job.out / "targets.md").write_text(text)
+    print(text)
+
+
+def markdown(rows: Sequence[dict]) -> str:
+    """The table, and how many of its rows hold what is asked for."""
+    lines = [
+        "| share | seed | target ms | expected at the end | predicted | measured | measured / predicted | multiplier |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ms = " | ".join(f"{row[key]:.3f}" for key in ("target_ms", "expected_ms", "predicted_ms", "measured_ms"))
+        ratio = row["measured_ms"] / row["predicted_ms"]
+        lines.append(f"| {row['share']:g} | {row['seed']} | {ms} | {ratio:.3f} | {row['multiplier']:.3f} |")
+    below = sum(row["predicted_ms"] <= row["target_ms"] for row in rows)
+    near = sum(abs(row["measured_ms"] / row["predicted_ms"] - 1) <= 0.1 for row in rows)
+    return (
+        "\n".join([*lines, "", f"Predicted at or below the target: {below} of {len(rows)}; measured within 10 %: {near}."]) + "\n"
+    )
+
+
+def run(command: Sequence[str]) -> None:
+    """Run one nas command and show it."""
+    print("nas", *command, flush=True)
+    subprocess.run([sys.executable, "-m", "nas", *command], check=True)
+
+
+def _setting(override: str) -> tuple[str, Any]:
+    """Key and value of an override such as `deploy.input=[33,47]`."""
+    key, _, value = override.partition("=")
+    return key, json.loads(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The parts of a latency table: as values, and read from plain data with every defect refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nas.cost.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, short
+from nas.devices.identity import DeviceInfo
+from nas.devices.runtime_name import PATTERN, RuntimeName
+from nas.ops import is_free
+from nas.ops.spec import OpSpec
+
+_RUNTIME_FIELDS = ("name", "backend", "version", "precision", "batch", "threads")
+_PROTOCOL_FIELDS = ("warmup", "rounds", "max_rounds", "ci", "calls", "statistic", "reference", "threads")
+_REFERENCE_FIELDS = ("key", "median_ms")
+_ENTRY_FIELDS = ("median_ms", "p10_ms", "p90_ms", "n", "stable")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The measured latency of one operation.
+
+    Args:
+        median_ms: Median over the rounds in ms.
+        p10_ms: 10th percentile over the rounds in ms.
+        p90_ms: 90th percentile over the rounds in ms.
+        n: Number of rounds.
+        stable: Whether the confidence interval of the median became as narrow as the protocol asks.
+    """
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    n: int
+    stable: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no measurement can give."""
+        values = (self.p10_ms, self.median_ms, self.p90_ms)
+        if not all(math.isfinite(value) and value > 0 for value in values):
+            raise ValueError(f"got p10, median, p90 = {values} ms, expected finite positive numbers")
+        if not self.p10_ms <= self.median_ms <= self.p90_ms:
+            raise ValueError(f"got p10, median, p90 = {values} ms, expected p10 <= median <= p90")
+        if self.n < 1:
+            raise ValueError(f"got n = {self.n}, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeInfo:
+    """A runtime as a table records it.
+
+    Args:
+        name: What the file is called: BACKEND-PRECISION-bN-tN.
+        backend: A key of `nas.devices.BACKENDS`, or another project's.
+        version: Version of the backend.
+        precision: Precision of the operations.
+        batch: Images at once.
+        threads: CPU threads.
+    """
+
+    name: str
+    backend: str
+    version: str
+    precision: str
+    batch: int
+    threads: int
+
+    def __post_init__(self) -> None:
+        """Check that name and parts agree."""
+        parts = RuntimeName(backend=self.backend, precision=self.precision, batch=self.batch, threads=self.threads)
+        if RuntimeName.from_full(self.name) != parts:
+            raise ValueError(f"runtime name: got {self.name!r}, expected {PATTERN} of its parts, {str(parts)!r}")
+
+    @classmethod
+    def of(cls, runtime: RuntimeName, *, version: str) -> RuntimeInfo:
+        """The record of a runtime in one version."""
+        return cls(
+            name=str(runtime),
+            backend=runtime.backend,
+            version=version,
+            precision=runtime.precision,
+            batch=runtime.batch,
+            threads=runtime.threads,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolInfo:
+    """How the entries of a table were measured.
+
+    Args:
+        warmup: Calls before each sample that are not timed.
+        rounds: Fewest rounds over all operations, one sample an operation and round.
+        calls: The rule for the number of calls in a sample.
+        statistic: What makes an entry out of the samples.
+        threads: CPU threads.
+        max_rounds: Most rounds.
+        ci: Half-width of the 95 % confidence interval of a median, as a share of it, at which its operation is finished.
+        reference: The rule of the reference operation, which drift is corrected by.
+    """
+
+    warmup: int
+    rounds: int
+    calls: str
+    statistic: str
+    threads: int
+    max_rounds: int = 30
+    ci: float = 0.02
+    reference: str = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what no measurement can follow."""
+        if not 1 <= self.rounds <= self.max_rounds:
+            raise ValueError(f"rounds: got {self.rounds}, expected 1 to max_rounds, which is {self.max_rounds}")
+        if not 0 < self.ci < 1:
+            raise ValueError(f"ci: got {self.ci}, expected a share above 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The operation that was timed again and again while a table was measured, and the level that its entries stand at.
+
+    Args:
+        key: Key of the operation.
+        median_ms: Median of all its timings in the run that began the table, in ms. Samples are multiplied by this over what
+            the reference took around them, so that entries of several runs stand at one level.
+    """
+
+    key: str
+    median_ms: float
+
+    def __post_init__(self) -> None:
+        """Refuse what no measurement can give."""
+        if not (math.isfinite(self.median_ms) and self.median_ms > 0):
+            raise ValueError(f"reference.median_ms: got {self.median_ms}, expected a finite positive number")
+
+
+def parse_device(value: object) -> DeviceInfo:
+    """The device that a file states; raises `ValueError`."""
+    fields = as_object(value, "device", ("name", "power_mode", "clocks"))
+    return DeviceInfo(
+        name=as_text(fields["name"], "device.name"),
+        power_mode=as_optional_text(fields["power_mode"], "device.power_mode"),
+        clocks=as_optional_text(fields["clocks"], "device.clocks"),
+    )
+
+
+def parse_runtime(value: object) -> RuntimeInfo:
+    """The runtime that a file states; raises `ValueError`."""
+    fields = as_object(value, "runtime", _RUNTIME_FIELDS)
+    return RuntimeInfo(
+        name=as_text(fields["name"], "runtime.name"),
+        backend=as_text(fields["backend"], "runtime.backend"),
+        version=as_text(fields["version"], "runtime.version"),
+        precision=as_text(fields["precision"], "runtime.precision"),
+        batch=as_count(fields["batch"], "runtime.batch", minimum=1),
+        threads=as_count(fields["threads"], "runtime.threads", minimum=1),
+    )
+
+
+def parse_protocol(value: object) -> ProtocolInfo:
+    """The protocol that a file states; raises `ValueError`."""
+    fields = as_object(value, "protocol", _PROTOCOL_FIELDS)
+    return ProtocolInfo(
+        warmup=as_count(fields["warmup"], "protocol.warmup", minimum=0),
+        rounds=as_count(fields["rounds"], "protocol.rounds", minimum=1),
+        calls=as_text(fields["calls"], "protocol.calls"),
+        statistic=as_text(fields["statistic"], "protocol.statistic"),
+        threads=as_count(fields["threads"], "protocol.threads", minimum=1),
+        max_rounds=as_count(fields["max_rounds"], "protocol.max_rounds", minimum=1),
+        ci=as_number(fields["ci"], "protocol.ci"),
+        reference=as_text(fields["reference"], "protocol.reference"),
+    )
+
+
+def parse_key(key: str) -> OpSpec:
+    """The operation that a key states; raises `ValueError` unless it is written as `OpSpec.key` writes it."""
+    spec = OpSpec.from_key(key)
+    if spec.key != key:
+        raise ValueError(f"got operation key {short(key, limit=120)}, expected it written {spec.key!r}")
+    sizes = (spec.in_channels, spec.height, spec.width, spec.out_channels, spec.out_height, spec.out_width)
+    if min(*sizes, spec.kernel, spec.stride, spec.dilation, spec.groups, spec.expansion) < 1:
+        raise ValueError(f"got operation key {key!r}, expected numbers of at least 1")
+    if is_free(spec):
+        raise ValueError(f"got operation key {key!r}, expected none of kind {spec.kind}, which executes nothing")
+    return spec
+
+
+def parse_reference(value: object) -> Reference:
+    """The reference operation that a file states; raises `ValueError`."""
+    fields = as_object(value, "reference", _REFERENCE_FIELDS)
+    key = as_text(fields["key"], "reference.key")
+    parse_key(key)
+    return Reference(key, as_number(fields["median_ms"], "reference.median_ms"))
+
+
+def parse_entry(key: str, value: object) -> Entry:
+    """The entry that a file states for a key; raises `ValueError`."""
+    parse_key(key)
+    where = f"entries[{key!r}]"
+    fields = as_object(value, where, _ENTRY_FIELDS)
+    median, p10, p90 = (as_number(fields[name], f"{where}.{name}") for name in _ENTRY_FIELDS[:3])
+    n = as_count(fields["n"], f"{where}.n", minimum=1)
+    stable = as_bool(fields["stable"], f"{where}.stable")
+    try:
+        return Entry(median, p10, p90, n, stable)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

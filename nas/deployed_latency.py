@@ -1,0 +1,156 @@
+"""From a search space, a deployed shape and tables to expected latencies and limits: the one place where tables meet graphs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas import predicting
+from nas.cost import CostTable, LatencyTable, resolve_tables
+from nas.cost.calibrated import calibrated
+from nas.cost.expected import ExpectedLatency
+from nas.cost.repair import Limit
+from nas.errors import ConfigError
+from nas.genotype import Deploy
+from nas.latency_control import named
+from nas.relax.weights import Weights
+from nas.settings import LatencySettings
+from nas.space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedCosts:
+    """What derived networks cost by each table, and may cost.
+
+    Args:
+        tables: The tables, through their calibration where they have one for these networks.
+        latencies: By table, the expected latency at the deployed shape.
+        targets: By table, the largest latency allowed in ms; None: any.
+    """
+
+    tables: tuple[CostTable, ...]
+    latencies: tuple[ExpectedLatency, ...]
+    targets: tuple[float | None, ...]
+
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits of those tables that have a target."""
+        rows = zip(self.latencies, self.tables, self.targets, strict=True)
+        return tuple(Limit(latency, target, table.identifier, table.unit) for latency, table, target in rows if target is not None)
+
+    def of(self, weights: Weights) -> list[float]:
+        """By table, the expected latency of weights."""
+        with torch.no_grad():
+            return [float(latency(weights)) for latency in self.latencies]
+
+    def facts(self, predicted: Sequence[float] | None = None) -> dict[str, Any]:
+        """Provenance: table, unit and target; with `predicted` the expected latency of the derived network, too."""
+        facts: dict[str, Any] = {}
+        for k, (table, target) in enumerate(zip(self.tables, self.targets, strict=True)):
+            facts |= {named("table", k): table.identifier, named("cost_unit", k): table.unit}
+            if predicted is not None:
+                facts[named("expected_latency", k)] = predicted[k]
+            if target is not None:
+                facts[named("target_latency", k)] = target
+        return facts or {"table": None, "cost_unit": None}
+
+    def lines(self, predicted: Sequence[float], *, at: str = "") -> tuple[str, ...]:
+        """For people: by table, what a derived network costs there; which table, if there are several; the target."""
+        lines = []
+        for table, target, cost in zip(self.tables, self.targets, predicted, strict=True):
+            where = f" on {table.identifier}" if len(self.tables) > 1 else ""
+            lines.append(f"{cost:.3f} {table.unit}{at}{where}{'' if target is None else f', target {target:g} {table.unit}'}")
+        return tuple(lines)
+
+
+def deployed_costs(
+    space: SearchSpace, deploy: Deploy, *, given: str | Sequence[str], targets: Sequence[float | None]
+) -> DeployedCosts:
+    """Tables and expected latencies.
+
+    Args:
+        space: The search space.
+        deploy: The deployed shape.
+        given: The tables as the user named them.
+        targets: By table, the largest latency allowed in ms; None: any.
+
+    Raises:
+        UserError: If a table cannot be used.
+    """
+    tables = resolve_tables(given)
+    names = [given] if isinstance(given, str) else given
+    latencies = [expected_latency(space, deploy, table, given=name) for table, name in zip(tables, names, strict=False)]
+    seen = tuple(costs_at(space, deploy, table) for table in tables)
+    return DeployedCosts(seen, tuple(latencies), tuple(targets)[: len(tables)])
+
+
+def expected_latency(space: SearchSpace, deploy: Deploy, table: CostTable, *, given: str) -> ExpectedLatency:
+    """Expected latency at the deployed shape.
+
+    Args:
+        space: The search space.
+        deploy: The deployed shape.
+        table: What operations cost.
+        given: The table as the user named it.
+
+    Raises:
+        TableError: If the table lacks operations; the message lists them and the command that measures them.
+    """
+    graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
+    table.require(graph.specs(), command=profile_command(space, deploy, table, given=given))
+    costs = costs_at(space, deploy, table)
+    return ExpectedLatency(graph, costs.cost, overhead=costs.overhead)
+
+
+def costs_at(space: SearchSpace, deploy: Deploy, table: CostTable) -> CostTable:
+    """The table through the calibration that holds for the space's networks at a shape; as it is where there is none."""
+    return calibrated(table, space=space.config.name, input_size=deploy.input, init_channels=deploy.init_channels)
+
+
+def check_units(settings: LatencySettings, tables: Sequence[CostTable]) -> None:
+    """Refuse settings that the tables give no meaning.
+
+    Raises:
+        ConfigError: If a unit is not that of the tables, or there is nothing to weigh.
+    """
+    if not tables:
+        if any(settings.weights()) and settings.unit != "relative":
+            raise ConfigError(f"latency.table=none: got latency.unit={settings.unit}, expected relative; there is nothing to weigh")
+        for key, value in (("target_ms", settings.target_ms), ("band_fps", settings.band_fps)):
+            if value is not None:
+                raise ConfigError(f"latency.{key}: got {value} with latency.table=none, expected a table in ms to predict with")
+    for table, target in zip(tables, settings.targets(), strict=False):
+        if table.unit != "ms" and settings.unit != "relative":
+            raise ConfigError(f"latency.unit: got {settings.unit}, expected relative, for {table.identifier} is in {table.unit}")
+        if table.unit != "ms" and settings.band_fps is not None:
+            raise ConfigError(f"latency.band_fps: got {settings.band_fps}, but {table.identifier} is in {table.unit}, not in ms")
+        check_target_unit("latency.target_ms", table, target)
+
+
+def check_target_unit(key: str, table: CostTable, target: float | None) -> None:
+    """Refuse a target in milliseconds for a table in another unit.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if target is not None and table.unit != "ms":
+        raise ConfigError(
+            f"{key}: got {target:g} for {table.identifier}, which is in {table.unit}, not in ms; "
+            "take a measured table, or weigh this one by latency.weight"
+        )
+
+
+def profile_command(space: SearchSpace, deploy: Deploy, table: CostTable, *, given: str) -> str:
+    """The command that measures what a table lacks, with every setting of the space, into that very table."""
+    command = predicting.profile_words(
+        space.config, table, size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes
+    )
+    if isinstance(table, LatencyTable):
+        command += f" rounds={table.protocol.rounds}"
+        if Path(given).is_file():
+            command += f" {shlex.quote(f'out={given}')}"
+    return command

@@ -1,0 +1,46 @@
+"""The experiment on targets at two steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import nas.cli
+
+PATH = Path(__file__).parents[2] / "experiments" / "targets" / "run.py"
+
+
+def test_the_smoke_form_searches_measures_and_reports_and_is_not_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location("targets_run", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    targets = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "targets_run", targets)
+    spec.loader.exec_module(targets)
+    commands = []
+
+    def run(command: Sequence[str]) -> None:
+        commands.append(list(command))
+        assert nas.cli.main(list(command)) == 0
+
+    monkeypatch.setattr(targets, "run", run)
+    arguments = ["--form", "smoke", "--out", str(tmp_path / "out"), "--seeds", "0", "--shares", "0.6"]
+    targets.main(arguments)
+    assert [command[0] for command in commands] == ["profile", "search"]
+    document = json.loads((tmp_path / "out" / "targets.json").read_text())
+    (row,) = document["rows"]
+    assert row["target_ms"] == pytest.approx(0.6 * document["uniform_ms"])
+    assert 0 < row["predicted_ms"] <= row["target_ms"]
+    assert row["measured_ms"] > 0
+    text = (tmp_path / "out" / "targets.md").read_text()
+    assert "Predicted at or below the target: 1 of 1" in text
+    targets.main(arguments)
+    assert len(commands) == 2
