@@ -15,8 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 import yaml
+from run_folders import where
 
 import nas
 from nas.cost.expected import ExpectedLatency
@@ -32,7 +32,6 @@ from nas.random_architecture import random_at_cost
 from search_spaces import all_spaces
 
 TABLE = "table.json"
-ROUNDS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +140,7 @@ def search(job: Job) -> None:
         out = job.searched(seed)
         if not (out / "genotype.yaml").exists():
             settings = [*job.data, f"latency.table={job.out / TABLE}", *job.deploy, *job.recipe.search]
-            commands.append(["search", f"space={job.recipe.space}", *settings, f"seed={seed}", f"out={out}"])
+            commands.append(["search", f"space={job.recipe.space}", *settings, f"seed={seed}", where(out)])
     run_all(commands, job.jobs)
 
 
@@ -177,7 +176,7 @@ def report(job: Job) -> None:
     table = nas.load_table(str(job.out / TABLE))
     runs = sorted(path.parent for path in job.out.glob("*/eval.json"))
     genotypes = {run.name: load_genotype(str(run), all_spaces()) for run in runs}
-    measured = measure(genotypes)
+    measured = nas.measure(genotypes)
     rows = []
     for run in runs:
         rows.append(
@@ -205,22 +204,6 @@ def report(job: Job) -> None:
             print(f"{group}: mIoU {statistics.mean(values):.3f} +- {statistics.stdev(values):.3f} (n={len(values)})")
 
 
-def measure(genotypes: Mapping[str, Genotype]) -> dict[str, float]:
-    """Median ms from image to labels, one thread, one call of every network in turn."""
-    torch.set_num_threads(1)
-    networks = {name: nas.build(genotype).eval() for name, genotype in genotypes.items()}
-    samples: dict[str, list[float]] = {name: [] for name in networks}
-    with torch.inference_mode():
-        for number in range(ROUNDS + 3):
-            for name, network in networks.items():
-                image = torch.zeros(1, 3, *genotypes[name].deploy.input)
-                started = time.perf_counter()
-                network.label_map(image)
-                if number >= 3:
-                    samples[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in samples.items()}
-
-
 def uniform_genotype(recipe: Recipe, name: str) -> Genotype:
     """A network of the proxy."""
     entry = all_spaces()[recipe.space]
@@ -239,7 +222,7 @@ def train_all(jobs: Sequence[tuple[Path, Path, int]], job: Job) -> None:
     commands = []
     for genotype, out, seed in jobs:
         if not (out / "done.json").exists():
-            commands.append(["train", f"genotype={genotype}", *job.data, *job.recipe.train, f"seed={seed}", f"out={out}"])
+            commands.append(["train", f"genotype={genotype}", *job.data, *job.recipe.train, f"seed={seed}", where(out)])
     run_all(commands, job.jobs)
     run_all([["eval", f"run={out}", *job.data] for _, out, _ in jobs if not (out / "eval.json").exists()], job.jobs)
 

@@ -36,6 +36,7 @@ __all__ = [
     "list_spaces",
     "load_genotype",
     "load_table",
+    "measure",
     "predict",
     "search",
     "train",
@@ -65,6 +66,26 @@ def build(genotype: Genotype, num_classes: int | None = None) -> torch.nn.Module
     from search_spaces import all_spaces
 
     return build_network(genotype, all_spaces(), num_classes)
+
+
+def measure(
+    genotypes: Mapping[str, Genotype], *, runtime: str = "torch-eager", accelerator: str = "cpu", rounds: int = 30
+) -> dict[str, float]:
+    """Median ms of each network from image tensor to label map at its deployed size, timed side by side on this machine.
+
+    Args:
+        genotypes: Name -> architecture.
+        runtime: A runtime's name; a backend alone means fp32, one image, one thread.
+        accelerator: `cpu` or `cuda`.
+        rounds: Interleaved rounds; a network is timed twice a round.
+
+    Raises:
+        ConfigError: If the runtime is not there.
+    """
+    from nas.measuring import measure as measure_networks
+    from search_spaces import all_spaces
+
+    return measure_networks(genotypes, all_spaces(), runtime=runtime, accelerator=accelerator, rounds=rounds)
 
 
 def import_weights(name: str, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -13,7 +13,6 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run_folders import begun, where
 from tables import TABLES, Row, Table
 
 import nas
@@ -28,8 +31,6 @@ from nas.cost.expected import ExpectedLatency
 from nas.genotype import Genotype, genotype_space, load_genotype, save_genotype
 from nas.random_architecture import random_at_cost
 from search_spaces import all_spaces
-
-ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +172,16 @@ def search(row: Row, job: Job) -> None:
         for seed in missing if not job.dry_run else ():
             draw(row, job, seed)
         return
-    seeds = ",".join(map(str, missing))
     settings = [*job.form.space, *job.data(), f"latency.table={job.table}", *job.form.deploy, *job.form.search]
     changed = {override.split("=")[0] for override in row.overrides}
     settings = [setting for setting in settings if setting.split("=")[0] not in changed]
-    sweep = [f"seed={seeds}", f"hydra.sweep.dir={job.folder(row)}", "hydra.sweep.subdir=${seed}"]
-    run(["search", "--multirun", "space=lgcnet", *settings, *row.overrides, *sweep], job)
+    command = ["space=lgcnet", *settings, *row.overrides]
+    stopped = [seed for seed in missing if begun(job.folder(row) / str(seed))]
+    for seed in stopped:
+        run(["search", *command, f"seed={seed}", where(job.folder(row) / str(seed))], job)
+    if fresh := [seed for seed in missing if seed not in stopped]:
+        sweep = [f"seed={','.join(map(str, fresh))}", f"hydra.sweep.dir={job.folder(row)}", "hydra.sweep.subdir=${seed}"]
+        run(["search", "--multirun", *command, *sweep], job)
 
 
 def draw(row: Row, job: Job, seed: int) -> None:
@@ -205,7 +210,7 @@ def train(row: Row, job: Job) -> None:
         out = folder / "train"
         if not (out / "done.json").exists():
             genotype = folder / "genotype.yaml"
-            run(["train", f"genotype={genotype}", *job.data(), *job.form.train, f"seed={seed}", f"out={out}"], job)
+            run(["train", f"genotype={genotype}", *job.data(), *job.form.train, f"seed={seed}", where(out)], job)
         if not (out / "eval.json").exists():
             run(["eval", f"run={out}", *job.data(), "pictures=0", "trainer.threads=1"], job)
 
@@ -213,7 +218,7 @@ def train(row: Row, job: Job) -> None:
 def report(name: str, table: Table, job: Job) -> None:
     """The table in the paper's layout, as Markdown and JSON, and a plot."""
     genotypes = {f"{job.folder(row)}/{seed}": _genotype(row, job, seed) for row in table.rows for seed in job.seeds}
-    measured = measure(genotypes)
+    measured = nas.measure(genotypes)
     rows = []
     for row in table.rows:
         keys = [f"{job.folder(row)}/{seed}" for seed in job.seeds]
@@ -263,22 +268,6 @@ def plot(path: Path, table: Table, rows: Sequence[dict]) -> None:
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)
         figure.savefig(path, dpi=110)
-
-
-def measure(genotypes: dict[str, Genotype]) -> dict[str, float]:
-    """Median ms from image to labels, one thread, one call of every network in turn."""
-    torch.set_num_threads(1)
-    networks = {key: nas.build(genotype).eval() for key, genotype in genotypes.items()}
-    samples: dict[str, list[float]] = {key: [] for key in networks}
-    with torch.inference_mode():
-        for number in range(ROUNDS + 3):
-            for key, network in networks.items():
-                image = torch.zeros(1, 3, *genotypes[key].deploy.input)
-                started = time.perf_counter()
-                network.label_map(image)
-                if number >= 3:
-                    samples[key].append(1000 * (time.perf_counter() - started))
-    return {key: statistics.median(values) for key, values in samples.items()}
 
 
 def run(command: Sequence[str], job: Job) -> None:

@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ablations"))
 
-from run import FORMS, Form, measure  # recipe and measurement are those of the ablations
+from run import FORMS, Form  # the recipe is that of the ablations
+from run_folders import where
 
+import nas
 from nas import relax
 from nas.deployed_latency import deployed_costs
 from nas.genotype import Deploy, load_genotype
@@ -101,17 +104,26 @@ def search(job: Job, share: float, seed: int, *, target: float) -> None:
     folder = job.folder(share, seed)
     if (folder / "done.json").exists():
         return
-    where = f"resume={folder}" if (folder / "checkpoints" / "last.pt").exists() else f"out={folder}"
     data = [*job.form.data, *([f"data.root={job.root}"] if job.root else [])]
     settings = [*job.form.space, *data, *job.form.deploy, *job.form.search]
-    run(["search", "space=lgcnet", *settings, f"latency.table={job.table}", f"latency.target_ms={target!r}", f"seed={seed}", where])
+    run(
+        [
+            "search",
+            "space=lgcnet",
+            *settings,
+            f"latency.table={job.table}",
+            f"latency.target_ms={target!r}",
+            f"seed={seed}",
+            where(folder),
+        ]
+    )
 
 
 def report(job: Job, uniform: float) -> None:
     """Predicted and measured ms against the target, as Markdown and JSON."""
     keys = {f"{share:g}/{seed}": job.folder(share, seed) for share in job.shares for seed in job.seeds}
     genotypes = {key: load_genotype(str(folder), all_spaces()) for key, folder in keys.items()}
-    measured = measure(genotypes)
+    measured = nas.measure(genotypes)
     rows = []
     for key, folder in keys.items():
         facts, last = (

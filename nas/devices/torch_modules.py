@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nas.devices.backend import Run, require_fp32
 from nas.devices.examples import example_images, example_operation
+from nas.devices.host_memory import keep_freed_memory
 from nas.devices.identity import check_accelerator
 from nas.devices.kept import KEEP_BYTES, Kept, num_bytes
 from nas.devices.runtime_name import RuntimeName
@@ -63,7 +64,8 @@ class TorchModules(ABC):
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Set the number of CPU threads of the runtime and restore the former one."""
+        """Set the number of CPU threads of the runtime and restore the former one; the process keeps the memory that it frees."""
+        keep_freed_memory()
         threads = torch.get_num_threads()
         torch.set_num_threads(self.runtime.threads)
         try:

@@ -78,3 +78,19 @@ def test_spread_is_mean_and_standard_deviation_of_the_seeds() -> None:
     rows = [{"label": "x", "miou": [30.0, 32.0], "ms": [10.0, 10.0], "parameters_m": [1.0, 3.0], "paper": None}]
     line = ablations.markdown(tables.TABLES["X"], rows).splitlines()[-1]
     assert line == "| x | 31.0 +- 1.4 | 2.00 +- 1.41 | 10.0 +- 0.0 | 100 +- 0 | - |"
+
+
+def test_a_search_that_was_stopped_goes_on_and_the_others_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = tables.Row("x", ("space.head=aspp",))
+    job = ablations.Job(ablations.FORMS["smoke"], None, tmp_path, (0, 1, 2), 1, False)
+    for seed, file in {0: "genotype.yaml", 1: "checkpoints/last.pt"}.items():
+        path = job.folder(row) / str(seed) / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+    commands: list[Sequence[str]] = []
+    monkeypatch.setattr(ablations, "run", lambda command, job: commands.append(command))
+    ablations.search(row, job)
+    stopped, fresh = commands
+    assert stopped[-2:] == ["seed=1", f"resume={job.folder(row) / '1'}"]
+    assert "--multirun" in fresh
+    assert "seed=2" in fresh
