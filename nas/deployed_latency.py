@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from nas import predicting
-from nas.cost import CostTable, LatencyTable, resolve_tables
+from nas.cost import CostTable, LatencyTable, in_words, resolve_tables
 from nas.cost.calibrated import calibrated
 from nas.cost.expected import ExpectedLatency
 from nas.cost.repair import Limit
@@ -63,7 +63,7 @@ class DeployedCosts:
         lines = []
         for table, target, cost in zip(self.tables, self.targets, predicted, strict=True):
             where = f" on {table.identifier}" if len(self.tables) > 1 else ""
-            lines.append(f"{cost:.3f} {table.unit}{at}{where}{'' if target is None else f', target {target:g} {table.unit}'}")
+            lines.append(f"{in_words(cost, table)}{at}{where}{'' if target is None else f', target {target:g} {table.unit}'}")
         return tuple(lines)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from nas.config import PredictJob
 from nas.cost import CostTable, LatencyTable, resolve_table
-from nas.cost.calibrated import CalibratedTable, calibrated
+from nas.cost.calibrated import calibrated
 from nas.errors import ConfigError
 from nas.genotype import Genotype, genotype_graph, load_genotype
 from nas.graph import Graph
@@ -108,10 +108,9 @@ def predict_on(graph: Graph, table: CostTable) -> Latency:
     if table.overhead:
         by_part = {**latency.by_part, OVERHEAD: table.overhead}
         latency = Latency(sum(by_part.values()), None, None, by_part)
-    if not isinstance(table, CalibratedTable):
+    if table.bar is None:
         return latency
-    bar = table.calibration.bar
-    return replace(latency, low_ms=max(0.0, latency.ms * (1 - bar)), high_ms=latency.ms * (1 + bar))
+    return replace(latency, low_ms=max(0.0, latency.ms * (1 - table.bar)), high_ms=latency.ms * (1 + table.bar))
 
 
 def predict(genotype: Genotype, table: CostTable, spaces: Mapping[str, SpaceEntry]) -> Latency:

@@ -20,7 +20,7 @@ from nas.graph import Graph
 from nas.network import Network
 from nas.ops import macs
 from nas.plots import draw_genotype, draw_space
-from nas.predicting import predict, share
+from nas.predicting import Latency, predict, share
 from nas.resources import published_genotypes
 from nas.space import SearchSpace, SpaceEntry
 from nas.text_table import text_table
@@ -97,7 +97,8 @@ def _show_genotype(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path
     genotype = load_genotype(job.genotype, spaces)
     graph = genotype_graph(genotype, spaces)
     table = resolve_table(job.latency.table)
-    costs = None if table is None else predict(genotype, table, spaces).by_part
+    latency = None if table is None else predict(genotype, table, spaces)
+    costs = None if latency is None else latency.by_part
     unit = "" if table is None else table.unit
     if picture is not None:
         parts_ms = costs if unit == "ms" else None
@@ -108,7 +109,7 @@ def _show_genotype(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path
         f"genotype {job.genotype}: {genotype.space}, {len(genotype.choices)} decisions, input {height}x{width}, "
         f"{genotype.deploy.init_channels} initial channels, {genotype.deploy.num_classes} classes",
         f"{sum(weights.values()):,} parameters, {sum(work.values()) / 1e9:.3f} GMACs for one image"
-        + ("" if table is None or costs is None else f", {sum(costs.values()):.3f} {unit} on {table.identifier}"),
+        + ("" if table is None or latency is None else f", {latency.ms:.3f} {unit}{_bar(latency)} on {table.identifier}"),
         "",
         *_parts_table(weights, work, costs, unit),
         "",
@@ -171,10 +172,15 @@ def _table_lines() -> list[str]:
         except TableError as error:
             broken.append(f"cannot be read: {error}")
             continue
-        rows.append([table.identifier, table.device.name, table.runtime.name, str(len(table.entries)), table.measured_at])
+        known = ", ".join(f"{one.space} at {one.input[0]}x{one.input[1]}" for one in table.calibrations)
+        rows.append([table.identifier, str(len(table.entries)), table.measured_at, known or "no"])
     if not rows:
         return ["no latency tables; measure one with nas profile", *broken]
-    return [*text_table(["table", "device", "runtime", "entries", "measured at"], rows), *broken]
+    return [*text_table(["table", "entries", "measured at", "calibrated for"], rows), *broken]
+
+
+def _bar(latency: Latency) -> str:
+    return "" if latency.high_ms is None else f" +- {latency.high_ms / latency.ms - 1:.1%}"
 
 
 def _parts_table(weights: Mapping[str, int], work: Mapping[str, int], costs: Mapping[str, float] | None, unit: str) -> list[str]:

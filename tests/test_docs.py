@@ -21,7 +21,9 @@ from tests.squeezenas_reference import Reference
 
 PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks")
 SHORT = {
-    "profile": ["rounds=1"],
+    "profile": ["rounds=1", "max_rounds=1"],
+    "profile plan": ["rounds=1", "max_rounds=1"],
+    "profile validate": ["samples=8", "rounds=1"],
     "search": ["search.max_steps=2", "search.init_channels=2", "search.eval_every=0"],
     "train": ["train.max_steps=2", "train.batch_size=2"],
 }
@@ -74,7 +76,8 @@ def test_every_command_of_the_pages_runs(desk: Path, capsys: pytest.CaptureFixtu
         for program, verb, *words in commands(page):
             assert program == "nas"
             stated = {word.split("=")[0] for word in words}
-            short = [word for word in SHORT.get(verb, []) if word.split("=")[0] not in stated]
+            called = f"{verb} {words[0]}" if words[0] in nas.cli.SUB_VERBS.get(verb, {}) else verb
+            short = [word for word in SHORT.get(called, []) if word.split("=")[0] not in stated]
             status = nas.cli.main([verb, *words, *short])
             printed = capsys.readouterr()
             assert status == 0, f"{page}: nas {verb} {' '.join(words)}\n{printed.err}"

@@ -188,10 +188,9 @@ def test_tables_of_the_working_folder_and_the_user_are_listed_and_broken_ones_sa
         line = next(line for line in lines if line.startswith(f"{name}/"))
         assert line.split() == [
             f"{name}/torch-eager-fp32-b1-t1",
-            name,
-            "torch-eager-fp32-b1-t1",
             str(len(table.entries)),
             "2026-01-01T00:00:00+00:00",
+            "no",
         ]
     assert [line for line in lines if "cannot be read" in line and "broken" in line]
 

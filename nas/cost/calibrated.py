@@ -39,6 +39,11 @@ class CalibratedTable:
         """What a network costs beside its operations, in ms."""
         return self.calibration.overhead_ms
 
+    @property
+    def bar(self) -> float:
+        """As far from the prediction as the calibration's share of networks was."""
+        return self.calibration.bar
+
     def cost(self, spec: OpSpec) -> float:
         """Latency of an operation inside a network in ms; 0 for one that executes nothing.
 

@@ -99,6 +99,11 @@ class LatencyTable:
         """Nothing: what a network costs beside its operations is known to a calibration only."""
         return 0.0
 
+    @property
+    def bar(self) -> None:
+        """Not known without a calibration."""
+        return None
+
     def cost(self, spec: OpSpec) -> float:
         """Median latency of an operation in ms; 0 for one that executes nothing.
 

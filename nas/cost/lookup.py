@@ -34,6 +34,10 @@ class CostTable(Protocol):
     def overhead(self) -> float:
         """What a network costs beside its operations."""
 
+    @property
+    def bar(self) -> float | None:
+        """Half the width of the error bar of a network's cost, relative to it; None: not known."""
+
     def cost(self, spec: OpSpec) -> float:
         """The cost of an operation; raises `TableError` if it is not known."""
 
@@ -42,6 +46,11 @@ class CostTable(Protocol):
 
     def require(self, specs: Iterable[OpSpec], *, command: str) -> None:
         """Raise `TableError` with the missing ones and the command that measures them."""
+
+
+def in_words(cost: float, table: CostTable) -> str:
+    """The cost of a network with its unit and, where it is known, its error bar."""
+    return f"{cost:.3f} {table.unit}" + ("" if table.bar is None else f" +- {table.bar:.1%}")
 
 
 class MacsTable:
@@ -61,6 +70,11 @@ class MacsTable:
     def overhead(self) -> float:
         """Nothing."""
         return 0.0
+
+    @property
+    def bar(self) -> None:
+        """Counts have none."""
+        return None
 
     def cost(self, spec: OpSpec) -> float:
         """Millions of multiply-accumulates for one image."""
