@@ -1,6 +1,7 @@
 """Are latency targets met? Searches under targets at shares of the uniform network's expected latency, predicted against measured.
 
     python experiments/targets/run.py --root PATH_TO_CAMVID          # three targets, two seeds, on a CPU
+    python experiments/targets/run.py --root PATH_TO_CAMVID --runtimes torch-eager,onnxruntime   # a target for each runtime
     python experiments/targets/run.py --form smoke --out SOME_FOLDER  # two steps, for the tests
 
 A stopped command goes on where it was. Writes targets.md and targets.json beside the runs.
@@ -27,6 +28,7 @@ import nas
 from nas import relax
 from nas.deployed_latency import deployed_costs
 from nas.genotype import Deploy, load_genotype
+from nas.latency_control import named
 from nas.tracking import read_metrics
 from search_spaces import SEARCH_SPACES, all_spaces
 
@@ -43,6 +45,7 @@ class Job:
         out: Folder of all runs.
         seeds: Seeds of the searches.
         shares: Targets as shares of the uniform network's expected latency.
+        runtimes: What has a table, and a target, each.
     """
 
     form: Form
@@ -50,11 +53,11 @@ class Job:
     out: Path
     seeds: tuple[int, ...]
     shares: tuple[float, ...]
+    runtimes: tuple[str, ...]
 
-    @property
-    def table(self) -> Path:
-        """The latency table of all searches."""
-        return self.out / "table.json"
+    def table(self, runtime: str) -> Path:
+        """The latency table of a runtime, for all searches."""
+        return self.out / f"table_{runtime}.json"
 
     def folder(self, share: float, seed: int) -> Path:
         """Where a search lies."""
@@ -71,23 +74,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--shares", default=",".join(map(str, SHARES)), help="targets as shares of the uniform network, with commas"
     )
+    parser.add_argument("--runtimes", default="torch-eager", help="runtimes that a network must be fast enough on, with commas")
     given = parser.parse_args(argv)
     seeds = tuple(int(seed) for seed in given.seeds.split(","))
     shares = tuple(float(share) for share in given.shares.split(","))
-    job = Job(FORMS[given.form], given.root, given.out, seeds, shares)
+    job = Job(FORMS[given.form], given.root, given.out, seeds, shares, tuple(given.runtimes.split(",")))
     job.out.mkdir(parents=True, exist_ok=True)
-    if not job.table.exists():
-        form = job.form
-        words = ["space=lgcnet", *form.space, *form.deploy, f"num_classes={form.classes}", *form.profile]
-        run(["profile", *words, f"out={job.table}"])
-    uniform = uniform_ms(job)
+    for runtime in job.runtimes:
+        profile(job, runtime)
+    uniform = [uniform_ms(job, runtime) for runtime in job.runtimes]
     for share in job.shares:
         for seed in job.seeds:
-            search(job, share, seed, target=share * uniform)
+            search(job, share, seed, targets=[share * ms for ms in uniform])
     report(job, uniform)
 
 
-def uniform_ms(job: Job) -> float:
+def profile(job: Job, runtime: str) -> None:
+    """Measure and calibrate the table of a runtime, unless it is there."""
+    if job.table(runtime).exists():
+        return
+    form = job.form
+    words = ["space=lgcnet", *form.space, *form.deploy, f"num_classes={form.classes}"]
+    part = job.out / f"{job.table(runtime).name}.part"
+    run(["profile", *words, *form.profile, f"runtime={runtime}", f"out={part}"])
+    samples = [] if form is not FORMS["smoke"] else ["samples=8", "rounds=1"]
+    run(["profile", "validate", *words, *samples, f"latency.table={part}", f"out={job.out / f'validate_{runtime}'}"])
+    part.rename(job.table(runtime))
+
+
+def uniform_ms(job: Job, runtime: str) -> float:
     """Expected latency of uniform architecture parameters in ms."""
     settings = dict(map(_setting, (*job.form.space, *job.form.deploy)))
     entry = SEARCH_SPACES["lgcnet"]
@@ -95,54 +110,49 @@ def uniform_ms(job: Job) -> float:
     space = entry.build(config)
     height, width = settings["deploy.input"]
     deploy = Deploy((height, width), settings["deploy.init_channels"], job.form.classes)
-    costs = deployed_costs(space, deploy, given=str(job.table), targets=[None])
+    costs = deployed_costs(space, deploy, given=str(job.table(runtime)), targets=[None])
     return costs.of(relax.uniform(space.choices()))[0]
 
 
-def search(job: Job, share: float, seed: int, *, target: float) -> None:
-    """One search under a target, or the rest of it."""
+def search(job: Job, share: float, seed: int, *, targets: Sequence[float]) -> None:
+    """One search under a target for each runtime, or the rest of it."""
     folder = job.folder(share, seed)
     if (folder / "done.json").exists():
         return
     data = [*job.form.data, *([f"data.root={job.root}"] if job.root else [])]
     settings = [*job.form.space, *data, *job.form.deploy, *job.form.search]
-    run(
-        [
-            "search",
-            "space=lgcnet",
-            *settings,
-            f"latency.table={job.table}",
-            f"latency.target_ms={target!r}",
-            f"seed={seed}",
-            where(folder),
-        ]
-    )
+    tables = ",".join(str(job.table(runtime)) for runtime in job.runtimes)
+    limits = ",".join(map(repr, targets))
+    latency = [f"latency.table=[{tables}]", f"latency.target_ms=[{limits}]"]
+    run(["search", "space=lgcnet", *settings, *latency, f"seed={seed}", where(folder)])
 
 
-def report(job: Job, uniform: float) -> None:
+def report(job: Job, uniform: Sequence[float]) -> None:
     """Predicted and measured ms against the target, as Markdown and JSON."""
-    keys = {f"{share:g}/{seed}": job.folder(share, seed) for share in job.shares for seed in job.seeds}
-    genotypes = {key: load_genotype(str(folder), all_spaces()) for key, folder in keys.items()}
-    measured = nas.measure(genotypes)
+    runs = [(share, seed) for share in job.shares for seed in job.seeds]
+    genotypes = {str(job.folder(*one)): load_genotype(str(job.folder(*one)), all_spaces()) for one in runs}
     rows = []
-    for key, folder in keys.items():
-        facts, last = (
-            genotypes[key].provenance,
-            [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "train"][-1],
-        )
-        rows.append(
-            {
-                "share": float(key.split("/")[0]),
-                "seed": int(key.split("/")[1]),
-                "target_ms": facts["target_latency"],
-                "expected_ms": last["expected_latency"],
-                "predicted_ms": facts["expected_latency"],
-                "measured_ms": measured[key],
-                "multiplier": last["multiplier"],
-            }
-        )
+    for number, runtime in enumerate(job.runtimes):
+        measured = nas.measure(genotypes, runtime=runtime)
+        for share, seed in runs:
+            folder = job.folder(share, seed)
+            facts = genotypes[str(folder)].provenance
+            last = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "train"][-1]
+            rows.append(
+                {
+                    "runtime": runtime,
+                    "share": share,
+                    "seed": seed,
+                    "target_ms": facts[named("target_latency", number)],
+                    "expected_ms": last[named("expected_latency", number)],
+                    "predicted_ms": facts[named("expected_latency", number)],
+                    "measured_ms": measured[str(folder)],
+                    "multiplier": last[named("multiplier", number)],
+                }
+            )
     text = markdown(rows)
-    (job.out / "targets.json").write_text(json.dumps({"uniform_ms": uniform, "rows": rows}, indent=2) + "\n")
+    document = {"uniform_ms": dict(zip(job.runtimes, uniform, strict=True)), "rows": rows}
+    (job.out / "targets.json").write_text(json.dumps(document, indent=2) + "\n")
     (job.out / "targets.md").write_text(text)
     print(text)
 
@@ -150,13 +160,13 @@ def report(job: Job, uniform: float) -> None:
 def markdown(rows: Sequence[dict]) -> str:
     """The table, and how many of its rows hold what is asked for."""
     lines = [
-        "| share | seed | target ms | expected at the end | predicted | measured | measured / predicted | multiplier |",
-        "|---|---|---|---|---|---|---|---|",
+        "| runtime | share | seed | target ms | expected at the end | predicted | measured | measured / predicted | multiplier |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         ms = " | ".join(f"{row[key]:.3f}" for key in ("target_ms", "expected_ms", "predicted_ms", "measured_ms"))
         ratio = row["measured_ms"] / row["predicted_ms"]
-        lines.append(f"| {row['share']:g} | {row['seed']} | {ms} | {ratio:.3f} | {row['multiplier']:.3f} |")
+        lines.append(f"| {row['runtime']} | {row['share']:g} | {row['seed']} | {ms} | {ratio:.3f} | {row['multiplier']:.3f} |")
     below = sum(row["predicted_ms"] <= row["target_ms"] for row in rows)
     near = sum(abs(row["measured_ms"] / row["predicted_ms"] - 1) <= 0.1 for row in rows)
     return (

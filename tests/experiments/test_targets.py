@@ -33,14 +33,16 @@ def test_the_smoke_form_searches_measures_and_reports_and_is_not_done_twice(
 
     monkeypatch.setattr(targets, "run", run)
     arguments = ["--form", "smoke", "--out", str(tmp_path / "out"), "--seeds", "0", "--shares", "0.6"]
+    arguments += ["--runtimes", "torch-eager,onnxruntime"]
     targets.main(arguments)
-    assert [command[0] for command in commands] == ["profile", "search"]
+    assert [command[0] for command in commands] == ["profile"] * 4 + ["search"]
     document = json.loads((tmp_path / "out" / "targets.json").read_text())
-    (row,) = document["rows"]
-    assert row["target_ms"] == pytest.approx(0.6 * document["uniform_ms"])
-    assert 0 < row["predicted_ms"] <= row["target_ms"]
-    assert row["measured_ms"] > 0
+    assert [row["runtime"] for row in document["rows"]] == ["torch-eager", "onnxruntime"]
+    for row in document["rows"]:
+        assert row["target_ms"] == pytest.approx(0.6 * document["uniform_ms"][row["runtime"]])
+        assert 0 < row["predicted_ms"] <= row["target_ms"]
+        assert row["measured_ms"] > 0
     text = (tmp_path / "out" / "targets.md").read_text()
-    assert "Predicted at or below the target: 1 of 1" in text
+    assert "Predicted at or below the target: 2 of 2" in text
     targets.main(arguments)
-    assert len(commands) == 2
+    assert len(commands) == 5
