@@ -58,6 +58,18 @@ PANELS: dict[str, tuple[Curve, ...]] = {
         Curve("train", "expected_latency", "of softmax(alpha)", _BLUE),
         Curve("val", "latency", "as sampled", _ORANGE),
         Curve("val_argmax", "latency", "argmax", _GREEN),
+        Curve("train", "latency_target", "target", _FAINT),
+    ),
+    "expected latency, second table": (
+        Curve("train", "expected_latency_2", "of softmax(alpha)", _BLUE),
+        Curve("val", "latency_2", "as sampled", _ORANGE),
+        Curve("val_argmax", "latency_2", "argmax", _GREEN),
+        Curve("train", "latency_target_2", "target", _FAINT),
+    ),
+    "latency weight": (
+        Curve("step", "multiplier", "single steps", _PALE, thin=True),
+        Curve("train", "multiplier", "mean of an epoch", _PURPLE),
+        Curve("train", "multiplier_2", "second table", _ORANGE),
     ),
     "entropy of the decisions": (Curve("train", "entropy", "1: uniform, 0: decided", _PURPLE),),
     "temperature": (
@@ -97,7 +109,7 @@ def draw_curves(rows: Sequence[Row], *, cost_unit: str = "") -> Figure | None:
     )
     for number, (title, pairs) in enumerate(drawn.items(), start=1):
         axes = figure.add_subplot(lines, columns, number)
-        named = f"{title} [{cost_unit}]" if title == "expected latency" and cost_unit else title
+        named = f"{title} [{cost_unit}]" if title.startswith("expected latency") and cost_unit else title
         _draw_panel(axes, named, pairs)
     return figure
 
