@@ -175,8 +175,12 @@ def _facts(files: RunFiles) -> list[list[str]]:
     named = {"val": "validation mIoU", "val_argmax": "validation mIoU, argmax"}
     facts += [[named[split], f"{value:.4f}"] for split, value in scores.items()]
     if files.prediction is not None:
-        facts.append(["predicted latency", f"{files.prediction['latency']:.3f} {files.prediction['unit']}"])
+        low, high = files.prediction["low"], files.prediction["high"]
+        bounds = "" if low is None else f", {low:.3f} to {high:.3f}"
+        facts.append(["predicted latency", f"{files.prediction['latency']:.3f} {files.prediction['unit']}{bounds}"])
     if files.genotype is not None:
+        targets = {name: value for name, value in files.genotype.provenance.items() if name.startswith("target_latency")}
+        facts += [[name.replace("_", " "), f"{value:g} ms"] for name, value in targets.items()]
         facts += [[name, str(value)] for name, value in files.genotype.provenance.items() if name in ("table", "commit") and value]
     return facts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from html.parser import HTMLParser
 
@@ -112,6 +113,19 @@ def test_verb_writes_the_same_page_again_byte_for_byte_from_the_files_alone(run,
     assert (run / "report.html").read_bytes() == before
     assert main(["report", f"run={run}", f"out={run.parent / 'elsewhere'}"]) == 0
     assert (run.parent / "elsewhere" / "report.html").read_bytes() == before
+
+
+def test_targets_and_bounds_are_among_the_facts(run):
+    prediction = json.loads((run / "predict.json").read_text())
+    (run / "predict.json").write_text(json.dumps({**prediction, "low": 1.25, "high": 2.5}))
+    genotype = yaml.safe_load((run / "genotype.yaml").read_text())
+    genotype["provenance"] |= {"target_latency": 12.5, "target_latency_2": 3.0}
+    (run / "genotype.yaml").write_text(yaml.safe_dump(genotype, sort_keys=False))
+    assert main(["report", f"run={run}"]) == 0
+    words = read(run / "report.html").words.split("\n")
+    assert f"{prediction['latency']:.3f} ms, 1.250 to 2.500" in words
+    for name, value in {"target latency": "12.5 ms", "target latency 2": "3 ms"}.items():
+        assert words[words.index(name) :][:2] == [name, value]
 
 
 def test_parts_of_another_genotype_are_not_shown(run):
