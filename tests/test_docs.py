@@ -23,7 +23,7 @@ PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "publish
 SHORT = {
     "profile": ["rounds=1", "max_rounds=1"],
     "profile plan": ["rounds=1", "max_rounds=1"],
-    "profile validate": ["samples=8", "rounds=1"],
+    "profile validate": ["samples=8", "rounds=1", "calibrate=false"],
     "search": ["search.max_steps=2", "search.init_channels=2", "search.eval_every=0"],
     "train": ["train.max_steps=2", "train.batch_size=2"],
 }
