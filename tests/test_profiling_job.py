@@ -10,27 +10,13 @@ import pytest
 from nas import profiling
 from nas.config import ProfileJob
 from nas.cost import LatencyTable, load_table
-from nas.devices import RuntimeName, TorchEager
+from nas.devices import TorchEager
 from nas.devices.identity import cpu_name
 from nas.errors import ConfigError, TableError
 from nas.ops import OpSpec
 from nas.profiling import profile
 from nas.settings import DeploySettings
-
-RUNTIME = RuntimeName(backend="torch-eager")
-
-
-def conv(channels: int, size: int = 8, *, kind: str = "relu_conv_bn") -> OpSpec:
-    return OpSpec(
-        kind=kind,
-        in_channels=channels,
-        height=size,
-        width=size,
-        out_channels=channels,
-        out_height=size,
-        out_width=size,
-        kernel=3,
-    )
+from tests.simulated_device import RUNTIME, conv
 
 
 def job(**changes: Any) -> ProfileJob:

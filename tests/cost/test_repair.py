@@ -76,10 +76,14 @@ class RandomSpace(SearchSpace):
             raise GenotypeError("forbidden by the check alone")
 
     def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
-        raise NotImplementedError
+        del builder, init_channels, num_classes
+        return self.open
 
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:
-        raise NotImplementedError
+        return {
+            choice.name: choice.options[int(torch.randint(len(choice.options), (), generator=generator))]
+            for choice in self._choices
+        }
 
     def _decision(self, options: tuple[str, ...], rng: random.Random, builder: NetworkBuilder, *, fresh: bool = False) -> str:
         """A new decision, or one that there is already."""
