@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.ops import decoding, modules
+from nas.ops import decoding, modules, zoomed
 from nas.ops import macs as _macs
 from nas.ops.inverted_residual import InvertedResidual, inverted_residual_macs
 from nas.ops.spec import OpSpec, out_size
@@ -57,6 +57,9 @@ OPERATIONS: dict[str, Operation] = {
     "relu_conv_bn": Operation(modules.ReLUConvBN, _macs.conv_macs),
     "relu_sep_conv_bn": Operation(modules.ReLUSepConvBN, _macs.sep_conv_macs),
     "inverted_residual": Operation(InvertedResidual, inverted_residual_macs),
+    "conv_2x": Operation(zoomed.Conv2x, zoomed.conv_2x_macs),
+    "conv_downup": Operation(zoomed.ConvDownUp, zoomed.conv_downup_macs),
+    "conv_2x_downup": Operation(zoomed.Conv2xDownUp, zoomed.conv_2x_downup_macs),
     "factorized_reduce": Operation(modules.FactorizedReduce, _macs.pointwise_macs),
     "max_pool": Operation(modules.MaxPool, _macs.no_macs),
     "grid_pool": Operation(modules.GridPool, _macs.grid_pool_macs),

@@ -19,7 +19,7 @@ class ConvBNReLU(nn.Module):
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
-        self.conv = _same_conv(spec, spec.in_channels, spec.out_channels)
+        self.conv = same_conv(spec, spec.in_channels, spec.out_channels)
         self.bn = nn.BatchNorm2d(spec.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class ReLUConvBN(nn.Module):
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
-        self.conv = _same_conv(spec, spec.in_channels, spec.out_channels)
+        self.conv = same_conv(spec, spec.in_channels, spec.out_channels)
         self.bn = nn.BatchNorm2d(spec.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class ReLUSepConvBN(nn.Module):
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
-        self.depthwise = _same_conv(spec, spec.in_channels, spec.in_channels, groups=spec.in_channels)
+        self.depthwise = same_conv(spec, spec.in_channels, spec.in_channels, groups=spec.in_channels)
         self.pointwise = nn.Conv2d(spec.in_channels, spec.out_channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(spec.out_channels)
         fan_out_init(self.pointwise)
@@ -184,7 +184,7 @@ def predicted_labels(logits: Tensor) -> Tensor:
     return logits.max(dim=1).indices
 
 
-def _same_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int | None = None) -> nn.Conv2d:
+def same_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int | None = None) -> nn.Conv2d:
     """A convolution without bias, padded so that the output has ceil(size / stride) pixels."""
     conv = nn.Conv2d(
         in_channels,

@@ -111,6 +111,7 @@ def test_file_has_no_batch_norm_and_resizes_by_centres_of_pixels_or_corners(expo
         assert attributes["mode"] == b"linear"
         modes.append(attributes["coordinate_transformation_mode"])
     by_corners = sum(spec.kind == "resize_corners" for spec in SPECS)
+    by_corners += sum(2 if spec.stride == 1 else 1 for spec in SPECS if spec.kind in ("conv_downup", "conv_2x_downup"))
     assert modes.count(b"align_corners") == by_corners > 0
     assert modes.count(b"half_pixel") == len(resizes) - by_corners > 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,8 @@ KEEPING_CHANNELS = {
     "identity",
     "none",
 }
-WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual"}
+ZOOMABLE = {"conv_2x", "conv_downup", "conv_2x_downup"}
+WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual", *ZOOMABLE}
 
 
 def spec_of_kind(kind: str) -> OpSpec:
@@ -61,7 +64,9 @@ def spec_of_kind(kind: str) -> OpSpec:
     )
 
 
-SPECS = [spec_of_kind(kind) for kind in OPERATIONS] + [
+SPECS = [spec_of_kind(kind) for kind in OPERATIONS]
+SPECS += [replace(spec_of_kind(kind), stride=2, out_height=4, out_width=3) for kind in sorted(ZOOMABLE)]
+SPECS += [
     spec
     for edge in EDGES
     for name in CANDIDATE_OPS

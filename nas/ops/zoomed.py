@@ -1,0 +1,135 @@
+"""FasterSeg's operators (Chen et al., ICLR 2020, arXiv 1912.10917): one or two 3x3 convolutions, at full or at half resolution.
+
+Resizing is bilinear and leaves the centres of corner pixels in place (align_corners True).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nas.ops.macs import conv_macs
+from nas.ops.modules import ConvBNReLU, same_conv
+from nas.ops.spec import OpSpec, out_size
+
+
+class ConvBN(nn.Module):
+    """Convolution and batch norm: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        self.conv = same_conv(spec, spec.in_channels, spec.out_channels)
+        self.bn = nn.BatchNorm2d(spec.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply both."""
+        output: Tensor = self.bn(self.conv(x))
+        return output
+
+
+class Conv2x(nn.Module):
+    """Twice convolution, batch norm, ReLU; the stride is the first one's: [N, Cin, H, W] -> [N, Cout, ceil(H/s), ceil(W/s)]."""
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        first, second = conv_specs(spec)
+        self.first = ConvBNReLU(first)
+        self.second = ConvBNReLU(second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply both."""
+        output: Tensor = self.second(self.first(x))
+        return output
+
+
+class ConvDownUp(nn.Module):
+    """Zoomed convolution: halve the map, convolution, batch norm, back to the size that came in, ReLU.
+
+    With stride 2 nothing is resized back: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
+    """
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        self.stride = spec.stride
+        (first,) = zoomed_specs(spec, convolutions=1)
+        self.first = ConvBN(first)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all."""
+        return _back(self.first(_halved(x, self.stride)), x, self.stride)
+
+
+class Conv2xDownUp(nn.Module):
+    """Zoomed double convolution: halve, convolution, batch norm, ReLU, convolution, batch norm, back to the size, ReLU.
+
+    With stride 2 nothing is resized back: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
+    """
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        self.stride = spec.stride
+        first, second = zoomed_specs(spec, convolutions=2)
+        self.first = ConvBNReLU(first)
+        self.second = ConvBN(second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all."""
+        return _back(self.second(self.first(_halved(x, self.stride))), x, self.stride)
+
+
+def conv_specs(spec: OpSpec) -> tuple[OpSpec, OpSpec]:
+    """The two convolutions of `conv_2x`: Cin -> Cout with the stride, Cout -> Cout without."""
+    inner = replace(spec, in_channels=spec.out_channels, height=spec.out_height, width=spec.out_width, stride=1)
+    return spec, inner
+
+
+def zoomed_specs(spec: OpSpec, *, convolutions: int) -> tuple[OpSpec, ...]:
+    """The one or two convolutions of a zoomed operator, on the halved map."""
+    height, width = half_size(spec.height, spec.stride), half_size(spec.width, spec.stride)
+    first = replace(spec, height=height, width=width, out_height=height, out_width=width, stride=1)
+    return (first, replace(first, in_channels=spec.out_channels))[:convolutions]
+
+
+def half_size(size: int, stride: int) -> int:
+    """Pixels on which a zoomed operator computes.
+
+    Half of an odd side is rounded down where the map is resized back. Where it stays small it is rounded up, as in every operation
+    of stride 2 [reading]: the official code meets no odd side there. One pixel is kept.
+
+    >>> half_size(7, 1), half_size(7, 2), half_size(1, 1)
+    (3, 4, 1)
+    """
+    return out_size(size, 2) if stride == 2 else max(1, size // 2)
+
+
+def conv_2x_macs(spec: OpSpec) -> int:
+    """9 (Cin + Cout) Cout at the output's size."""
+    return sum(conv_macs(one) for one in conv_specs(spec))
+
+
+def conv_downup_macs(spec: OpSpec) -> int:
+    """9 Cin Cout at the halved size."""
+    return sum(conv_macs(one) for one in zoomed_specs(spec, convolutions=1))
+
+
+def conv_2x_downup_macs(spec: OpSpec) -> int:
+    """9 (Cin + Cout) Cout at the halved size."""
+    return sum(conv_macs(one) for one in zoomed_specs(spec, convolutions=2))
+
+
+def _halved(x: Tensor, stride: int) -> Tensor:
+    height, width = x.shape[2:]
+    return _resized(x, (half_size(height, stride), half_size(width, stride)))
+
+
+def _back(x: Tensor, like: Tensor, stride: int) -> Tensor:
+    """ReLU, behind the resizing where there is one."""
+    height, width = like.shape[2:]
+    return torch.relu(x if stride == 2 else _resized(x, (height, width)))
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
