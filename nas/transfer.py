@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nas.checkpoint import load_weights
 from nas.errors import CheckpointError
-from nas.image_classifier import ENCODER, HEAD, ImageClassifier, encoder_graph
+from nas.image_classifier import CLASSIFIERS, ENCODER, HEAD, ImageClassifier, encoder_graph
 from nas.network import Network
 
 Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -18,7 +18,7 @@ Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
 def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
-    """Load weights of the very same network, strictly, save that a classifier of other classes stays out.
+    """Load weights of the very same network, strictly, save that classifiers of other classes stay out.
 
     Args:
         network: What is to be trained.
@@ -26,14 +26,13 @@ def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rena
         rename: What its tensors pass first.
 
     Returns:
-        Names of the tensors that were not loaded and so keep their initial values: none, or those of the classifier.
+        Names of the tensors that were not loaded and so keep their initial values: none, or those of the classifiers.
 
     Raises:
         CheckpointError: Naming what is missing, left over or of another shape.
     """
     wanted, given = network.state_dict(), rename(load_weights(Path(path)))
-    encoder = encoder_names(network)
-    classifier = [name for name in wanted if name not in encoder]
+    classifier = classifier_names(network)
     anew = classifier if _of_other_classes(wanted, given, classifier) else []
     given = {name: value for name, value in given.items() if name not in anew}
     wanted = {name: value for name, value in wanted.items() if name not in anew}
@@ -78,8 +77,16 @@ def encoder_names(network: Network | ImageClassifier) -> dict[str, str]:
     return {name: name for name in network.state_dict() if name.startswith(paths)}
 
 
+def classifier_names(network: Network | ImageClassifier) -> list[str]:
+    """Names of the tensors of all classifiers of a network, those of auxiliary heads among them, in the network's order."""
+    if isinstance(network, ImageClassifier):
+        return [name for name in network.state_dict() if name in HEAD]
+    paths = tuple(f"{node.module}." for node in network.graph.nodes if node.role == "op" and node.spec.kind in CLASSIFIERS)
+    return [name for name in network.state_dict() if name.startswith(paths)]
+
+
 def _of_other_classes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], classifier: list[str]) -> bool:
-    """Whether a classifier is there, and differs in the number of its classes alone, which is the first axis of every tensor."""
+    """Whether classifiers are there, and differ in the number of their classes alone, which is the first axis of every tensor."""
     if not all(name in given and given[name].dim() == wanted[name].dim() > 0 for name in classifier):
         return False
     same = all(given[name].shape[1:] == wanted[name].shape[1:] for name in classifier)
