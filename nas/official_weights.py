@@ -35,10 +35,12 @@ def import_official(
             named, up to a few of each.
     """
     graph = genotype_graph(genotype, spaces)
-    keys = genotype_space(genotype, spaces).official_keys(graph)
+    space = genotype_space(genotype, spaces)
+    keys = space.official_keys(graph)
     if keys is None:
         raise CheckpointError(f"{source}: there are no official checkpoints of space {genotype.space}; give weights of nas train")
     wanted = {name for names in keys.values() for name in names}
+    state_dict = _without_extras(state_dict, space.official_extras(graph), source)
     _check_names(wanted, set(state_dict), source)
     ours = {name: _joined([state_dict[one] for one in names]) for name, names in keys.items()}
     with torch.device("meta"):
@@ -58,13 +60,27 @@ def own_names(
     Raises:
         CheckpointError: If an official file lacks a tensor or has one too many.
     """
-    keys = genotype_space(genotype, spaces).official_keys(genotype_graph(genotype, spaces))
+    graph, space = genotype_graph(genotype, spaces), genotype_space(genotype, spaces)
+    keys = space.official_keys(graph)
     official = {name for names in keys.values() for name in names} if keys else set()
     if not keys or official.isdisjoint(tensors):
         return tensors
+    tensors = _without_extras(tensors, space.official_extras(graph), str(source))
     _check_names(official, set(tensors), str(source))
     log.info("weights: %s has the names of the official code of %s; renamed to ours", source, genotype.space)
     return {name: _joined([tensors[one] for one in names]) for name, names in keys.items()}
+
+
+def _without_extras(tensors: Mapping[str, Tensor], extras: Mapping[str, str | None], source: str) -> dict[str, Tensor]:
+    """What is left without tensors that repeat others, after checking that they do, and without those that take no part."""
+    for name, original in extras.items():
+        both = name in tensors and original in tensors
+        if both and original is not None and not torch.equal(tensors[name], tensors[original]):
+            raise CheckpointError(
+                f"{source}: {name} differs from {original}, expected copies of one tensor, for this genotype shares it; "
+                "give the checkpoint that was released for it"
+            )
+    return {name: tensor for name, tensor in tensors.items() if name not in extras}
 
 
 def _check_names(wanted: set[str], got: set[str], source: str) -> None:

@@ -138,6 +138,18 @@ class SearchSpace(ABC):
         del graph
         return None
 
+    def official_extras(self, graph: Graph) -> Mapping[str, str | None]:
+        """Tensors that these checkpoints may have beside those of `official_keys`, and that are dropped.
+
+        Args:
+            graph: The derived network.
+
+        Returns:
+            Official name -> the official tensor that it repeats, or None where it takes no part in the network.
+        """
+        del graph
+        return {}
+
     @abstractmethod
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:
         """A valid architecture drawn at random."""
