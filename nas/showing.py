@@ -103,12 +103,14 @@ def _show_genotype(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path
     if picture is not None:
         parts_ms = costs if unit == "ms" else None
         _save(lambda: draw_genotype(genotype, graph, parts_ms=parts_ms), picture)
-    weights, work = count_parameters(graph), count_macs(graph)
+    weights, work = count_parameters(graph.deployed()), count_macs(graph)
+    rest = sum(count_parameters(graph).values()) - sum(weights.values())
+    auxiliary = f" and {rest:,} of auxiliary heads" if rest else ""
     height, width = genotype.deploy.input
     lines = [
         f"genotype {job.genotype}: {genotype.space}, {len(genotype.choices)} decisions, input {height}x{width}, "
         f"{genotype.deploy.init_channels} initial channels, {genotype.deploy.num_classes} classes",
-        f"{sum(weights.values()):,} parameters, {sum(work.values()) / 1e9:.3f} GMACs for one image"
+        f"{sum(weights.values()):,} parameters{auxiliary}, {sum(work.values()) / 1e9:.3f} GMACs for one image"
         + ("" if table is None or latency is None else f", {latency.ms:.3f} {unit}{_bar(latency)} on {table.identifier}"),
         "",
         *_parts_table(weights, work, costs, unit),
