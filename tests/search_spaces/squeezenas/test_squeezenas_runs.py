@@ -274,7 +274,8 @@ def test_a_published_genotype_is_listed_and_shown(run_nas):
     shown = run_nas("show", f"genotype={NAME}")
     assert shown.status == 0, shown.err
     assert "465,774 parameters, 4.465 GMACs" in shown.out
-    assert nas.list_genotypes() == sorted(f"squeezenas/{name}" for name in NETWORKS)
+    listed = [name for name in nas.list_genotypes() if name.startswith("squeezenas/")]
+    assert listed == sorted(f"squeezenas/{name}" for name in NETWORKS)
 
 
 @pytest.mark.parametrize(("name", "features"), [("lat_small", 128 + 24), ("lat_xlarge", 160 + 32)])

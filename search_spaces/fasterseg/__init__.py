@@ -1,0 +1,1 @@
+"""The FasterSeg search space."""

@@ -1,0 +1,74 @@
+"""Settings of the FasterSeg space; defaults are those of the official code (reference: FasterSeg, SPEC sections 1-4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nas.setting_checks import at_least, require
+
+STRIDES = (8, 16, 32)
+"""Strides of the three scales."""
+OPS = ("conv", "conv_downup", "conv_2x", "conv_2x_downup")
+"""Operators of a derived network, in the order of the logits; the super-network has a skip before them, which never survives."""
+BRANCHES = {"32+16": (32, 16), "32+8": (32, 8)}
+"""Option of `branches` -> the strides at which the branches end, in the order in which they are fused."""
+TWELFTHS = 12
+"""Widths are stated in twelfths."""
+
+
+@dataclass(kw_only=True, slots=True)
+class FasterSegConfig:
+    """FasterSeg's search space."""
+
+    name: str = "fasterseg"
+    """Name of the space."""
+    layers: int = 16
+    """Layers of the lattice, and the most that a branch has."""
+    filters: int = 12
+    """F: a full map at stride s has s F channels. What search.init_channels and deploy.init_channels are unless they are given."""
+    widths: list[int] = field(default_factory=lambda: [4, 6, 8, 10, 12])
+    """Widths to choose from, in twelfths of the full one."""
+
+    def __post_init__(self) -> None:
+        """Check what the settings say of each other."""
+        at_least("space.", self, {"layers": len(STRIDES), "filters": 1})
+        ascending = self.widths == sorted(set(self.widths))
+        good = ascending and len(self.widths) >= 1 and self.widths[0] >= 1 and self.widths[-1] <= TWELFTHS
+        require(good, f"space.widths: got {self.widths}, expected ascending numbers of twelfths from 1 to {TWELFTHS}")
+
+
+def width_name(twelfths: int) -> str:
+    """The option of a width.
+
+    >>> width_name(8)
+    '8/12'
+    """
+    return f"{twelfths}/{TWELFTHS}"
+
+
+def width_of(option: str) -> int:
+    """The twelfths that an option states; `width_name` backwards."""
+    return int(option.partition("/")[0])
+
+
+def scale_name(stride: int) -> str:
+    """The option of a scale.
+
+    >>> scale_name(16)
+    '1/16'
+    """
+    return f"1/{stride}"
+
+
+def stride_of(option: str) -> int:
+    """The stride that an option states; `scale_name` backwards."""
+    return int(option.partition("/")[2])
+
+
+def channels(filters: int, stride: int, twelfths: int) -> int:
+    """Channels of a map: round(s F w), SPEC section 1.
+
+    >>> channels(12, 8, 4), channels(12, 32, 12)
+    (32, 384)
+    """
+    return round(stride * filters * twelfths / TWELFTHS)
