@@ -47,13 +47,12 @@ class Network(nn.Module):
                 built[node.module] = _build(node, execution, architecture_sets)
                 _attach(self, node.module, built[node.module])
             self._modules_of.append(built[node.module])
-        auxiliary = [name for name in graph.outputs if name not in (LOGITS, LABELS)]
+        self.auxiliary = tuple(name for name in graph.outputs if name not in (LOGITS, LABELS))
         self._plans = {
             "logits": _plan(graph, [LOGITS]),
             "labels": _plan(graph, [LABELS]),
-            "all": _plan(graph, [LOGITS, *auxiliary]),
+            "all": _plan(graph, [LOGITS, *self.auxiliary]),
         }
-        self._auxiliary = auxiliary
 
     def forward(self, images: Tensor, weights: Weights | None = None) -> Tensor:
         """Logits at the size of the images.

@@ -254,6 +254,9 @@ class TrainSettings:
     """[height, width] of the training crop in pixels; null: the size of the images."""
     loss: str | None = None
     """cross_entropy or ohem; null: ohem (paper: online bootstrapping) for segmentation, cross_entropy for classification."""
+    aux_weight: float = 0.2
+    """Weight of the loss of each auxiliary output beside that of the logits, for networks that have some (FasterSeg: 0.2); 0: they
+    are not trained."""
     class_weights: Any = None
     """Weight of each class in the loss: a list, null for none, or auto: 1 / ln(1.02 + share of the class in the training
     labels), the formula of ENet (arXiv:1606.02147). The loss is the weighted mean."""
@@ -284,7 +287,7 @@ class TrainSettings:
         check_class_weights("train.class_weights", self.class_weights)
         require(0 <= self.ema < 1, f"train.ema: got {self.ema}, expected a decay from 0 (off) to below 1")
         at_least("train.", self, {"epochs": 1, "max_steps": 1, "batch_size": 1, "accumulate": 1, "log_every": 1})
-        at_least("train.", self, dict.fromkeys(("eval_every", "checkpoint_every", "grad_clip"), 0))
+        at_least("train.", self, dict.fromkeys(("eval_every", "checkpoint_every", "grad_clip", "aux_weight"), 0))
         at_least("train.", self, dict.fromkeys(("lr", "power", "momentum", "weight_decay"), 0))
 
 

@@ -13,8 +13,25 @@ from nas.config import TrainJob
 from nas.ema import average_into, averaged_copy, decay_at
 from nas.errors import NonFiniteLossError
 from nas.loop import LoopPlan, Row
+from nas.network import LOGITS, Network
 from nas.objectives import Objective
 from nas.schedules import poly
+
+
+class AllOutputs(nn.Module):
+    """A network as a module whose forward gives the auxiliary outputs, too.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Images [N, 3, H, W] -> name -> [N, classes, H, W], `logits` among them."""
+        return self.network.forward_with_aux(images)
 
 
 class TrainTask:
@@ -40,7 +57,11 @@ class TrainTask:
         optimizer = torch.optim.SGD(
             network.parameters(), lr=job.train.lr, momentum=job.train.momentum, weight_decay=job.train.weight_decay
         )
-        self.model, self.optimizer = fabric.setup(network, optimizer)
+        self.has_auxiliary = False
+        whole = network
+        if isinstance(network, Network) and network.auxiliary and job.train.aux_weight > 0:
+            self.has_auxiliary, whole = True, AllOutputs(network)
+        self.model, self.optimizer = fabric.setup(whole, optimizer)
         self.average = averaged_copy(network) if job.train.ema else None
 
     @property
@@ -75,8 +96,7 @@ class TrainTask:
         shares = self.objective.shares(labels.chunk(count)) if count > 1 else None
         losses, scores, confusions = [], [], []
         for number, (some_images, some_labels) in enumerate(batches):
-            logits = self.model(some_images)
-            loss = self.objective.loss(logits, some_labels)
+            logits, loss = self._logits_and_loss(some_images, some_labels)
             loss = loss if shares is None else shares[number] * loss
             self.fabric.backward(loss)
             losses.append(loss.detach())
@@ -86,6 +106,16 @@ class TrainTask:
         total = losses[0] if shares is None else torch.stack(losses).sum()
         means = {name: torch.stack([row[name] for row in scores]).mean() for name in scores[0]}
         return total, means, torch.stack(confusions).sum(dim=0) if confusions else None
+
+    def _logits_and_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of the logits, and `train.aux_weight` times that of each auxiliary output."""
+        if not self.has_auxiliary:
+            logits: Tensor = self.model(images)
+            return logits, self.objective.loss(logits, labels)
+        outputs: dict[str, Tensor] = self.model(images)
+        logits = outputs.pop(LOGITS)
+        auxiliary = torch.stack([self.objective.loss(output, labels) for output in outputs.values()]).sum()
+        return logits, self.objective.loss(logits, labels) + self.job.train.aux_weight * auxiliary
 
     def _require_finite(self, loss: float, norm: float) -> None:
         """Refuse a step whose loss or gradient is not finite; no weight has moved yet.
