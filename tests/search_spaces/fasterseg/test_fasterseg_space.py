@@ -13,8 +13,7 @@ from nas.errors import ConfigError, GenotypeError
 from nas.genotype import save_genotype
 from nas.graph import NetworkBuilder
 from nas.network import Network
-from nas.ops import OpSpec, build, is_free, macs
-from nas.ops.zoomed import half_size
+from nas.ops import is_free, macs
 from nas.predicting import predict_graph
 from nas.space import check_decisions
 from search_spaces import DERIVED_SPACES, SEARCH_SPACES, all_spaces, searchable_spaces
@@ -253,40 +252,6 @@ def test_channels_of_all_widths_and_strides():
     of_width = {4: 32, 6: 48, 8: 64, 10: 80, 12: 96}
     for factor, stride in ((1, 8), (2, 16), (4, 32)):
         assert {width: channels(12, stride, width) for width in of_width} == {w: factor * c for w, c in of_width.items()}
-
-
-def operator(kind: str, *, stride: int, size: tuple[int, int] = (7, 5)) -> OpSpec:
-    out = tuple(-(-side // stride) for side in size)
-    sizes = {"height": size[0], "width": size[1], "out_height": out[0], "out_width": out[1]}
-    return OpSpec(kind=kind, in_channels=2, out_channels=3, kernel=3, stride=stride, **sizes)
-
-
-@pytest.mark.parametrize(
-    ("kind", "stride", "count"),
-    [
-        ("conv_2x", 1, 9 * (2 + 3) * 3 * 35),
-        ("conv_2x", 2, 9 * (2 + 3) * 3 * 12),
-        ("conv_downup", 1, 9 * 2 * 3 * 6),
-        ("conv_downup", 2, 9 * 2 * 3 * 12),
-        ("conv_2x_downup", 1, 9 * (2 + 3) * 3 * 6),
-        ("conv_2x_downup", 2, 9 * (2 + 3) * 3 * 12),
-    ],
-)
-def test_macs_count_the_convolutions_at_the_size_at_which_they_run(kind, stride, count):
-    spec = operator(kind, stride=stride)
-    assert macs(spec) == count
-    weights = 9 * 2 * 3 + (9 * 3 * 3 if "2x" in kind else 0)
-    norms = 2 * 3 * (2 if "2x" in kind else 1)
-    assert sum(parameter.numel() for parameter in build(spec).parameters()) == weights + norms
-
-
-def test_a_zoomed_operator_halves_downwards_where_it_comes_back_and_keeps_a_pixel():
-    assert [half_size(size, 1) for size in (1, 2, 3, 8)] == [1, 1, 1, 4]
-    assert [half_size(size, 2) for size in (1, 2, 3, 8)] == [1, 1, 2, 4]
-    for kind in ("conv_downup", "conv_2x_downup"):
-        module = as_if_trained(build(operator(kind, stride=1)))
-        assert module(torch.randn(1, 2, 1, 1)).shape == (1, 3, 1, 1)
-        assert float(module(torch.randn(1, 2, 9, 9)).detach().min()) == 0.0
 
 
 def test_an_open_builder_is_refused_before_anything_is_described():
