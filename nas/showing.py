@@ -102,7 +102,7 @@ def _show_genotype(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path
     unit = "" if table is None else table.unit
     if picture is not None:
         parts_ms = costs if unit == "ms" else None
-        _save(lambda: draw_genotype(genotype, graph, parts_ms=parts_ms), picture)
+        _save(lambda: draw_genotype(genotype, graph.deployed(), parts_ms=parts_ms), picture)
     weights, work = count_parameters(graph.deployed()), count_macs(graph)
     rest = sum(count_parameters(graph).values()) - sum(weights.values())
     auxiliary = f" and {rest:,} of auxiliary heads" if rest else ""

@@ -28,11 +28,11 @@ SEARCH_SPACES: dict[str, SpaceEntry] = {
 DERIVED_SPACES: dict[str, SpaceEntry] = {
     "fasterseg": SpaceEntry(FasterSegConfig, FasterSeg),
 }
-"""Spaces whose derived networks can be built, but which have no super-network to search."""
+"""Spaces whose derived networks can be built, but which have no supernet to search."""
 
 
 def searchable_spaces() -> Mapping[str, SpaceEntry]:
-    """The spaces with a super-network: those of this package and those that other installed packages offer.
+    """The spaces with a supernet: those of this package and those that other installed packages offer.
 
     Raises:
         ValueError: If another package offers a name that is taken, or something that is no `SpaceEntry`.

@@ -143,7 +143,7 @@ def cell_owners(branches: tuple[Branch, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def random_branches(config: FasterSegConfig, *, head_width: int, generator: torch.Generator) -> tuple[Branch, ...]:
-    """Branches drawn uniformly: which, their lengths, where they go down, operator and width at each layer and scale.
+    """Branches drawn at random: uniformly which, their lengths, where they go down, operator and width at each layer and scale.
 
     As in the lattice, branches that run at one scale in one layer have the same operator there, so that they share what they can.
 
@@ -156,7 +156,7 @@ def random_branches(config: FasterSegConfig, *, head_width: int, generator: torc
     def draw(count: int) -> int:
         return int(torch.randint(count, (), generator=generator))
 
-    cells = [{stride: Layer(OPS[draw(len(OPS))], stride, 0) for stride in STRIDES} for _ in range(config.layers)]
+    ops = [{stride: OPS[draw(len(OPS))] for stride in STRIDES} for _ in range(config.layers)]
     widths = [{stride: config.widths[draw(len(config.widths))] for stride in STRIDES} for _ in range(config.layers)]
     branches = []
     for end in list(BRANCHES.values())[draw(len(BRANCHES))]:
@@ -166,7 +166,7 @@ def random_branches(config: FasterSegConfig, *, head_width: int, generator: torc
         path = [scales[sum(down < number for down in downs)] for number in range(length)]
         leaving = [widths[number][path[number + 1]] for number in range(length - 1)]
         layers = [
-            Layer(cells[number][stride].op, stride, width)
+            Layer(ops[number][stride], stride, width)
             for number, (stride, width) in enumerate(zip(path, [*leaving, head_width], strict=True))
         ]
         branches.append(Branch(end, tuple(layers)))

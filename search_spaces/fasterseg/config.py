@@ -9,7 +9,7 @@ from nas.setting_checks import at_least, require
 STRIDES = (8, 16, 32)
 """Strides of the three scales."""
 OPS = ("conv", "conv_downup", "conv_2x", "conv_2x_downup")
-"""Operators of a derived network, in the order of the logits; the super-network has a skip before them, which never survives."""
+"""Operators of a derived network, in the order of the logits; the supernet has a skip before them, which never survives."""
 BRANCHES = {"32+16": (32, 16), "32+8": (32, 8)}
 """Option of `branches` -> the strides at which the branches end, in the order in which they are fused."""
 TWELFTHS = 12

@@ -91,24 +91,31 @@ def describe_stem(builder: NetworkBuilder, image: Value, *, filters: int, width:
 
 
 def _describe_cells(parts: _Derived, stem: Value, branches: tuple[Branch, ...]) -> list[Maps]:
-    """The cells of all branches, layer by layer; the latest maps of each branch by stride."""
+    """The cells of all branches, one branch after the other; the latest maps of each by stride."""
     owners = cell_owners(branches)
-    maps: list[Maps] = [{8: stem} for _ in branches]
-    values = [stem for _ in branches]
-    for number in range(max(len(branch.layers) for branch in branches)):
-        for i, branch in enumerate(branches):
-            if number < len(branch.layers):
-                owner = owners[i][number]
-                values[i] = values[owner] if owner < i else _describe_cell(parts, branch, number, values[i])
-                maps[i][branch.out_stride(number)] = values[i]
+    shared = {(owner, layer) for i, some in enumerate(owners) for layer, owner in enumerate(some) if owner < i}
+    outputs: list[list[Value]] = []
+    maps: list[Maps] = []
+    for i, branch in enumerate(branches):
+        value, latest = stem, {8: stem}
+        outputs.append([])
+        for number, owner in enumerate(owners[i]):
+            if owner < i:
+                value = outputs[owner][number]
+            else:
+                part = "cells" if (i, number) in shared else f"cells{branch.stride}"
+                value = _describe_cell(parts, f"{part}.{number}", branch, number, value)
+            outputs[i].append(value)
+            latest[branch.out_stride(number)] = value
+        maps.append(latest)
     return maps
 
 
-def _describe_cell(parts: _Derived, branch: Branch, number: int, value: Value) -> Value:
+def _describe_cell(parts: _Derived, name: str, branch: Branch, number: int, value: Value) -> Value:
     layer, out_stride = branch.layers[number], branch.out_stride(number)
     leaving = channels(parts.filters, out_stride, layer.width)
     spec = operator_spec(layer.op, value, leaving, stride=out_stride // layer.stride)
-    return parts.builder.op(f"cells.{number}.{branch.stride}", spec, value, chosen=layer.op)
+    return parts.builder.op(name, spec, value, chosen=layer.op)
 
 
 def _describe_end(parts: _Derived, end: int, maps: Maps) -> Value:
@@ -118,11 +125,10 @@ def _describe_end(parts: _Derived, end: int, maps: Maps) -> Value:
         number = f".{step}" if end == 32 else ""
         stride //= 2
         arm = parts.builder.op(f"arms{end}{number}", conv_spec(value, parts.head_channels(stride), kernel=1), value)
-        finer = maps[stride]
-        resize = map_spec("resize_corners", arm, finer, arm.channels)
-        up = parts.builder.op(f"resizes{end}{number}", resize, arm, finer)
-        joined = parts.builder.concat(f"joins{end}{number}", [up, finer])
-        value = parts.builder.op(f"refines{end}{number}", conv_spec(joined, parts.head_channels(stride), kernel=3), joined)
+        finer, refine = maps[stride], f"refines{end}{number}"
+        up = parts.builder.op(f"{refine}.resize", map_spec("resize_corners", arm, finer, arm.channels), arm, finer)
+        joined = parts.builder.concat(f"{refine}.join", [up, finer])
+        value = parts.builder.op(f"{refine}.conv", conv_spec(joined, parts.head_channels(stride), kernel=3), joined)
         step += 1
     return value
 

@@ -19,52 +19,41 @@ _CELLS = {"conv_bn_relu": _SINGLE, "conv_downup": _FIRST, "conv_2x": _FIRST | _S
 
 def official_keys_of(graph: Graph) -> OfficialKeys:
     """Our tensors of a derived network -> the official ones."""
-    number_of = {stride: number for number, stride in enumerate(_own_cells(graph))}
     keys: OfficialKeys = {}
     for node in graph.nodes:
         head, *rest = node.name.split(".")
-        if head == "cells":
-            layer, stride = map(int, rest)
-            keys.update(_pairs(node.name, _cell(layer, number_of[stride]), _CELLS[node.spec.kind]))
+        if head.startswith("cells"):
+            keys.update(_pairs(node.name, _cell(int(rest[0]), _branch(head)), _CELLS[node.spec.kind]))
         elif head == "stem":
             keys.update(_pairs(node.name, node.name, _FIRST | _SECOND if node.spec.kind == "conv_2x" else _NUMBERED))
         elif node.name == "ffm.conv":
             keys.update(_pairs(node.name, "ffm.conv_1x1", _NAMED))
         elif node.name == f"{head}.classifier":
             keys.update({f"{node.name}.conv.{name}": (f"{head}.conv_1x1.{name}",) for name in ("weight", "bias")})
-        elif node.name == f"{head}.conv":
+        elif node.name == f"{head}.conv" and head.startswith("heads"):
             keys.update(_pairs(node.name, f"{head}.conv_3x3", _NAMED))
-        elif head.startswith(("arms", "refines")):
-            keys.update(_pairs(node.name, node.name, _NUMBERED))
+        elif head.startswith(("arms", "refines")) and node.spec.kind == "conv_bn_relu":
+            keys.update(_pairs(node.name, node.name.removesuffix(".conv"), _NUMBERED))
     return keys
 
 
 def official_extras_of(graph: Graph) -> dict[str, str | None]:
     """Official tensors of a derived network without a place in ours -> the one that each repeats; None: it is never executed.
 
-    A cell that branches share is there once for each of them. The channel attention of the fusion is there and does nothing.
+    A cell that both branches share is there once for each. The channel attention of the fusion is there and does nothing.
     """
     extras: dict[str, str | None] = {f"ffm.channel_attention.{i}.conv.weight": None for i in (1, 2)}
-    first, *others = _own_cells(graph).values()
-    for number, cells in enumerate(others, start=1):
-        for layer in range(min(cells)):  # what comes before a branch's own cells it shares with the first branch
-            copies, originals = (_tensors(_cell(layer, branch), _CELLS[first[layer]]) for branch in (number, 0))
+    for node in graph.nodes:
+        head, *rest = node.name.split(".")
+        if head == "cells":
+            copies, originals = (_tensors(_cell(int(rest[0]), branch), _CELLS[node.spec.kind]) for branch in (1, 0))
             extras.update(zip(copies, originals, strict=True))
     return extras
 
 
-def _own_cells(graph: Graph) -> dict[int, dict[int, str]]:
-    """Stride at which a branch ends -> layer -> kind of operation of its cell, without those that it shares with one before.
-
-    In the order in which the branches are fused, coarse ones first. A branch has at least its last layer to itself.
-    """
-    cells: dict[int, dict[int, str]] = {}
-    for node in graph.nodes:
-        head, *rest = node.name.split(".")
-        if head == "cells":
-            layer, stride = map(int, rest)
-            cells.setdefault(stride, {})[layer] = node.spec.kind
-    return dict(sorted(cells.items(), reverse=True))
+def _branch(head: str) -> int:
+    """Official number of the branch of a cell: the first ends at stride 32 whatever the other does, and has the shared ones."""
+    return 0 if head in ("cells", "cells32") else 1
 
 
 def _cell(layer: int, branch: int) -> str:

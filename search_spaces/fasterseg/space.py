@@ -18,7 +18,7 @@ from search_spaces.fasterseg.official_keys import OfficialKeys, official_extras_
 class FasterSeg(SearchSpace):
     """FasterSeg (Chen et al., FasterSeg: Searching for Faster Real-time Semantic Segmentation, ICLR 2020, arXiv 1912.10917).
 
-    What a derived network decides differs from what a super-network would: see `search_spaces.fasterseg.branches`.
+    What a derived network decides differs from what a supernet would: see `search_spaces.fasterseg.branches`.
 
     Args:
         config: Its settings.
@@ -31,7 +31,7 @@ class FasterSeg(SearchSpace):
         self.search_channels = self.deploy_channels = config.filters
 
     def choices(self) -> tuple[Choice, ...]:
-        """Nothing: there is no super-network."""
+        """Nothing: there is no supernet."""
         return ()
 
     def genotype_choices(self) -> Mapping[str, tuple[str, ...]]:
@@ -54,7 +54,7 @@ class FasterSeg(SearchSpace):
         """
         if builder.decided is None:
             raise ConfigError(
-                "space: fasterseg has derived networks only, expected a space with a super-network; "
+                "space: fasterseg has derived networks only, expected a space with a supernet; "
                 "take another space, or build from a genotype, e.g. genotype=fasterseg/student"
             )
         branches = read_branches(builder.decided, self.config)

@@ -36,7 +36,8 @@ def by_module(counts: Mapping[str, int]) -> dict[str, int]:
     """Counts of parts, added up by the official module that they are in; without those that have none."""
     total: Counter[str] = Counter()
     for part, count in counts.items():
-        total[part.split(".")[0]] += count
+        module = part.split(".")[0]
+        total["cells" if module.startswith("cells") else module] += count
     return {module: count for module, count in total.items() if count}
 
 
@@ -89,11 +90,11 @@ def test_shapes_are_the_official_ones(name):
 
 def cells_of(graph: Graph, groups: list[list[list[int]]]) -> list[dict]:
     """The cells of a graph as the reference lists them; which branches share them is told by the groups."""
-    ends = sorted({int(node.name.split(".")[2]) for node in graph.nodes if node.part.startswith("cells")}, reverse=True)
     cells = []
     for node in (node for node in graph.nodes if node.part.startswith("cells")):
-        _, layer, end = node.name.split(".")
-        group = next(one for one in groups[int(layer)] if one[0] == ends.index(int(end)))
+        head, layer = node.name.split(".")
+        group = [0, 1] if head == "cells" else [0] if head == "cells32" else [1]
+        assert group in groups[int(layer)]
         cells.append(
             {
                 "layer": int(layer),
@@ -105,7 +106,7 @@ def cells_of(graph: Graph, groups: list[list[list[int]]]) -> list[dict]:
                 "C_out": node.spec.out_channels,
             }
         )
-    return cells
+    return sorted(cells, key=lambda cell: (cell["layer"], cell["branches"]))
 
 
 @needs_reference
@@ -143,7 +144,7 @@ def official_latency(graph: Graph, table: Mapping[tuple[str, ...], float], *, re
         head = node.name.split(".")[0]
         if node.role == "input" or macs(node.spec) == 0 or node.name == "heads8.classifier":
             continue
-        kind = OFFICIAL_NAMES.get(node.spec.kind, "BasicResidual1x" if head == "cells" else "ConvNorm")
+        kind = OFFICIAL_NAMES.get(node.spec.kind, "BasicResidual1x" if head.startswith("cells") else "ConvNorm")
         if kind == "BasicResidual_downup_2x" and not repaired:
             kind = "BasicResidual2x"
         kind = {"ffm.conv": "ff", "heads8.conv": "head"}.get(node.name, kind)

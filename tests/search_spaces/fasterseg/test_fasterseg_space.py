@@ -62,8 +62,8 @@ def test_layers_are_shared_up_to_the_first_difference():
     assert shared_layers(DEEP, OTHER) == 2
     assert cell_owners((DEEP, OTHER)) == ((0, 0, 0, 0), (0, 0, 1, 1))
     names = {node.name for node in space().graph(**SHAPE, decided=decided(DEEP, OTHER)).nodes}
-    assert {name for name in names if name.startswith("cells.")} == {
-        "cells.0.32", "cells.1.32", "cells.2.32", "cells.3.32", "cells.2.16", "cells.3.16"
+    assert {name for name in names if name.startswith("cells")} == {
+        "cells.0", "cells.1", "cells32.2", "cells32.3", "cells16.2", "cells16.3"
     }  # fmt: skip
 
 
@@ -86,20 +86,22 @@ def test_the_merging_rule_on_cases_made_by_hand(other, shared):
 
 
 def test_a_shared_cell_runs_once_and_a_branch_remembers_its_latest_map_at_each_stride():
-    graph = space().graph(**SHAPE, decided=decided(DEEP, OTHER))
-    node = {one.name: one for one in graph.nodes}
-    reads = {name: [graph.nodes[index].name for index in one.inputs] for name, one in node.items()}
-    assert reads["cells.2.32"] == reads["cells.2.16"] == ["cells.1.32"]
-    assert reads["joins32.0"] == ["resizes32.0", "cells.1.32"]  # which left at 1/16, and was not replaced there before 1/32
-    assert reads["joins32.1"] == ["resizes32.1", "cells.0.32"]
-    assert reads["joins16"] == ["resizes16", "cells.0.32"]
-    assert reads["heads16.join"] == ["cells.1.32", "cells.3.16"]
-    steep = branch(32, "conv@8*4 conv@16*8 conv@32*8")
-    graph = space().graph(**SHAPE, decided=decided(steep, SHALLOW))
-    reads = {one.name: [graph.nodes[index].name for index in one.inputs] for one in graph.nodes}
-    assert reads["joins32.1"] == ["resizes32.1", "stem.2"]
-    assert reads["ffm.join"] == ["refines32.1", "cells.1.8"]
-    assert reads["heads16.conv"] == ["cells.0.32"]
+    reads = readers(DEEP, OTHER)
+    assert reads["cells32.2"] == reads["cells16.2"] == ["cells.1"]
+    assert reads["refines32.0.join"] == ["refines32.0.resize", "cells.1"]  # which left at 1/16, as nothing behind it did
+    assert reads["refines32.1.join"] == ["refines32.1.resize", "cells.0"]
+    assert reads["refines16.join"] == ["refines16.resize", "cells.0"]
+    assert reads["heads16.join"] == ["cells.1", "cells16.3"]
+    reads = readers(branch(32, "conv@8*4 conv@16*8 conv@32*8"), SHALLOW)
+    assert reads["refines32.1.join"] == ["refines32.1.resize", "stem.2"]
+    assert reads["ffm.join"] == ["refines32.1.conv", "cells8.1"]
+    assert reads["heads16.conv"] == ["cells32.0"]
+
+
+def readers(*branches: Branch) -> dict[str, list[str]]:
+    """Node of a derived network -> the nodes that it reads."""
+    nodes = space().graph(**SHAPE, decided=decided(*branches)).nodes
+    return {node.name: [nodes[index].name for index in node.inputs] for node in nodes}
 
 
 def test_decisions_and_branches_turn_into_each_other():

@@ -48,10 +48,10 @@ def test_names_are_those_of_the_official_modules(state):
     for ours, theirs in {
         "stem.0.bn.weight": "stem.0.conv.1.weight",
         "stem.2.second.conv.weight": "stem.2.conv2.weight",
-        "cells.2.32.first.conv.weight": "cells.2-0._op._op.conv1.weight",
-        "cells.8.16.second.bn.running_var": "cells.8-1._op._op.bn2.running_var",
+        "cells.2.first.conv.weight": "cells.2-0._op._op.conv1.weight",
+        "cells16.8.second.bn.running_var": "cells.8-1._op._op.bn2.running_var",
         "arms32.1.conv.weight": "arms32.1.conv.0.weight",
-        "refines16.bn.bias": "refines16.conv.1.bias",
+        "refines16.conv.bn.bias": "refines16.conv.1.bias",
         "ffm.conv.bn.running_mean": "ffm.conv_1x1.bn.running_mean",
         "heads16.conv.conv.weight": "heads16.conv_3x3.conv.weight",
         "heads8.classifier.conv.bias": "heads8.conv_1x1.bias",
@@ -131,7 +131,7 @@ def test_a_training_on_other_classes_starts_from_official_weights(state, key, tm
     result = nas.train(train_job(STUDENT, tmp_path / "run", **changes))
     network, num_classes = trained_network(load_genotype(STUDENT, all_spaces()), result.out / "weights.safetensors", all_spaces())
     assert num_classes == 11
-    assert torch.equal(network.get_submodule("cells.5.16.first.conv").weight, state["cells.5-1._op._op.conv1.weight"])
+    assert torch.equal(network.get_submodule("cells16.5.first.conv").weight, state["cells.5-1._op._op.conv1.weight"])
     assert network.get_submodule("heads32.classifier.conv").weight.shape == (11, 256, 1, 1)
     kept = torch.equal(network.get_submodule("heads32.conv.conv").weight, state["heads32.conv_3x3.conv.weight"])
     assert kept == (key == "weights")  # an encoder is what the classifier reads that is deployed
