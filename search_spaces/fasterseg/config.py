@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nas.setting_checks import at_least, require
+from nas.setting_checks import at_least, one_of, require
 
 STRIDES = (8, 16, 32)
 """Strides of the three scales."""
@@ -12,6 +12,7 @@ OPS = ("conv", "conv_downup", "conv_2x", "conv_2x_downup")
 """Operators of a derived network, in the order of the logits; the supernet has a skip before them, which never survives."""
 BRANCHES = {"32+16": (32, 16), "32+8": (32, 8)}
 """Option of `branches` -> the strides at which the branches end, in the order in which they are fused."""
+FIDELITIES = ("corrected", "official")
 TWELFTHS = 12
 """Widths are stated in twelfths."""
 
@@ -28,10 +29,13 @@ class FasterSegConfig:
     """F: a full map at stride s has s F channels. What search.init_channels and deploy.init_channels are unless they are given."""
     widths: list[int] = field(default_factory=lambda: [4, 6, 8, 10, 12])
     """Widths to choose from, in twelfths of the full one."""
+    fidelity: str = "corrected"
+    """corrected, or official: with the defects of the official code that change results, which the README lists."""
 
     def __post_init__(self) -> None:
         """Check what the settings say of each other."""
         at_least("space.", self, {"layers": len(STRIDES), "filters": 1})
+        one_of("space.fidelity", self.fidelity, FIDELITIES)
         ascending = self.widths == sorted(set(self.widths))
         good = ascending and len(self.widths) >= 1 and self.widths[0] >= 1 and self.widths[-1] <= TWELFTHS
         require(good, f"space.widths: got {self.widths}, expected ascending numbers of twelfths from 1 to {TWELFTHS}")
