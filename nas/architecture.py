@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.space import Choice, SearchSpace
+from nas.space import Choice, SearchSpace, open_choices
 
 
 class Architecture(nn.Module):
@@ -17,11 +17,12 @@ class Architecture(nn.Module):
     Args:
         space: The search space.
         generator: Source of the initial logits.
+        name: The architecture set; what it does not search has no logits.
     """
 
-    def __init__(self, space: SearchSpace, generator: torch.Generator) -> None:
+    def __init__(self, space: SearchSpace, generator: torch.Generator, name: str = "default") -> None:
         super().__init__()
-        self.choices = space.choices()
+        self.choices = open_choices(space, name)
         shapes = group_shapes(self.choices)
         self.alpha = nn.ParameterDict(
             {group: nn.Parameter(space.initial_logits(group, shape, generator)) for group, shape in shapes.items()}

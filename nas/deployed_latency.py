@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from nas import predicting
 from nas.cost import CostTable, LatencyTable, in_words, resolve_tables
 from nas.cost.calibrated import calibrated
 from nas.cost.expected import ExpectedLatency
-from nas.cost.repair import Limit
+from nas.cost.repair import Limit, check_repairable
 from nas.errors import ConfigError
 from nas.genotype import Deploy
+from nas.graph import Graph
 from nas.latency_control import named
 from nas.relax.weights import Weights
 from nas.settings import LatencySettings
-from nas.space import SearchSpace
+from nas.space import Judge, SearchSpace, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +34,32 @@ class DeployedCosts:
         tables: The tables, through their calibration where they have one for these networks.
         latencies: By table, the expected latency at the deployed shape.
         targets: By table, the largest latency allowed in ms; None: any.
+        graph: Makes the deployed graph of a derived network from its decisions.
     """
 
     tables: tuple[CostTable, ...]
-    latencies: tuple[ExpectedLatency, ...]
+    latencies: tuple[nn.Module, ...]
     targets: tuple[float | None, ...]
+    graph: Callable[[Mapping[str, str]], Graph]
 
     def limits(self) -> tuple[Limit, ...]:
         """The limits of those tables that have a target."""
-        rows = zip(self.latencies, self.tables, self.targets, strict=True)
-        return tuple(Limit(latency, target, table.identifier, table.unit) for latency, table, target in rows if target is not None)
+        limits = []
+        for latency, table, target in zip(self.latencies, self.tables, self.targets, strict=True):
+            if target is not None:
+                assert isinstance(latency, ExpectedLatency)  # see `check_repairable`
+                limits.append(Limit(latency, target, table.identifier, table.unit))
+        return tuple(limits)
+
+    def predicted(self, choices: Mapping[str, str]) -> list[float]:
+        """By table, the predicted latency of the derived network of these decisions."""
+        graph = self.graph(choices) if self.tables else None
+        return [] if graph is None else [predicting.predict_on(graph, table).ms for table in self.tables]
+
+    def judge(self, scores: Mapping[str, Mapping[str, float]]) -> Judge:
+        """What derivation may want to know; see `Judge`."""
+        in_ms = bool(self.tables) and self.tables[0].unit == "ms"
+        return Judge(scores, (lambda choices: self.predicted(choices)[0]) if in_ms else None)
 
     def of(self, weights: Weights) -> list[float]:
         """By table, the expected latency of weights."""
@@ -79,16 +98,24 @@ def deployed_costs(
         targets: By table, the largest latency allowed in ms; None: any.
 
     Raises:
-        UserError: If a table cannot be used.
+        UserError: If a table cannot be used, or the space can keep no target.
     """
+    if any(target is not None for target in targets):
+        check_repairable(space)
     tables = resolve_tables(given)
     names = [given] if isinstance(given, str) else given
     latencies = [expected_latency(space, deploy, table, given=name) for table, name in zip(tables, names, strict=False)]
     seen = tuple(costs_at(space, deploy, table) for table in tables)
-    return DeployedCosts(seen, tuple(latencies), tuple(targets)[: len(tables)])
+    shape = {"input_size": deploy.input, "init_channels": deploy.init_channels, "num_classes": deploy.num_classes}
+    graph = partial(_decided_graph, space, shape)
+    return DeployedCosts(seen, tuple(latencies), tuple(targets)[: len(tables)], graph)
 
 
-def expected_latency(space: SearchSpace, deploy: Deploy, table: CostTable, *, given: str) -> ExpectedLatency:
+def _decided_graph(space: SearchSpace, shape: Mapping[str, Any], decided: Mapping[str, str]) -> Graph:
+    return space.graph(**shape, decided=decided)
+
+
+def expected_latency(space: SearchSpace, deploy: Deploy, table: CostTable, *, given: str) -> nn.Module:
     """Expected latency at the deployed shape.
 
     Args:
@@ -100,9 +127,13 @@ def expected_latency(space: SearchSpace, deploy: Deploy, table: CostTable, *, gi
     Raises:
         TableError: If the table lacks operations; the message lists them and the command that measures them.
     """
-    graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
-    table.require(graph.specs(), command=profile_command(space, deploy, table, given=given))
+    shape = Shape(deploy.input, deploy.init_channels, deploy.num_classes)
+    table.require(space.plan(shape), command=profile_command(space, deploy, table, given=given))
     costs = costs_at(space, deploy, table)
+    own = space.expected_latency(shape, costs.cost, overhead=costs.overhead)
+    if own is not None:
+        return own
+    graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
     return ExpectedLatency(graph, costs.cost, overhead=costs.overhead)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from nas.deployed_latency import DeployedCosts, check_target_unit, deployed_cost
 from nas.errors import CheckpointError, ConfigError
 from nas.front import Point, undominated, write_front
 from nas.genotype import Deploy, Genotype, save_genotype
-from nas.relax import gumbel_noise, one_hot
+from nas.relax import gumbel_noise
 from nas.setting_checks import check_tables, check_targets
-from nas.space import SearchSpace, SpaceEntry
+from nas.space import Judge, SearchSpace, SpaceEntry
 
 SHOWN_REPAIRS = 5
 """Repairs that a summary lists before it only counts them."""
@@ -37,6 +37,7 @@ class DeriveResult:
         step: Step of the search it belongs to.
         repairs: What had to be mended.
         predicted: By table, a line on what it costs there; none if no table was asked for.
+        others: The files of the other architecture sets.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class DeriveResult:
     step: int
     repairs: tuple[str, ...]
     predicted: tuple[str, ...] = ()
+    others: tuple[Path, ...] = ()
 
     def summary(self) -> list[str]:
         """Human lines: what was written, what was mended, what to do next."""
@@ -51,7 +53,7 @@ class DeriveResult:
         return [
             *lines,
             *(f"  predicted {line}" for line in self.predicted),
-            f"  wrote     {self.path}",
+            *(f"  wrote     {path}" for path in (self.path, *self.others)),
             f"next: nas train genotype={self.path} data={self.genotype.provenance['data']}",
         ]
 
@@ -102,21 +104,21 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | F
     if job.targets is not None:
         assert costs is not None
         return _derive_front(job, state, spaces, costs)
-    genotype, repairs = genotype_of(state, spaces, sample=job.sample, costs=costs)
-    target = _folder(job) / "genotype.yaml"
-    write_genotype(target, genotype)
-    predicted = () if costs is None else costs.lines(costs.of(one_hot(genotype.choices, space_of(state, spaces).choices())))
-    return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs, predicted)
+    genotypes, repairs = genotypes_of(state, spaces, sample=job.sample, costs=costs)
+    target, *others = write_genotypes(_folder(job), genotypes)
+    genotype = next(iter(genotypes.values()))
+    predicted = () if costs is None else costs.lines(costs.predicted(genotype.choices))
+    return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs, predicted, tuple(others))
 
 
-def genotype_of(
+def genotypes_of(
     state: Mapping[str, Any],
     spaces: Mapping[str, SpaceEntry],
     *,
     sample: int | None = None,
     costs: DeployedCosts | None = None,
-) -> tuple[Genotype, tuple[str, ...]]:
-    """The genotype of a search checkpoint, and what had to be mended.
+) -> tuple[dict[str, Genotype], tuple[str, ...]]:
+    """The genotypes of a search checkpoint by architecture set, and what had to be mended in the first.
 
     Args:
         state: The checkpoint.
@@ -132,13 +134,30 @@ def genotype_of(
             name: {group: values + gumbel_noise(values.shape, generator=generator) for group, values in groups.items()}
             for name, groups in logits.items()
         }
-    derivation = derive_within(space, logits, () if costs is None else costs.limits())
-    facts = {**state["provenance"], "step": state["loop"]["step"], **({} if sample is None else {"derive_sample": sample})}
-    if costs is not None:
-        predicted = costs.of(one_hot(derivation.choices, space.choices()))
-        facts = {key: value for key, value in facts.items() if not key.startswith(_TABLE_FACTS)} | costs.facts(predicted)
-    genotype = Genotype(state["space"]["name"], state["space"]["config"], _deploy_of(state), derivation.choices, facts)
-    return genotype, derivation.repairs
+    scores = state.get("scores", {})  # searches of before did not state them
+    judge = Judge(scores) if costs is None else costs.judge(scores)
+    derivations = derive_within(space, logits, () if costs is None else costs.limits(), judge=judge)
+    stated = {**state["provenance"], "step": state["loop"]["step"], **({} if sample is None else {"derive_sample": sample})}
+    genotypes = {}
+    for name, derivation in derivations.items():
+        facts = stated if len(derivations) == 1 else {**stated, "architecture": name}
+        if costs is not None:
+            facts = {key: value for key, value in facts.items() if not key.startswith(_TABLE_FACTS)}
+            facts |= costs.facts(costs.predicted(derivation.choices))
+        genotypes[name] = Genotype(state["space"]["name"], state["space"]["config"], _deploy_of(state), derivation.choices, facts)
+    return genotypes, derivations[space.architecture_sets[0]].repairs
+
+
+def genotype_of(
+    state: Mapping[str, Any],
+    spaces: Mapping[str, SpaceEntry],
+    *,
+    sample: int | None = None,
+    costs: DeployedCosts | None = None,
+) -> tuple[Genotype, tuple[str, ...]]:
+    """The genotype of the first architecture set, and what had to be mended; see `genotypes_of`."""
+    genotypes, repairs = genotypes_of(state, spaces, sample=sample, costs=costs)
+    return next(iter(genotypes.values())), repairs
 
 
 def space_of(state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> SearchSpace:
@@ -159,6 +178,15 @@ def write_genotype(path: Path, genotype: Genotype) -> None:
     save_genotype(path, genotype)
 
 
+def write_genotypes(folder: Path, genotypes: Mapping[str, Genotype]) -> list[Path]:
+    """Write the genotypes of all architecture sets: genotype.yaml, the first one's, and genotype_SET.yaml."""
+    paths: list[Path] = []
+    for name, genotype in genotypes.items():
+        paths.append(folder / (f"genotype_{name}.yaml" if paths else "genotype.yaml"))
+        write_genotype(paths[-1], genotype)
+    return paths
+
+
 def shown_repairs(repairs: tuple[str, ...]) -> list[str]:
     """The repairs; of many the first ones, and how many more there are."""
     if len(repairs) <= SHOWN_REPAIRS:
@@ -173,9 +201,9 @@ def _derive_front(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str,
     choices, logits = space.choices(), state["guided_logits"][space.architecture_sets[0]]
     points, genotypes = [], {}
     for target in sorted(map(float, job.targets)):
-        limited = DeployedCosts(costs.tables, costs.latencies, (target,))
+        limited = replace(costs, targets=(target,))
         genotype, _ = genotype_of(state, spaces, costs=limited)
-        cost = limited.of(one_hot(genotype.choices, choices))[0]
+        cost = limited.predicted(genotype.choices)[0]
         points.append(Point(target, cost, log_probability(logits, choices, genotype.choices), genotype.choices))
         genotypes[target] = genotype
     kept, table, folder = undominated(points), costs.tables[0].identifier, _folder(job)

@@ -53,13 +53,13 @@ def ascend(state: Multiplier, ratio: float, *, lr: float, damping: float, most: 
     return Multiplier(value, min(max(value + damping * excess, 0.0), most))
 
 
-def keep_in_band(state: Multiplier, fps: float, *, low: float, high: float, least: float, most: float) -> Multiplier:
-    """FasterSeg's rule: half the weight at `high` FPS and above, twice the weight at `low` and below.
+def keep_in_band(state: Multiplier, fps: Sequence[float], *, low: float, high: float, least: float, most: float) -> Multiplier:
+    """FasterSeg's rule: half the weight if a network is at `high` FPS or above, else twice the weight if one is at `low` or below.
 
-    >>> keep_in_band(Multiplier(0.1, 0.1), 200.0, low=155.0, high=175.0, least=1e-4, most=10.0)
+    >>> keep_in_band(Multiplier(0.1, 0.1), [200.0], low=155.0, high=175.0, least=1e-4, most=10.0)
     Multiplier(value=0.05, weight=0.05)
     """
-    factor = 0.5 if fps >= high else 2.0 if fps <= low else 1.0
+    factor = 0.5 if max(fps) >= high else 2.0 if min(fps) <= low else 1.0
     weight = min(max(factor * state.weight, least), most)
     return Multiplier(weight, weight)
 
@@ -113,12 +113,12 @@ class LatencyControl:
             for term, one, target in zip(self.terms, expected, self.targets, strict=True)
         ]
 
-    def observe_derived(self, derived_ms: float) -> None:
-        """The band's rule after an epoch; `derived_ms` is the predicted latency of the derived network."""
+    def observe_derived(self, derived_ms: Sequence[float]) -> None:
+        """The band's rule after an epoch; `derived_ms` are the predicted latencies of the networks that may be derived."""
         assert self.settings.band_fps is not None
         low, high = self.settings.band_fps
         least, most = self.settings.weights()[0] / BAND_RANGE, self.settings.multiplier_max
-        self.terms = [keep_in_band(self.terms[0], 1000 / derived_ms, low=low, high=high, least=least, most=most)]
+        self.terms = [keep_in_band(self.terms[0], [1000 / ms for ms in derived_ms], low=low, high=high, least=least, most=most)]
 
     def weight_row(self) -> dict[str, float]:
         """The weights of the next step, where they are controlled."""

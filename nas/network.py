@@ -48,11 +48,7 @@ class Network(nn.Module):
                 _attach(self, node.module, built[node.module])
             self._modules_of.append(built[node.module])
         self.auxiliary = tuple(name for name in graph.outputs if name not in (LOGITS, LABELS))
-        self._plans = {
-            "logits": _plan(graph, [LOGITS]),
-            "labels": _plan(graph, [LABELS]),
-            "all": _plan(graph, [LOGITS, *self.auxiliary]),
-        }
+        self._plans: dict[tuple[str, ...], Plan] = {}
 
     def forward(self, images: Tensor, weights: Weights | None = None) -> Tensor:
         """Logits at the size of the images.
@@ -64,18 +60,21 @@ class Network(nn.Module):
         Returns:
             [N, classes, H, W].
         """
-        return self._run("logits", images, weights)[LOGITS]
+        return self.outputs(images, weights, names=(LOGITS,))[LOGITS]
 
     def forward_with_aux(self, images: Tensor, weights: Weights | None = None) -> dict[str, Tensor]:
         """`logits` and the auxiliary outputs by name."""
-        return self._run("all", images, weights)
+        return self.outputs(images, weights, names=(LOGITS, *self.auxiliary))
 
     def label_map(self, images: Tensor, weights: Weights | None = None) -> Tensor:
         """What the device computes: images [N, 3, H, W] -> labels [N, 1, H, W] int64. This is what latency is stated for."""
-        return self._run("labels", images, weights)[LABELS]
+        return self.outputs(images, weights, names=(LABELS,))[LABELS]
 
-    def _run(self, plan: str, images: Tensor, weights: Weights | None) -> dict[str, Tensor]:
-        schedule, outputs = self._plans[plan]
+    def outputs(self, images: Tensor, weights: Weights | None = None, *, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Some outputs of the graph by name; nothing else runs."""
+        if names not in self._plans:
+            self._plans[names] = _plan(self.graph, names)
+        schedule, outputs = self._plans[names]
         values: dict[int, Tensor] = {}
         for index, last_reads in schedule:
             node, module = self.graph.nodes[index], self._modules_of[index]
@@ -136,7 +135,7 @@ Plan = tuple[list[tuple[int, list[int]]], dict[str, int]]
 
 def _plan(graph: Graph, names: Sequence[str]) -> Plan:
     """What to execute for some outputs: (node, values that nobody reads afterwards), in order."""
-    outputs = {name: graph.outputs[name] for name in names if name in graph.outputs}
+    outputs = {name: graph.outputs[name] for name in names}
     needed: set[int] = set()
     stack = list(outputs.values())
     while stack:

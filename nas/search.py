@@ -18,7 +18,7 @@ from nas.checkpoint import write_text_atomic
 from nas.config import SearchJob
 from nas.cost import CostTable
 from nas.data import build_dataset
-from nas.derive import shown_repairs, write_genotype
+from nas.derive import shown_repairs, write_genotypes
 from nas.genotype import Genotype, genotype_graph
 from nas.loop import fit, make_fabric
 from nas.report import read_run, write_report
@@ -46,6 +46,7 @@ class SearchResult:
         light_share: Share of decisions for zero, skip or pooling among those that could be.
         repairs: What derivation had to mend.
         seconds: Wall time.
+        others: Files of the genotypes of the other architecture sets.
     """
 
     out: Path
@@ -56,6 +57,7 @@ class SearchResult:
     light_share: float
     repairs: tuple[str, ...]
     seconds: float
+    others: tuple[Path, ...] = ()
 
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
@@ -66,7 +68,7 @@ class SearchResult:
         if self.light_share > TOO_LIGHT:
             lines.append("  warning             more than 80 % are none, skip or pooling: lower latency.weight")
         files = [*FILES, *([] if self.latency is None else [predicting.FILE_NAME])]
-        lines.extend(f"  wrote               {self.out / name}" for name in files)
+        lines.extend(f"  wrote               {path}" for path in (*(self.out / name for name in files), *self.others))
         lines.append(f"next: nas train genotype={self.out / 'genotype.yaml'} data={self.genotype.provenance['data']}")
         return lines
 
@@ -100,8 +102,9 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
 def _finish(task: SearchTask, job: SearchJob, out: Path, seconds: float) -> SearchResult:
     """Derive, write, predict, summarise."""
     derivation, predicted, tables = task.derivation(), task.derived_latencies(), task.costs.tables
-    genotype = _genotype(task, derivation.choices, predicted)
-    write_genotype(out / "genotype.yaml", genotype)
+    genotypes = _genotypes(task)
+    _, *others = write_genotypes(out, genotypes)
+    genotype = next(iter(genotypes.values()))
     if tables:
         _write_prediction(task, tables[0], genotype, out)
     return SearchResult(
@@ -113,7 +116,19 @@ def _finish(task: SearchTask, job: SearchJob, out: Path, seconds: float) -> Sear
         light_share=light_share(derivation.choices, task.space),
         repairs=derivation.repairs,
         seconds=seconds,
+        others=tuple(others),
     )
+
+
+def _genotypes(task: SearchTask) -> dict[str, Genotype]:
+    """The discrete architectures of all sets as they stand."""
+    genotypes = {}
+    for name, derivation in task.derivations().items():
+        genotype = _genotype(task, derivation.choices, task.costs.predicted(derivation.choices))
+        alone = len(task.space.architecture_sets) == 1
+        facts = genotype.provenance if alone else {**genotype.provenance, "architecture": name}
+        genotypes[name] = dataclasses.replace(genotype, provenance=facts)
+    return genotypes
 
 
 def _genotype(task: SearchTask, choices: Mapping[str, str], predicted: Sequence[float]) -> Genotype:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,28 +16,29 @@ from torch import Tensor
 from nas import relax
 from nas.architecture import choice_entropy
 from nas.config import SearchJob
-from nas.cost.repair import check_reachable, check_repairable, derive_within
+from nas.cost.repair import check_reachable, derive_within
 from nas.data.dataset import SegmentationDataset
 from nas.data.held_out import HeldOutBatches, HeldOutLossError, hold_out
-from nas.data.loader import steps_per_epoch, train_loader
+from nas.data.loader import steps_per_epoch
 from nas.deployed_latency import check_units, deployed_costs
+from nas.draw_plan import DrawPlan
 from nas.errors import NonFiniteLossError
-from nas.evaluate import confusion_over
 from nas.genotype import Deploy
 from nas.latency_control import LatencyControl, named
 from nas.loop import LoopPlan, Row, clip_gradients
-from nas.losses import cross_entropy
-from nas.metrics import confusion_matrix, mean_iou
-from nas.network import Network
-from nas.norm_statistics import estimated_anew
+from nas.losses import LOSSES
+from nas.losses.label_size import labels_at
+from nas.metrics import confusion_matrix
+from nas.network import LOGITS, Network
 from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
-from nas.relax.weights import Weights
-from nas.schedules import cosine, exponential, linear
+from nas.schedules import cosine, exponential
 from nas.search_optimizers import grad_norm, optimizers, set_lr
+from nas.search_passes import passes_of
 from nas.settings import noise_per_image
 from nas.space import Derivation, SearchSpace
 from nas.supernet import Draw, Supernet
+from nas.supernet_evaluation import SupernetEvaluation
 
 _HELD_OUT_NOISE = 2**31
 """Added to the step for the noise of held-out batches, lest it be that of the training batches. PyTorch seeds with 32 bits."""
@@ -51,6 +52,9 @@ class SearchTask:
     architecture fixed. Only the architecture's loss has the latency term. An epoch passes over what is not held out, `train_set`;
     the held-out images begin anew whenever they are used up. Both passes count into the running statistics of the batch
     normalisations, as in DARTS.
+
+    A step has one pass or several. Their losses are added up, and their gradients one pass after the other: memory holds one pass.
+    The latency is that of the pass of the first architecture set.
 
     Args:
         job: The settings.
@@ -70,7 +74,6 @@ class SearchTask:
         fabric: Fabric,
     ) -> None:
         self.job, self.space, self.val_set, self.fabric = job, space, val_set, fabric
-        self.per_image = noise_per_image(job.search, default=space.noise_per_image)
         self.num_classes = len(train_set.classes)
         self.train_set, self.held_out_set = train_set, None
         if job.search.level == "bilevel":
@@ -83,14 +86,34 @@ class SearchTask:
         self.total_steps = self.plan.total_steps(self.train_set)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), job.search.batch_size)
         self.warmup_steps = job.search.warmup_epochs * self.steps_per_epoch
+        warmup_passes, passes = passes_of(job.search, space)
+        self.draws = DrawPlan(
+            settings=job.search,
+            seed=job.seed,
+            warmup_steps=self.warmup_steps,
+            total_steps=self.total_steps,
+            per_image=noise_per_image(job.search, default=space.noise_per_image),
+            warmup_passes=warmup_passes,
+            passes=passes,
+        )
+        self.loss = LOSSES[job.search.loss]
         self.costs = deployed_costs(space, self.deploy, given=job.latency.table, targets=job.latency.targets())
         check_units(job.latency, self.costs.tables)
         self.supernet = self._build((crop[0], crop[1]))
-        uniform = self.costs.of(relax.uniform(space.choices()))
+        uniform = self.costs.of(self.supernet.uniform())
         self.uniform = uniform[0] if uniform else 0.0
         self.control = LatencyControl(job.latency, uniform, arch_lr=job.search.arch_lr)
         self._check_targets()
-        self._derived: tuple[dict[str, dict[str, Tensor]], Derivation] | None = None
+        self.scores: dict[str, dict[str, float]] = {}
+        self._derived: tuple[Any, Mapping[str, Derivation]] | None = None
+        self.evaluation = SupernetEvaluation(
+            self.supernet.network,
+            train_set=self.train_set,
+            val_set=val_set,
+            plan=self.plan,
+            recalibrate=job.search.recalibrate,
+            fabric=fabric,
+        )
         self.weight_optimizer, self.arch_optimizer = optimizers(self.supernet, job)
         self.model, *wrapped = fabric.setup(self.supernet, self.weight_optimizer, self.arch_optimizer)
         self.weight_optimizer, self.arch_optimizer = wrapped
@@ -107,40 +130,41 @@ class SearchTask:
     def _check_targets(self) -> None:
         """Refuse targets that no derived network of the space can meet."""
         if limits := self.costs.limits():
-            check_repairable(self.space)
             check_reachable(self.space, limits)
 
     def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """Update the weights, and after the warm-up the architecture."""
         self.model.train()
         settings = self.job.search
-        set_lr(self.weight_optimizer, cosine(step / self.total_steps, start=settings.weight_lr, end=settings.weight_lr_end))
+        schedule = cosine if settings.weight_lr_schedule == "cosine" else exponential
+        set_lr(self.weight_optimizer, schedule(step / self.total_steps, start=settings.weight_lr, end=settings.weight_lr_end))
         update = self._single_level if self.held_out is None else self._two_levels
-        row, logits = update(images, labels, step)
+        row, confusion = update(images, labels, step)
         row |= self.control.weight_row()
         if step >= self.warmup_steps:
             self._control_latency(step)
-        return row, confusion_matrix(predicted_labels(logits.detach()), labels, self.num_classes)
+        return row, confusion
 
     def _control_latency(self, step: int) -> None:
         """What the next step weighs latency with, after the architecture has moved."""
         if self.control.ascends:
             self.control.observe_expected(self._expected())
         if self.control.has_band and (step + 1) % self.steps_per_epoch == 0:
-            self.control.observe_derived(self.derived_latencies()[0])
+            first = self.space.architecture_sets[0]
+            networks = self.space.alternatives(self._guided()[first], first).values()
+            self.control.observe_derived([self.costs.predicted(choices)[0] for choices in networks])
 
     def _single_level(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
-        """Weights and architecture in one backward pass."""
-        loss, row, logits = self._pass(images, labels, self._draw(step), with_latency=True)
+        """Weights and architecture by the gradients of one loss."""
         self.weight_optimizer.zero_grad()
         self.arch_optimizer.zero_grad()
-        self.fabric.backward(loss)
+        row, confusion = self._passes(images, labels, self.draws.of_step(step), with_latency=True)
         clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
         clip_gradients(self.supernet.arch_parameters(), 0)
         self.weight_optimizer.step()
         if step >= self.warmup_steps:
             self.arch_optimizer.step()
-        return row, logits
+        return row, confusion
 
     def _two_levels(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """The architecture on the next held-out batch, then the weights on the training batch; both move or neither."""
@@ -150,13 +174,13 @@ class SearchTask:
             before = copy.deepcopy((self.supernet.architectures.state_dict(), self.arch_optimizer.state_dict()))
             held_out_row = self._architecture_step(step)
         try:
-            row, logits = self._weights_step(images, labels, step)
+            row, confusion = self._weights_step(images, labels, step)
         except NonFiniteLossError:
             if before is not None:
                 self.supernet.architectures.load_state_dict(before[0])
                 self.arch_optimizer.load_state_dict(before[1])
             raise
-        return {**row, **held_out_row}, logits
+        return {**row, **held_out_row}, confusion
 
     def _architecture_step(self, step: int) -> Row:
         """One step of Adam on a held-out batch, cross-entropy plus latency; the weights get no gradient."""
@@ -164,11 +188,9 @@ class SearchTask:
         number = step - self.warmup_steps
         images, labels = (self.fabric.to_device(tensor) for tensor in self.held_out.batch(number))
         try:
-            with _frozen(self.supernet.weight_parameters()):
-                draw = self._draw(step, offset=_HELD_OUT_NOISE)
-                loss, row, _ = self._pass(images, labels, draw, with_latency=True)
             self.arch_optimizer.zero_grad()
-            self.fabric.backward(loss)
+            with _frozen(self.supernet.weight_parameters()):
+                row, _ = self._passes(images, labels, self.draws.of_step(step, offset=_HELD_OUT_NOISE), with_latency=True)
             clip_gradients(self.supernet.arch_parameters(), 0)
         except NonFiniteLossError as error:
             raise HeldOutLossError(str(error), self.held_out.names(number)) from None
@@ -177,53 +199,41 @@ class SearchTask:
 
     def _weights_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """One step of SGD on a training batch, cross-entropy alone; the architecture gets no gradient."""
-        with _frozen(self.supernet.arch_parameters()):
-            loss, row, logits = self._pass(images, labels, self._draw(step), with_latency=False)
         self.weight_optimizer.zero_grad()
-        self.fabric.backward(loss)
+        with _frozen(self.supernet.arch_parameters()):
+            row, confusion = self._passes(images, labels, self.draws.of_step(step), with_latency=False)
         clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
         self.weight_optimizer.step()
-        return row, logits
+        return row, confusion
 
-    def _pass(self, images: Tensor, labels: Tensor, draw: Draw, *, with_latency: bool) -> tuple[Tensor, Row, Tensor]:
-        """Loss [], its scalars and the logits of one forward pass.
+    def _passes(self, images: Tensor, labels: Tensor, draws: Sequence[Draw], *, with_latency: bool) -> tuple[Row, Tensor]:
+        """Add up the gradients of all passes; their scalars, and the confusion matrix of the last output of the first set."""
+        rows, confusion = [], None
+        for draw in draws:
+            outputs, latency = self.model(images, draw)
+            loss, row = self._loss(outputs, labels, latency if with_latency else torch.zeros_like(latency))
+            self.fabric.backward(loss)
+            rows.append(row | {named("sampled_latency", k): value for k, value in enumerate(latency.tolist() or [0.0])})
+            if confusion is None or draw.architecture == self.space.architecture_sets[0]:
+                found = predicted_labels(outputs[-1].detach())
+                confusion = confusion_matrix(found, labels_at(labels, found.shape[1:]), self.num_classes)
+        assert confusion is not None
+        return {key: sum(row[key] for row in rows) for key in rows[0]} | {"tau": draws[0].tau}, confusion
+
+    def _loss(self, outputs: Sequence[Tensor], labels: Tensor, latency: Tensor) -> tuple[Tensor, Row]:
+        """Sum of the losses of some outputs [N, K, H, W], with the latency term; and both as scalars.
 
         Raises:
             NonFiniteLossError: If the loss is not finite.
         """
-        logits, latency = self.model(images, draw)
-        entropy = cross_entropy(logits, labels)
-        loss = entropy + self.control.weighted(latency) if with_latency else entropy
-        scalars = torch.cat([torch.stack([loss.double(), entropy.double()]), latency.double()]).detach()
-        loss_value, entropy_value, *latencies = scalars.tolist()
-        if not torch.isfinite(scalars[0]):
-            raise NonFiniteLossError(
-                f"got loss {loss_value} (cross-entropy {entropy_value}, latency {', '.join(map(str, latencies or [0.0]))})"
-            )
-        row = {"loss": loss_value, "cross_entropy": entropy_value}
-        row |= {named("sampled_latency", k): value for k, value in enumerate(latencies or [0.0])}
-        return loss, {**row, "tau": draw.tau}, logits
-
-    def _draw(self, step: int, *, offset: int = 0) -> Draw:
-        relaxation = self._relaxation(step)
-        return Draw(relaxation, self._tau(step), self._noise(step + offset), per_image=self.per_image and relaxation != "sampled")
-
-    def _relaxation(self, step: int) -> str:
-        settings = self.job.search
-        return settings.warmup_relaxation or settings.relaxation if step < self.warmup_steps else settings.relaxation
-
-    def _tau(self, step: int) -> float:
-        """The temperature: held at its start while only the weights move, then as it is scheduled, then held at its end."""
-        settings = self.job.search
-        first = min(self.warmup_steps, self.total_steps - 1)
-        steps = settings.tau_share * (self.total_steps - 1 - first)
-        progress = min(1.0, max(0, step - first) / max(1.0, steps))
-        schedule = linear if settings.tau_schedule == "linear" else exponential
-        return schedule(progress, start=settings.tau_start, end=settings.tau_end)
-
-    def _noise(self, step: int) -> torch.Generator:
-        """Noise that is a pure function of seed and step: the same after a resume, on every device and rank."""
-        return torch.Generator().manual_seed((self.job.seed * 1_000_003 + step) % 2**63)
+        terms = [self.loss(output, labels_at(labels, output.shape[2:])) for output in outputs]
+        entropy = terms[0] if len(terms) == 1 else torch.stack(terms).sum()
+        loss = entropy + self.control.weighted(latency)
+        value, entropy_value = torch.stack([loss.double(), entropy.double()]).detach().tolist()
+        if not math.isfinite(value):
+            stated = ", ".join(map(str, latency.tolist() or [0.0]))
+            raise NonFiniteLossError(f"got loss {value} (cross-entropy {entropy_value}, latency {stated})")
+        return loss, {"loss": value, "cross_entropy": entropy_value}
 
     def epoch_scalars(self) -> Row:
         """Expected latency without noise, entropy, share of light operations, norms of the architecture's gradients."""
@@ -236,29 +246,29 @@ class SearchTask:
         row["grad_norm_alpha"], row["grad_norm_communication"] = self._architecture_grad_norms()
         return row
 
-    def _probabilities(self) -> Weights:
-        """softmax(alpha_guided) as weights: no noise, temperature one."""
-        logits = self.supernet.guided_logits()[self.space.architecture_sets[0]]
-        return relax.probabilities(logits, self.space.choices(), never_all=self.space.never_all())
-
     def _expected(self) -> list[float]:
         """By table, the expected latency at softmax(alpha_guided)."""
         with torch.no_grad():
-            return self.costs.of(self._probabilities())
+            return self.costs.of(self.supernet.probabilities(self.space.architecture_sets[0]))
 
     def _architecture_grad_norms(self) -> tuple[float, float]:
         return grad_norm(self.supernet.alpha_parameters()), grad_norm(self.supernet.communication_parameters())
 
     def derivation(self) -> Derivation:
-        """The discrete architecture as it stands, within the targets; it is asked for several times an epoch."""
+        """The discrete architecture of the first set as it stands, within the targets."""
+        return self.derivations()[self.space.architecture_sets[0]]
+
+    def derivations(self) -> Mapping[str, Derivation]:
+        """The discrete architectures of all sets; they are asked for several times an epoch."""
         logits = self._guided()
         if self._derived is None or not _equal(self._derived[0], logits):
-            self._derived = logits, derive_within(self.space, logits, self.costs.limits())
+            judge = self.costs.judge(self.scores)
+            self._derived = logits, derive_within(self.space, logits, self.costs.limits(), judge=judge)
         return self._derived[1]
 
     def derived_latencies(self) -> list[float]:
         """By table, the predicted latency of the discrete architecture as it stands."""
-        return self.costs.of(relax.one_hot(self.derivation().choices, self.space.choices(), device=self.fabric.device))
+        return self.costs.predicted(self.derivation().choices)
 
     def _guided(self) -> dict[str, dict[str, Tensor]]:
         """The guided logits by architecture set and group, on the CPU."""
@@ -266,34 +276,34 @@ class SearchTask:
             return {name: {g: v.detach().cpu() for g, v in s.items()} for name, s in self.supernet.guided_logits().items()}
 
     def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
-        """MIoU of the supernet as it is sampled and of its argmax network: the discretisation gap."""
+        """MIoU of the supernet on the validation split."""
         self.model.eval()
+        return self._evaluate_sampled_and_argmax(epoch) if self.space.contains_derived else self._evaluate_settled()
+
+    def _evaluate_sampled_and_argmax(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
+        """Of the supernet as it is sampled and of its argmax network: the discretisation gap."""
         step = min(self.total_steps - 1, (epoch + 1) * self.steps_per_epoch)
-        drawn = self.supernet.sample(Draw(self._relaxation(step), self._tau(step), self._noise(-epoch - 1)))
-        choices = self.derivation().choices
-        argmax = relax.one_hot(choices, self.space.choices(), device=self.fabric.device)
-        supernet_row, argmax_row = {"miou": self._miou(drawn)}, {"miou": self._miou(argmax)}
-        for row, weights in ((supernet_row, drawn), (argmax_row, argmax)):
-            row |= {named("latency", k): value for k, value in enumerate(self.costs.of(weights))}
-        return [("val", supernet_row), ("val_argmax", argmax_row)], argmax_row["miou"]
+        drawn = self.supernet.sample(Draw(self.draws.relaxation(step), self.draws.tau(step), self.draws.noise(-epoch - 1)))
+        argmax = relax.one_hot(self.derivation().choices, self.space.choices(), device=self.fabric.device)
+        rows = []
+        for weights in (drawn, argmax):
+            row = self.evaluation.mious(weights, (LOGITS,))
+            rows.append({"miou": row[LOGITS]} | {named("latency", k): value for k, value in enumerate(self.costs.of(weights))})
+        return [("val", rows[0]), ("val_argmax", rows[1])], rows[1]["miou"]
 
-    def _miou(self, weights: Weights) -> float:
-        """MIoU on the validation split under the given weights, with batch-norm statistics of their own."""
-
-        def forward(images: Tensor) -> Tensor:
-            return cast("Tensor", self.supernet.network(images, weights))
-
-        with estimated_anew(self.supernet.network, forward, self._statistics_batches()):
-            matrix = confusion_over(forward, self.val_set, fabric=self.fabric, batch_size=self.plan.batch_size)
-        return float(mean_iou(matrix))
-
-    def _statistics_batches(self) -> list[Tensor]:
-        """The first batches of the first epoch: the same at every evaluation and after a resume."""
-        count = self.job.search.recalibrate
-        if not count:
-            return []
-        loader = train_loader(self.train_set, batch_size=self.plan.batch_size, crop=self.plan.crop, seed=self.job.seed, epoch=0)
-        return [self.fabric.to_device(images) for images, _ in itertools.islice(loader, count)]
+    def _evaluate_settled(self) -> tuple[list[tuple[str, Row]], float]:
+        """Of each architecture set as it stands, by output: between these, derivation chooses."""
+        with torch.no_grad():
+            settled = {name: self.supernet.settled(name) for name in self.space.architecture_sets}
+        self.scores = {name: self.evaluation.mious(weights, self.space.trained_outputs) for name, weights in settled.items()}
+        self._derived = None
+        rows = []
+        for name, scores in self.scores.items():
+            row = {"miou": max(scores.values()), **{f"miou_{output}": miou for output, miou in scores.items()}}
+            latencies = self.costs.predicted(self.derivations()[name].choices)
+            rows.append(row | {named("latency", k): value for k, value in enumerate(latencies)})
+        first, *others = self.space.architecture_sets
+        return list(zip(("val", *(f"val_{name}" for name in others)), rows, strict=True)), max(self.scores[first].values())
 
     def state(self) -> dict[str, Any]:
         """Supernet, optimisers, and what derive needs: the guided logits with space and deployment."""
@@ -303,6 +313,7 @@ class SearchTask:
             "weight_optimizer": self.weight_optimizer.state_dict(),
             "arch_optimizer": self.arch_optimizer.state_dict(),
             "latency_control": self.control.state(),
+            "scores": self.scores,
             "latency": {"table": self.job.latency.table, "target_ms": self.job.latency.target_ms},
             "guided_logits": self._guided(),
             "space": {"name": self.job.space.name, "config": dataclasses.asdict(self.job.space)},
@@ -319,6 +330,7 @@ class SearchTask:
         self.supernet.load_state_dict(state["supernet"])
         self.weight_optimizer.load_state_dict(state["weight_optimizer"])
         self.arch_optimizer.load_state_dict(state["arch_optimizer"])
+        self.scores = state.get("scores", {})  # searches of before did not state them
         if self.control.ascends or self.control.has_band:
             self.control.load_state(state["latency_control"])
 

@@ -19,6 +19,8 @@ from nas.setting_checks import (
 RELAXATION_NAMES = ("soft", "hard", "sampled")
 NOISES = ("batch", "image")
 LEVELS = ("single", "bilevel")
+WEIGHT_LR_SCHEDULES = ("cosine", "exponential")
+SEARCH_LOSSES = ("cross_entropy", "ohem")
 TAU_SCHEDULES = ("exponential", "linear")
 UNITS = ("relative", "ms", "us")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -51,6 +53,13 @@ class SearchSettings:
     on a held-out batch, then the weights on a training batch (DARTS, first order)."""
     holdout: float = 0.5
     """Share of the training split that bilevel holds out for the architecture (DARTS: 0.5). Epochs pass over the rest only."""
+    passes: list[str] | None = None
+    """Forward passes of a step, whose losses are added up, each SET (an architecture set) or SET:MODE (part of the architecture is
+    held, e.g. student:max at full width); null: the space's own (fasterseg: teacher, student, student:max, student:min)."""
+    warmup_passes: list[str] | None = None
+    """The same in the epochs in which only the weights move; null: the space's own, or `passes` where these are given."""
+    loss: str = "cross_entropy"
+    """cross_entropy (paper) or ohem (FasterSeg's)."""
     execution: str = "reference"
     """How mixed operations are run; reference: the plain weighted sum."""
     tau_start: float = 1.0
@@ -65,6 +74,8 @@ class SearchSettings:
     """Initial learning rate of SGD for the network weights (paper), cosine to `weight_lr_end`."""
     weight_lr_end: float = 0.001
     """Final learning rate of the network weights (paper)."""
+    weight_lr_schedule: str = "cosine"
+    """cosine (paper) or exponential (FasterSeg's), from weight_lr to weight_lr_end."""
     weight_momentum: float = 0.9
     """Momentum of SGD (paper)."""
     weight_decay: float = 1e-3
@@ -99,6 +110,8 @@ class SearchSettings:
         noise_per_image(self, default=False)
         one_of("search.level", self.level, LEVELS)
         one_of("search.tau_schedule", self.tau_schedule, TAU_SCHEDULES)
+        one_of("search.weight_lr_schedule", self.weight_lr_schedule, WEIGHT_LR_SCHEDULES)
+        one_of("search.loss", self.loss, SEARCH_LOSSES)
         require(0 < self.tau_share <= 1, f"search.tau_share: got {self.tau_share}, expected a share above 0 and up to 1")
         require(0 < self.holdout < 1, f"search.holdout: got {self.holdout}, expected a share above 0 and below 1")
         check_size("search.crop", self.crop)

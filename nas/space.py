@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from nas.errors import GenotypeError
 from nas.graph import Graph, NetworkBuilder
 from nas.ops import OpSpec
 from nas.ops.candidates import LIGHT_OPS
+
+if TYPE_CHECKING:
+    from nas.relax.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,34 @@ class Derivation:
     repairs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The shape of a network.
+
+    Args:
+        input_size: (height, width) of the images in pixels.
+        init_channels: Initial channels.
+        num_classes: Classes.
+    """
+
+    input_size: tuple[int, int]
+    init_channels: int
+    num_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What is known of a search beside its logits.
+
+    Args:
+        scores: Architecture set -> output of the supernet -> mIoU on the validation split; empty before the first evaluation.
+        latency: Predicted latency of a derived network in ms; None without a table in ms.
+    """
+
+    scores: Mapping[str, Mapping[str, float]]
+    latency: Callable[[Mapping[str, str]], float] | None = None
+
+
 class SearchSpace(ABC):
     """A search space. Final subclasses describe one network and name its decisions.
 
@@ -78,6 +109,16 @@ class SearchSpace(ABC):
     """Options of which a search that has collapsed chooses little else."""
     noise_per_image: bool = False
     """Whether a search draws weights for each image of a batch where `search.noise` leaves it open."""
+    passes: tuple[str, ...] = ()
+    """The passes of a step where `search.passes` leaves them open, each SET or SET:MODE; empty: one of the first set."""
+    warmup_passes: tuple[str, ...] = ()
+    """The same for `search.warmup_passes`; empty: those of every other step."""
+    modes: tuple[str, ...] = ()
+    """Modes of a pass that `forced` knows."""
+    trained_outputs: tuple[str, ...] = ("logits",)
+    """Outputs of the supernet that a search trains, each by a loss at its own resolution."""
+    contains_derived: bool = True
+    """Whether a derived network is a part of the supernet, so that it can be evaluated there."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -85,6 +126,20 @@ class SearchSpace(ABC):
     @abstractmethod
     def choices(self) -> tuple[Choice, ...]:
         """What the supernet decides."""
+
+    def fixed(self, architecture: str) -> Mapping[str, str]:
+        """Decisions that an architecture set does not search, and their options; it has no logits for them."""
+        del architecture
+        return {}
+
+    def forced(self, mode: str, generator: torch.Generator) -> Mapping[str, str]:
+        """What a pass of a mode decides, whatever is drawn.
+
+        Args:
+            mode: One of `modes`.
+            generator: Source of what is random.
+        """
+        raise ValueError(f"mode: got {mode!r}, and space {self.config.name} has none")
 
     @abstractmethod
     def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
@@ -118,13 +173,44 @@ class SearchSpace(ABC):
         """A module that maps {group: logits [p, q]} to guided logits of the same shapes; None: no communication."""
         return None
 
-    def derive(self, logits: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Derivation]:
+    def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
         """Discrete architectures from logits: for each decision the option with the largest logit.
 
         Args:
             logits: Architecture set -> group -> guided logits [p, q].
+            judge: What else is known, for spaces that choose between several networks of the same logits.
         """
+        del judge
         return {name: Derivation(argmax_choices(groups, self.choices())) for name, groups in logits.items()}
+
+    def alternatives(self, logits: Mapping[str, Tensor], architecture: str) -> Mapping[str, Mapping[str, str]]:
+        """The networks between which `derive` chooses, by name.
+
+        Args:
+            logits: Group -> guided logits [p, q] of one architecture set.
+            architecture: The set.
+        """
+        return {"": self.derive({architecture: logits})[architecture].choices}
+
+    def expected_latency(self, shape: Shape, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module | None:
+        """A module from `Weights` to expected latency, [] or [N] in float64; None: `nas.cost.ExpectedLatency` of the open graph.
+
+        Args:
+            shape: Where the network is deployed.
+            cost: Cost of one operation; free ones are not asked for.
+            overhead: What every network costs beside its operations.
+        """
+        del shape, cost, overhead
+        return None
+
+    def latency_views(self, weights: Weights) -> Sequence[tuple[float, Weights]]:
+        """The weights whose expected latency the objective has, and the share of each."""
+        return [(1.0, weights)]
+
+    def plan(self, shape: Shape) -> tuple[OpSpec, ...]:
+        """The distinct operations that cost something and that any derived network or the expected latency can need."""
+        graph = self.graph(input_size=shape.input_size, init_channels=shape.init_channels, num_classes=shape.num_classes)
+        return graph.specs()
 
     def official_keys(self, graph: Graph) -> Mapping[str, tuple[str, ...]] | None:
         """How the checkpoints that the space's authors released name the tensors of a derived network.
@@ -189,6 +275,12 @@ class SpaceEntry:
     build: Callable[[Any], SearchSpace]
 
 
+def open_choices(space: SearchSpace, architecture: str) -> tuple[Choice, ...]:
+    """The decisions that an architecture set searches."""
+    fixed = space.fixed(architecture)
+    return tuple(choice for choice in space.choices() if choice.name not in fixed)
+
+
 def argmax_choices(logits: Mapping[str, Tensor], choices: Sequence[Choice]) -> dict[str, str]:
     """The option with the largest logit for each decision; the first on a tie."""
     best = {group: values.detach().argmax(dim=-1).tolist() for group, values in logits.items()}
@@ -213,5 +305,4 @@ def check_decisions(decided: Mapping[str, str], options: Mapping[str, tuple[str,
 
 def deployed_specs(space: SearchSpace, *, input_size: tuple[int, int], init_channels: int, num_classes: int) -> tuple[OpSpec, ...]:
     """The distinct operations that any derived network of the space can need at a shape: the profile plan."""
-    graph = space.graph(input_size=input_size, init_channels=init_channels, num_classes=num_classes)
-    return graph.specs()
+    return space.plan(Shape(input_size, init_channels, num_classes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -10,10 +11,9 @@ from torch import Tensor, nn
 
 from nas import relax
 from nas.architecture import Architecture
-from nas.cost.expected import ExpectedLatency
 from nas.network import Network
 from nas.relax.weights import Weights
-from nas.space import Derivation, SearchSpace
+from nas.space import SearchSpace, open_choices
 
 
 class Draw(NamedTuple):
@@ -25,6 +25,7 @@ class Draw(NamedTuple):
         generator: Source of the noise, on the CPU.
         architecture: The architecture set.
         per_image: Whether each image of a batch has a draw of its own.
+        mode: What the pass holds in place of what is drawn, one of `SearchSpace.modes`; None: nothing.
     """
 
     relaxation: str
@@ -32,6 +33,7 @@ class Draw(NamedTuple):
     generator: torch.Generator
     architecture: str = "default"
     per_image: bool = False
+    mode: str | None = None
 
 
 class Supernet(nn.Module):
@@ -40,21 +42,20 @@ class Supernet(nn.Module):
     Args:
         space: The search space.
         network: Network of the open graph at the search's widths.
-        latencies: Expected latency at the deployed shape by each table; none: latency is not looked at.
+        latencies: Expected latency at the deployed shape by each table, modules from `Weights` to [] or [N]; none: latency is not
+            looked at.
         generator: Source of the initial logits.
     """
 
-    def __init__(
-        self, space: SearchSpace, network: Network, latencies: Sequence[ExpectedLatency], *, generator: torch.Generator
-    ) -> None:
+    def __init__(self, space: SearchSpace, network: Network, latencies: Sequence[nn.Module], *, generator: torch.Generator) -> None:
         super().__init__()
         self.space = space
-        self.choices = space.choices()
+        self.options = {choice.name: choice.options for choice in space.choices()}
         self.network = network
         self.latencies = nn.ModuleList(latencies)
-        self.architectures = nn.ModuleDict({name: Architecture(space, generator) for name in space.architecture_sets})
+        self.architectures = nn.ModuleDict({name: Architecture(space, generator, name) for name in space.architecture_sets})
 
-    def forward(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, draw: Draw) -> tuple[tuple[Tensor, ...], Tensor]:
         """Draw weights, run the network and the latency with the same weights.
 
         Args:
@@ -62,30 +63,28 @@ class Supernet(nn.Module):
             draw: How the weights are drawn.
 
         Returns:
-            Logits [N, classes, H, W] and the expected latencies [K], one for each table in its unit; where each image has a draw of
-            its own, the mean over images.
+            The space's trained outputs, [N, classes, H', W'] each, and the expected latencies [K], one for each table in its unit;
+            where each image has a draw of its own, the mean over images. The latency of a pass that holds a mode, and that of any
+            architecture set but the first, is no objective and stated as zero.
         """
         with torch.autocast(images.device.type, enabled=False):
             weights = self.sample(draw, batch=len(images) if draw.per_image else None)
-            means = [latency(weights).mean() for latency in self.latencies]
-            latencies = torch.stack(means) if means else images.new_zeros(0)
-        logits: Tensor = self.network(images, weights)
-        return logits, latencies
+            timed = draw.mode is None and draw.architecture in ("default", self.space.architecture_sets[0])
+            means = [self._latency(latency, weights) for latency in self.latencies] if timed else []
+            latencies = torch.stack(means) if means else images.new_zeros(len(self.latencies))
+        outputs = self.network.outputs(images, weights, names=self.space.trained_outputs)
+        return tuple(outputs[name] for name in self.space.trained_outputs), latencies
 
-    @property
-    def latency(self) -> ExpectedLatency | None:
-        """Expected latency by the first table."""
-        if not self.latencies:
-            return None
-        first = self.latencies[0]
-        assert isinstance(first, ExpectedLatency)
-        return first
+    def _latency(self, latency: nn.Module, weights: Weights) -> Tensor:
+        """What the objective has of one table, []."""
+        terms = [share * latency(view).mean() for share, view in self.space.latency_views(weights)]
+        return torch.stack(terms).sum()
 
     def sample(self, draw: Draw, *, batch: int | None = None) -> Weights:
         """The weights of one pass: for all images alike, or for each of `batch` images."""
-        return relax.sample(
+        weights = relax.sample(
             self.architectures[draw.architecture](),
-            self.choices,
+            open_choices(self.space, draw.architecture),
             relaxation=draw.relaxation,
             tau=draw.tau,
             generator=draw.generator,
@@ -93,14 +92,37 @@ class Supernet(nn.Module):
             architecture=draw.architecture,
             never_all=self.space.never_all(),
         )
+        forced = {} if draw.mode is None else self.space.forced(draw.mode, draw.generator)
+        return self._held(weights, forced)
+
+    def probabilities(self, architecture: str) -> Weights:
+        """softmax(guided logits) of a set as weights: no noise, temperature one."""
+        choices = open_choices(self.space, architecture)
+        logits = self.architectures[architecture]()
+        weights = relax.probabilities(logits, choices, never_all=self.space.never_all())
+        return self._held(replace(weights, architecture=architecture))
+
+    def uniform(self) -> Weights:
+        """Equal weights for whatever the first set searches."""
+        name = self.space.architecture_sets[0]
+        device = next(self.network.parameters()).device
+        return self._held(replace(relax.uniform(open_choices(self.space, name), device=device), architecture=name))
+
+    def settled(self, architecture: str) -> Weights:
+        """A set as it stands: `probabilities`, but for what is drawn in every search its most probable option."""
+        weights = self.probabilities(architecture)
+        drawn = [choice for choice in open_choices(self.space, architecture) if choice.relaxation == "sampled"]
+        best = {choice.name: choice.options[int(weights.values[choice.name].argmax())] for choice in drawn}
+        return self._held(weights, best)
+
+    def _held(self, weights: Weights, decided: Mapping[str, str] | None = None) -> Weights:
+        """Weights with what the set does not search, and what else is decided."""
+        taken = {**(decided or {}), **self.space.fixed(weights.architecture)}
+        return weights.hold(taken, self.options) if taken else weights
 
     def guided_logits(self) -> dict[str, dict[str, Tensor]]:
         """Architecture set -> group -> alpha_guided [p, q]."""
         return {name: architecture() for name, architecture in self.architectures.items()}
-
-    def derive(self) -> Mapping[str, Derivation]:
-        """The discrete architecture of each set as it stands."""
-        return self.space.derive({name: {g: v.detach() for g, v in s.items()} for name, s in self.guided_logits().items()})
 
     def arch_parameters(self) -> Iterator[nn.Parameter]:
         """Logits and communication modules."""

@@ -69,10 +69,10 @@ def test_the_multiplier_stays_within_its_bounds_and_moves_towards_the_target(rat
 
 @pytest.mark.parametrize(("fps", "weight"), [(100, 0.2), (155, 0.2), (156, 0.1), (174, 0.1), (175, 0.05), (400, 0.05)])
 def test_the_band_halves_above_doubles_below_and_rests_between(fps: float, weight: float) -> None:
-    state = keep_in_band(Multiplier(0.1, 0.1), fps, low=155, high=175, least=0.01, most=10)
+    state = keep_in_band(Multiplier(0.1, 0.1), [fps], low=155, high=175, least=0.01, most=10)
     assert state.weight == pytest.approx(weight)
-    assert keep_in_band(Multiplier(0.1, 0.1), 1, low=155, high=175, least=0.01, most=0.15).weight == 0.15
-    assert keep_in_band(Multiplier(0.1, 0.1), 1e4, low=155, high=175, least=0.08, most=10).weight == 0.08
+    assert keep_in_band(Multiplier(0.1, 0.1), [1], low=155, high=175, least=0.01, most=0.15).weight == 0.15
+    assert keep_in_band(Multiplier(0.1, 0.1), [1e4], low=155, high=175, least=0.08, most=10).weight == 0.08
 
 
 REFUSED = {
@@ -231,7 +231,7 @@ def test_a_calibration_counts_in_the_search_as_it_does_in_predictions(tables, tm
     assert task.derived_latencies() == pytest.approx([ms])
     assert nas.predict(genotype, table).ms != pytest.approx(ms, rel=0.1)
     limit = dataclasses.replace(task.costs, targets=(ms * (1 - 1e-6),))
-    repaired = derive_within(task.space, task._guided(), limit.limits())
+    repaired = derive_within(task.space, task._guided(), limit.limits())["default"]
     assert nas.predict(dataclasses.replace(genotype, choices=repaired.choices), nas.load_table(job.latency.table)).ms < ms
 
 

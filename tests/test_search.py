@@ -60,7 +60,7 @@ def test_absolute_units_weigh_milliseconds_or_a_thousand_microseconds_each(tmp_p
 def test_latency_of_a_sampled_step_is_the_sum_of_the_table_over_the_network_that_was_drawn(tmp_path):
     table = made_up_table(tmp_path / "table.json")
     task = search_task(search_job(latency__table=str(tmp_path / "table.json"), search__relaxation="sampled"))
-    drawn = task.supernet.sample(Draw("sampled", task._tau(2), task._noise(2))).drawn
+    drawn = task.supernet.sample(Draw("sampled", task.draws.tau(2), task.draws.noise(2))).drawn
     decided = {choice.name: choice.options[drawn[choice.name]] for choice in task.space.choices()}
     graph = task.space.graph(input_size=SIZE, init_channels=4, num_classes=11, decided=decided)
     costs = [
@@ -76,7 +76,7 @@ def test_cross_entropy_of_the_row_is_that_of_the_supernet_on_the_weights_of_the_
     task, twin = (search_task(search_job(latency__weight=0.7)) for _ in range(2))
     images, labels = batch()
     row, _ = task.step(images, labels, 1)
-    z = twin.supernet.sample(Draw("soft", twin._tau(1), twin._noise(1)))
+    z = twin.supernet.sample(Draw("soft", twin.draws.tau(1), twin.draws.noise(1)))
     logits = twin.supernet.network.train()(images, z)
     log_p = torch.log_softmax(logits.detach().double(), dim=1)
     picked = [-log_p[n, labels[n, y, x], y, x] for n, y, x in (labels != 255).nonzero().tolist()]
@@ -91,7 +91,7 @@ def test_gradient_of_the_architecture_is_that_of_cross_entropy_alone_at_weight_0
         task.step(images, labels, 0)
         grads[weight] = arch_grads(task)
     twin = search_task(search_job())
-    logits, latency = twin.supernet.train()(images, Draw("soft", 1.0, twin._noise(0)))
+    (logits,), latency = twin.supernet.train()(images, Draw("soft", 1.0, twin.draws.noise(0)))
     parameters = list(twin.supernet.arch_parameters())
     from_entropy = torch.autograd.grad(cross_entropy(logits, labels), parameters, retain_graph=True)
     from_latency = torch.autograd.grad(latency / uniform_latency(twin), parameters)
@@ -104,7 +104,7 @@ def test_gradient_of_the_architecture_is_that_of_cross_entropy_alone_at_weight_0
 def test_noise_is_a_function_of_seed_and_step_that_repeats_in_neither():
     tasks = [search_task(search_job(seed=seed)) for seed in (0, 0, 1)]
     steps = range(-2, 5)  # below zero: the evaluations
-    drawn = [[torch.rand(20, generator=task._noise(step)) for step in steps] for task in tasks]
+    drawn = [[torch.rand(20, generator=task.draws.noise(step)) for step in steps] for task in tasks]
     assert all(torch.equal(one, same) for one, same in zip(drawn[0], drawn[1], strict=True))
     different = [*drawn[0], *drawn[2]]
     assert len({tuple(noise.tolist()) for noise in different}) == len(different)

@@ -70,7 +70,7 @@ def test_two_levels_take_the_gradients_that_plain_autograd_takes_of_either_batch
     give(task, *held)
     task.step(*train, 2)
     net = twin.supernet.train()
-    draws = [Draw(relaxation, twin._tau(2), twin._noise(2 + offset)) for offset in (2**31, 0)]
+    draws = [Draw(relaxation, twin.draws.tau(2), twin.draws.noise(2 + offset)) for offset in (2**31, 0)]
     logits, latency = net(held[0], draws[0])
     parameters = list(net.arch_parameters())
     loss = cross_entropy(logits, held[1]) + 0.7 * latency / twin.uniform
@@ -266,7 +266,7 @@ def test_one_level_is_one_backward_pass_for_both_optimisers_bit_by_bit(relaxatio
             group["lr"] = 0.001 + (0.025 - 0.001) * (1 + math.cos(math.pi * (step / 6))) / 2
         tau = math.pow(0.03, max(0, step - 3) / 2)  # held through the warm-up of three steps
         net.train()
-        logits, latency = net(images, Draw(relaxation, tau, torch.Generator().manual_seed(step)))
+        (logits,), latency = net(images, Draw(relaxation, tau, torch.Generator().manual_seed(step)))
         sgd.zero_grad()
         adam.zero_grad()
         (cross_entropy(logits, labels) + 0.3 * (latency / twin.uniform)).backward()

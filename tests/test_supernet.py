@@ -83,7 +83,7 @@ def test_derive_takes_the_largest_guided_logit_not_the_largest_logit():
     with torch.no_grad():
         for parameter in supernet.arch_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    derivation = supernet.derive()["default"]
+    derivation = supernet.space.derive(supernet.guided_logits())["default"]
     guided = argmax_choices(supernet.guided_logits()["default"], supernet.choices)
     plain = argmax_choices(dict(supernet.architectures["default"].alpha), supernet.choices)
     mended = {repair.split(":")[0] for repair in derivation.repairs}
@@ -100,7 +100,7 @@ def test_derived_network_with_copied_weights_equals_the_trained_supernet_at_its_
     for step in range(6):
         task.step(*batch(step), step)
     supernet = task.supernet.eval()
-    choices = dict(supernet.derive()["default"].choices)
+    choices = dict(supernet.space.derive(supernet.guided_logits())["default"].choices)
     deploy = dataclasses.replace(task.deploy, init_channels=job.search.init_channels)
     genotype = Genotype("lgcnet", dataclasses.asdict(job.space), deploy, choices, {})
     derived = build_network(genotype, SEARCH_SPACES).eval()

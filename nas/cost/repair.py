@@ -18,7 +18,7 @@ from nas.cost.architecture_program import ArchitectureProgram, Share, Terms
 from nas.cost.expected import ExpectedLatency
 from nas.errors import ConfigError, GenotypeError
 from nas.relax import one_hot
-from nas.space import Choice, Derivation, SearchSpace, argmax_choices
+from nas.space import Choice, Derivation, Judge, SearchSpace, argmax_choices
 
 MAX_EXCLUDED = 200
 """Architectures that are excluded one by one, for rounding or because only the space's own check refuses them."""
@@ -76,31 +76,34 @@ def is_within(decided: Mapping[str, str], choices: Sequence[Choice], limits: Seq
     return all(limit.cost(decided, choices) <= limit.most for limit in limits)
 
 
-def derive_within(space: SearchSpace, logits: Mapping[str, Mapping[str, Tensor]], limits: Sequence[Limit]) -> Derivation:
-    """The derivation of the first architecture set, repaired if it exceeds a limit.
+def derive_within(
+    space: SearchSpace, logits: Mapping[str, Mapping[str, Tensor]], limits: Sequence[Limit], *, judge: Judge | None = None
+) -> Mapping[str, Derivation]:
+    """The derivations of all architecture sets, that of the first one repaired if it exceeds a limit.
 
     Args:
         space: The search space.
         logits: Architecture set -> group -> guided logits [p, q].
         limits: The limits; none: the space's own derivation.
+        judge: What is known beside the logits.
 
     Raises:
         UnreachableError: If no valid architecture is within the limits.
         ConfigError: If the space derives other decisions than it searches.
     """
-    name = space.architecture_sets[0]
-    derivation = space.derive(logits)[name]
+    name, derivations = space.architecture_sets[0], space.derive(logits, judge)
     if not limits:
-        return derivation
+        return derivations
     check_repairable(space)
     choices = space.choices()
-    if is_within(derivation.choices, choices, limits):
-        return derivation
+    if is_within(derivations[name].choices, choices, limits):
+        return derivations
     decided = most_probable_within(space, logits[name], limits)
     likeliest = argmax_choices(logits[name], choices)
     stated = " and ".join(f"{limit.most:g} {limit.unit} on {limit.table}" for limit in limits)
     changed = [choice.name for choice in choices if decided[choice.name] != likeliest[choice.name]]
-    return Derivation(decided, tuple(f"{d}: {decided[d]} instead of {likeliest[d]}, for at most {stated}" for d in changed))
+    repairs = tuple(f"{d}: {decided[d]} instead of {likeliest[d]}, for at most {stated}" for d in changed)
+    return {**derivations, name: Derivation(decided, repairs)}
 
 
 def check_repairable(space: SearchSpace) -> None:

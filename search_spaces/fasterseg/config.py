@@ -29,12 +29,20 @@ class FasterSegConfig:
     """F: a full map at stride s has s F channels. What search.init_channels and deploy.init_channels are unless they are given."""
     widths: list[int] = field(default_factory=lambda: [4, 6, 8, 10, 12])
     """Widths to choose from, in twelfths of the full one."""
+    student_width: int = 8
+    """Width of the student's stem and head, in twelfths; the teacher's is the largest of `widths`."""
+    path_weights: str = "outputs"
+    """What betas weigh in the supernet: the outputs of cells, as in the official code, or their inputs, as in the paper, which runs
+    each cell once in place of twice."""
     fidelity: str = "corrected"
     """corrected, or official: with the defects of the official code that change results, which the README lists."""
 
     def __post_init__(self) -> None:
         """Check what the settings say of each other."""
         at_least("space.", self, {"layers": len(STRIDES), "filters": 1})
+        good = self.student_width in self.widths
+        require(good, f"space.student_width: got {self.student_width}, expected one of space.widths, {self.widths}")
+        one_of("space.path_weights", self.path_weights, ("outputs", "inputs"))
         one_of("space.fidelity", self.fidelity, FIDELITIES)
         ascending = self.widths == sorted(set(self.widths))
         good = ascending and len(self.widths) >= 1 and self.widths[0] >= 1 and self.widths[-1] <= TWELFTHS

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 
 from nas.space import Choice
 from search_spaces.fasterseg.config import OPS, STRIDES, FasterSegConfig, width_name
+from search_spaces.fasterseg.operators import SKIP
 
-SKIP = "skip"
-"""The operator that no derived network has."""
 LATTICE_OPS = (SKIP, *OPS)
 """Operators of a cell, in the order of the logits."""
 INPUTS = ("down", "keep")
@@ -74,18 +73,18 @@ def lattice_choices(config: FasterSegConfig) -> tuple[Choice, ...]:
     """All decisions of the supernet; those on the widths of stem and head have no logits in any architecture set."""
     widths = tuple(map(width_name, config.widths))
     return (
-        *(Choice(name, widths, name, 0, relaxation="sampled") for name in (STEM_WIDTH, HEAD_WIDTH)),
+        *(Choice(name, widths, name.replace(".", "_"), 0, relaxation="sampled") for name in (STEM_WIDTH, HEAD_WIDTH)),
         *_cell_choices(config.layers, widths),
     )
 
 
 def _cell_choices(layers: int, widths: tuple[str, ...]) -> Iterator[Choice]:
-    """Groups `op.S`, `input.S` and `width.S` are alpha, beta and ratio of SPEC section 6, rows in order of layers."""
+    """Groups `op_S`, `input_S` and `width_S` are alpha, beta and ratio of SPEC section 6, rows in order of layers."""
     for scale, stride in enumerate(STRIDES):
         for layer in range(scale, layers):
-            yield Choice(op_decision(layer, stride), LATTICE_OPS, f"op.{stride}", layer - scale, relaxation="softmax")
+            yield Choice(op_decision(layer, stride), LATTICE_OPS, f"op_{stride}", layer - scale, relaxation="softmax")
             if has_two_inputs(layer, stride):
-                yield Choice(input_decision(layer, stride), INPUTS, f"input.{stride}", layer - scale - 1, relaxation="softmax")
+                yield Choice(input_decision(layer, stride), INPUTS, f"input_{stride}", layer - scale - 1, relaxation="softmax")
             if layer > 0:
                 row = layer - max(scale, 1)
-                yield Choice(width_in(layer, stride), widths, f"width.{stride}", row, relaxation="sampled")
+                yield Choice(width_in(layer, stride), widths, f"width_{stride}", row, relaxation="sampled")

@@ -7,6 +7,8 @@ from dataclasses import replace
 from nas.graph import Value, map_spec
 from nas.ops import OpSpec, out_size
 
+SKIP = "skip"
+"""The operator that no derived network has."""
 KINDS = {"conv": "conv_bn_relu", "conv_downup": "conv_downup", "conv_2x": "conv_2x", "conv_2x_downup": "conv_2x_downup"}
 """Operator -> kind of operation."""
 
@@ -21,6 +23,16 @@ def operator_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpe
         stride: 1 or 2; height and width leave as ceil(size / stride).
     """
     return conv_spec(value, channels, kind=KINDS[op], kernel=3, stride=stride)
+
+
+def lattice_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpec:
+    """An operator of the supernet on a map: `operator_spec`, or what a skip costs.
+
+    A skip of stride 1 is a learned 1x1 convolution in the supernet (Q6) and nothing in a derived network.
+    """
+    if op != SKIP:
+        return operator_spec(op, value, channels, stride=stride)
+    return conv_spec(value, channels, kernel=1, stride=stride, kind="identity" if stride == 1 else "reduce_bn_relu")
 
 
 def conv_spec(value: Value, channels: int, *, kernel: int, stride: int = 1, kind: str = "conv_bn_relu") -> OpSpec:

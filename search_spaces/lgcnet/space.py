@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nas.errors import GenotypeError
 from nas.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec, out_size
-from nas.space import Choice, Derivation, NeverAll, SearchSpace, argmax_choices
+from nas.space import Choice, Derivation, Judge, NeverAll, SearchSpace, argmax_choices
 from search_spaces.lgcnet.cell import cell_edges, describe_cell, edge_name
 from search_spaces.lgcnet.config import SEARCHED_HEADS, LGCNetConfig
 from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges
@@ -94,8 +94,9 @@ class LGCNet(SearchSpace):
         groups = [f"cell_{key}" for key in self._keys()]
         return GuidedChain(groups, partial(module, len(settings.ops), dim=settings.guided_dim, gamma=settings.gamma))
 
-    def derive(self, logits: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Derivation]:
+    def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
         """Largest guided logit of each edge; a node left without input gets its best operation other than none."""
+        del judge
         return {name: self._derive(groups) for name, groups in logits.items()}
 
     def _derive(self, logits: Mapping[str, Tensor]) -> Derivation:

@@ -312,9 +312,9 @@ def test_83_decisions_are_repaired_the_same_way_each_time_and_no_single_change_i
 def test_an_argmax_within_the_limits_is_left_as_it_is(full) -> None:
     latency, uniform = full
     logits = random_logits(FULL, 0)
-    derivation = derive_within(FULL, {"default": logits}, [Limit(latency, 10 * uniform, "random")])
+    derivation = derive_within(FULL, {"default": logits}, [Limit(latency, 10 * uniform, "random")])["default"]
     assert derivation == FULL.derive({"default": logits})["default"]
-    assert derive_within(FULL, {"default": logits}, []) == derivation
+    assert derive_within(FULL, {"default": logits}, [])["default"] == derivation
 
 
 def test_repairs_name_each_decision_that_is_not_the_most_probable() -> None:
@@ -323,7 +323,7 @@ def test_repairs_name_each_decision_that_is_not_the_most_probable() -> None:
     logits = random_logits(space, 4)
     likeliest = argmax_choices(logits, space.choices())
     most = 0.7 * Limit(latency, 1, "t").cost(likeliest, space.choices())
-    derivation = derive_within(space, {"default": logits}, [Limit(latency, most, "some/table")])
+    derivation = derive_within(space, {"default": logits}, [Limit(latency, most, "some/table")])["default"]
     changed = [name for name, option in derivation.choices.items() if option != likeliest[name]]
     assert [repair.split(":")[0] for repair in derivation.repairs] == changed != []
     assert all(f"for at most {most:g} ms on some/table" in repair for repair in derivation.repairs)
