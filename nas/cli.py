@@ -225,10 +225,10 @@ def _app(name: str) -> VerbApp:
     from nas.hydra_app import VerbApp
     from nas.resources import conf_dir
     from nas.trackers import TRACKERS
-    from search_spaces import searchable_spaces
+    from search_spaces import all_spaces
 
     groups = {
-        "space": {choice: entry.config for choice, entry in searchable_spaces().items()},
+        "space": {choice: entry.config for choice, entry in all_spaces().items()},
         "data": {**{choice: entry.config for choice, entry in DATASETS.items()}, **IMAGE_DATASETS},
         "logger": {choice: entry.config for choice, entry in TRACKERS.items()},
     }

@@ -23,31 +23,22 @@ SEARCH_SPACES: dict[str, SpaceEntry] = {
     "squeezenas_small": SpaceEntry(SqueezeNASSmallConfig, SqueezeNAS),
     "squeezenas_large": SpaceEntry(SqueezeNASLargeConfig, SqueezeNAS),
     "squeezenas_xlarge": SpaceEntry(SqueezeNASXLargeConfig, SqueezeNAS),
-}
-
-DERIVED_SPACES: dict[str, SpaceEntry] = {
     "fasterseg": SpaceEntry(FasterSegConfig, FasterSeg),
 }
-"""Spaces whose derived networks can be built, but which have no supernet to search."""
 
 
-def searchable_spaces() -> Mapping[str, SpaceEntry]:
-    """The spaces with a supernet: those of this package and those that other installed packages offer.
+def all_spaces() -> Mapping[str, SpaceEntry]:
+    """The spaces of this package and those that other installed packages offer.
 
     Raises:
         ValueError: If another package offers a name that is taken, or something that is no `SpaceEntry`.
     """
     spaces = dict(SEARCH_SPACES)
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in spaces or point.name in DERIVED_SPACES:
+        if point.name in spaces:
             raise ValueError(f"entry point {point.value}: the space name {point.name!r} is taken; rename it")
         entry = point.load()
         if not isinstance(entry, SpaceEntry):
             raise ValueError(f"entry point {point.value}: got {type(entry).__name__}, expected a nas.space.SpaceEntry")
         spaces[point.name] = entry
     return spaces
-
-
-def all_spaces() -> Mapping[str, SpaceEntry]:
-    """All spaces that a genotype can name: what `searchable_spaces` gives, raising as it does, and `DERIVED_SPACES`."""
-    return {**searchable_spaces(), **DERIVED_SPACES}

@@ -56,7 +56,7 @@ def expected_choices(job, name):
     task.load_state(state)
     derivation = task.derivation()
     mended = [repair.split(":")[0] for repair in derivation.repairs]
-    largest = argmax_choices(task.supernet.guided_logits()["default"], task.supernet.choices)
+    largest = argmax_choices(task.supernet.guided_logits()["default"], task.supernet.space.choices())
     assert all(derivation.choices[choice] == option for choice, option in largest.items() if choice not in mended)
     return derivation
 

@@ -118,7 +118,7 @@ def test_tables_that_give_a_control_no_meaning_are_refused(latency: dict, messag
 def test_a_target_out_of_reach_is_refused_before_training_with_the_least_that_can_be_reached(tables, run_nas, tmp_path) -> None:
     task = search_task(search_job(latency__table=tables[0]))
     costs = task.costs
-    (least,) = least_costs(task.space, type(costs)(costs.tables, costs.latencies, (1.0,)).limits())
+    (least,) = least_costs(task.space, dataclasses.replace(costs, targets=(1.0,)).limits())
     with pytest.raises(UnreachableError) as refused:
         search_task(search_job(latency__table=tables[0], latency__target_ms=0.9 * least))
     assert refused.value.least == pytest.approx((least,))

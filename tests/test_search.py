@@ -25,7 +25,7 @@ LIGHT = {"none", "skip_connect", "max_pool_3x3", "global_pool_1x1", "global_pool
 def uniform_latency(task):
     """Expected latency of equal weights for all options of every decision."""
     values = {choice.name: torch.full((len(choice.options),), 1 / len(choice.options)) for choice in task.space.choices()}
-    return float(task.supernet.latency(Weights(values, {})))
+    return float(task.supernet.latencies[0](Weights(values, {})))
 
 
 def copies(parameters):
@@ -240,7 +240,7 @@ def test_expected_latency_of_an_epoch_is_that_of_the_softmax_of_the_guided_logit
     task.load_state(load_checkpoint(result.out / "checkpoints" / "last.pt"))
     logits = task.supernet.guided_logits()["default"]
     values = {c.name: torch.softmax(logits[c.group][c.row].detach(), dim=0) for c in task.space.choices()}
-    expected = float(task.supernet.latency(Weights(values, {})))
+    expected = float(task.supernet.latencies[0](Weights(values, {})))
     assert rows(result.out, "train")[-1]["expected_latency"] == pytest.approx(expected, rel=1e-9)
 
 

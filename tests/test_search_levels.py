@@ -71,12 +71,12 @@ def test_two_levels_take_the_gradients_that_plain_autograd_takes_of_either_batch
     task.step(*train, 2)
     net = twin.supernet.train()
     draws = [Draw(relaxation, twin.draws.tau(2), twin.draws.noise(2 + offset)) for offset in (2**31, 0)]
-    logits, latency = net(held[0], draws[0])
+    (logits,), latency = net(held[0], draws[0])
     parameters = list(net.arch_parameters())
     loss = cross_entropy(logits, held[1]) + 0.7 * latency / twin.uniform
     assert_grads(task.supernet.arch_parameters(), torch.autograd.grad(loss, parameters, allow_unused=True))
     net.architectures.load_state_dict(task.supernet.architectures.state_dict())  # the weights' step comes second
-    logits, _ = net(train[0], draws[1])
+    (logits,), _ = net(train[0], draws[1])
     parameters = list(net.weight_parameters())
     expected = torch.autograd.grad(cross_entropy(logits, train[1]), parameters, allow_unused=True)
     assert_grads(task.supernet.weight_parameters(), expected)

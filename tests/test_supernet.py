@@ -57,10 +57,10 @@ def test_alphas_are_in_the_state_and_come_back_from_it(communication):
 def test_network_and_latency_get_the_same_weights_of_the_guided_logits(relaxation):
     supernet = make_supernet().eval()
     images, _ = batch()
-    logits, latency = supernet(images, draw(relaxation, tau=0.5))
+    (logits,), latency = supernet(images, draw(relaxation, tau=0.5))
     weights = relax.sample(
         supernet.architectures["default"](),
-        supernet.choices,
+        supernet.space.choices(),
         relaxation=relaxation,
         tau=0.5,
         generator=torch.Generator().manual_seed(0),
@@ -68,13 +68,13 @@ def test_network_and_latency_get_the_same_weights_of_the_guided_logits(relaxatio
     )
     assert logits.shape == (2, 11, 48, 64)
     assert torch.equal(logits, supernet.network(images, weights))
-    assert torch.equal(latency, supernet.latency(weights)[None])
+    assert torch.equal(latency, supernet.latencies[0](weights)[None])
 
 
 def test_there_is_no_latency_without_a_table():
     supernet = make_supernet(latency__table="none", latency__weight=0.0)
     _, latency = supernet(batch()[0], draw())
-    assert (latency.shape, supernet.latency) == ((0,), None)
+    assert (latency.shape, len(supernet.latencies)) == ((0,), 0)
 
 
 def test_derive_takes_the_largest_guided_logit_not_the_largest_logit():
@@ -84,8 +84,8 @@ def test_derive_takes_the_largest_guided_logit_not_the_largest_logit():
         for parameter in supernet.arch_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     derivation = supernet.space.derive(supernet.guided_logits())["default"]
-    guided = argmax_choices(supernet.guided_logits()["default"], supernet.choices)
-    plain = argmax_choices(dict(supernet.architectures["default"].alpha), supernet.choices)
+    guided = argmax_choices(supernet.guided_logits()["default"], supernet.space.choices())
+    plain = argmax_choices(dict(supernet.architectures["default"].alpha), supernet.space.choices())
     mended = {repair.split(":")[0] for repair in derivation.repairs}
     assert plain != guided
     assert {name: o for name, o in derivation.choices.items() if name not in mended} == {
@@ -105,7 +105,7 @@ def test_derived_network_with_copied_weights_equals_the_trained_supernet_at_its_
     genotype = Genotype("lgcnet", dataclasses.asdict(job.space), deploy, choices, {})
     derived = build_network(genotype, SEARCH_SPACES).eval()
     copy_weights(supernet.network, derived, choices, supernet.network.graph)
-    one_hot = relax.one_hot(choices, supernet.choices)
+    one_hot = relax.one_hot(choices, supernet.space.choices())
     everything = relax.Weights(one_hot.values, {})  # all candidates run, all but one weighted zero
     for seed, size in ((7, (48, 64)), (8, (37, 53))):
         images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(seed))

@@ -18,7 +18,7 @@ from nas.graph import Graph, NetworkBuilder, Node, Value
 from nas.ops import OpSpec, out_size
 from nas.ops.candidates import EdgeShape, candidate_specs
 from nas.relax import Weights
-from nas.space import Choice, Derivation, SearchSpace, argmax_choices
+from nas.space import Choice, Derivation, Judge, SearchSpace, argmax_choices
 
 FULL = 8
 BLOCK_OPS = ("none", "conv_3x3", "sep_conv_3x3")
@@ -97,7 +97,8 @@ class Toy(SearchSpace):
             "layer.1.width": WIDTHS,
         }
 
-    def derive(self, logits: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Derivation]:
+    def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
+        del judge
         return {name: Derivation(genotype_of(argmax_choices(groups, CHOICES))) for name, groups in logits.items()}
 
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:

@@ -11,12 +11,10 @@ import torch
 import nas
 from nas.errors import ConfigError, GenotypeError
 from nas.genotype import save_genotype
-from nas.graph import NetworkBuilder
 from nas.network import Network
 from nas.ops import is_free, macs
 from nas.predicting import predict_graph
 from nas.space import check_decisions
-from search_spaces import DERIVED_SPACES, SEARCH_SPACES, all_spaces, searchable_spaces
 from search_spaces.fasterseg.branches import (
     Branch,
     Layer,
@@ -223,16 +221,6 @@ def test_auxiliary_heads_take_no_part_in_what_is_deployed():
         assert torch.isnan(network.forward_with_aux(images)["heads16"]).any()
 
 
-def test_the_space_is_built_from_genotypes_but_not_offered_to_searches():
-    assert list(DERIVED_SPACES) == ["fasterseg"]
-    assert set(all_spaces()) == set(searchable_spaces()) | set(DERIVED_SPACES)
-    assert not set(DERIVED_SPACES) & set(SEARCH_SPACES)
-    entry = DERIVED_SPACES["fasterseg"]
-    assert entry.config().name == "fasterseg"
-    with pytest.raises(ConfigError, match=r"^space: fasterseg has derived networks only, .*genotype=fasterseg/student"):
-        entry.build(entry.config()).graph(**SHAPE)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -254,10 +242,3 @@ def test_channels_of_all_widths_and_strides():
     of_width = {4: 32, 6: 48, 8: 64, 10: 80, 12: 96}
     for factor, stride in ((1, 8), (2, 16), (4, 32)):
         assert {width: channels(12, stride, width) for width in of_width} == {w: factor * c for w, c in of_width.items()}
-
-
-def test_an_open_builder_is_refused_before_anything_is_described():
-    builder = NetworkBuilder(SIZE, {}, None)
-    with pytest.raises(ConfigError):
-        space().describe(builder, init_channels=4, num_classes=5)
-    assert not builder._nodes

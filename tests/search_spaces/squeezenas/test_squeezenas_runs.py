@@ -79,10 +79,10 @@ def test_noise_is_drawn_for_each_image_unless_the_settings_say_otherwise():
     seen = {}
     for noise in (None, "image", "batch"):
         task = search_task(tiny_search(noise=noise))
-        drawn = task._draw(0)
+        drawn = task.draws.of_step(0)[0]
         seen[noise] = drawn.per_image
         row, _ = task.step(*batch(), 0)
-        weights = task.supernet.sample(task._draw(0), batch=2 if drawn.per_image else None)
+        weights = task.supernet.sample(task.draws.of_step(0)[0], batch=2 if drawn.per_image else None)
         assert {z.dim() for z in weights.values.values()} == {2 if drawn.per_image else 1}
         assert row["sampled_latency"] > 0
     assert seen == {None: True, "image": True, "batch": False}
@@ -124,12 +124,12 @@ def test_temperature_falls_in_a_straight_line_over_its_share_of_the_steps_and_st
 
 def test_latency_of_a_step_is_the_mean_over_images_of_the_cost_of_their_draws():
     task = search_task(tiny_search(relaxation="hard"))
-    weights = task.supernet.sample(task._draw(0), batch=2)
-    choices = task.supernet.choices
+    weights = task.supernet.sample(task.draws.of_step(0)[0], batch=2)
+    choices = task.supernet.space.choices()
     costs = []
     for i in range(2):
         decided = {c.name: c.options[int(weights.values[c.name][i].argmax())] for c in choices}
-        costs.append(float(task.supernet.latency(one_hot(decided, choices))))
+        costs.append(float(task.supernet.latencies[0](one_hot(decided, choices))))
     row, _ = task.step(*batch(), 0)
     assert costs[0] != costs[1]
     assert row["sampled_latency"] == pytest.approx(sum(costs) / 2, rel=1e-6)

@@ -62,14 +62,14 @@ def test_with_one_hot_weights_the_supernet_is_the_derived_network(decoder, seed)
             for weights in (one_hot, everything):
                 assert float((supernet.network(images, weights) - expected).abs().max()) < 1e-5 * float(expected.abs().max())
     cost = predict_graph(graph, MacsTable().cost).ms
-    assert float(supernet.latency(one_hot)) == pytest.approx(cost, rel=1e-12)
-    assert supernet.latency(everything).tolist() == pytest.approx([cost, cost], rel=1e-12)
+    assert float(supernet.latencies[0](one_hot)) == pytest.approx(cost, rel=1e-12)
+    assert supernet.latencies[0](everything).tolist() == pytest.approx([cost, cost], rel=1e-12)
 
 
 def test_each_loss_term_alone_moves_the_logits():
     for term in (0, 1):
         supernet = tiny_supernet()
-        logits, cost = supernet(torch.randn(2, 3, *SIZE), draw())
+        (logits,), cost = supernet(torch.randn(2, 3, *SIZE), draw())
         (logits.square().mean() if term == 0 else cost).backward()
         gradient = supernet.architectures["default"].alpha["blocks"].grad
         assert gradient.shape == (6, 13)
@@ -80,7 +80,7 @@ def test_images_of_a_batch_have_weights_of_their_own_and_cost_their_mean():
     supernet = tiny_supernet().eval()
     images = torch.randn(1, 3, *SIZE).expand(3, -1, -1, -1)
     with torch.no_grad():
-        logits, cost = supernet(images, draw())
+        (logits,), cost = supernet(images, draw())
         weights = supernet.sample(draw(), batch=3)
     for z in weights.values.values():
         assert z.shape == (3, 13)
@@ -113,7 +113,7 @@ def test_noise_is_drawn_in_evaluation_too_and_repeats_with_its_generator():
     supernet = tiny_supernet().eval()
     images = torch.randn(2, 3, *SIZE)
     with torch.no_grad():
-        first, again, other = (supernet(images, draw(seed=seed))[0] for seed in (1, 1, 2))
+        first, again, other = (supernet(images, draw(seed=seed))[0][0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
