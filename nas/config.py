@@ -8,6 +8,7 @@ from typing import Any
 from nas.setting_checks import at_least, check_size, check_tables, check_targets, require
 from nas.settings import (
     DeploySettings,
+    DistillSettings,
     ExportSettings,
     LatencySettings,
     SearchSettings,
@@ -92,6 +93,8 @@ class TrainJob:
     """The data set's own config."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """How to train."""
+    distill: DistillSettings = field(default_factory=DistillSettings)
+    """Which trained network to learn from, beside the labels."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     """Where it runs."""
     weights: str | None = None
@@ -113,6 +116,12 @@ class TrainJob:
         """Check the values."""
         both = self.weights is not None and self.encoder_weights is not None
         require(not both, "weights, encoder_weights: got both, expected at most one of them; leave one out")
+        images = self.train.task == "classification"
+        require(
+            not (images and self.distill.teacher is not None),
+            f"distill.teacher: got {self.distill.teacher} with train.task=classification, expected a segmentation, for the teacher "
+            "tells the classes of pixels; leave distill.teacher out",
+        )
 
 
 @dataclass(kw_only=True, slots=True)

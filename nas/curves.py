@@ -44,6 +44,10 @@ PANELS: dict[str, tuple[Curve, ...]] = {
         Curve("train", "loss", "mean of an epoch", _BLUE),
         Curve("train", "holdout_loss", "held-out, with latency", _ORANGE),
     ),
+    "divergence from the teacher": (
+        Curve("step", "distillation", "single steps", _PALE, thin=True),
+        Curve("train", "distillation", "mean of an epoch", _BLUE),
+    ),
     "mIoU": (
         Curve("train", "miou", "training", _BLUE),
         Curve("val", "miou", "validation", _ORANGE),

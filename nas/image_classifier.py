@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,11 @@ class ImageClassifier(nn.Module):
         maps = self.encoder.forward_with_aux(images).values()
         logits: Tensor = self.classifier(torch.cat([features.mean(dim=(2, 3)) for features in maps], dim=1))
         return logits
+
+
+def is_of_images(names: Collection[str]) -> bool:
+    """Whether these are names of the weights of an image classifier, whatever its encoder."""
+    return HEAD <= set(names) and all(name in HEAD or name.startswith(ENCODER) for name in names)
 
 
 def encoder_graph(graph: Graph) -> Graph:

@@ -305,6 +305,33 @@ class TrainSettings:
 
 
 @dataclass(kw_only=True, slots=True)
+class DistillSettings:
+    """Knowledge distillation: the trained network is to agree with another one."""
+
+    teacher: str | None = None
+    """Folder of a finished `nas train` of any network on the same classes, genotype.yaml and weights.safetensors; null: none."""
+    weight: float = 1.0
+    """Weight of the divergence from the teacher beside the loss (FasterSeg: 1)."""
+    temperature: float = 1.0
+    """T, by which the logits of both are divided (FasterSeg: 1). The divergence is multiplied by T^2, so that its gradient keeps
+    its size (Hinton et al.)."""
+    divide_by_classes: bool | None = None
+    """Divide the divergence by the number of classes, as FasterSeg's code does; null: if the genotype's space has
+    fidelity: official."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require(0 <= self.weight < float("inf"), f"distill.weight: got {self.weight}, expected at least 0")
+        require(0 < self.temperature < float("inf"), f"distill.temperature: got {self.temperature}, expected a number above 0")
+        for name, neutral in (("weight", 1.0), ("temperature", 1.0), ("divide_by_classes", None)):
+            value = getattr(self, name)
+            require(
+                self.teacher is not None or value == neutral,
+                f"distill.{name}: got {value} without a teacher; add distill.teacher=RUN, or leave distill.{name} out",
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class ExportSettings:
     """What the exported file is like."""
 

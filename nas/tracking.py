@@ -28,6 +28,7 @@ Scalar = float | int | None
 SHOWN: dict[str, tuple[str, str]] = {
     "epoch": ("epoch", "{:d}"),
     "loss": ("loss", "{:.3f}"),
+    "distillation": ("distillation", "{:.3f}"),
     "miou": ("mIoU", "{:.3f}"),
     "expected_latency": ("expected latency", "{:.4g}"),
     "expected_latency_ms": ("expected latency", "{:.3f} ms"),

@@ -18,6 +18,7 @@ from nas.config import TrainJob
 from nas.data import build_dataset, image_batches, loader
 from nas.data.dataset import SegmentationDataset
 from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
+from nas.distilling import load_teacher
 from nas.errors import ConfigError
 from nas.genotype import Genotype, build_network, load_genotype, save_genotype
 from nas.image_classifier import ImageClassifier, build_image_classifier
@@ -114,10 +115,10 @@ def make_task(  # noqa: PLR0913
     val_set: SegmentationDataset | ImageFolder,
     fabric: Fabric,
 ) -> TrainTask:
-    """Network, initial weights, objective and plan of a training.
+    """Network, initial weights, objective, teacher and plan of a training.
 
     Raises:
-        UserError: If weights or settings do not fit.
+        UserError: If weights, teacher or settings do not fit.
     """
     torch.manual_seed(job.seed)
     network: Network | ImageClassifier
@@ -131,8 +132,11 @@ def make_task(  # noqa: PLR0913
         network = build_network(genotype, spaces, len(train_set.classes))
         objective = Segmentation(job.train, train_set, val_set, fabric.device)
     _load_initial(job, network, genotype, spaces)
+    # After the network: its initial weights are the same with a teacher and without.
+    teacher = load_teacher(job, genotype, spaces, num_classes=len(train_set.classes), fabric=fabric)
     plan = _plan(job, train_set)
-    return TrainTask(job, network, objective=objective, plan=plan, total_steps=plan.total_steps(train_set), fabric=fabric)
+    total_steps = plan.total_steps(train_set)
+    return TrainTask(job, network, objective=objective, plan=plan, total_steps=total_steps, fabric=fabric, teacher=teacher)
 
 
 def _build_splits(job: TrainJob) -> tuple[SegmentationDataset | ImageFolder, SegmentationDataset | ImageFolder]:

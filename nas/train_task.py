@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nas.config import TrainJob
+from nas.distilling import Teacher
 from nas.ema import average_into, averaged_copy, decay_at
 from nas.errors import NonFiniteLossError
 from nas.loop import LoopPlan, Row
@@ -46,12 +47,21 @@ class TrainTask:
         plan: Length and rhythm.
         total_steps: Steps of the whole run.
         fabric: Devices and precision.
+        teacher: What the network is to agree with beside the labels; None: nobody.
     """
 
     def __init__(  # noqa: PLR0913
-        self, job: TrainJob, network: nn.Module, *, objective: Objective, plan: LoopPlan, total_steps: int, fabric: Fabric
+        self,
+        job: TrainJob,
+        network: nn.Module,
+        *,
+        objective: Objective,
+        plan: LoopPlan,
+        total_steps: int,
+        fabric: Fabric,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.job, self.network, self.objective, self.fabric = job, network, objective, fabric
+        self.job, self.network, self.objective, self.fabric, self.teacher = job, network, objective, fabric, teacher
         self.plan, self.total_steps = plan, total_steps
         self.scores: Row = {}
         optimizer = torch.optim.SGD(
@@ -94,10 +104,15 @@ class TrainTask:
         count = self.job.train.accumulate
         batches = list(zip(images.chunk(count), labels.chunk(count), strict=True))
         shares = self.objective.shares(labels.chunk(count)) if count > 1 else None
-        losses, scores, confusions = [], [], []
+        teacher_shares = None if self.teacher is None else self.teacher.shares(labels.chunk(count))
+        losses, divergences, scores, confusions = [], [], [], []
         for number, (some_images, some_labels) in enumerate(batches):
             logits, loss = self._logits_and_loss(some_images, some_labels)
             loss = loss if shares is None else shares[number] * loss
+            if self.teacher is not None and teacher_shares is not None:
+                divergence = teacher_shares[number] * self.teacher.divergence(some_images, logits, some_labels)
+                loss = loss + self.teacher.weight * divergence
+                divergences.append(divergence.detach())
             self.fabric.backward(loss)
             losses.append(loss.detach())
             batch_scores, confusion = self.objective.batch_scores(logits.detach(), some_labels)
@@ -105,6 +120,8 @@ class TrainTask:
             confusions.extend([] if confusion is None else [confusion])
         total = losses[0] if shares is None else torch.stack(losses).sum()
         means = {name: torch.stack([row[name] for row in scores]).mean() for name in scores[0]}
+        if divergences:
+            means["distillation"] = torch.stack(divergences).sum()
         return total, means, torch.stack(confusions).sum(dim=0) if confusions else None
 
     def _logits_and_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

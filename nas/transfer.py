@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nas.checkpoint import load_weights
 from nas.errors import CheckpointError
-from nas.image_classifier import CLASSIFIERS, ENCODER, HEAD, ImageClassifier, encoder_graph
+from nas.image_classifier import CLASSIFIERS, ENCODER, HEAD, ImageClassifier, encoder_graph, is_of_images
 from nas.network import Network
 
 Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -61,8 +61,7 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: R
     state, given = network.state_dict(), rename(load_weights(Path(path)))
     encoder = encoder_names(network)
     anew = [name for name in state if name not in encoder]
-    from_images = given.keys() >= HEAD and all(name in HEAD or name.startswith(ENCODER) for name in given)
-    left_out, prefix = (HEAD, ENCODER) if from_images else (anew, "")
+    left_out, prefix = (HEAD, ENCODER) if is_of_images(given) else (anew, "")
     offered = {name.removeprefix(prefix): value for name, value in given.items() if name not in left_out}
     wanted = {short: state[name] for name, short in encoder.items()}
     copy_strictly(wanted, offered, f"{path}: encoder", "give encoder_weights= of a training of this genotype")

@@ -23,7 +23,7 @@ from nas.devices.identity import DeviceInfo
 from nas.genotype import Deploy, Genotype, save_genotype
 from nas.loop import make_fabric
 from nas.search import SearchTask
-from nas.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
+from nas.settings import DeploySettings, DistillSettings, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
 from nas.space import deployed_specs
 from nas.tracking import read_metrics
 from search_spaces import SEARCH_SPACES
@@ -67,6 +67,7 @@ def train_job(genotype: Path | str, out: Path | str | None = None, **changes: An
         genotype=str(genotype),
         data=data_config(**sections.pop("data", {})),
         train=TrainSettings(**{"epochs": 2, "batch_size": 2, "log_every": 1, **sections.pop("train", {})}),
+        distill=DistillSettings(**sections.pop("distill", {})),
         trainer=TrainerSettings(**{**TRAINER, **sections.pop("trainer", {})}),
         out=None if out is None else str(out),
         **sections,
