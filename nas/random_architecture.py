@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from nas.space import SearchSpace
 
 SPREAD_MOVES = 600
 """Most moves towards a cost where the nearest one will do."""
+DRAWS_EACH = 20
+"""Random networks drawn for each that is wanted, where costs are spread by drawing alone."""
 ENDS = (1e-9, 1e9)
 """Costs below and above all that a space can have."""
 
@@ -72,6 +74,29 @@ def spread_over_costs(
     walk.go(0.4 * (high - low) / (count + 1), max_moves=SPREAD_MOVES)
     order = walk.costs.argsort(stable=True).tolist()
     return [walk.decided[index] for index in order]
+
+
+def drawn_over_costs(
+    space: SearchSpace, cost: Callable[[Mapping[str, str]], float], *, count: int, generator: torch.Generator
+) -> list[Mapping[str, str]]:
+    """Random architectures whose costs are spread evenly between the cheapest and the dearest of many draws.
+
+    For spaces whose derived networks decide other things than they search, so that no single decision can be moved.
+
+    Args:
+        space: The search space.
+        cost: Predicted cost of a derived network.
+        count: How many, in ascending order of cost.
+        generator: Source of the draws.
+    """
+    drawn = [space.random_choices(generator) for _ in range(DRAWS_EACH * count)]
+    costs = torch.tensor([cost(choices) for choices in drawn], dtype=torch.float64)
+    left = costs.clone()
+    chosen = []
+    for target in torch.linspace(float(costs.min()), float(costs.max()), count, dtype=torch.float64):
+        chosen.append(int((left - target).abs().argmin()))
+        left[chosen[-1]] = float("inf")
+    return [drawn[index] for index in sorted(chosen, key=costs.__getitem__)]
 
 
 class _Walk:

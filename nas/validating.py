@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,10 +31,10 @@ from nas.graph import Graph
 from nas.network import Network
 from nas.network_timing import Level, OnProgress, noise_floor, time_networks
 from nas.ops.spec import OpSpec
-from nas.predicting import profile_words
-from nas.random_architecture import spread_over_costs
+from nas.predicting import predict_on, profile_words
+from nas.random_architecture import drawn_over_costs, spread_over_costs
 from nas.rounds import num_calls
-from nas.space import SearchSpace
+from nas.space import SearchSpace, Shape
 from nas.text_table import text_table
 
 if TYPE_CHECKING:
@@ -153,13 +153,12 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     path, table = _table(job)
     size, channels = (job.deploy.input[0], job.deploy.input[1]), job.deploy.init_channels or space.deploy_channels
     describe = partial(space.graph, input_size=size, init_channels=channels, num_classes=job.num_classes)
-    graph = describe()
     words = profile_words(space.config, table, size=size, init_channels=channels, num_classes=job.num_classes)
-    table.require(graph.specs(), command=words)
+    table.require(space.plan(Shape(size, channels, job.num_classes)), command=words)
     backend = _backend(job, table)
     out = rundir.prepare_out(job.out, "validate", None)
     generator = torch.Generator().manual_seed(job.seed)
-    drawn = spread_over_costs(space, ExpectedLatency(graph, table.cost), count=job.samples, generator=generator)
+    drawn = _networks(space, describe, table, count=job.samples, generator=generator)
     graphs = [describe(decided=choices) for choices in drawn]
     times = _time(graphs, backend, job, table, on_progress=on_progress)
     samples = [
@@ -172,6 +171,17 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
         save_table(read_table(path).with_calibration(calibration), path)
     _write(result, job)
     return result
+
+
+def _networks(
+    space: SearchSpace, describe: Callable[..., Graph], table: LatencyTable, *, count: int, generator: torch.Generator
+) -> list[Mapping[str, str]]:
+    """Random networks spread over what the table says that they cost."""
+    if space.contains_derived:
+        return spread_over_costs(space, ExpectedLatency(describe(), table.cost), count=count, generator=generator)
+    return drawn_over_costs(
+        space, lambda choices: predict_on(describe(decided=choices), table).ms, count=count, generator=generator
+    )
 
 
 def _table(job: ValidateJob) -> tuple[Path, LatencyTable]:
