@@ -7,7 +7,7 @@ and whatever only they read are gone, identities are passed through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -84,14 +84,24 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A network as data: nodes in the order of execution, and the nodes whose results are returned."""
+    """A network as data.
+
+    Args:
+        nodes: In the order of execution.
+        outputs: Name -> number of the node whose result is returned.
+        idle: Path of a module -> operation that the network holds and never runs, as published checkpoints may have it.
+    """
 
     nodes: tuple[Node, ...]
     outputs: Mapping[str, int]
+    idle: Mapping[str, OpSpec] = field(default_factory=dict)
 
     def deployed(self) -> Graph:
-        """What a device runs: everything that leads to `labels`, without auxiliary outputs; a graph without labels as it is."""
-        return _prune(self.nodes, {"labels": self.outputs["labels"]}) if "labels" in self.outputs else self
+        """What a device runs: everything that leads to `labels`, without auxiliary outputs; a graph without labels as it is.
+
+        What is idle is left out.
+        """
+        return _prune(self.nodes, {"labels": self.outputs["labels"]}) if "labels" in self.outputs else replace(self, idle={})
 
     def specs(self) -> tuple[OpSpec, ...]:
         """The distinct operations of the deployed graph that cost something, sorted: its profile plan."""
@@ -130,6 +140,7 @@ class NetworkBuilder:
         self._options = options
         self._nodes: list[Node] = []
         self._names: set[str] = set()
+        self._idle: dict[str, OpSpec] = {}
 
     def image(self, channels: int = 3) -> Value:
         """The input, [N, channels, height, width]."""
@@ -272,16 +283,24 @@ class NetworkBuilder:
         )
         return self.op(name, spec, *values)
 
+    def idle(self, name: str, spec: OpSpec) -> None:
+        """An operation whose weights the network holds under a name, and that nothing runs."""
+        self._take_name(name)
+        self._idle[name] = spec
+
     def finish(self, **outputs: Value) -> Graph:
-        """The graph of everything that the outputs need, in the order of description."""
-        return _prune(self._nodes, {name: value.index for name, value in outputs.items()})
+        """The graph of everything that the outputs need, in the order of description, and of what is idle."""
+        return replace(_prune(self._nodes, {name: value.index for name, value in outputs.items()}), idle=dict(self._idle))
 
     def _append(self, node: Node, shape: tuple[int, int, int]) -> Value:
-        if node.name in self._names:
-            raise ValueError(f"two nodes are called {node.name!r}")
-        self._names.add(node.name)
+        self._take_name(node.name)
         self._nodes.append(node)
         return Value(len(self._nodes) - 1, *shape)
+
+    def _take_name(self, name: str) -> None:
+        if name in self._names:
+            raise ValueError(f"two nodes are called {name!r}")
+        self._names.add(name)
 
 
 def map_spec(kind: str, value: Value, target: Value, channels: int) -> OpSpec:

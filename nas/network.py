@@ -18,7 +18,7 @@ LABELS = "labels"
 
 
 class Network(nn.Module):
-    """A network built from its graph.
+    """A network built from its graph. Weights of what is idle there are part of its state; they get no gradient.
 
     Args:
         graph: The graph of a supernet or of a derived network.
@@ -47,6 +47,8 @@ class Network(nn.Module):
                 built[node.module] = _build(node, execution, architecture_sets)
                 _attach(self, node.module, built[node.module])
             self._modules_of.append(built[node.module])
+        for path, spec in graph.idle.items():
+            _attach(self, path, build(spec).requires_grad_(requires_grad=False))
         self.auxiliary = tuple(name for name in graph.outputs if name not in (LOGITS, LABELS))
         self._plans: dict[tuple[str, ...], Plan] = {}
 

@@ -18,7 +18,7 @@ from nas.errors import ConfigError, TableError
 from nas.genotype import Genotype, genotype_graph, load_genotype
 from nas.graph import Graph
 from nas.network import Network
-from nas.ops import macs
+from nas.ops import build, macs
 from nas.plots import draw_genotype, draw_space
 from nas.predicting import Latency, predict, share
 from nas.resources import published_genotypes
@@ -67,7 +67,7 @@ def show(job: ShowJob, spaces: Mapping[str, SpaceEntry]) -> ShowReport:
 
 
 def count_parameters(graph: Graph, *, architecture_sets: tuple[str, ...] = ("default",)) -> dict[str, int]:
-    """Weights of a network by part; modules that run in several places count where they run first."""
+    """Weights of a network by part, without what is idle; modules that run in several places count where they run first."""
     with torch.device("meta"):
         network = Network(graph, architecture_sets=architecture_sets)
     counts: dict[str, int] = defaultdict(int)
@@ -77,6 +77,12 @@ def count_parameters(graph: Graph, *, architecture_sets: tuple[str, ...] = ("def
             seen.add(node.module)
             counts[node.part] += sum(weight.numel() for weight in network.get_submodule(node.module).parameters())
     return dict(counts)
+
+
+def count_idle(graph: Graph) -> int:
+    """Weights that a network holds and never runs."""
+    with torch.device("meta"):
+        return sum(weight.numel() for spec in graph.idle.values() for weight in build(spec).parameters())
 
 
 def count_macs(graph: Graph) -> dict[str, int]:
@@ -106,12 +112,14 @@ def _show_genotype(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path
     weights, work = count_parameters(graph.deployed()), count_macs(graph)
     rest = sum(count_parameters(graph).values()) - sum(weights.values())
     auxiliary = f" and {rest:,} of auxiliary heads" if rest else ""
+    idle = count_idle(graph)
     height, width = genotype.deploy.input
     lines = [
         f"genotype {job.genotype}: {genotype.space}, {len(genotype.choices)} decisions, input {height}x{width}, "
         f"{genotype.deploy.init_channels} initial channels, {genotype.deploy.num_classes} classes",
         f"{sum(weights.values()):,} parameters{auxiliary}, {sum(work.values()) / 1e9:.3f} GMACs for one image"
         + ("" if table is None or latency is None else f", {latency.ms:.3f} {unit}{_bar(latency)} on {table.identifier}"),
+        *([f"beside these {idle:,} parameters that nothing runs, as the published checkpoints have them"] if idle else []),
         "",
         *_parts_table(weights, work, costs, unit),
         "",

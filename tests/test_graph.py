@@ -220,3 +220,20 @@ def test_a_node_reads_nothing_as_none_and_one_input_as_a_selection() -> None:
     assert [by_name["e"].reads((i,), 0) for i in range(3)] == [False, True, True]
     assert [by_name["path"].reads((i,), j) for i in range(2) for j in range(2)] == [True, False, False, True]
     assert by_name["other"].reads((), 0)
+
+
+def test_what_is_idle_is_no_node_and_not_deployed():
+    builder = diamond({})
+    image = builder.image()
+    logits = builder.op("head", spec("classifier", image, channels=5), image)
+    labels = builder.op("labels", spec("argmax", logits, channels=1), logits)
+    held = spec("bare_conv", logits)
+    builder.idle("head.spare", held)
+    with pytest.raises(ValueError, match=r"two nodes are called 'head\.spare'"):
+        builder.idle("head.spare", held)
+    graph = builder.finish(logits=logits, labels=labels)
+    assert graph.idle == {"head.spare": held}
+    assert [node.name for node in graph.nodes] == ["image", "head", "labels"]
+    assert held not in graph.specs()
+    assert held not in [operation for _, operation in graph.operations()]
+    assert graph.deployed().idle == builder.finish(logits=logits).deployed().idle == {}

@@ -153,3 +153,23 @@ def test_the_input_may_have_any_size() -> None:
     network = Network(graph_of({"e": "conv", "f": "none"})).eval()
     for size in ((8, 6), (1, 1), (13, 7)):
         assert network(torch.randn(1, 3, *size)).shape == (1, 5, *size)
+
+
+def test_idle_weights_are_held_and_change_nothing_else() -> None:
+    builder = NetworkBuilder((8, 6), {}, {})
+    image = builder.image()
+    logits = builder.op("head", spec("classifier", image, channels=5), image)
+    without = builder.finish(logits=logits)
+    builder.idle("head.spare.1", spec("bare_conv", logits))
+    networks = []
+    for graph in (without, builder.finish(logits=logits)):
+        torch.manual_seed(0)
+        networks.append(Network(graph))
+    plain, holding = networks
+    assert holding.state_dict().keys() - plain.state_dict().keys() == {"head.spare.1.conv.weight"}
+    assert all(torch.equal(value, holding.state_dict()[name]) for name, value in plain.state_dict().items())
+    calls = _count_calls(holding.get_submodule("head.spare.1"))
+    output = holding(torch.randn(2, 3, 8, 6))
+    output.sum().backward()
+    assert not calls
+    assert [name for name, weight in holding.named_parameters() if weight.grad is None] == ["head.spare.1.conv.weight"]

@@ -68,6 +68,7 @@ OPERATIONS: dict[str, Operation] = {
     "classifier": Operation(modules.Classifier, _macs.pointwise_macs),
     "fan_out_classifier": Operation(decoding.PlainConv, _macs.conv_macs),
     "plain_conv": Operation(decoding.PlainConv, _macs.conv_macs),
+    "bare_conv": Operation(decoding.BareConv, _macs.conv_macs),
     "conv_sigmoid": Operation(decoding.ConvSigmoid, _macs.conv_macs),
     "window_pool": Operation(decoding.WindowPool, _macs.no_macs),
     "global_pool": Operation(lambda spec: decoding.GlobalPool(), _macs.no_macs),  # noqa: ARG005

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.ops.modules import fan_out_init
+from nas.ops.modules import fan_out_init, same_conv
 from nas.ops.spec import OpSpec
 
 
@@ -25,6 +25,19 @@ class PlainConv(nn.Module):
             groups=spec.groups,
         )
         fan_out_init(self.conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the convolution."""
+        output: Tensor = self.conv(x)
+        return output
+
+
+class BareConv(nn.Module):
+    """Convolution without bias and nothing behind it: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        self.conv = same_conv(spec, spec.in_channels, spec.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution."""

@@ -74,3 +74,10 @@ def test_plain_convolutions_start_normal_by_fan_out_with_a_bias(kind: str) -> No
     conv = build(OpSpec(kind=kind, **size)).conv
     assert conv.bias is not None
     assert float(conv.weight.detach().std()) == pytest.approx(math.sqrt(2 / 64), rel=0.05)
+
+
+def test_a_bare_convolution_has_weights_only() -> None:
+    x = torch.randn(2, 3, 7, 5)
+    conv = build(spec_of("bare_conv", out_channels=4))
+    assert {name: tuple(value.shape) for name, value in conv.state_dict().items()} == {"conv.weight": (4, 3, 1, 1)}
+    torch.testing.assert_close(conv(x), torch.einsum("oc,nchw->nohw", conv.conv.weight[:, :, 0, 0], x))
