@@ -17,6 +17,9 @@ from search_spaces.fasterseg.operators import conv_spec, operator_spec
 _WIDEST_HEAD = 256
 """Channels up to which a head does not halve them."""
 
+ATTENTION = ("ffm.attention.1", "ffm.attention.2")
+"""Names of the two 1x1 convolutions of the channel attention, numbered as officially."""
+
 Maps = dict[int, Value]
 """Stride -> the latest map of a branch at that stride."""
 
@@ -43,7 +46,13 @@ class _Derived:
 
 
 def describe_derived(
-    builder: NetworkBuilder, decided: Mapping[str, str], branches: tuple[Branch, ...], *, filters: int, num_classes: int
+    builder: NetworkBuilder,
+    decided: Mapping[str, str],
+    branches: tuple[Branch, ...],
+    *,
+    filters: int,
+    num_classes: int,
+    with_attention: bool,
 ) -> Graph:
     """Describe a derived network.
 
@@ -53,6 +62,7 @@ def describe_derived(
         branches: What they say of the branches.
         filters: F.
         num_classes: Classes.
+        with_attention: Hold the weights of the official channel attention, which is never run (Q15).
 
     Returns:
         The graph; beside `logits` and `labels` it has the auxiliary outputs `heads16` and `heads32`, [N, classes, H, W] each.
@@ -65,6 +75,9 @@ def describe_derived(
     ends = [_describe_end(parts, branch.stride, one) for branch, one in zip(branches, maps, strict=True)]
     joined = builder.concat("ffm.join", ends)
     fused = builder.op("ffm.conv", conv_spec(joined, joined.channels, kernel=1), joined)
+    for name in ATTENTION if with_attention else ():
+        pooled = Value(fused.index, fused.channels, 1, 1)
+        builder.idle(name, map_spec("bare_conv", pooled, pooled, fused.channels))
     logits = _describe_head(parts, "heads8", fused, image)
     labels = builder.op("heads8.argmax", map_spec("argmax", logits, logits, 1), logits)
     middle = builder.concat("heads16.join", [by_end[stride][16] for stride in by_end if stride >= 16])

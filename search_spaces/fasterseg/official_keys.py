@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nas.graph import Graph
+from search_spaces.fasterseg.derived import ATTENTION
 
 OfficialKeys = dict[str, tuple[str, ...]]
 
@@ -34,21 +35,28 @@ def official_keys_of(graph: Graph) -> OfficialKeys:
             keys.update(_pairs(node.name, f"{head}.conv_3x3", _NAMED))
         elif head.startswith(("arms", "refines")) and node.spec.kind == "conv_bn_relu":
             keys.update(_pairs(node.name, node.name.removesuffix(".conv"), _NUMBERED))
+    keys.update({f"{name}.conv.weight": (_attention(name),) for name in graph.idle})
     return keys
 
 
 def official_extras_of(graph: Graph) -> dict[str, str | None]:
     """Official tensors of a derived network without a place in ours -> the one that each repeats; None: it is never executed.
 
-    A cell that both branches share is there once for each. The channel attention of the fusion is there and does nothing.
+    A cell that both branches share is there once for each. The channel attention of the fusion is there and does nothing; a network
+    with `space.fidelity=official` has a place for it.
     """
-    extras: dict[str, str | None] = {f"ffm.channel_attention.{i}.conv.weight": None for i in (1, 2)}
+    extras: dict[str, str | None] = {_attention(name): None for name in ATTENTION if name not in graph.idle}
     for node in graph.nodes:
         head, *rest = node.name.split(".")
         if head == "cells":
             copies, originals = (_tensors(_cell(int(rest[0]), branch), _CELLS[node.spec.kind]) for branch in (1, 0))
             extras.update(zip(copies, originals, strict=True))
     return extras
+
+
+def _attention(name: str) -> str:
+    """The official tensor of a convolution of the channel attention."""
+    return f"{name.replace('attention', 'channel_attention')}.conv.weight"
 
 
 def _branch(head: str) -> int:

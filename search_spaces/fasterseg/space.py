@@ -89,15 +89,21 @@ class FasterSeg(SearchSpace):
         """The supernet or the derived network; `init_channels` is F."""
         if builder.decided is None:
             return describe_supernet(builder, self.config, sets=self.sets, filters=init_channels, num_classes=num_classes)
-        branches = read_branches(builder.decided, self.config)
-        return describe_derived(builder, builder.decided, branches, filters=init_channels, num_classes=num_classes)
+        return describe_derived(
+            builder,
+            builder.decided,
+            read_branches(builder.decided, self.config),
+            filters=init_channels,
+            num_classes=num_classes,
+            with_attention=self.config.fidelity == "official",
+        )
 
     def official_keys(self, graph: Graph) -> OfficialKeys:
         """Names in official checkpoints."""
         return official_keys_of(graph)
 
     def official_extras(self, graph: Graph) -> Mapping[str, str | None]:
-        """The channel attention, which is never executed, and the copies of shared cells."""
+        """The copies of shared cells, and the channel attention, which is never executed, if the network does not hold it."""
         return official_extras_of(graph)
 
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:

@@ -15,12 +15,13 @@ from nas.genotype import genotype_graph
 from nas.graph import Graph, Node
 from nas.network import Network
 from nas.ops import macs
-from nas.showing import count_macs, count_parameters
+from nas.showing import count_idle, count_macs, count_parameters
 from search_spaces import all_spaces
 from tests.fasterseg_reference import FOLDER, NETWORKS, Reference, needs_reference
 from tests.random_weights import as_if_trained
 
 SIZE = (1024, 2048)
+WITHOUT_AUXILIARY = {"student": 3_454_643, "teacher": 22_188_931}
 OFFICIAL_NAMES = {
     "conv_2x": "BasicResidual2x",
     "conv_downup": "BasicResidual_downup_1x",
@@ -58,6 +59,12 @@ def test_a_published_network_has_the_official_parameters_and_macs(name):
     assert sum(count_parameters(graph.deployed()).values()) == everything - unused - auxiliary
     assert sum(count_macs(graph).values()) == work
     assert nas.load_genotype(f"fasterseg/{name}").deploy.input == SIZE
+    assert count_idle(graph) == unused
+    assert count_idle(graph.deployed()) == 0
+    built = {key: value.numel() for key, value in nas.build(nas.load_genotype(f"fasterseg/{name}")).named_parameters()}
+    assert sum(built.values()) == everything
+    helpers = sum(count for key, count in built.items() if key.startswith(("heads16.", "heads32.")))
+    assert everything - helpers == WITHOUT_AUXILIARY[name]
 
 
 @needs_reference

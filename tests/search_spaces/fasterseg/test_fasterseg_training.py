@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +35,14 @@ def genotype(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("genotype") / "genotype.yaml"
     save_genotype(path, Genotype("fasterseg", dataclasses.asdict(config), Deploy(SIZE, 3, 11), choices))
     return str(path)
+
+
+def official(genotype: str, folder: Path) -> str:
+    """The same network with what the official one holds and never runs."""
+    stated = nas.load_genotype(genotype)
+    stated.space_config["fidelity"] = "official"
+    save_genotype(folder / "official.yaml", stated)
+    return str(folder / "official.yaml")
 
 
 def task_of(genotype: str, **changes) -> TrainTask:
@@ -70,6 +79,18 @@ def test_without_weight_auxiliary_heads_stay_as_they_are(genotype):
     assert not {"heads16", "heads32"} & moved
 
 
+def test_what_is_idle_is_trained_by_nothing(genotype, tmp_path):
+    task = task_of(official(genotype, tmp_path), train__weight_decay=0.1, train__grad_clip=0.5, train__ema=0.5, train__momentum=0.9)
+    idle = {"ffm.attention.1.conv.weight", "ffm.attention.2.conv.weight"}
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    for number in range(2):
+        task.step(*batch(number), number)
+    assert {name for name, gradient in gradients(task).items() if gradient is None} == idle
+    parameters = dict(task.network.named_parameters())
+    assert {name for name, value in parameters.items() if torch.equal(value, before[name])} == idle
+    assert all(torch.equal(task.average.state_dict()[name], before[name]) for name in idle)
+
+
 def test_low_precision_covers_auxiliary_outputs(genotype):
     task = task_of(genotype, trainer__precision="bf16-mixed")
     seen = []
@@ -79,7 +100,9 @@ def test_low_precision_covers_auxiliary_outputs(genotype):
     assert {output.dtype for output in outputs.values()} == {torch.float32}
 
 
-def test_a_run_stopped_and_resumed_equals_one_never_stopped_and_its_weights_load(genotype, tmp_path, monkeypatch):
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_run_stopped_and_resumed_equals_one_never_stopped_and_its_weights_load(genotype, tmp_path, monkeypatch, idle):
+    genotype = official(genotype, tmp_path) if idle else genotype
     changes = {"train__ema": 0.9, "train__checkpoint_every": 2}
     nas.train(train_job(genotype, tmp_path / "whole", **changes))
     step = TrainTask.step
@@ -95,6 +118,7 @@ def test_a_run_stopped_and_resumed_equals_one_never_stopped_and_its_weights_load
             nas.train(train_job(genotype, tmp_path / "run", **changes))
     resumed = nas.train(train_job(genotype, tmp_path / "run", resume=str(tmp_path / "run"), **changes))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert resumed.parameters == sum(value.numel() for value in nas.build(nas.load_genotype(genotype)).parameters())
     network, _ = trained_network(load_genotype(genotype, all_spaces()), resumed.out / "weights.safetensors", all_spaces())
     fresh = nas.build(nas.load_genotype(genotype)).state_dict()
     assert not torch.equal(network.state_dict()["heads32.conv.bn.running_mean"], fresh["heads32.conv.bn.running_mean"])

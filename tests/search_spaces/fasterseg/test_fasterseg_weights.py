@@ -14,7 +14,7 @@ from nas.checkpoint import save_weights
 from nas.errors import CheckpointError
 from nas.export import onnx_model
 from nas.folding import batch_norms, fold_batch_norms
-from nas.genotype import genotype_space, load_genotype, save_genotype
+from nas.genotype import genotype_graph, genotype_space, load_genotype, save_genotype
 from nas.image_classifier import build_image_classifier
 from nas.onnx_graph import node_counts
 from nas.settings import ExportSettings
@@ -53,19 +53,73 @@ def test_names_are_those_of_the_official_modules(state):
         "arms32.1.conv.weight": "arms32.1.conv.0.weight",
         "refines16.conv.bn.bias": "refines16.conv.1.bias",
         "ffm.conv.bn.running_mean": "ffm.conv_1x1.bn.running_mean",
+        "ffm.attention.2.conv.weight": "ffm.channel_attention.2.conv.weight",
         "heads16.conv.conv.weight": "heads16.conv_3x3.conv.weight",
         "heads8.classifier.conv.bias": "heads8.conv_1x1.bias",
     }.items():
         assert torch.equal(nas.import_weights(STUDENT, state)[ours], state[theirs])
 
 
-def test_unused_tensors_and_copies_of_shared_cells_may_be_there_or_not(state):
+def copies_in(state: dict[str, Tensor]) -> list[str]:
+    """The tensors of the student's shared cells that repeat others."""
     copies = [key for key in state if key.startswith(("cells.0-1.", "cells.1-1.", "cells.2-1."))]
     assert len(copies) == 3 * 2 * 6
-    assert set(ATTENTION) <= set(state)
-    least = {key: value for key, value in state.items() if key not in {*copies, *ATTENTION}}
+    return copies
+
+
+def corrected_student(folder: Path) -> str:
+    """File of the student with space.fidelity=corrected."""
+    genotype = nas.load_genotype(STUDENT)
+    genotype.space_config["fidelity"] = "corrected"
+    save_genotype(folder / "corrected.yaml", genotype)
+    return str(folder / "corrected.yaml")
+
+
+def test_copies_of_shared_cells_may_be_there_or_not(state):
+    least = {key: value for key, value in state.items() if key not in copies_in(state)}
     ours = nas.import_weights(STUDENT, least)
     assert all(torch.equal(value, ours[key]) for key, value in nas.import_weights(STUDENT, state).items())
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_official_weights_with_the_attention_come_back_under_their_names(name):
+    state = reference_of(f"fasterseg/{name}").state_dict()
+    genotype = nas.load_genotype(f"fasterseg/{name}")
+    network = nas.build(genotype)
+    network.load_state_dict(nas.import_weights(f"fasterseg/{name}", state))
+    space = genotype_space(genotype, all_spaces())
+    graph = space.graph(input_size=genotype.deploy.input, init_channels=12, num_classes=19, decided=genotype.choices)
+    back = {theirs: network.state_dict()[ours] for ours, (theirs,) in space.official_keys(graph).items()}
+    back |= {copy: back[original] for copy, original in space.official_extras(graph).items()}
+    assert back.keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in back.items())
+    assert sum(state[key].numel() for key in ATTENTION) == NETWORKS[name][1]
+
+
+def test_corrected_the_attention_has_no_place_and_may_be_there_or_not(state, tmp_path):
+    name = corrected_student(tmp_path)
+    assert not any("attention" in key for key in nas.build(nas.load_genotype(name)).state_dict())
+    ours, official = nas.import_weights(name, state), nas.import_weights(STUDENT, state)
+    assert ours.keys() == official.keys() - {"ffm.attention.1.conv.weight", "ffm.attention.2.conv.weight"}
+    assert all(torch.equal(value, official[key]) for key, value in ours.items())
+    without = nas.import_weights(name, {key: value for key, value in state.items() if key not in ATTENTION})
+    assert without.keys() == ours.keys()
+
+
+def test_both_fidelities_run_deploy_and_predict_the_same_network(state, tmp_path):
+    names = {"official": STUDENT, "corrected": corrected_student(tmp_path)}
+    graphs = {one: genotype_graph(nas.load_genotype(name), all_spaces()) for one, name in names.items()}
+    assert set(graphs["official"].idle) == {"ffm.attention.1", "ffm.attention.2"}
+    assert graphs["corrected"].idle == graphs["official"].deployed().idle == {}
+    assert graphs["official"].deployed() == graphs["corrected"].deployed()
+    assert graphs["official"].operations() == graphs["corrected"].operations()
+    images, outputs = torch.randn(1, 3, 64, 96), []
+    for name in names.values():
+        network = nas.build(nas.load_genotype(name)).eval()
+        network.load_state_dict(nas.import_weights(name, state))
+        with torch.no_grad():
+            outputs.append(network(images))
+    assert torch.equal(*outputs)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +127,7 @@ def test_unused_tensors_and_copies_of_shared_cells_may_be_there_or_not(state):
     [
         ("heads32.conv_1x1.bias", r"missing heads32\.conv_1x1\.bias"),
         ("cells.3-1._op._op.conv1.weight", r"missing cells\.3-1\._op\._op\.conv1\.weight"),
+        ("ffm.channel_attention.2.conv.weight", r"missing ffm\.channel_attention\.2\.conv\.weight"),
     ],
 )
 def test_a_missing_tensor_is_named(state, key, message):
@@ -168,6 +223,7 @@ def test_published_genotypes_are_listed_shown_and_predicted(run_nas):
     shown = run_nas("show", f"genotype={STUDENT}", "out=picture.svg")
     assert shown.status == 0, shown.err
     assert "3,421,875 parameters and 931,046 of auxiliary heads, 27.770 GMACs" in shown.out
+    assert "\nbeside these 32,768 parameters that nothing runs, as the published checkpoints have them\n" in shown.out
     predicted = run_nas("predict", f"genotype={STUDENT}", "latency.table=macs")
     assert predicted.status == 0, predicted.err
     assert "27770.487 MMACs, fasterseg at 1024x2048" in predicted.out
