@@ -1,18 +1,27 @@
-"""Derivation of branches: the released architecture parameters, rules by hand, and what must hold of any parameters."""
+"""Derivation of branches: the released parameters, a second implementation, paths by enumeration, and rules by hand."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
-from search_spaces.fasterseg.branches import decided_choices, read_branches
-from search_spaces.fasterseg.config import OPS, STRIDES, FasterSegConfig
-from search_spaces.fasterseg.derivation import Parameters, branch_score, choose_branches, derive_branch, derive_path
+import nas
+from nas.errors import ConfigError
+from search_spaces.fasterseg.branches import Branch, Layer, decided_choices, read_branches
+from search_spaces.fasterseg.config import FIDELITIES, STRIDES, FasterSegConfig
+from search_spaces.fasterseg.derivation import Parameters, branch_score, choose_branches, derive_all, derive_branches
+from search_spaces.fasterseg.lattice_choices import lattice_choices
+from search_spaces.fasterseg.paths import most_probable_path, official_path
 from tests.fasterseg_reference import FOLDER, NETWORKS, needs_reference
 
 WIDTHS = (4, 6, 8, 10, 12)
+NAMES = ("skip", "conv", "conv_downup", "conv_2x", "conv_2x_downup")
 
 
 def released(name: str) -> dict:
@@ -24,17 +33,115 @@ def parameters_of(stated: dict) -> Parameters:
     return Parameters(alphas, tuple(torch.tensor(one) for one in stated["betas"][1:]), ratios)
 
 
-def random_parameters(seed: int, layers: int = 16, columns: int = 5) -> Parameters:
+def random_logits(seed: int, layers: int, *, skip: float = 0.0) -> dict[str, torch.Tensor]:
+    """Logits of the groups of a lattice; `skip` is added to those of skips."""
     generator = torch.Generator().manual_seed(seed)
+    rows: dict[str, int] = {}
+    options = {}
+    for choice in lattice_choices(FasterSegConfig(layers=layers)):
+        rows[choice.group] = max(rows.get(choice.group, 0), choice.row + 1)
+        options[choice.group] = len(choice.options)
+    logits = {group: torch.randn(count, options[group], generator=generator) for group, count in rows.items()}
+    for stride in STRIDES:
+        logits[f"op.{stride}"][:, 0] += skip
+    return logits
 
-    def rows(*shapes: tuple[int, int]) -> tuple[torch.Tensor, ...]:
-        return tuple(torch.randn(shape, generator=generator) for shape in shapes)
 
-    return Parameters(
-        rows((layers, 5), (layers - 1, 5), (layers - 2, 5)),
-        rows((layers - 2, 2), (layers - 3, 2)),
-        rows((layers - 1, columns), (layers - 1, columns), (layers - 2, columns)),
+def random_parameters(seed: int, layers: int = 16, *, skip: float = 0.0) -> Parameters:
+    return Parameters.of(random_logits(seed, layers, skip=skip))
+
+
+def derive(parameters: Parameters, *, fidelity: str = "corrected", keep_layers: bool = False) -> dict[int, Branch]:
+    return derive_branches(parameters, widths=WIDTHS, head_width=8, keep_layers=keep_layers, fidelity=fidelity)
+
+
+def softmax(row: np.ndarray) -> np.ndarray:
+    """In float32, as the official code has it."""
+    return torch.from_numpy(row).softmax(-1).numpy()
+
+
+def compacted(path: list[int], alphas: list[np.ndarray], ratios: list[np.ndarray], *, keep_layers: bool) -> Branch:
+    """SPEC section 10, steps 2 and 3, read once more; rules skips out in `alphas`."""
+    count = len(path)
+    row = {layer: alphas[path[layer]][layer - path[layer]] for layer in range(count)}
+    for layer in range(count):
+        row[layer][0] = -math.inf if keep_layers else row[layer][0]
+    goes_down = [layer + 1 < count and path[layer + 1] == path[layer] + 1 for layer in range(count)]
+    skipping = [layer for layer in range(count) if row[layer].argmax() == 0 and not goes_down[layer]]
+    probability = {layer: softmax(row[layer])[0] for layer in range(count)}
+    for scale in range(1, path[-1] + 1):
+        inside = [layer for layer in range(count) if path[layer] == scale and not goes_down[layer]]
+        if inside and all(layer in skipping for layer in inside):
+            weakest = min(inside, key=lambda layer: (probability[layer], -layer))
+            row[weakest][0] = -math.inf
+    allowed = max(0, count - (round(count / 3) + 2 * path[-1]))
+    dropped = sorted(skipping, key=lambda layer: (-probability[layer], layer))[:allowed]
+    layers = []
+    for layer in range(count):
+        if row[layer].argmax() == 0 and layer in dropped:
+            continue
+        if row[layer].argmax() == 0:
+            row[layer][0] = -math.inf
+        width = 8
+        if layer + 1 < count:
+            scale = path[layer + 1]
+            width = WIDTHS[ratios[scale][layer if scale == 0 else layer + 1 - scale].argmax()]
+        layers.append(Layer(NAMES[row[layer].argmax()], 8 * 2 ** path[layer], width))
+    layers[-1] = Layer(layers[-1].op, layers[-1].stride, 8)
+    return Branch(8 * 2 ** path[-1], tuple(layers))
+
+
+def as_arrays(parameters: Parameters) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    alphas, betas, ratios = (
+        [one.numpy().copy() for one in group] for group in (parameters.alphas, parameters.betas, parameters.ratios)
     )
+    return alphas, betas, ratios
+
+
+def official_downs(betas: list[np.ndarray], last: int, layers: int) -> list[int]:
+    """SPEC section 10, step 1."""
+    first, second = betas[0][:, 0], betas[1][:, 0]
+    if last == 0:
+        return []
+    if last == 1:
+        return [1 + int(first[1 : layers - 3].argmax())]
+    best, pair = np.float32(0), (0, 1)
+    for n in range(layers - 4):
+        for m in range(1, n - 1):
+            if first[m] * second[n] > best:
+                best, pair = first[m] * second[n], (m, n)
+    return [pair[0] + 1, pair[1] + 2]
+
+
+def officially(parameters: Parameters, *, keep_layers: bool = False, alone: bool = False) -> dict[int, Branch]:
+    """One branch after the other on the same arrays (SPEC, Q13), or each on its own, its betas soft-maxed once."""
+    alphas, betas, ratios = as_arrays(parameters)
+    branches = {}
+    for last in range(3):
+        if alone:
+            alphas, betas, ratios = as_arrays(parameters)
+        betas = [softmax(beta) for beta in betas]
+        downs = official_downs(betas, last, len(alphas[0]))
+        path = [sum(layer > down for down in downs) for layer in range(len(alphas[0]))]
+        branches[8 * 2**last] = compacted(path, alphas, ratios, keep_layers=keep_layers)
+    return branches
+
+
+def all_paths(layers: int, last: int) -> Iterator[list[int]]:
+    """Every path of the lattice to a scale: one for each choice of the layers in which it goes down."""
+    for downs in itertools.combinations(range(layers - 1), last):
+        yield [sum(layer > down for down in downs) for layer in range(layers)]
+
+
+def probability(path: list[int], parameters: Parameters) -> float:
+    """Product over the cells of a path with two inputs."""
+    total = 1.0
+    for layer in range(1, len(path)):
+        scale = path[layer]
+        if scale and layer > scale:
+            down, keep = parameters.betas[scale - 1][layer - scale - 1].double().exp().tolist()
+            total *= (keep if path[layer - 1] == scale else down) / (down + keep)
+    return total
 
 
 @needs_reference
@@ -42,14 +149,43 @@ def random_parameters(seed: int, layers: int = 16, columns: int = 5) -> Paramete
 def test_the_released_parameters_give_the_official_branches(name):
     stated = released(name)
     derived, parameters = stated["derived"], parameters_of(stated)
-    head = round(12 * derived["options"]["head_width"])
-    widths, keep = derived["options"]["width_mult_list_x12"], derived["options"]["ignore_skip"]
+    options = derived["options"]
+    head, widths, keep = round(12 * options["head_width"]), options["width_mult_list_x12"], options["ignore_skip"]
+    found = derive_branches(parameters, widths=widths, head_width=head, keep_layers=keep, fidelity="official")
+    once = [beta.softmax(-1) for beta in parameters.betas]
     for official in derived["branches"] + derived["unused_branches"]:
-        assert derive_path(parameters, official["last"]) == official["before_compaction"]["path"]
-        branch = derive_branch(parameters, 8 * 2 ** official["last"], widths=widths, head_width=head, keep_layers=keep)
+        assert official_path(once, official["last"], layers=16) == official["before_compaction"]["path"]
+        branch = found[8 * 2 ** official["last"]]
+        assert branch.stride == 8 * 2 ** official["last"]
         assert [layer.op for layer in branch.layers] == official["ops"]
         assert [layer.stride for layer in branch.layers] == [STRIDES[scale] for scale in official["path"]]
         assert [layer.width for layer in branch.layers] == [*official["widths_x12"], head]
+
+
+@needs_reference
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_released_parameters_give_the_published_genotypes(name):
+    stated = released(name)
+    options, parameters = stated["derived"]["options"], parameters_of(stated)
+    if name == "teacher":
+        parameters = Parameters(parameters.alphas, parameters.betas, None)
+    stem, head = (round(12 * options[f"{part}_width"]) for part in ("stem", "head"))
+    config = FasterSegConfig(fidelity="official")
+    found = derive_all(parameters, config=config, stem_width=stem, head_width=head, keep_layers=options["ignore_skip"])
+    genotype = nas.load_genotype(f"fasterseg/{name}")
+    assert found["32+16"] == genotype.choices
+    assert found["32+8"]["branches"] == "32+8"
+    assert genotype.space_config["fidelity"] == "official"
+
+
+@needs_reference
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_most_probable_paths_of_the_released_parameters_go_down_at_the_end(name):
+    parameters = parameters_of(released(name))
+    for last in (1, 2):
+        best = max(all_paths(16, last), key=lambda path: probability(path, parameters))
+        assert most_probable_path(parameters.betas, last, layers=16) == best
+        assert best.count(0) == 16 - last
 
 
 @needs_reference
@@ -63,34 +199,135 @@ def test_the_released_scores_choose_the_official_branches(name):
     assert choose_branches(0.4, 0.4) == "32+16"
 
 
+def test_a_score_is_the_miou_at_the_target_and_where_latency_is_not_known():
+    assert branch_score(0.5, None) == branch_score(0.5, 8.3) == branch_score(0.5, 40.0, target_ms=40.0) == 0.5
+    assert branch_score(0.5, 20.0, target_ms=40.0) == pytest.approx(0.5 * 2**0.07)
+    assert branch_score(0.5, 80.0, target_ms=40.0) == pytest.approx(0.5 * 2**-0.07)
+
+
 @pytest.mark.parametrize("layers", [8, 11, 16])
-@pytest.mark.parametrize("seed", range(20))
-def test_what_is_derived_is_a_network_and_keeps_the_parameters(seed, layers):
-    parameters = random_parameters(seed, layers)
-    for alpha in parameters.alphas:
-        alpha[:, 0] += 1.5  # many skips
-    before = [one.clone() for group in (parameters.alphas, parameters.betas, parameters.ratios) for one in group]
-    config = FasterSegConfig(layers=layers)
-    branches = {end: derive_branch(parameters, end, widths=WIDTHS, head_width=8, keep_layers=False) for end in STRIDES}
-    for ends in ((32, 16), (32, 8)):
-        pair = tuple(branches[end] for end in ends)
-        assert read_branches(decided_choices(pair, config, stem_width=4, head_width=8), config) == pair
-    for scale, end in enumerate(STRIDES):
-        assert round(layers / 3) + 2 * scale <= len(branches[end].layers) <= layers
-    after = [one for group in (parameters.alphas, parameters.betas, parameters.ratios) for one in group]
-    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+@pytest.mark.parametrize("keep_layers", [False, True])
+def test_a_second_implementation_derives_the_same_officially(layers, keep_layers):
+    for seed in range(20):
+        parameters = random_parameters(seed, layers, skip=seed % 3)
+        assert derive(parameters, fidelity="official", keep_layers=keep_layers) == officially(parameters, keep_layers=keep_layers)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_the_path_of_two_downs_is_the_best_pair(seed):
-    parameters, best = random_parameters(seed), (0.0, None)
-    first, second = (beta.softmax(-1)[:, 0] for beta in parameters.betas)
-    for n in range(16 - 4):
-        for m in range(1, n - 1):
-            if float(first[m] * second[n]) > best[0]:
-                best = (float(first[m] * second[n]), (m + 1, n + 2))
-    path = derive_path(parameters, 2)
-    assert tuple(layer for layer in range(15) if path[layer] < path[layer + 1]) == best[1]
+@pytest.mark.parametrize("layers", [3, 4, 5, 6, 7, 8, 16])
+@pytest.mark.parametrize("keep_layers", [False, True])
+def test_a_second_implementation_derives_the_same_along_the_most_probable_paths(layers, keep_layers):
+    for seed in range(6):
+        parameters = random_parameters(seed, layers, skip=seed % 3)
+        found = derive(parameters, keep_layers=keep_layers)
+        for last in range(3):
+            path = max(all_paths(layers, last), key=lambda path: probability(path, parameters))
+            alphas, _, ratios = as_arrays(parameters)
+            assert found[8 * 2**last] == compacted(path, alphas, ratios, keep_layers=keep_layers)
+
+
+def test_officially_a_branch_depends_on_those_derived_before_it():
+    differing = {end: 0 for end in STRIDES}
+    for seed in range(100):
+        parameters = random_parameters(seed, skip=1.0)
+        together, alone = derive(parameters, fidelity="official"), officially(parameters, alone=True)
+        for end in STRIDES:
+            differing[end] += together[end] != alone[end]
+    assert differing[8] == 0
+    assert differing[16] > 0
+    assert differing[32] > 0
+
+
+def test_repeated_normalisation_can_move_the_official_path_of_two_downs():
+    moved = 0
+    for seed in range(40):
+        once = [beta.softmax(-1) for beta in random_parameters(seed).betas]
+        thrice = [share.softmax(-1).softmax(-1) for share in once]
+        assert official_path(once, 1, layers=16) == official_path(thrice, 1, layers=16)
+        moved += official_path(once, 2, layers=16) != official_path(thrice, 2, layers=16)
+    assert moved > 0
+
+
+@pytest.mark.parametrize("layers", [3, 4, 5, 8, 16])
+@pytest.mark.parametrize("last", [0, 1, 2])
+def test_the_corrected_path_is_the_best_of_all_and_all_together_are_certain(layers, last):
+    for seed in range(10):
+        parameters = random_parameters(seed, layers)
+        paths = {tuple(path): probability(path, parameters) for path in all_paths(layers, last)}
+        assert sum(paths.values()) == pytest.approx(1)
+        found = most_probable_path(parameters.betas, last, layers=layers)
+        assert paths[tuple(found)] == pytest.approx(max(paths.values()), rel=1e-12)
+
+
+@pytest.mark.parametrize("layers", [4, 5, 7])
+@pytest.mark.parametrize("last", [1, 2])
+def test_of_equally_probable_paths_the_later_down_is_taken(layers, last):
+    parameters = random_parameters(0, layers)
+    for beta in parameters.betas:
+        beta.zero_()
+    paths = {tuple(path): probability(path, parameters) for path in all_paths(layers, last)}
+    best = [path for path, share in paths.items() if share == max(paths.values())]
+    assert most_probable_path(parameters.betas, last, layers=layers) == list(min(best, key=lambda path: path[::-1]))
+
+
+def test_the_corrected_path_goes_down_where_beta_says_and_the_official_one_a_layer_before():
+    parameters = random_parameters(0)
+    parameters.betas[0][:] = torch.tensor([-9.0, 9.0])
+    parameters.betas[0][5] = torch.tensor([9.0, -9.0])  # row 5 is the cell of layer 7 at 1/16
+    assert most_probable_path(parameters.betas, 1, layers=16) == [0] * 7 + [1] * 9
+    once = [beta.softmax(-1) for beta in parameters.betas]
+    assert official_path(once, 1, layers=16) == [0] * 6 + [1] * 10
+
+
+def test_the_corrected_path_heeds_how_probable_staying_is():
+    parameters = random_parameters(0)
+    for beta in parameters.betas:
+        beta[:] = torch.tensor([-4.0, 4.0])
+    parameters.betas[0][3] = torch.tensor([5.0, -5.0])  # the most probable down, into layer 5
+    parameters.betas[0][9] = torch.tensor([3.0, -3.0])  # a later one, behind which alone everything stays
+    assert most_probable_path(parameters.betas, 1, layers=16) == [0] * 11 + [1] * 5
+    assert official_path([beta.softmax(-1) for beta in parameters.betas], 1, layers=16) == [0] * 4 + [1] * 12
+
+
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.parametrize("layers", [8, 11, 16])
+def test_what_is_derived_is_a_network_and_keeps_the_parameters(layers, fidelity):
+    config = FasterSegConfig(layers=layers, fidelity=fidelity)
+    for seed in range(20):
+        logits = random_logits(seed, layers, skip=1.5)
+        before = {group: one.clone() for group, one in logits.items()}
+        parameters = Parameters.of({group: one.requires_grad_() for group, one in logits.items()})
+        branches = derive(parameters, fidelity=fidelity)
+        assert all(torch.equal(one, before[group]) for group, one in logits.items())
+        for ends in ((32, 16), (32, 8)):
+            pair = tuple(branches[end] for end in ends)
+            assert read_branches(decided_choices(pair, config, stem_width=4, head_width=8), config) == pair
+        for scale, end in enumerate(STRIDES):
+            assert min(layers, round(layers / 3) + 2 * scale) <= len(branches[end].layers) <= layers
+
+
+def test_the_groups_of_the_lattice_are_alphas_betas_and_ratios():
+    logits = random_logits(0, 16)
+    parameters = Parameters.of(logits)
+    assert [tuple(one.shape) for one in parameters.alphas] == [(16, 5), (15, 5), (14, 5)]
+    assert [tuple(one.shape) for one in parameters.betas] == [(14, 2), (13, 2)]
+    assert [tuple(one.shape) for one in parameters.ratios] == [(15, 5), (15, 5), (14, 5)]
+    assert parameters.alphas[1] is logits["op.16"]
+    assert Parameters.of(random_logits(0, 3)).betas[1].shape == (0, 2)
+
+
+def test_without_logits_of_widths_all_are_the_largest():
+    logits = {group: one for group, one in random_logits(0, 9).items() if not group.startswith("width")}
+    parameters = Parameters.of(logits)
+    assert parameters.ratios is None
+    for fidelity in FIDELITIES:
+        for branch in derive(parameters, fidelity=fidelity, keep_layers=True).values():
+            assert [layer.width for layer in branch.layers] == [12] * 8 + [8]
+
+
+def test_parameters_of_different_lattices_are_refused():
+    logits = random_logits(0, 9) | {"input.32": torch.zeros(5, 2)}
+    with pytest.raises(ValueError, match=r"got betas of \(7, 5\) rows, expected \(7, 6\), for there are 9 layers"):
+        Parameters.of(logits)
 
 
 def all_skips(share: list[float]) -> Parameters:
@@ -103,30 +340,38 @@ def all_skips(share: list[float]) -> Parameters:
     return parameters
 
 
-def test_as_many_skips_are_left_out_as_the_least_length_allows_most_probable_first():
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_as_many_skips_are_left_out_as_the_least_length_allows_most_probable_first(fidelity):
     parameters = all_skips([1.0 + layer for layer in range(16)])
-    branch = derive_branch(parameters, 8, widths=WIDTHS, head_width=8, keep_layers=False)
+    branch = derive(parameters, fidelity=fidelity)[8]
     assert [layer.op for layer in branch.layers] == ["conv_2x"] * 5  # the first five have the least of a skip
     widths = [WIDTHS[int(row.argmax())] for row in parameters.ratios[0][:4]]
     assert [layer.width for layer in branch.layers] == [*widths, 8]
 
 
-def test_a_down_is_never_left_out_and_something_is_kept_behind_it():
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_a_down_is_never_left_out_and_something_is_kept_behind_it(fidelity):
     parameters = all_skips([1.0] * 16)
-    parameters.betas[0].zero_()
-    parameters.betas[0][12, 0] = 9.0  # down in layer 12, the last that may
-    branch = derive_branch(parameters, 16, widths=WIDTHS, head_width=8, keep_layers=False)
-    assert derive_path(parameters, 1) == [0] * 13 + [1] * 3
+    parameters.betas[0][:] = torch.tensor([-9.0, 9.0])
+    parameters.betas[0][12] = torch.tensor([9.0, -9.0])  # officially down in layer 12, the last that may
+    branch = derive(parameters, fidelity=fidelity)[16]
     assert [layer.stride for layer in branch.layers][-1] == 16
     assert len(branch.layers) >= 7
 
 
-def test_without_skips_every_layer_is_kept():
-    branch = derive_branch(all_skips([5.0] * 16), 8, widths=WIDTHS, head_width=8, keep_layers=True)
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_without_skips_every_layer_is_kept(fidelity):
+    branch = derive(all_skips([5.0] * 16), fidelity=fidelity, keep_layers=True)[8]
     assert [layer.op for layer in branch.layers] == ["conv_2x"] * 16
-    assert "conv_2x" in OPS
 
 
-def test_too_few_layers_are_refused():
-    with pytest.raises(ValueError, match="got architecture parameters of 7 layers, expected at least 8"):
-        derive_path(random_parameters(0, layers=7), 2)
+@pytest.mark.parametrize("layers", [3, 4, 5, 6, 7])
+def test_a_small_lattice_derives_along_the_most_probable_path_only(layers):
+    parameters = random_parameters(0, layers, skip=9.0)
+    found = derive(parameters)
+    assert [found[end].layers[-1].stride for end in STRIDES] == [8, 16, 32]
+    assert len(found[8].layers) == round(layers / 3)
+    for scale, end in enumerate(STRIDES):
+        assert len(found[end].layers) >= min(layers, round(layers / 3) + 2 * scale)
+    with pytest.raises(ConfigError, match=rf"^space\.layers: got {layers} with space\.fidelity=official, expected at least 8"):
+        derive(parameters, fidelity="official")

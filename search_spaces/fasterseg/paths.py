@@ -1,0 +1,87 @@
+"""The path of a branch through the lattice: the most probable one, or the one that the official code takes (SPEC section 10, Q12).
+
+A path is the scale (0, 1, 2) of each layer. It begins at scale 0, goes down by one scale at most from layer to layer, never up, and
+ends at the branch's scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from nas.errors import ConfigError
+
+OFFICIAL_LEAST_LAYERS = 8
+"""Layers that a lattice needs for an official path with two downs."""
+
+_Paths = dict[int, tuple[float, tuple[int, ...]]]
+"""Scale of the latest layer -> log probability and scales of the best path to it."""
+
+
+def most_probable_path(betas: Sequence[Tensor], last: int, *, layers: int) -> list[int]:
+    """The path whose inputs are the most probable ones, all of them together.
+
+    The probability of a path is the product of softmax(beta), of going down as of staying, over those of its cells that have
+    two inputs; over all paths to one scale it sums to 1. Of equally probable paths the one that goes down later is taken,
+    compared from the end.
+
+    Args:
+        betas: Logits [L-2, 2] and [L-3, 2] of the scales 1 and 2: from the finer scale, from the same.
+        last: Scale at which it ends.
+        layers: L, at least 3.
+
+    Returns:
+        [L] scales.
+    """
+    shares = [beta.detach().double().log_softmax(dim=-1).tolist() for beta in betas]
+    best: _Paths = {0: (0.0, (0,))}
+    for layer in range(1, layers):
+        # The first of equals is kept: from the finer scale.
+        best = {scale: max(_extensions(best, layer, scale, shares), key=lambda path: path[0]) for scale in range(min(layer, 2) + 1)}
+    return list(best[last][1])
+
+
+def _extensions(
+    best: _Paths, layer: int, scale: int, shares: Sequence[Sequence[Sequence[float]]]
+) -> Iterator[tuple[float, tuple[int, ...]]]:
+    """The best paths to a cell through each of its inputs: from the finer scale, then from the same."""
+    origins = [origin for origin in (scale - 1, scale) if origin in best]
+    logs = shares[scale - 1][layer - scale - 1] if len(origins) == 2 else (0.0,)
+    for origin, log in zip(origins, logs, strict=True):
+        before, path = best[origin]
+        yield before + log, (*path, scale)
+
+
+def official_path(shares: Sequence[Tensor], last: int, *, layers: int) -> list[int]:
+    """The path as the official code chooses it.
+
+    One down: in the layer of the most probable down to scale 1, first and last row left out, which is one layer before the one
+    that the row is about. Two: the pair of rows with the largest product, the second at least two behind the first. The
+    probabilities of staying are not compared.
+
+    Args:
+        shares: Probabilities [L-2, 2] and [L-3, 2] of the scales 1 and 2: from the finer scale, from the same.
+        last: Scale at which it ends.
+        layers: L.
+
+    Raises:
+        ConfigError: If there are too few layers.
+    """
+    if layers < OFFICIAL_LEAST_LAYERS:
+        raise ConfigError(
+            f"space.layers: got {layers} with space.fidelity=official, expected at least {OFFICIAL_LEAST_LAYERS} to derive from, "
+            "for a path with two downs; take more layers, or space.fidelity=corrected"
+        )
+    first, second = (share.detach()[:, 0] for share in shares)
+    downs: tuple[int, ...] = ()
+    if last == 1:
+        row = first.tolist()
+        downs = (max(range(1, layers - 3), key=row.__getitem__),)
+    elif last == 2:
+        products = torch.outer(first, second).tolist()
+        pairs = [(m, n) for n in range(layers - 4) for m in range(1, n - 1)]
+        m, n = max(pairs, key=lambda pair: products[pair[0]][pair[1]])
+        downs = (m + 1, n + 2)
+    return [sum(down < layer for down in downs) for layer in range(layers)]
