@@ -41,11 +41,12 @@ def spec_of_kind(kind: str) -> OpSpec:
         "resize": (13, 9),
         "resize_corners": (13, 9),
         "factorized_reduce": (4, 3),
+        "reduce_bn_relu": (4, 3),
         "window_pool": (2, 1),
         "global_pool": (1, 1),
     }
     channels = {"argmax": 1, "concat": 15}
-    stride = 2 if kind in ("factorized_reduce", "window_pool") else 1
+    stride = 2 if kind in ("factorized_reduce", "reduce_bn_relu", "window_pool") else 1
     keeps = kind in KEEPING_CHANNELS
     height, width = sizes.get(kind, (7, 5))
     return OpSpec(
