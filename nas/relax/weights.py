@@ -39,5 +39,19 @@ class Weights:
         return Weights({**self.values, **values}, {**self.drawn, **drawn}, self.architecture)
 
     def replace(self, values: Mapping[str, Tensor]) -> Weights:
-        """The same weights with some decisions replaced, e.g. held uniform."""
-        return Weights({**self.values, **values}, self.drawn, self.architecture)
+        """The same weights with some decisions replaced, e.g. held uniform; what is replaced was not drawn."""
+        drawn = {name: index for name, index in self.drawn.items() if name not in values}
+        return Weights({**self.values, **values}, drawn, self.architecture)
+
+    def fix(self, indices: Mapping[str, int]) -> Weights:
+        """The same weights with some decisions held at an option, as if it had been drawn; there is no gradient to them.
+
+        Args:
+            indices: Decision name -> index of the option.
+        """
+        held = {}
+        for name, index in indices.items():
+            value = torch.zeros_like(self.values[name])
+            value[..., index] = 1.0
+            held[name] = value
+        return Weights({**self.values, **held}, {**self.drawn, **indices}, self.architecture)
