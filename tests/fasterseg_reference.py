@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nas.genotype import Genotype
+from nas.ops import OpSpec
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference" / "fasterseg"
 needs_reference = pytest.mark.skipif(not FOLDER.is_dir(), reason="the FasterSeg reference is not at ../shared/reference/fasterseg")
@@ -21,7 +23,41 @@ NETWORKS = {
 """Network -> all parameters, those of the unused channel attention and of the auxiliary heads, MACs at 1024x2048; measured on the
 official code."""
 
+OFFICIAL_NAMES = {
+    "conv_2x": "BasicResidual2x",
+    "conv_downup": "BasicResidual_downup_1x",
+    "conv_2x_downup": "BasicResidual_downup_2x",
+}
+"""Kind of operation -> the name of its rows in the official latency table."""
+
 FILTERS = 12
+
+
+def official_table() -> dict[tuple[str, ...], float]:
+    """The official latency table: row -> ms."""
+    with (FOLDER / "latency_lut_1080ti.csv").open() as file:
+        return {tuple(row[:-1]): float(row[-1]) for row in list(csv.reader(file))[1:]}
+
+
+def row_of(spec: OpSpec, *, kind: str) -> tuple[str, ...]:
+    """The row of the official latency table that times an operation: name, sizes, channels, kernel, stride, dilation."""
+    sizes = [spec.height, spec.width, spec.in_channels, spec.out_channels]
+    if kind == "ConvNorm":
+        numbers = [*sizes, spec.kernel, spec.stride, ""]
+    elif kind in ("ff", "head"):
+        numbers = [*sizes, "", "", ""]
+    else:
+        numbers = [*sizes, "", spec.stride, 1]
+    return (kind, *map(str, numbers))
+
+
+def lattice_row_of(spec: OpSpec) -> tuple[str, ...]:
+    """The row that times an operation of the stem or of the lattice; `identity` is the skip of stride 1."""
+    if spec.kind in ("identity", "reduce_bn_relu"):
+        return (*row_of(spec, kind="FactorizedReduce")[:-1], "")
+    if spec.kind == "conv_bn_relu":
+        return row_of(spec, kind="ConvNorm" if spec.in_channels == 3 else "BasicResidual1x")
+    return row_of(spec, kind=OFFICIAL_NAMES[spec.kind])
 
 
 def wide(stride: int, width: float) -> int:

@@ -39,3 +39,14 @@ def conv_spec(value: Value, channels: int, *, kernel: int, stride: int = 1, kind
     """Convolution, batch norm, ReLU, or another kind of that shape."""
     target = Value(value.index, channels, out_size(value.height, stride), out_size(value.width, stride))
     return replace(map_spec(kind, value, target, channels), kernel=kernel, stride=stride)
+
+
+def skip_spec(value: Value, channels: int, *, stride: int) -> OpSpec:
+    """The supernet's skip on a map, as a derived network would pay for it: no derived network has one.
+
+    Args:
+        value: What it reads.
+        channels: Channels that leave it.
+        stride: 2: the learned reduction that the supernet runs. 1: nothing, for the layer is left out.
+    """
+    return conv_spec(value, channels, kernel=1, stride=stride, kind="reduce_bn_relu" if stride == 2 else "identity")

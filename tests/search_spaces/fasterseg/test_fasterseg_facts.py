@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -12,21 +11,16 @@ import torch
 
 import nas
 from nas.genotype import genotype_graph
-from nas.graph import Graph, Node
+from nas.graph import Graph
 from nas.network import Network
 from nas.ops import macs
 from nas.showing import count_idle, count_macs, count_parameters
 from search_spaces import all_spaces
-from tests.fasterseg_reference import FOLDER, NETWORKS, Reference, needs_reference
+from tests.fasterseg_reference import FOLDER, NETWORKS, OFFICIAL_NAMES, Reference, needs_reference, official_table, row_of
 from tests.random_weights import as_if_trained
 
 SIZE = (1024, 2048)
 WITHOUT_AUXILIARY = {"student": 3_454_643, "teacher": 22_188_931}
-OFFICIAL_NAMES = {
-    "conv_2x": "BasicResidual2x",
-    "conv_downup": "BasicResidual_downup_1x",
-    "conv_2x_downup": "BasicResidual_downup_2x",
-}
 
 
 def graph_of(name: str) -> Graph:
@@ -131,19 +125,6 @@ def test_a_published_genotype_states_the_official_derivation(name):
     assert "VITA-Group/FasterSeg" in genotype.provenance["repository"]
 
 
-def row_of(node: Node, *, kind: str) -> tuple[str, ...]:
-    """The row of the official latency table that times a node: name, sizes, channels, kernel, stride, dilation."""
-    spec = node.spec
-    sizes = [spec.height, spec.width, spec.in_channels, spec.out_channels]
-    if kind == "ConvNorm":
-        numbers = [*sizes, spec.kernel, spec.stride, ""]
-    elif kind in ("ff", "head"):
-        numbers = [*sizes, "", "", ""]
-    else:
-        numbers = [*sizes, "", spec.stride, 1]
-    return (kind, *map(str, numbers))
-
-
 def official_latency(graph: Graph, table: Mapping[tuple[str, ...], float], *, repaired: bool) -> float:
     """The sum over the official table; not repaired, the zoomed double convolution is looked up as the plain one (SPEC, Q1)."""
     total = 0.0
@@ -155,7 +136,7 @@ def official_latency(graph: Graph, table: Mapping[tuple[str, ...], float], *, re
         if kind == "BasicResidual_downup_2x" and not repaired:
             kind = "BasicResidual2x"
         kind = {"ffm.conv": "ff", "heads8.conv": "head"}.get(node.name, kind)
-        row = row_of(node, kind=kind)
+        row = row_of(node.spec, kind=kind)
         if kind == "head":
             row = (*row[:4], str(graph.nodes[graph.outputs["logits"]].spec.out_channels), *row[5:])
         total += table[row]
@@ -165,8 +146,7 @@ def official_latency(graph: Graph, table: Mapping[tuple[str, ...], float], *, re
 @needs_reference
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_the_official_table_gives_the_official_latency(name):
-    with (FOLDER / "latency_lut_1080ti.csv").open() as file:
-        table = {tuple(row[:-1]): float(row[-1]) for row in list(csv.reader(file))[1:]}
+    table = official_table()
     facts = facts_of(name)["latency_lut_ms_3x1024x2048"]
     graph = graph_of(name)
     assert official_latency(graph, table, repaired=False) == pytest.approx(facts["official"], rel=1e-9)
