@@ -50,7 +50,7 @@ class Supernet(nn.Module):
     def __init__(self, space: SearchSpace, network: Network, latencies: Sequence[nn.Module], *, generator: torch.Generator) -> None:
         super().__init__()
         self.space = space
-        self.options = {choice.name: choice.options for choice in space.choices()}
+        self.choices = space.choices()
         self.network = network
         self.latencies = nn.ModuleList(latencies)
         self.architectures = nn.ModuleDict({name: Architecture(space, generator, name) for name in space.architecture_sets})
@@ -118,7 +118,11 @@ class Supernet(nn.Module):
     def _held(self, weights: Weights, decided: Mapping[str, str] | None = None) -> Weights:
         """Weights with what the set does not search, and what else is decided."""
         taken = {**(decided or {}), **self.space.fixed(weights.architecture)}
-        return weights.hold(taken, self.options) if taken else weights
+        if not taken:
+            return weights
+        device = next(iter(weights.values.values())).device
+        held = relax.one_hot(taken, [choice for choice in self.choices if choice.name in taken], device=device)
+        return replace(weights, values={**weights.values, **held.values}, drawn={**weights.drawn, **held.drawn})
 
     def guided_logits(self) -> dict[str, dict[str, Tensor]]:
         """Architecture set -> group -> alpha_guided [p, q]."""

@@ -23,21 +23,6 @@ class Weights:
     drawn: Mapping[str, int]
     architecture: str = "default"
 
-    def hold(self, decided: Mapping[str, str], options: Mapping[str, tuple[str, ...]]) -> Weights:
-        """The same weights with some decisions taken: one-hot, and only the option decided runs.
-
-        Args:
-            decided: Decision -> option.
-            options: Decision -> its options.
-        """
-        drawn = {name: options[name].index(option) for name, option in decided.items()}
-        some = next(iter(self.values.values()), torch.zeros(1))
-        values = {
-            name: some.new_zeros(len(options[name])).index_fill(0, torch.tensor(i, device=some.device), 1.0)
-            for name, i in drawn.items()
-        }
-        return Weights({**self.values, **values}, {**self.drawn, **drawn}, self.architecture)
-
     def replace(self, values: Mapping[str, Tensor]) -> Weights:
         """The same weights with some decisions replaced, e.g. held uniform; what is replaced was not drawn."""
         drawn = {name: index for name, index in self.drawn.items() if name not in values}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from search_spaces.fasterseg.lattice_choices import LATTICE_OPS
-from search_spaces.fasterseg.lattice_choices import SKIP as SKIP_OP
+from search_spaces.fasterseg.operators import SKIP as SKIP_OP
 
 SKIP = LATTICE_OPS.index(SKIP_OP)
 """Column of the skip."""

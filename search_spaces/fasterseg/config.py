@@ -13,6 +13,7 @@ OPS = ("conv", "conv_downup", "conv_2x", "conv_2x_downup")
 BRANCHES = {"32+16": (32, 16), "32+8": (32, 8)}
 """Option of `branches` -> the strides at which the branches end, in the order in which they are fused."""
 FIDELITIES = ("corrected", "official")
+OFFICIAL_STUDENT_WIDTH = 8
 TWELFTHS = 12
 """Widths are stated in twelfths."""
 
@@ -29,24 +30,40 @@ class FasterSegConfig:
     """F: a full map at stride s has s F channels. What search.init_channels and deploy.init_channels are unless they are given."""
     widths: list[int] = field(default_factory=lambda: [4, 6, 8, 10, 12])
     """Widths to choose from, in twelfths of the full one."""
-    student_width: int = 8
-    """Width of the student's stem and head, in twelfths; the teacher's is the largest of `widths`."""
+    student_width: int | None = None
+    """Width of the student's stem and head, in twelfths; null: the one of `widths` nearest to 8, as officially. The teacher's is the
+    largest."""
     path_weights: str = "outputs"
     """What betas weigh in the supernet: the outputs of cells, as in the official code, or their inputs, as in the paper, which runs
     each cell once in place of twice."""
+    path_rule: str = "downs"
+    """How a branch's path is derived: downs, where going down is the most probable, as in the official code but for one layer of
+    difference (Q12); or most_probable, the path whose inputs are the most probable ones all together."""
     fidelity: str = "corrected"
     """corrected, or official: with the defects of the official code that change results, which the README lists."""
 
     def __post_init__(self) -> None:
         """Check what the settings say of each other."""
         at_least("space.", self, {"layers": len(STRIDES), "filters": 1})
-        good = self.student_width in self.widths
+        good = self.student_width is None or self.student_width in self.widths
         require(good, f"space.student_width: got {self.student_width}, expected one of space.widths, {self.widths}")
         one_of("space.path_weights", self.path_weights, ("outputs", "inputs"))
+        one_of("space.path_rule", self.path_rule, ("downs", "most_probable"))
         one_of("space.fidelity", self.fidelity, FIDELITIES)
         ascending = self.widths == sorted(set(self.widths))
         good = ascending and len(self.widths) >= 1 and self.widths[0] >= 1 and self.widths[-1] <= TWELFTHS
         require(good, f"space.widths: got {self.widths}, expected ascending numbers of twelfths from 1 to {TWELFTHS}")
+
+
+def student_width(config: FasterSegConfig) -> int:
+    """Width of the student's stem and head, in twelfths; of two that are equally near to the official one, the smaller.
+
+    >>> student_width(FasterSegConfig(widths=[4, 6, 12]))
+    6
+    """
+    if config.student_width is not None:
+        return config.student_width
+    return min(config.widths, key=lambda width: abs(width - OFFICIAL_STUDENT_WIDTH))
 
 
 def width_name(twelfths: int) -> str:

@@ -1,8 +1,8 @@
 """From architecture parameters to the decisions of derived networks: path, widths, operators of each branch (SPEC section 10).
 
-With `space.fidelity=corrected` each branch takes the most probable path, and is derived from the parameters as they are. With
-`official` it takes the official path, and the branches that end at 8, 16 and 32 are derived one after another from one copy of the
-parameters: betas are normalised again for each, and a skip that was ruled out for one stays so for the next (Q12, Q13). The
+With `space.fidelity=corrected` each branch takes the path of `space.path_rule`, and is derived from the parameters as they are.
+With `official` it takes the official path, and the branches that end at 8, 16 and 32 are derived one after another from one copy of
+the parameters: betas are normalised again for each, and a skip that was ruled out for one stays so for the next (Q12, Q13). The
 caller's tensors stay as they are in both.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from search_spaces.fasterseg.branches import Branch, Layer, decided_choices
 from search_spaces.fasterseg.compaction import kept_operators, mask_skip
 from search_spaces.fasterseg.config import BRANCHES, STRIDES, FasterSegConfig
-from search_spaces.fasterseg.paths import most_probable_path, official_path
+from search_spaces.fasterseg.paths import likeliest_downs, most_probable_path, official_path
 
 TARGET_MS = 8.3
 """Latency at which the official `branch_score` is the mIoU."""
@@ -57,10 +57,10 @@ class Parameters:
         Args:
             logits: Group of `lattice_choices` -> logits [p, q].
         """
-        operators = tuple(logits[f"op.{stride}"] for stride in STRIDES)
+        operators = tuple(logits[f"op_{stride}"] for stride in STRIDES)
         # Of three layers no cell at 1/32 has two inputs, so that there is no group of them.
-        inputs = tuple(logits.get(f"input.{stride}", operators[0].new_empty(0, 2)) for stride in STRIDES[1:])
-        widths = tuple(logits[f"width.{stride}"] for stride in STRIDES) if f"width.{STRIDES[0]}" in logits else None
+        inputs = tuple(logits.get(f"input_{stride}", operators[0].new_empty(0, 2)) for stride in STRIDES[1:])
+        widths = tuple(logits[f"width_{stride}"] for stride in STRIDES) if f"width_{STRIDES[0]}" in logits else None
         return cls(operators, inputs, widths)
 
     @property
@@ -92,26 +92,21 @@ def derive_all(
     Raises:
         ConfigError: If there are too few layers for the official paths.
     """
-    found = derive_branches(
-        parameters, widths=config.widths, head_width=head_width, keep_layers=keep_layers, fidelity=config.fidelity
-    )
+    found = derive_branches(parameters, config, head_width=head_width, keep_layers=keep_layers)
     return {
         option: decided_choices(tuple(found[end] for end in ends), config, stem_width=stem_width, head_width=head_width)
         for option, ends in BRANCHES.items()
     }
 
 
-def derive_branches(
-    parameters: Parameters, *, widths: Sequence[int], head_width: int, keep_layers: bool, fidelity: str
-) -> dict[int, Branch]:
+def derive_branches(parameters: Parameters, config: FasterSegConfig, *, head_width: int, keep_layers: bool) -> dict[int, Branch]:
     """The branch that ends at each stride.
 
     Args:
         parameters: Of one architecture.
-        widths: The widths that the columns of `ratios` stand for, in twelfths, ascending.
+        config: Settings of the space; the columns of `ratios` stand for its widths.
         head_width: Width in which each branch ends, in twelfths.
         keep_layers: Never choose a skip, as for the teacher, so that no layer is left out.
-        fidelity: corrected, or official.
 
     Returns:
         Stride 8, 16, 32 -> branch.
@@ -122,13 +117,14 @@ def derive_branches(
     branches = {}
     working = parameters.copied()
     for last, end in enumerate(STRIDES):
-        if fidelity == "official":
+        if config.fidelity == "official":
             working = replace(working, betas=tuple(beta.softmax(dim=-1) for beta in working.betas))
             scales = official_path(working.betas, last, layers=working.layers)
         else:
             working = parameters.copied()
-            scales = most_probable_path(working.betas, last, layers=working.layers)
-        branches[end] = _derive_branch(working, scales, widths=widths, head_width=head_width, keep_layers=keep_layers)
+            rule = likeliest_downs if config.path_rule == "downs" else most_probable_path
+            scales = rule(working.betas, last, layers=working.layers)
+        branches[end] = _derive_branch(working, scales, widths=config.widths, head_width=head_width, keep_layers=keep_layers)
     return branches
 
 

@@ -19,7 +19,6 @@ from search_spaces.fasterseg.derived import describe_derived, describe_stem
 from search_spaces.fasterseg.lattice_choices import (
     HEAD_WIDTH,
     LATTICE_OPS,
-    SKIP,
     STEM_WIDTH,
     goes_down,
     op_decision,
@@ -27,7 +26,7 @@ from search_spaces.fasterseg.lattice_choices import (
     width_in,
     width_out,
 )
-from search_spaces.fasterseg.operators import operator_spec, skip_spec
+from search_spaces.fasterseg.operators import lattice_spec
 
 Cost = Callable[[OpSpec], float]
 """What an operation costs."""
@@ -70,7 +69,7 @@ class DeployedShape:
         """
         step = 2 if down else 1
         value, leaving = self.map_at(stride, widths[0]), channels(self.filters, stride * step, widths[1])
-        return skip_spec(value, leaving, stride=step) if op == SKIP else operator_spec(op, value, leaving, stride=step)
+        return lattice_spec(op, value, leaving, stride=step)
 
     def stem(self, width: int) -> Graph:
         """The stem alone; width in twelfths."""
@@ -89,7 +88,9 @@ class DeployedShape:
         branches = tuple(_straight_down(end, inner, head) for end in BRANCHES[option])
         decided = decided_choices(branches, config, stem_width=inner, head_width=head)
         builder = NetworkBuilder(self.input_size, branch_options(config), decided)
-        return describe_derived(builder, decided, branches, filters=self.filters, num_classes=self.num_classes)
+        return describe_derived(
+            builder, decided, branches, filters=self.filters, num_classes=self.num_classes, with_attention=False
+        )
 
 
 def _straight_down(end: int, inner: int, head: int) -> Branch:

@@ -26,9 +26,16 @@ def operator_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpe
 
 
 def lattice_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpec:
-    """An operator of the supernet on a map: `operator_spec`, or what a skip costs.
+    """What an operator of the supernet costs on a map: that of `operator_spec`, or a skip, which no derived network has (Q6).
 
-    A skip of stride 1 is a learned 1x1 convolution in the supernet (Q6) and nothing in a derived network.
+    A skip of stride 2 costs what the supernet runs. One of stride 1, there a 1x1 convolution, costs nothing, for its layer is left
+    out.
+
+    Args:
+        op: `SKIP` or a key of `KINDS`.
+        value: What it reads.
+        channels: Channels that leave it.
+        stride: 1 or 2.
     """
     if op != SKIP:
         return operator_spec(op, value, channels, stride=stride)
@@ -39,14 +46,3 @@ def conv_spec(value: Value, channels: int, *, kernel: int, stride: int = 1, kind
     """Convolution, batch norm, ReLU, or another kind of that shape."""
     target = Value(value.index, channels, out_size(value.height, stride), out_size(value.width, stride))
     return replace(map_spec(kind, value, target, channels), kernel=kernel, stride=stride)
-
-
-def skip_spec(value: Value, channels: int, *, stride: int) -> OpSpec:
-    """The supernet's skip on a map, as a derived network would pay for it: no derived network has one.
-
-    Args:
-        value: What it reads.
-        channels: Channels that leave it.
-        stride: 2: the learned reduction that the supernet runs. 1: nothing, for the layer is left out.
-    """
-    return conv_spec(value, channels, kernel=1, stride=stride, kind="reduce_bn_relu" if stride == 2 else "identity")

@@ -1,4 +1,4 @@
-"""The path of a branch through the lattice: the most probable one, or the one that the official code takes (SPEC section 10, Q12).
+"""The path of a branch through the lattice: by where going down is likeliest, as a whole, or officially (SPEC section 10, Q12).
 
 A path is the scale (0, 1, 2) of each layer. It begins at scale 0, goes down by one scale at most from layer to layer, never up, and
 ends at the branch's scale.
@@ -52,6 +52,36 @@ def _extensions(
     for origin, log in zip(origins, logs, strict=True):
         before, path = best[origin]
         yield before + log, (*path, scale)
+
+
+def likeliest_downs(betas: Sequence[Tensor], last: int, *, layers: int) -> list[int]:
+    """The path that goes down in the layers in which that is the most probable: the official comparison, in the layers it is about.
+
+    One down: the cell at scale 1 whose probability of an input from the finer scale is the largest. Two: those at scales 1 and 2
+    with the largest product. From `OFFICIAL_LEAST_LAYERS` on, the rows that the official code leaves out are left out, so that each
+    scale has some layers. Of equals the first is taken, the second down compared first.
+
+    Args:
+        betas: Logits [L-2, 2] and [L-3, 2] of the scales 1 and 2: from the finer scale, from the same.
+        last: Scale at which it ends.
+        layers: L, at least 3.
+
+    Returns:
+        [L] scales.
+    """
+    first, second = (beta.detach().double().softmax(dim=-1)[:, 0].tolist() for beta in betas)
+    downs: tuple[int, ...] = ()
+    if last == 1:
+        rows = range(1, layers - 3) if layers >= OFFICIAL_LEAST_LAYERS else range(layers - 2)
+        downs = (max(rows, key=first.__getitem__) + 1,)
+    elif last == 2 and layers == 3:
+        downs = (0, 1)
+    elif last == 2:
+        edge = layers >= OFFICIAL_LEAST_LAYERS
+        pairs = [(m, n) for n in range(layers - 3 - edge) for m in range(int(edge), n - 1 if edge else n + 1)]
+        m, n = max(pairs, key=lambda pair: first[pair[0]] * second[pair[1]])
+        downs = (m + 1, n + 2)
+    return [sum(down < layer for down in downs) for layer in range(layers)]
 
 
 def official_path(shares: Sequence[Tensor], last: int, *, layers: int) -> list[int]:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.graph import Graph, NetworkBuilder
-from nas.space import Choice, SearchSpace
+from nas.ops import OpSpec
+from nas.relax.weights import Weights
+from nas.space import Choice, Derivation, Judge, SearchSpace, Shape
 from search_spaces.fasterseg.branches import branch_options, decided_choices, random_branches, read_branches
-from search_spaces.fasterseg.config import FasterSegConfig, width_name
+from search_spaces.fasterseg.config import FasterSegConfig, student_width, width_name
+from search_spaces.fasterseg.decoupled import decoupled
+from search_spaces.fasterseg.derivation import Parameters, branch_score, choose_branches, derive_all
 from search_spaces.fasterseg.derived import describe_derived
 from search_spaces.fasterseg.lattice_choices import HEAD_WIDTH, STEM_WIDTH, lattice_choices
+from search_spaces.fasterseg.lattice_costs import DeployedShape, plan_specs
+from search_spaces.fasterseg.lattice_latency import lattice_latency
 from search_spaces.fasterseg.official_keys import OfficialKeys, official_extras_of, official_keys_of
 from search_spaces.fasterseg.supernet import OUTPUTS, SetWidths, describe_supernet
 
 STUDENT, TEACHER = "student", "teacher"
 """The architecture sets: searched widths, and full width throughout."""
+BRANCH_OUTPUTS = {"32+8": "8s_32s", "32+16": "16s_32s"}
+"""Option of `branches` -> the output of the supernet over these branches."""
+Latency = Callable[[Mapping[str, str]], float]
+"""Predicted latency of a derived network in ms."""
 
 
 class FasterSeg(SearchSpace):
@@ -42,8 +52,8 @@ class FasterSeg(SearchSpace):
         self.search_channels = self.deploy_channels = config.filters
         second = TEACHER if config.fidelity == "official" else STUDENT
         self.warmup_passes = (f"{TEACHER}:max", f"{second}:min", f"{second}:random", f"{TEACHER}:random")
-        largest = config.widths[-1]
-        self.sets = {STUDENT: SetWidths(config.student_width, config.student_width), TEACHER: SetWidths(largest, largest)}
+        narrow, largest = student_width(config), config.widths[-1]
+        self.sets = {STUDENT: SetWidths(narrow, narrow), TEACHER: SetWidths(largest, largest)}
         self._choices = lattice_choices(config)
         self._width_decisions = tuple(one.name for one in self._choices if one.group.startswith("width_"))
 
@@ -76,6 +86,55 @@ class FasterSeg(SearchSpace):
     def genotype_choices(self) -> Mapping[str, tuple[str, ...]]:
         """Branches, widths of stem and head, and operator, scale and width of each layer of each branch."""
         return branch_options(self.config)
+
+    def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
+        """Of each set the network whose branches score best (SPEC section 10), by the mIoU of the supernet's outputs over them.
+
+        Without scores, which are there from the first evaluation on, branches end at 32 and 16, as those of the released networks.
+        Officially both sets take the branches of the student's scores (Q11).
+        """
+        known = judge or Judge({})
+        derived = {}
+        for name, groups in logits.items():
+            scores = known.scores.get(STUDENT if self.config.fidelity == "official" else name)
+            networks = self.alternatives(groups, name)
+            derived[name] = Derivation(networks[self._branches(networks, scores, known.latency)])
+        return derived
+
+    def alternatives(self, logits: Mapping[str, Tensor], architecture: str) -> Mapping[str, Mapping[str, str]]:
+        """The networks of the two combinations of branches. The teacher has no skips, so that it keeps all layers."""
+        widths = self.sets[architecture]
+        return derive_all(
+            Parameters.of(logits),
+            config=self.config,
+            stem_width=widths.stem,
+            head_width=widths.head,
+            keep_layers=architecture == TEACHER,
+        )
+
+    def _branches(
+        self, networks: Mapping[str, Mapping[str, str]], scores: Mapping[str, float] | None, latency: Latency | None
+    ) -> str:
+        """The option of `branches`."""
+        if scores is None:
+            return "32+16"
+        of = {}
+        for option, output in BRANCH_OUTPUTS.items():
+            of[option] = branch_score(scores[output], None if latency is None else latency(networks[option]))
+        return choose_branches(of["32+8"], of["32+16"])
+
+    def plan(self, shape: Shape) -> tuple[OpSpec, ...]:
+        """The operations of derived networks and of the lattice's expected latency; the supernet's decoder is another."""
+        return plan_specs(self.config, shape.input_size, filters=shape.init_channels, num_classes=shape.num_classes)
+
+    def expected_latency(self, shape: Shape, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module:
+        """That of the networks for which the lattice stands; see `lattice_latency`."""
+        deployed = DeployedShape(self.config, shape.input_size, shape.init_channels, shape.num_classes)
+        return lattice_latency(deployed, cost, overhead=overhead)
+
+    def latency_views(self, weights: Weights) -> Sequence[tuple[float, Weights]]:
+        """Operators, paths and widths apart; see `decoupled`."""
+        return decoupled(weights, self.config)
 
     def check(self, decided: Mapping[str, str]) -> None:
         """Refuse decisions that are well-formed but make no network.

@@ -17,7 +17,7 @@ from search_spaces.fasterseg.branches import Branch, Layer, decided_choices, rea
 from search_spaces.fasterseg.config import FIDELITIES, STRIDES, FasterSegConfig
 from search_spaces.fasterseg.derivation import Parameters, branch_score, choose_branches, derive_all, derive_branches
 from search_spaces.fasterseg.lattice_choices import lattice_choices
-from search_spaces.fasterseg.paths import most_probable_path, official_path
+from search_spaces.fasterseg.paths import likeliest_downs, most_probable_path, official_path
 from tests.fasterseg_reference import FOLDER, NETWORKS, needs_reference
 
 WIDTHS = (4, 6, 8, 10, 12)
@@ -43,7 +43,7 @@ def random_logits(seed: int, layers: int, *, skip: float = 0.0) -> dict[str, tor
         options[choice.group] = len(choice.options)
     logits = {group: torch.randn(count, options[group], generator=generator) for group, count in rows.items()}
     for stride in STRIDES:
-        logits[f"op.{stride}"][:, 0] += skip
+        logits[f"op_{stride}"][:, 0] += skip
     return logits
 
 
@@ -52,7 +52,8 @@ def random_parameters(seed: int, layers: int = 16, *, skip: float = 0.0) -> Para
 
 
 def derive(parameters: Parameters, *, fidelity: str = "corrected", keep_layers: bool = False) -> dict[int, Branch]:
-    return derive_branches(parameters, widths=WIDTHS, head_width=8, keep_layers=keep_layers, fidelity=fidelity)
+    config = FasterSegConfig(layers=parameters.layers, fidelity=fidelity, path_rule="most_probable")
+    return derive_branches(parameters, config, head_width=8, keep_layers=keep_layers)
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
@@ -151,7 +152,7 @@ def test_the_released_parameters_give_the_official_branches(name):
     derived, parameters = stated["derived"], parameters_of(stated)
     options = derived["options"]
     head, widths, keep = round(12 * options["head_width"]), options["width_mult_list_x12"], options["ignore_skip"]
-    found = derive_branches(parameters, widths=widths, head_width=head, keep_layers=keep, fidelity="official")
+    found = derive_branches(parameters, FasterSegConfig(fidelity="official", widths=widths), head_width=head, keep_layers=keep)
     once = [beta.softmax(-1) for beta in parameters.betas]
     for official in derived["branches"] + derived["unused_branches"]:
         assert official_path(once, official["last"], layers=16) == official["before_compaction"]["path"]
@@ -278,6 +279,47 @@ def test_the_corrected_path_goes_down_where_beta_says_and_the_official_one_a_lay
     assert official_path(once, 1, layers=16) == [0] * 6 + [1] * 10
 
 
+def goes_down(path: list[int]) -> list[int]:
+    return [layer for layer in range(len(path) - 1) if path[layer + 1] > path[layer]]
+
+
+def down_factor(path: list[int], parameters: Parameters) -> float:
+    """Product of the probabilities of going down, of the cells with two inputs that a path goes down into."""
+    factor = 1.0
+    for layer in goes_down(path):
+        scale = path[layer + 1]
+        if layer + 1 > scale:
+            factor *= float(parameters.betas[scale - 1][layer - scale].double().softmax(-1)[0])
+    return factor
+
+
+@pytest.mark.parametrize("layers", [3, 4, 5, 7, 8, 11, 16])
+@pytest.mark.parametrize("last", [0, 1, 2])
+def test_the_likeliest_downs_are_the_best_of_all_paths_that_go_down_behind_the_diagonal(layers, last):
+    for seed in range(5):
+        parameters = random_parameters(seed, layers)
+        paths = [path for path in all_paths(layers, last) if all(down >= n for n, down in enumerate(goes_down(path), start=1))]
+        if layers >= 8:  # rows that the official code leaves out
+            inner = {1: lambda d: 2 <= d[0] <= layers - 3, 2: lambda d: 2 <= d[0] <= d[1] - 3 and d[1] <= layers - 3}
+            paths = [path for path in paths if last == 0 or inner[last](goes_down(path))]
+        found = likeliest_downs(parameters.betas, last, layers=layers)
+        assert len(found) == layers
+        assert found[-1] == last
+        if (layers, last) == (3, 2):
+            assert found == [0, 1, 2]  # the only path
+        else:
+            assert down_factor(found, parameters) == pytest.approx(max(down_factor(path, parameters) for path in paths), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_likeliest_downs_are_the_official_ones_but_for_the_layer_that_is_missed_with_one_down(seed):
+    parameters = random_parameters(seed)
+    once = [beta.softmax(-1) for beta in parameters.betas]
+    one, two = (goes_down(likeliest_downs(parameters.betas, last, layers=16)) for last in (1, 2))
+    assert two == goes_down(official_path(once, 2, layers=16))
+    assert one == [down + 1 for down in goes_down(official_path(once, 1, layers=16))]
+
+
 def test_the_corrected_path_heeds_how_probable_staying_is():
     parameters = random_parameters(0)
     for beta in parameters.betas:
@@ -311,7 +353,7 @@ def test_the_groups_of_the_lattice_are_alphas_betas_and_ratios():
     assert [tuple(one.shape) for one in parameters.alphas] == [(16, 5), (15, 5), (14, 5)]
     assert [tuple(one.shape) for one in parameters.betas] == [(14, 2), (13, 2)]
     assert [tuple(one.shape) for one in parameters.ratios] == [(15, 5), (15, 5), (14, 5)]
-    assert parameters.alphas[1] is logits["op.16"]
+    assert parameters.alphas[1] is logits["op_16"]
     assert Parameters.of(random_logits(0, 3)).betas[1].shape == (0, 2)
 
 
@@ -325,7 +367,7 @@ def test_without_logits_of_widths_all_are_the_largest():
 
 
 def test_parameters_of_different_lattices_are_refused():
-    logits = random_logits(0, 9) | {"input.32": torch.zeros(5, 2)}
+    logits = random_logits(0, 9) | {"input_32": torch.zeros(5, 2)}
     with pytest.raises(ValueError, match=r"got betas of \(7, 5\) rows, expected \(7, 6\), for there are 9 layers"):
         Parameters.of(logits)
 

@@ -36,7 +36,7 @@ def parameters_of(config: FasterSegConfig, seed: int, *, teacher: bool) -> Param
         groups.setdefault(choice.group, []).append(2 * torch.randn(len(choice.options), generator=generator))
     logits = {group: torch.stack(rows) for group, rows in groups.items() if not (teacher and group.startswith("width"))}
     for stride in (8, 16, 32):
-        logits[f"op.{stride}"][:, 0] += 8 * torch.rand((), generator=generator) - 4
+        logits[f"op_{stride}"][:, 0] += 8 * torch.rand((), generator=generator) - 4
     return Parameters.of(logits)
 
 

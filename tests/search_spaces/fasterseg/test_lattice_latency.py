@@ -204,7 +204,7 @@ def test_every_beta_of_sixteen_layers_has_the_gradient_of_its_finite_difference(
     choices, latency = lattice_choices(config), latency_of(config)
     weights, logits = random_weights(config, 2)
     latency(weights).backward()
-    for group, rows in (("input.16", 14), ("input.32", 13)):
+    for group, rows in (("input_16", 14), ("input_32", 13)):
         members = [choice for choice in choices if choice.group == group]
         z = moved(logits[group], 1e-4).softmax(dim=-1)  # [2n, rows, 2]
         batch = weights.replace({choice.name: z[:, choice.row] for choice in members})

@@ -48,9 +48,9 @@ def released_logits(name: str) -> dict[str, Tensor]:
     stated = json.loads((FOLDER / f"arch_{name}.json").read_text())
     logits = initial_logits()
     for scale, stride in enumerate((8, 16, 32)):
-        logits[f"op.{stride}"] = torch.tensor(stated["alphas"][scale], dtype=torch.float64)
+        logits[f"op_{stride}"] = torch.tensor(stated["alphas"][scale], dtype=torch.float64)
         if scale:
-            logits[f"input.{stride}"] = torch.tensor(stated["betas"][scale], dtype=torch.float64)
+            logits[f"input_{stride}"] = torch.tensor(stated["betas"][scale], dtype=torch.float64)
     return logits
 
 
@@ -62,8 +62,8 @@ def weights_of(name: str, logits: dict[str, Tensor]) -> Weights:
 
 def at_width(weights: Weights, index: int) -> Weights:
     """All decisions uniform but the widths between layers."""
-    between = {c.name: index for c in CHOICES if c.group.startswith("width.")}
-    rest = {c.name: relax.uniform(CHOICES).values[c.name] for c in CHOICES if c.group.startswith(("op.", "input."))}
+    between = {c.name: index for c in CHOICES if c.group.startswith("width_")}
+    rest = {c.name: relax.uniform(CHOICES).values[c.name] for c in CHOICES if c.group.startswith(("op_", "input_"))}
     return weights.replace(rest).fix(between)
 
 
@@ -73,7 +73,7 @@ def at_width(weights: Weights, index: int) -> Weights:
 def test_the_official_table_gives_the_official_latencies_and_gradients(latency, name, parameters):
     facts = json.loads((FOLDER / "facts.json").read_text())["supernet"]["official_forward_latency_ms_3x1024x2048"][parameters][name]
     logits = initial_logits() if parameters == "at_initialisation" else released_logits(name)
-    betas = [logits[group].requires_grad_() for group in ("input.16", "input.32")]
+    betas = [logits[group].requires_grad_() for group in ("input_16", "input_32")]
     weights = weights_of(name, logits)
     alpha_only, beta_only, _ = (latency(term) for _, term in decoupled(weights, CONFIG))
     single = 5e-7  # the official numbers are of single precision
@@ -94,7 +94,7 @@ def test_the_zoomed_double_convolution_costs_what_the_plain_one_does(latency):
     uniform = at_width(weights_of("student", initial_logits()), 2)
     values = {}
     for op in ("conv_2x", "conv_2x_downup", "conv_downup"):
-        decided = {choice.name: choice.options.index(op) for choice in CHOICES if choice.group.startswith("op.")}
+        decided = {choice.name: choice.options.index(op) for choice in CHOICES if choice.group.startswith("op_")}
         values[op] = latency(uniform.fix(decided)).item()
     assert values["conv_2x"] == values["conv_2x_downup"] != values["conv_downup"]
 
