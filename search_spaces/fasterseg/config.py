@@ -31,7 +31,7 @@ class FasterSegConfig:
     widths: list[int] = field(default_factory=lambda: [4, 6, 8, 10, 12])
     """Widths to choose from, in twelfths of the full one."""
     student_width: int | None = None
-    """Width of the student's stem and head, in twelfths; null: the one of `widths` nearest to 8, as officially. The teacher's is the
+    """Width of the student's stem and head, in twelfths; null: that of `widths` nearest to 8, the official one. The teacher has the
     largest."""
     path_weights: str = "outputs"
     """What betas weigh in the supernet: the outputs of cells, as in the official code, or their inputs, as in the paper, which runs
