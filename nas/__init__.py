@@ -69,7 +69,12 @@ def build(genotype: Genotype, num_classes: int | None = None) -> torch.nn.Module
 
 
 def measure(
-    genotypes: Mapping[str, Genotype], *, runtime: str = "torch-eager", accelerator: str = "cpu", rounds: int = 30
+    genotypes: Mapping[str, Genotype],
+    *,
+    runtime: str = "torch-eager",
+    accelerator: str = "cpu",
+    rounds: int = 30,
+    level: LatencyTable | None = None,
 ) -> dict[str, float]:
     """Median ms of each network from image tensor to label map at its deployed size, timed side by side on this machine.
 
@@ -78,6 +83,8 @@ def measure(
         runtime: A runtime's name; a backend alone means fp32, one image, one thread.
         accelerator: `cpu` or `cuda`.
         rounds: Interleaved rounds; a network is timed twice a round.
+        level: Bring the times to the speed that the machine had when this table was measured, by its reference operation; None:
+            as they are now.
 
     Raises:
         ConfigError: If the runtime is not there.
@@ -85,7 +92,7 @@ def measure(
     from nas.measuring import measure as measure_networks
     from search_spaces import all_spaces
 
-    return measure_networks(genotypes, all_spaces(), runtime=runtime, accelerator=accelerator, rounds=rounds)
+    return measure_networks(genotypes, all_spaces(), runtime=runtime, accelerator=accelerator, rounds=rounds, level=level)
 
 
 def import_weights(name: str, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

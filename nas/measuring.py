@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from nas.cost.latency_table import LatencyTable
 from nas.devices import BACKENDS, RuntimeName
 from nas.genotype import Genotype, build_network
-from nas.network_timing import time_networks
+from nas.network_timing import level_of, time_networks
 from nas.space import SpaceEntry
 
 
@@ -21,6 +22,7 @@ def measure(
     accelerator: str = "cpu",
     rounds: int = 30,
     seed: int = 0,
+    level: LatencyTable | None = None,
 ) -> dict[str, float]:
     """Median ms of each network from image tensor to label map at its deployed size, in interleaved rounds.
 
@@ -31,6 +33,8 @@ def measure(
         accelerator: `cpu` or `cuda`.
         rounds: Number of rounds; a network is timed twice a round.
         seed: Seed of the orders and the weights.
+        level: Bring the times to the speed that the machine had when this table was measured, by its reference operation; None:
+            as they are now.
 
     Raises:
         ConfigError: If the runtime is not there.
@@ -43,5 +47,6 @@ def measure(
             backend.prepare_network(build_network(genotype, spaces).eval(), size=genotype.deploy.input)
             for genotype in genotypes.values()
         ]
-        samples = time_networks(runs, rounds=rounds, seed=seed)
+        reference = None if level is None else level_of(level, backend)
+        samples = time_networks(runs, rounds=rounds, seed=seed, reference=reference)
     return dict(zip(genotypes, map(float, np.median(samples, axis=(1, 2))), strict=True))

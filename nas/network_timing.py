@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.devices.backend import Run
+from nas.cost.latency_table import LatencyTable
+from nas.devices.backend import Backend, Run
 from nas.drift import local_levels
+from nas.ops.spec import OpSpec
+from nas.rounds import num_calls
 
 SAMPLE_MS = 30.0
 """A sample repeats a short network until about this time is filled."""
@@ -39,6 +42,14 @@ class Level:
         """Mean ms of a call now, after one that is not timed."""
         self.run(1)
         return self.run(self.calls)
+
+
+def level_of(table: LatencyTable, backend: Backend) -> Level | None:
+    """The level of speed at which a table was measured; None: it has no reference operation."""
+    if table.reference is None:
+        return None
+    ms = table.reference.median_ms
+    return Level(backend.prepare(OpSpec.from_key(table.reference.key)), num_calls(ms), ms)
 
 
 def time_networks(

@@ -29,11 +29,9 @@ from nas.devices.identity import identify
 from nas.errors import ConfigError, TableError
 from nas.graph import Graph
 from nas.network import Network
-from nas.network_timing import Level, OnProgress, noise_floor, time_networks
-from nas.ops.spec import OpSpec
+from nas.network_timing import OnProgress, level_of, noise_floor, time_networks
 from nas.predicting import predict_on, profile_words
 from nas.random_architecture import drawn_over_costs, spread_over_costs
-from nas.rounds import num_calls
 from nas.space import SearchSpace, Shape
 from nas.text_table import text_table
 
@@ -230,10 +228,7 @@ def _time(
     with backend.measuring(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         runs = [backend.prepare_network(Network(graph.deployed()).eval(), size=(height, width)) for graph in graphs]
-        level = None
-        if table.reference is not None:
-            ms = table.reference.median_ms
-            level = Level(backend.prepare(OpSpec.from_key(table.reference.key)), num_calls(ms), ms)
+        level = level_of(table, backend)
         return time_networks(runs, rounds=job.rounds, seed=job.seed, reference=level, on_progress=on_progress)
 
 
