@@ -132,19 +132,23 @@ def quality(predicted_ms: Sequence[float] | Floats, measured_ms: Sequence[float]
         predicted_ms: Of each network.
         measured_ms: Of each network.
         bar: Half-width of the error bar as a share of the prediction; None: there is none.
+
+    Returns:
+        The qualities; rank correlations are 0 where all predictions or all measurements are the same.
     """
     from scipy.stats import kendalltau, spearmanr
 
     predicted, measured = np.asarray(predicted_ms, dtype=np.float64), np.asarray(measured_ms, dtype=np.float64)
     errors = predicted / measured - 1
+    ordered = np.ptp(predicted) > 0 and np.ptp(measured) > 0
     return Quality(
         bias=float(np.mean(errors)),
         mape=float(np.mean(np.abs(errors))),
         rmse_ms=float(np.sqrt(np.mean((predicted - measured) ** 2))),
         within_5=float(np.mean(np.abs(errors) <= 0.05)),
         within_10=float(np.mean(np.abs(errors) <= 0.10)),
-        spearman=float(spearmanr(predicted, measured).statistic),
-        kendall=float(kendalltau(predicted, measured).statistic),
+        spearman=float(spearmanr(predicted, measured).statistic) if ordered else 0.0,
+        kendall=float(kendalltau(predicted, measured).statistic) if ordered else 0.0,
         inside_bar=None if bar is None else float(np.mean(np.abs(measured / predicted - 1) <= bar)),
     )
 

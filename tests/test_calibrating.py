@@ -111,3 +111,7 @@ def test_forms_share_parameters_between_columns_and_use_none_twice():
         columns = [column for group in groups for column in group]
         assert len(columns) == len(set(columns))
         assert set(columns) <= {0, 1, 2, 3}
+
+
+def test_a_constant_has_no_order():
+    assert (quality([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]).spearman, quality([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]).kendall) == (0.0, 0.0)

@@ -91,7 +91,7 @@ class SlimmableReduce(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, channels: Sequence[int]) -> None:
         super().__init__()
-        self.conv_even = SlimmableConv(in_channels, out_channels // 2, kernel=1, stride=2)
+        self.conv_even = SlimmableConv(in_channels, out_channels - out_channels // 2, kernel=1, stride=2)
         self.conv_odd = SlimmableConv(in_channels, out_channels // 2, kernel=1, stride=2)
         self.bn = SwitchableNorm(channels)
 
@@ -100,7 +100,7 @@ class SlimmableReduce(nn.Module):
         height, width = x.shape[2:]
         x = functional.pad(x, (0, width % 2, 0, height % 2))
         half = out_channels // 2
-        joined = torch.cat([self.conv_even(x, half), self.conv_odd(x[:, :, 1:, 1:], half)], dim=1)
+        joined = torch.cat([self.conv_even(x, out_channels - half), self.conv_odd(x[:, :, 1:, 1:], half)], dim=1)
         return cast("Tensor", self.bn(joined, parts))
 
 

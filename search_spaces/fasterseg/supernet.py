@@ -5,7 +5,7 @@ Cells are shared by all architecture sets. Stem, refinement and heads are there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -87,13 +87,16 @@ class _Supernet:
         }
         return self.builder.combination(name, (decision,), options, *inputs, module=lambda _: BySet(of_set))
 
-    def conv(self, name: str, value: Value, *, entering: int, leaving: int, kernel: int) -> Value:
-        """Convolution, batch norm, ReLU in the width of the head; a map of stride s has s times the channels of stride 1."""
-        of = partial(channels, self.filters)
+    def joined(self, value: Value, strides: Sequence[int], width: int) -> Value:
+        """A value with the channels that maps of these strides have together in a width of the head."""
+        return Value(value.index, sum(channels(self.filters, one, width) for one in strides), value.height, value.width)
+
+    def conv(self, name: str, value: Value, *, entering: Sequence[int], leaving: Sequence[int], kernel: int) -> Value:
+        """Convolution, batch norm, ReLU in the width of the head; channels are those of maps of these strides together."""
 
         def spec(width: int) -> OpSpec:
-            narrow = Value(value.index, of(entering, width), value.height, value.width)
-            return conv_spec(narrow, of(leaving, width), kernel=kernel)
+            out = self.joined(value, leaving, width).channels
+            return conv_spec(self.joined(value, entering, width), out, kernel=kernel)
 
         return self.by_set(name, value, decision=HEAD_WIDTH, spec=spec)
 
@@ -199,20 +202,19 @@ def _cell_specs(parts: _Supernet, value: Value, *, stride: int, out: int, two_in
 def _refine(parts: _Supernet, name: str, coarse: Value, fine: Value, *, stride: int) -> Value:
     """A coarse map in half of its channels, resized to the finer one and joined with it: 1x1, resize, 3x3."""
     half = stride // 2
-    arm = parts.conv(f"{name}.arm", coarse, entering=stride, leaving=half, kernel=1)
+    arm = parts.conv(f"{name}.arm", coarse, entering=(stride,), leaving=(half,), kernel=1)
     up = parts.builder.op(f"{name}.resize", map_spec("resize_corners", arm, fine, arm.channels), arm, fine)
     joined = parts.builder.concat(f"{name}.join", [up, fine])
-    return parts.conv(f"{name}.conv", joined, entering=stride, leaving=half, kernel=3)
+    return parts.conv(f"{name}.conv", joined, entering=(half, half), leaving=(half,), kernel=3)
 
 
 def _head(parts: _Supernet, name: str, values: list[Value]) -> Value:
     """3x3 convolution and scores of classes, on one map of stride 8 or on two."""
     joined = parts.builder.concat(f"{name}.join", values)
-    count = 8 * len(values)
-    hidden = parts.conv(f"{name}.conv", joined, entering=count, leaving=count, kernel=3)
+    strides = (8,) * len(values)
+    hidden = parts.conv(f"{name}.conv", joined, entering=strides, leaving=strides, kernel=3)
 
     def spec(width: int) -> OpSpec:
-        narrow = Value(hidden.index, channels(parts.filters, count, width), hidden.height, hidden.width)
-        return map_spec("classifier", narrow, hidden, parts.num_classes)
+        return map_spec("classifier", parts.joined(hidden, strides, width), hidden, parts.num_classes)
 
     return parts.by_set(f"{name}.classifier", hidden, decision=HEAD_WIDTH, spec=spec)

@@ -18,6 +18,7 @@ from nas.network import Network
 from nas.ops import OpSpec, is_free
 from nas.predicting import predict_graph
 from nas.space import Choice, SearchSpace, deployed_specs
+from nas.supernet import Draw, Supernet
 from search_spaces import SEARCH_SPACES, all_spaces
 
 SIZE = (65, 97)
@@ -115,21 +116,14 @@ def test_communication_keeps_names_and_shapes(name: str) -> None:
 @pytest.mark.parametrize("relaxation", ["soft", "sampled"])
 def test_a_supernet_gives_logits_at_the_size_of_odd_images_and_gradients_everywhere(name: str, relaxation: str) -> None:
     space = space_of(name)
-    logits = {group: value.requires_grad_() for group, value in initial_logits(space).items()}
+    network = Network(open_graph(name), architecture_sets=space.architecture_sets)
+    supernet = Supernet(space, network, [], generator=torch.Generator().manual_seed(0))
     for architecture in space.architecture_sets:
-        network = Network(open_graph(name), architecture_sets=space.architecture_sets)
-        weights = relax.sample(
-            logits,
-            space.choices(),
-            relaxation=relaxation,
-            tau=1.0,
-            generator=torch.Generator().manual_seed(0),
-            architecture=architecture,
-        )
+        weights = supernet.sample(Draw(relaxation, 1.0, torch.Generator().manual_seed(0), architecture))
         output = network(torch.randn(1, 3, 63, 99), weights)
         assert output.shape == (1, CLASSES, 63, 99)
         output.square().sum().backward()
-        assert all(value.grad is not None for value in logits.values())
+        assert all(parameter.grad is not None for parameter in supernet.architectures[architecture].parameters())
 
 
 @pytest.mark.parametrize("seed", range(3))

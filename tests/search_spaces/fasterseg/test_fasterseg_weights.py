@@ -229,13 +229,6 @@ def test_published_genotypes_are_listed_shown_and_predicted(run_nas):
     assert "27770.487 MMACs, fasterseg at 1024x2048" in predicted.out
 
 
-def test_a_search_is_refused_in_one_line(run_nas):
-    done = run_nas("search", "space=fasterseg", "latency.table=macs")
-    assert done.status == 2
-    assert "space: got 'fasterseg', expected one of" in done.err
-    assert done.err.count("\n") == 1
-
-
 def test_what_the_classifier_reads_can_be_pretrained_on_images():
     classifier = build_image_classifier(nas.load_genotype(STUDENT), all_spaces(), 10)
     assert classifier(torch.randn(2, 3, 33, 47)).shape == (2, 10)
