@@ -168,9 +168,7 @@ def markdown(rows: Sequence[dict]) -> str:
         ms += [f"{row[key]:.3f} ({row[key] / row['predicted_ms'] - 1:+.1%})" for key in ("measured_ms", "levelled_ms")]
         lines.append(f"| {row['runtime']} | {row['share']:g} | {row['seed']} | {' | '.join(ms)} | {row['multiplier']:.3f} |")
     below = sum(row["predicted_ms"] <= row["target_ms"] for row in rows)
-    near, levelled = (
-        sum(abs(row[key] / row["predicted_ms"] - 1) <= 0.1 for row in rows) for key in ("measured_ms", "levelled_ms")
-    )
+    near, levelled = (sum(abs(row[key] / row["predicted_ms"] - 1) <= 0.1 for row in rows) for key in ("measured_ms", "levelled_ms"))
     lines += ["", f"Predicted at or below the target: {below} of {len(rows)}."]
     lines.append(f"Within 10 % of the prediction: {near} as measured now, {levelled} at the table's speed.")
     return "\n".join(lines) + "\n"
