@@ -22,7 +22,7 @@ from nas.ops import build, macs
 from nas.plots import draw_genotype, draw_space
 from nas.predicting import Latency, predict, share
 from nas.resources import published_genotypes
-from nas.space import SearchSpace, SpaceEntry
+from nas.space import SearchSpace, Shape, SpaceEntry, open_choices
 from nas.text_table import text_table
 
 DEFAULT_INPUT = (360, 480)
@@ -145,7 +145,7 @@ def _show_space(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path | 
         f"space {name} at input {height}x{width}, {channels} initial channels, {job.num_classes} classes",
         f"{len(decisions)} decisions, 10^{log10_architectures(space):.1f} combinations of options",
         f"supernet: {sum(weights.values()):,} weights, {_architecture_parameters(space):,} architecture parameters",
-        f"{len(graph.specs())} distinct operations to profile at this shape",
+        f"{len(space.plan(Shape((height, width), channels, job.num_classes)))} distinct operations to profile at this shape",
         "",
         *_option_lines(decisions),
         "",
@@ -230,9 +230,9 @@ def _option_lines(decisions: Mapping[str, Sequence[str]]) -> list[str]:
 def _architecture_parameters(space: SearchSpace) -> int:
     """Logits of all architecture sets, and the weights of the communication between them."""
     communication = space.communication()
-    logits = sum(len(choice.options) for choice in space.choices())
+    logits = sum(len(choice.options) for name in space.architecture_sets for choice in open_choices(space, name))
     guided = 0 if communication is None else sum(weight.numel() for weight in communication.parameters())
-    return len(space.architecture_sets) * (logits + guided)
+    return logits + len(space.architecture_sets) * guided
 
 
 def _picture_path(out: str, name: str) -> Path:

@@ -1,0 +1,187 @@
+"""Architecture sets, forced passes and the choice between branches; the co-search from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import nas
+from nas.errors import ConfigError
+from nas.search_passes import Pass, passes_of
+from nas.settings import SearchSettings
+from nas.space import Judge, open_choices
+from nas.tracking import read_metrics
+from search_spaces import SEARCH_SPACES
+from search_spaces.fasterseg.config import FasterSegConfig
+from search_spaces.fasterseg.space import BRANCH_OUTPUTS, FasterSeg
+
+TINY = ("space.layers=4", "space.filters=3", "space.widths=[4,8,12]", "data.size=[32,64]", "data.train=4", "data.val=2")
+
+
+def logits_of(space: FasterSeg, name: str, *, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    rows: dict[str, list[int]] = {}
+    for choice in open_choices(space, name):
+        rows.setdefault(choice.group, []).append(len(choice.options))
+    return {group: torch.randn(len(sizes), sizes[0], generator=generator) for group, sizes in rows.items()}
+
+
+def both(space: FasterSeg) -> dict[str, dict[str, torch.Tensor]]:
+    return {name: logits_of(space, name, seed=i) for i, name in enumerate(space.architecture_sets)}
+
+
+def scores(better: str) -> dict[str, float]:
+    return {output: 0.5 if option == better else 0.3 for option, output in BRANCH_OUTPUTS.items()}
+
+
+def test_the_student_searches_widths_between_layers_and_the_teacher_none():
+    space = FasterSeg(FasterSegConfig())
+    student, teacher = ({choice.name for choice in open_choices(space, name)} for name in ("student", "teacher"))
+    widths = {choice.name for choice in space.choices() if choice.name.endswith(".width")}
+    ends = {"stem.width", "head.width"}
+    assert student - teacher == widths - ends
+    assert not (student | teacher) & ends
+    assert {space.fixed("student")[name] for name in ends} == {"8/12"}
+    assert set(space.fixed("teacher").values()) == {"12/12"}
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("max", {"12/12"}), ("min", {"4/12"})])
+def test_forced_widths_are_those_of_the_lattice_alone(mode, expected):
+    space = FasterSeg(FasterSegConfig())
+    forced = space.forced(mode, torch.Generator())
+    assert set(forced.values()) == expected
+    assert set(forced) == {choice.name for choice in open_choices(space, "student") if choice.name.endswith(".width")}
+
+
+def test_random_widths_come_from_the_generator_and_take_every_width():
+    space = FasterSeg(FasterSegConfig())
+    one, again, other = (space.forced("random", torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert one == again != other
+    assert set(one.values()) == {"4/12", "6/12", "8/12", "10/12", "12/12"}
+
+
+def test_branches_are_those_that_score_better_of_each_set_by_itself():
+    space = FasterSeg(FasterSegConfig(layers=9))
+    logits = both(space)
+    derived = space.derive(logits, Judge({"student": scores("32+8"), "teacher": scores("32+16")}))
+    assert {name: one.choices["branches"] for name, one in derived.items()} == {"student": "32+8", "teacher": "32+16"}
+    assert {one.choices["branches"] for one in space.derive(logits).values()} == {"32+16"}
+    for name, one in derived.items():
+        assert one.choices == space.alternatives(logits[name], name)[one.choices["branches"]]
+
+
+def test_officially_the_teacher_takes_the_branches_of_the_students_scores():
+    """SPEC Q11."""
+    space = FasterSeg(FasterSegConfig(layers=9, fidelity="official"))
+    derived = space.derive(both(space), Judge({"student": scores("32+8"), "teacher": scores("32+16")}))
+    assert {one.choices["branches"] for one in derived.values()} == {"32+8"}
+
+
+@pytest.mark.parametrize(("slower", "expected"), [(1.0, "32+8"), (1e4, "32+16")])
+def test_a_faster_network_may_beat_a_more_accurate_one(slower, expected):
+    space = FasterSeg(FasterSegConfig(layers=9))
+
+    def latency(choices):
+        return slower if choices["branches"] == "32+8" else 1.0
+
+    derived = space.derive(both(space), Judge(dict.fromkeys(space.architecture_sets, scores("32+8")), latency))
+    assert derived["student"].choices["branches"] == expected  # 0.5 / 0.3 = 1.67 < (1e4)^0.07 = 1.91
+
+
+def test_the_teacher_has_no_skips_and_every_width_full():
+    space = FasterSeg(FasterSegConfig(layers=9))
+    logits = both(space)
+    for groups in logits.values():
+        for stride in (8, 16, 32):
+            groups[f"op_{stride}"][:, 0] = 50.0
+    derived = space.derive(logits)
+    depth = {
+        name: sum(option != "none" for key, option in one.choices.items() if key.startswith("branch.32") and key.endswith(".op"))
+        for name, one in derived.items()
+    }
+    assert depth == {"teacher": 9, "student": 7}  # round(9 / 3) + 2 for each of two downs
+    full = {option for key, option in derived["teacher"].choices.items() if key.endswith("width")}
+    assert full == {"12/12", "none"}
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "expected"),
+    [
+        ("corrected", ["teacher:max", "student:min", "student:random", "teacher:random"]),
+        ("official", ["teacher:max", "teacher:min", "teacher:random", "teacher:random"]),
+    ],
+)
+def test_the_warm_up_trains_the_students_parts_unless_it_is_the_official_one(fidelity, expected):
+    warmup, usual = passes_of(SearchSettings(), FasterSeg(FasterSegConfig(fidelity=fidelity)))
+    assert [f"{one.architecture}:{one.mode}" for one in warmup] == expected
+    assert usual == (Pass("teacher"), Pass("student"), Pass("student", "max"), Pass("student", "min"))
+
+
+@pytest.mark.parametrize(
+    ("passes", "message"),
+    [
+        (["student", "pupil"], "search.passes: got 'pupil', expected one of student, teacher"),
+        (["student", "student:wide"], "got 'student:wide', .* a MODE of max, min, random"),
+        (["teacher", "student:max"], "expected student without a mode once"),
+        (["student", "student"], "expected student without a mode once"),
+    ],
+)
+def test_passes_without_meaning_are_refused(passes, message):
+    with pytest.raises(ConfigError, match=message):
+        passes_of(SearchSettings(passes=passes), FasterSeg(FasterSegConfig()))
+
+
+def test_spaces_with_one_set_have_one_pass_and_no_modes():
+    entry = SEARCH_SPACES["lgcnet"]
+    space = entry.build(entry.config())
+    assert passes_of(SearchSettings(), space) == ((Pass("default"),), (Pass("default"),))
+    with pytest.raises(ConfigError, match="expected one of default$"):
+        passes_of(SearchSettings(passes=["default:max"]), space)
+
+
+def test_a_target_in_ms_is_refused_with_what_to_do_instead(run_nas):
+    done = run_nas("search", "space=fasterseg", *TINY, "latency.table=macs", "latency.target_ms=5")
+    assert (done.status, len(done.err_lines)) == (2, 1)
+    assert "space fasterseg derives other decisions than it searches" in done.err
+
+
+def test_a_search_leaves_both_networks_which_derive_gives_again_and_show_describes(run_nas, tmp_path):
+    searched = run_nas(
+        "search",
+        "space=fasterseg",
+        *TINY,
+        "search.epochs=2",
+        "search.warmup_epochs=1",
+        "search.recalibrate=1",
+        "latency.table=macs",
+        "trainer.threads=1",
+        "out=run",
+    )
+    assert searched.status == 0, searched.err
+    assert "genotype_teacher.yaml" in searched.out
+    student, teacher = (nas.load_genotype(f"run/{name}.yaml") for name in ("genotype", "genotype_teacher"))
+    assert (student.provenance["architecture"], teacher.provenance["architecture"]) == ("student", "teacher")
+    assert student.choices["stem.width"] == "8/12"
+    assert teacher.choices["stem.width"] == "12/12"
+    rows = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
+    last = {row["split"]: row for row in rows if row["split"].startswith("val")}
+    for split, genotype in (("val", student), ("val_teacher", teacher)):
+        better = max(BRANCH_OUTPUTS, key=lambda option: last[split][f"miou_{BRANCH_OUTPUTS[option]}"])
+        if last[split]["miou_8s_32s"] != last[split]["miou_16s_32s"]:
+            assert genotype.choices["branches"] == better  # counts are no latency, so that mIoU alone decides
+        assert last[split]["latency"] == pytest.approx(nas.predict(genotype, nas.cost.MacsTable()).ms)
+    again = run_nas("derive", "run=run", "out=again")
+    assert again.status == 0, again.err
+    assert nas.load_genotype("again/genotype.yaml").choices == student.choices
+    assert nas.load_genotype("again/genotype_teacher.yaml").choices == teacher.choices
+    assert run_nas("show", "genotype=run", "out=picture.png").status == 0
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    assert "miou_16s_32s" in json.dumps(last)
+
+
+def test_the_space_is_shown_with_what_there_is_to_profile(run_nas):
+    shown = run_nas("show", "space=fasterseg", "deploy.input=[64,128]", "num_classes=19")
+    assert shown.status == 0, shown.err
+    assert "supernet: 251,803,822 weights, 778 architecture parameters" in shown.out  # 499 and 279
