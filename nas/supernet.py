@@ -116,8 +116,8 @@ class Supernet(nn.Module):
         return self._held(weights, best)
 
     def _held(self, weights: Weights, decided: Mapping[str, str] | None = None) -> Weights:
-        """Weights with what the set does not search, and what else is decided."""
-        taken = {**(decided or {}), **self.space.fixed(weights.architecture)}
+        """Weights with what the set does not search, unless it is decided otherwise, and what else is decided."""
+        taken = {**self.space.fixed(weights.architecture), **(decided or {})}
         if not taken:
             return weights
         device = next(iter(weights.values.values())).device
