@@ -22,7 +22,7 @@ from nas.data.held_out import HeldOutBatches, HeldOutLossError, hold_out
 from nas.data.loader import steps_per_epoch
 from nas.deployed_latency import check_units, deployed_costs
 from nas.draw_plan import DrawPlan
-from nas.errors import NonFiniteLossError
+from nas.errors import ConfigError, NonFiniteLossError
 from nas.genotype import Deploy
 from nas.latency_control import LatencyControl, named
 from nas.loop import LoopPlan, Row, clip_gradients
@@ -35,7 +35,7 @@ from nas.provenance import provenance
 from nas.schedules import cosine, exponential
 from nas.search_optimizers import grad_norm, optimizers, set_lr
 from nas.search_passes import passes_of
-from nas.settings import noise_per_image
+from nas.settings import SearchSettings, noise_per_image
 from nas.space import Derivation, SearchSpace
 from nas.supernet import Draw, Supernet
 from nas.supernet_evaluation import SupernetEvaluation
@@ -92,7 +92,7 @@ class SearchTask:
             seed=job.seed,
             warmup_steps=self.warmup_steps,
             total_steps=self.total_steps,
-            per_image=noise_per_image(job.search, default=space.noise_per_image),
+            per_image=_noise_per_image(job.search, space),
             warmup_passes=warmup_passes,
             passes=passes,
         )
@@ -339,6 +339,21 @@ def light_share(choices: Mapping[str, str], space: SearchSpace) -> float:
     """Share of zero, skip and pooling among the decisions that offer one."""
     offering = [name for name, options in space.genotype_choices().items() if space.light_options.intersection(options)]
     return sum(choices[name] in space.light_options for name in offering) / max(1, len(offering))
+
+
+def _noise_per_image(settings: SearchSettings, space: SearchSpace) -> bool:
+    """Whether each image of a step has a draw of its own.
+
+    Raises:
+        ConfigError: If so, and the space draws one option of some decisions for the whole batch.
+    """
+    per_image = noise_per_image(settings, default=space.noise_per_image)
+    if per_image and (drawn := [choice.name for choice in space.choices() if choice.relaxation == "sampled"]):
+        raise ConfigError(
+            f"search.noise: got image, but space {space.config.name} runs one option of {drawn[0]} and {len(drawn) - 1} other "
+            "decisions for the whole batch; leave noise away, or give search.noise=batch"
+        )
+    return per_image
 
 
 def _plan(job: SearchJob, crop: tuple[int, int]) -> LoopPlan:

@@ -143,15 +143,16 @@ class SlimmableOps(nn.Module):
         size = cast("tuple[int, int]", tuple(x.shape[2:]))
         zoomed = any(op.endswith("downup") for op in alpha)
         small = _resized(x, (half_size(size[0], self.stride), half_size(size[1], self.stride))) if zoomed else x
-        total: list[Tensor | None] = [None] * parts
+        total: Tensor | None = None
         for op, weight in alpha.items():
             output = self._run(op, small if op.endswith("downup") else x, out_channels, parts)
             if op.endswith("downup") and self.stride == 1:
                 output = _resized(output, size)
-            for i, part in enumerate(torch.relu(output).chunk(parts)):
-                term, before = per_image(weight) * part, total[i]
-                total[i] = term if before is None else before + term
-        return cast("Stack", total)
+            factor = per_image(weight if weight.dim() == 0 else weight.repeat(parts))
+            term = torch.relu(output)
+            total = factor * term if total is None else torch.addcmul(total, factor, term)
+        assert total is not None
+        return list(total.chunk(parts))
 
     def _run(self, op: str, x: Tensor, out_channels: int, parts: int) -> Tensor:
         """An operator before its last ReLU."""
@@ -167,7 +168,7 @@ class SlimmableCell(nn.Module):
 
     With one input x: g_in g_out sum_o alpha_o op_o(x). With two, beta-weighted: on the outputs, b_down f(down) + b_keep f(keep), or
     on the inputs, f(b_down down + b_keep keep). The gates g are the entries of the drawn widths: one, and where the gradient of a
-    width enters; of a width that is not searched they have none.
+    width enters; where no gradient is wanted they are left out.
 
     Args:
         node: Its node; decisions are operator, width in, width out and, with two inputs, the input.
@@ -191,8 +192,8 @@ class SlimmableCell(nn.Module):
         out_channels = self.channels[_drawn(weights, self.leaving)]
         outputs = self.ops(self._alpha(weights), stack, out_channels)
         value = outputs[0] if len(outputs) == 1 else self._path(weights, outputs)
-        gate = _gate(weights, self.entering) * _gate(weights, self.leaving)
-        return per_image(gate) * value
+        gates = [gate for name in (self.entering, self.leaving) if (gate := _gate(weights, name)).requires_grad]
+        return value if not gates else per_image(torch.stack(gates).prod(dim=0)) * value
 
     def _alpha(self, weights: Weights) -> dict[str, Tensor]:
         z, drawn = weights.values[self.op], weights.drawn.get(self.op)
@@ -211,7 +212,7 @@ def _drawn(weights: Weights, decision: str) -> int:
 
 
 def _gate(weights: Weights, decision: str) -> Tensor:
-    """The entry of the drawn width."""
+    """The entry of the drawn width, which is one."""
     return weights.values[decision][..., _drawn(weights, decision)]
 
 

@@ -141,6 +141,12 @@ def test_spaces_with_one_set_have_one_pass_and_no_modes():
         passes_of(SearchSettings(passes=["default:max"]), space)
 
 
+def test_noise_for_each_image_is_refused_for_widths_are_drawn_for_the_batch(run_nas):
+    done = run_nas("search", "space=fasterseg", *TINY, "latency.table=macs", "search.noise=image")
+    assert (done.status, len(done.err_lines)) == (2, 1)
+    assert "search.noise: got image, but space fasterseg runs one option of stem.width" in done.err
+
+
 def test_a_target_in_ms_is_refused_with_what_to_do_instead(run_nas):
     done = run_nas("search", "space=fasterseg", *TINY, "latency.table=macs", "latency.target_ms=5")
     assert (done.status, len(done.err_lines)) == (2, 1)

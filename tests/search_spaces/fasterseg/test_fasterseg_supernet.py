@@ -274,7 +274,8 @@ def test_the_full_supernet_has_the_official_lattice_and_output_shapes(full_size)
     assert lattice == facts["lattice"]
     images = torch.empty(2, 3, 64, 128, device="meta")
     weights = full_size.space.forced("max", torch.Generator()) | full_size.space.fixed("teacher")
-    uniform = {choice.name: torch.empty(len(choice.options), device="meta") for choice in full_size.space.choices()}
-    drawn = {name: full_size.options[name].index(option) for name, option in weights.items()}
+    options = {choice.name: choice.options for choice in full_size.space.choices()}
+    uniform = {name: torch.empty(len(some), device="meta") for name, some in options.items()}
+    drawn = {name: options[name].index(option) for name, option in weights.items()}
     outputs = full_size.network.outputs(images, Weights(uniform, drawn, "teacher"), names=OUTPUTS)
     assert [list(output.shape) for output in outputs.values()] == facts["train_output_shapes_2x3x64x128"]
