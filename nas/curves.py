@@ -52,6 +52,7 @@ PANELS: dict[str, tuple[Curve, ...]] = {
         Curve("train", "miou", "training", _BLUE),
         Curve("val", "miou", "validation", _ORANGE),
         Curve("val_argmax", "miou", "validation, argmax", _GREEN),
+        Curve("val_teacher", "miou", "validation, teacher", _GREEN),
     ),
     "accuracy": (
         Curve("train", "top1", "training, top-1", _BLUE),
@@ -62,12 +63,14 @@ PANELS: dict[str, tuple[Curve, ...]] = {
         Curve("train", "expected_latency", "of softmax(alpha)", _BLUE),
         Curve("val", "latency", "as sampled", _ORANGE),
         Curve("val_argmax", "latency", "argmax", _GREEN),
+        Curve("val", "derived_latency", "derived network", _GREEN),
         Curve("train", "latency_target", "target", _FAINT),
     ),
     "expected latency, second table": (
         Curve("train", "expected_latency_2", "of softmax(alpha)", _BLUE),
         Curve("val", "latency_2", "as sampled", _ORANGE),
         Curve("val_argmax", "latency_2", "argmax", _GREEN),
+        Curve("val", "derived_latency_2", "derived network", _GREEN),
         Curve("train", "latency_target_2", "target", _FAINT),
     ),
     "latency weight": (

@@ -301,7 +301,7 @@ class SearchTask:
         for name, scores in self.scores.items():
             row = {"miou": max(scores.values()), **{f"miou_{output}": miou for output, miou in scores.items()}}
             latencies = self.costs.predicted(self.derivations()[name].choices)
-            rows.append(row | {named("latency", k): value for k, value in enumerate(latencies)})
+            rows.append(row | {named("derived_latency", k): value for k, value in enumerate(latencies)})
         first, *others = self.space.architecture_sets
         return list(zip(("val", *(f"val_{name}" for name in others)), rows, strict=True)), max(self.scores[first].values())
 
