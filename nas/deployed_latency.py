@@ -58,8 +58,8 @@ class DeployedCosts:
 
     def judge(self, scores: Mapping[str, Mapping[str, float]]) -> Judge:
         """What derivation may want to know; see `Judge`."""
-        in_ms = bool(self.tables) and self.tables[0].unit == "ms"
-        return Judge(scores, (lambda choices: self.predicted(choices)[0]) if in_ms else None)
+        number = next((k for k, table in enumerate(self.tables) if table.unit == "ms"), None)
+        return Judge(scores, None if number is None else lambda choices: self.predicted(choices)[number])
 
     def of(self, weights: Weights) -> list[float]:
         """By table, the expected latency of weights."""

@@ -12,7 +12,7 @@ import torch
 from nas import rundir
 from nas.checkpoint import load_checkpoint
 from nas.config import DeriveJob
-from nas.cost.repair import derive_within, log_probability
+from nas.cost.repair import check_repairable, derive_within, log_probability
 from nas.deployed_latency import DeployedCosts, check_target_unit, deployed_costs
 from nas.errors import CheckpointError, ConfigError
 from nas.front import Point, undominated, write_front
@@ -218,7 +218,9 @@ def _costs(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str, SpaceE
     searched = state.get("latency", {"table": "none", "target_ms": None})  # searches of before did not state them
     given = searched["table"] if job.table is None else job.table
     target_ms = searched["target_ms"] if job.target_ms is None else job.target_ms
-    if job.table is None and job.targets is None and target_ms is None:
+    space = space_of(state, spaces)
+    chooses = not space.contains_derived and given != "none"  # between networks, by their latency, too
+    if job.table is None and job.targets is None and target_ms is None and not chooses:
         return None
     if given == "none":
         raise ConfigError("table: the search states none, expected one to predict with; give table=DEVICE/RUNTIME")
@@ -226,10 +228,12 @@ def _costs(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str, SpaceE
     if job.targets is not None and count > 1:
         raise ConfigError(f"targets: got them for {count} tables, expected one table; give table=DEVICE/RUNTIME")
     targets: list[float | None] = [None] * count
-    if job.targets is None and target_ms is not None:
+    if job.targets is not None:
+        check_repairable(space)
+    elif target_ms is not None:
         check_targets("target_ms", target_ms, count=count)
         targets = target_ms if isinstance(target_ms, list) else [target_ms]
-    costs = deployed_costs(space_of(state, spaces), _deploy_of(state), given=given, targets=targets)
+    costs = deployed_costs(space, _deploy_of(state), given=given, targets=targets)
     for table, target in zip(costs.tables, job.targets[:1] if job.targets else targets, strict=True):
         check_target_unit("target_ms", table, target)
     return costs

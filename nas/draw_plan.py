@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from nas.errors import ConfigError
 from nas.schedules import exponential, linear
 from nas.search_passes import Pass
-from nas.settings import SearchSettings
+from nas.settings import SearchSettings, noise_per_image
+from nas.space import SearchSpace
 from nas.supernet import Draw
 
 
@@ -63,3 +65,18 @@ class DrawPlan:
     def noise(self, step: int) -> torch.Generator:
         """Noise that is a pure function of seed and step: the same after a resume, on every device and rank."""
         return torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
+
+
+def check_noise(settings: SearchSettings, space: SearchSpace) -> bool:
+    """Whether each image of a step has a draw of its own.
+
+    Raises:
+        ConfigError: If so, and the space draws one option of some decisions for the whole batch.
+    """
+    per_image = noise_per_image(settings, default=space.noise_per_image)
+    if per_image and (drawn := [choice.name for choice in space.choices() if choice.relaxation == "sampled"]):
+        raise ConfigError(
+            f"search.noise: got image, but space {space.config.name} runs one option of {drawn[0]} and {len(drawn) - 1} other "
+            "decisions for the whole batch; leave noise away, or give search.noise=batch"
+        )
+    return per_image

@@ -136,7 +136,7 @@ def find_resumable(runs: Path, verb: str, job: SearchJob | TrainJob) -> Path:
     found = []
     for config in [*runs.glob(f"*/{CONFIG}"), *runs.glob(f"*/*/{CONFIG}")]:
         folder = config.parent
-        if is_resumable(folder) and not _differences(load_config(folder), _plain(job, verb)):
+        if is_resumable(folder) and not _changed(folder, verb, job):
             found.append(folder)
     if not found:
         raise ConfigError(
@@ -159,10 +159,12 @@ def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
 def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
     """Refuse to resume a run with other settings than it has, save those of `MAY_CHANGE`.
 
+    A setting that the run does not state, for there was none when it began, had what is its default now.
+
     Raises:
         ConfigError: Naming every key that differs, with both values.
     """
-    keys = _differences(load_config(folder), _plain(job, verb))
+    keys = _changed(folder, verb, job)
     if keys:
         listed = ", ".join(f"{key} (run: {was}, now: {now})" for key, (was, now) in keys.items())
         raise ConfigError(f"resume: {folder} has other settings: {listed}; give the same ones, or start anew without resume")
@@ -178,14 +180,28 @@ def _folder_to_resume(out: str | None, resume: str) -> Path:
 
 
 def _plain(job: SearchJob | TrainJob, verb: str) -> dict[str, Any]:
-    """The settings as YAML gives them back: no tuples, no dataclasses."""
-    plain = yaml.safe_load(yaml.safe_dump({"verb": verb, **dataclasses.asdict(job)}, sort_keys=False))
-    return dict(plain)
+    return _as_read({"verb": verb, **dataclasses.asdict(job)})
 
 
-def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as YAML gives them back: no tuples, no dataclasses."""
+    return dict(yaml.safe_load(yaml.safe_dump(dict(settings), sort_keys=False)))
+
+
+def _changed(folder: Path, verb: str, job: SearchJob | TrainJob) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> what the run of a folder has and what is given now, of every setting that may not change and did."""
+    sections = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
+    defaults = {
+        name: dataclasses.asdict(type(one)())
+        for name, one in sections.items()
+        if dataclasses.is_dataclass(one) and not isinstance(one, type)
+    }
+    before = {**_flat(_as_read(defaults)), **_flat(load_config(folder))}
+    return _differences(before, _flat(_plain(job, verb)))
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted key -> both values, of every setting that may not change and did."""
-    before, after = _flat(was), _flat(now)
     keys = [key for key in {**before, **after} if key not in MAY_CHANGE and not key.startswith(TRACKERS)]
     pairs = {key: (before.get(key, "absent"), after.get(key, "absent")) for key in keys}
     return {key: (old, new) for key, (old, new) in pairs.items() if old != new}

@@ -43,7 +43,7 @@ class SearchResult:
         latency: Its predicted latency in `unit`; None without a table. By the first table where there are several.
         unit: Unit of the cost table.
         predicted: By table, a line on what it costs there.
-        light_share: Share of decisions for zero, skip or pooling among those that could be.
+        light_share: Share of decisions for zero, skip or pooling among those that could be; None: none could.
         repairs: What derivation had to mend.
         seconds: Wall time.
         others: Files of the genotypes of the other architecture sets.
@@ -54,7 +54,7 @@ class SearchResult:
     latency: float | None
     unit: str
     predicted: tuple[str, ...]
-    light_share: float
+    light_share: float | None
     repairs: tuple[str, ...]
     seconds: float
     others: tuple[Path, ...] = ()
@@ -63,9 +63,10 @@ class SearchResult:
         """Human lines: what came out, where it lies, what to do next."""
         lines = [f"search finished in {self.seconds:.0f} s"]
         lines.extend(f"  predicted latency   {line}" for line in self.predicted)
-        lines.append(f"  light operations    {self.light_share:.0%} of the decisions that can be none, skip or pooling")
+        if self.light_share is not None:
+            lines.append(f"  light operations    {self.light_share:.0%} of the decisions that can be none, skip or pooling")
         lines.extend(f"  repaired            {repair}" for repair in shown_repairs(self.repairs))
-        if self.light_share > TOO_LIGHT:
+        if self.light_share is not None and self.light_share > TOO_LIGHT:
             lines.append("  warning             more than 80 % are none, skip or pooling: lower latency.weight")
         files = [*FILES, *([] if self.latency is None else [predicting.FILE_NAME])]
         lines.extend(f"  wrote               {path}" for path in (*(self.out / name for name in files), *self.others))

@@ -41,6 +41,8 @@ def passes_of(settings: SearchSettings, space: SearchSpace) -> tuple[tuple[Pass,
 
 
 def _read(key: str, given: list[str] | None, space: SearchSpace, *, default: Sequence[str]) -> tuple[Pass, ...]:
+    if given == []:
+        raise ConfigError(f"{key}: got no passes, expected one or more; leave {key} away for the space's own")
     passes = []
     for stated in default if given is None else given:
         architecture, colon, mode = stated.partition(":")

@@ -21,8 +21,8 @@ from nas.data.dataset import SegmentationDataset
 from nas.data.held_out import HeldOutBatches, HeldOutLossError, hold_out
 from nas.data.loader import steps_per_epoch
 from nas.deployed_latency import check_units, deployed_costs
-from nas.draw_plan import DrawPlan
-from nas.errors import ConfigError, NonFiniteLossError
+from nas.draw_plan import DrawPlan, check_noise
+from nas.errors import NonFiniteLossError
 from nas.genotype import Deploy
 from nas.latency_control import LatencyControl, named
 from nas.loop import LoopPlan, Row, clip_gradients
@@ -35,7 +35,6 @@ from nas.provenance import provenance
 from nas.schedules import cosine, exponential
 from nas.search_optimizers import grad_norm, optimizers, set_lr
 from nas.search_passes import passes_of
-from nas.settings import SearchSettings, noise_per_image
 from nas.space import Derivation, SearchSpace
 from nas.supernet import Draw, Supernet
 from nas.supernet_evaluation import SupernetEvaluation
@@ -92,7 +91,7 @@ class SearchTask:
             seed=job.seed,
             warmup_steps=self.warmup_steps,
             total_steps=self.total_steps,
-            per_image=_noise_per_image(job.search, space),
+            per_image=check_noise(job.search, space),
             warmup_passes=warmup_passes,
             passes=passes,
         )
@@ -100,7 +99,8 @@ class SearchTask:
         self.costs = deployed_costs(space, self.deploy, given=job.latency.table, targets=job.latency.targets())
         check_units(job.latency, self.costs.tables)
         self.supernet = self._build((crop[0], crop[1]))
-        uniform = self.costs.of(self.supernet.uniform())
+        views = space.latency_views(self.supernet.uniform())
+        uniform = [sum(parts) for parts in zip(*([share * ms for ms in self.costs.of(view)] for share, view in views), strict=True)]
         self.uniform = uniform[0] if uniform else 0.0
         self.control = LatencyControl(job.latency, uniform, arch_lr=job.search.arch_lr)
         self._check_targets()
@@ -114,6 +114,8 @@ class SearchTask:
             recalibrate=job.search.recalibrate,
             fabric=fabric,
         )
+        if not space.contains_derived:
+            self.derivations()  # what cannot be derived from is refused before anything is trained
         self.weight_optimizer, self.arch_optimizer = optimizers(self.supernet, job)
         self.model, *wrapped = fabric.setup(self.supernet, self.weight_optimizer, self.arch_optimizer)
         self.weight_optimizer, self.arch_optimizer = wrapped
@@ -207,18 +209,25 @@ class SearchTask:
         return row, confusion
 
     def _passes(self, images: Tensor, labels: Tensor, draws: Sequence[Draw], *, with_latency: bool) -> tuple[Row, Tensor]:
-        """Add up the gradients of all passes; their scalars, and the confusion matrix of the last output of the first set."""
+        """Add up the gradients of all passes; their scalars, and the confusion matrix of the last output of one pass.
+
+        That pass is the first set's own, or, where it always holds something, the first of all.
+        """
         rows, confusion = [], None
         for draw in draws:
             outputs, latency = self.model(images, draw)
             loss, row = self._loss(outputs, labels, latency if with_latency else torch.zeros_like(latency))
             self.fabric.backward(loss)
             rows.append(row | {named("sampled_latency", k): value for k, value in enumerate(latency.tolist() or [0.0])})
-            if confusion is None or draw.architecture == self.space.architecture_sets[0]:
+            if confusion is None or self._is_timed(draw):
                 found = predicted_labels(outputs[-1].detach())
                 confusion = confusion_matrix(found, labels_at(labels, found.shape[1:]), self.num_classes)
         assert confusion is not None
         return {key: sum(row[key] for row in rows) for key in rows[0]} | {"tau": draws[0].tau}, confusion
+
+    def _is_timed(self, draw: Draw) -> bool:
+        """Whether a pass is the first set's own."""
+        return draw.mode is None and draw.architecture == self.space.architecture_sets[0]
 
     def _loss(self, outputs: Sequence[Tensor], labels: Tensor, latency: Tensor) -> tuple[Tensor, Row]:
         """Sum of the losses of some outputs [N, K, H, W], with the latency term; and both as scalars.
@@ -242,7 +251,8 @@ class SearchTask:
             row = {"entropy": float(choice_entropy({f"{s}/{g}": v for s, gs in logits.items() for g, v in gs.items()}).cpu())}
         row |= {named("expected_latency", k): value for k, value in enumerate(self._expected())}
         row |= {**self.control.weight_row(), **self.control.target_row()}
-        row["light_share"] = light_share(self.derivation().choices, self.space)
+        if (share := light_share(self.derivation().choices, self.space)) is not None:
+            row["light_share"] = share
         row["grad_norm_alpha"], row["grad_norm_communication"] = self._architecture_grad_norms()
         return row
 
@@ -271,9 +281,10 @@ class SearchTask:
         return self.costs.predicted(self.derivation().choices)
 
     def _guided(self) -> dict[str, dict[str, Tensor]]:
-        """The guided logits by architecture set and group, on the CPU."""
+        """The guided logits by architecture set and group, copied to the CPU: without communication they are the parameters."""
         with torch.no_grad():
-            return {name: {g: v.detach().cpu() for g, v in s.items()} for name, s in self.supernet.guided_logits().items()}
+            logits = self.supernet.guided_logits()
+            return {name: {group: value.to("cpu", copy=True) for group, value in s.items()} for name, s in logits.items()}
 
     def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
         """MIoU of the supernet on the validation split."""
@@ -282,9 +293,9 @@ class SearchTask:
 
     def _evaluate_sampled_and_argmax(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
         """Of the supernet as it is sampled and of its argmax network: the discretisation gap."""
-        step = min(self.total_steps - 1, (epoch + 1) * self.steps_per_epoch)
-        drawn = self.supernet.sample(Draw(self.draws.relaxation(step), self.draws.tau(step), self.draws.noise(-epoch - 1)))
-        argmax = relax.one_hot(self.derivation().choices, self.space.choices(), device=self.fabric.device)
+        first, step = self.space.architecture_sets[0], min(self.total_steps - 1, (epoch + 1) * self.steps_per_epoch)
+        drawn = self.supernet.sample(Draw(self.draws.relaxation(step), self.draws.tau(step), self.draws.noise(-epoch - 1), first))
+        argmax = relax.one_hot(self.derivation().choices, self.space.choices(), device=self.fabric.device, architecture=first)
         rows = []
         for weights in (drawn, argmax):
             row = self.evaluation.mious(weights, (LOGITS,))
@@ -292,18 +303,19 @@ class SearchTask:
         return [("val", rows[0]), ("val_argmax", rows[1])], rows[1]["miou"]
 
     def _evaluate_settled(self) -> tuple[list[tuple[str, Row]], float]:
-        """Of each architecture set as it stands, by output: between these, derivation chooses."""
+        """Of each architecture set as it stands, by output; a set's score is that of the output that stands for its network."""
         with torch.no_grad():
             settled = {name: self.supernet.settled(name) for name in self.space.architecture_sets}
         self.scores = {name: self.evaluation.mious(weights, self.space.trained_outputs) for name, weights in settled.items()}
         self._derived = None
         rows = []
         for name, scores in self.scores.items():
-            row = {"miou": max(scores.values()), **{f"miou_{output}": miou for output, miou in scores.items()}}
-            latencies = self.costs.predicted(self.derivations()[name].choices)
+            choices = self.derivations()[name].choices
+            row = {"miou": scores[self.space.output_of(choices)], **{f"miou_{output}": miou for output, miou in scores.items()}}
+            latencies = self.costs.predicted(choices)
             rows.append(row | {named("derived_latency", k): value for k, value in enumerate(latencies)})
-        first, *others = self.space.architecture_sets
-        return list(zip(("val", *(f"val_{name}" for name in others)), rows, strict=True)), max(self.scores[first].values())
+        others = self.space.architecture_sets[1:]
+        return list(zip(("val", *(f"val_{name}" for name in others)), rows, strict=True)), rows[0]["miou"]
 
     def state(self) -> dict[str, Any]:
         """Supernet, optimisers, and what derive needs: the guided logits with space and deployment."""
@@ -330,30 +342,15 @@ class SearchTask:
         self.supernet.load_state_dict(state["supernet"])
         self.weight_optimizer.load_state_dict(state["weight_optimizer"])
         self.arch_optimizer.load_state_dict(state["arch_optimizer"])
-        self.scores = state.get("scores", {})  # searches of before did not state them
+        self.scores = state["scores"]
         if self.control.ascends or self.control.has_band:
             self.control.load_state(state["latency_control"])
 
 
-def light_share(choices: Mapping[str, str], space: SearchSpace) -> float:
-    """Share of zero, skip and pooling among the decisions that offer one."""
+def light_share(choices: Mapping[str, str], space: SearchSpace) -> float | None:
+    """Share of zero, skip and pooling among the decisions that offer one; None: none does."""
     offering = [name for name, options in space.genotype_choices().items() if space.light_options.intersection(options)]
-    return sum(choices[name] in space.light_options for name in offering) / max(1, len(offering))
-
-
-def _noise_per_image(settings: SearchSettings, space: SearchSpace) -> bool:
-    """Whether each image of a step has a draw of its own.
-
-    Raises:
-        ConfigError: If so, and the space draws one option of some decisions for the whole batch.
-    """
-    per_image = noise_per_image(settings, default=space.noise_per_image)
-    if per_image and (drawn := [choice.name for choice in space.choices() if choice.relaxation == "sampled"]):
-        raise ConfigError(
-            f"search.noise: got image, but space {space.config.name} runs one option of {drawn[0]} and {len(drawn) - 1} other "
-            "decisions for the whole batch; leave noise away, or give search.noise=batch"
-        )
-    return per_image
+    return sum(choices[name] in space.light_options for name in offering) / len(offering) if offering else None
 
 
 def _plan(job: SearchJob, crop: tuple[int, int]) -> LoopPlan:

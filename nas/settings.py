@@ -71,7 +71,7 @@ class SearchSettings:
     tau_share: float = 1.0
     """Share of the steps after the warm-up over which the temperature falls; from there on it is tau_end."""
     weight_lr: float = 0.025
-    """Initial learning rate of SGD for the network weights (paper), cosine to `weight_lr_end`."""
+    """Initial learning rate of SGD for the network weights (paper), to `weight_lr_end` by `weight_lr_schedule`."""
     weight_lr_end: float = 0.001
     """Final learning rate of the network weights (paper)."""
     weight_lr_schedule: str = "cosine"

@@ -85,7 +85,7 @@ class Judge:
 
     Args:
         scores: Architecture set -> output of the supernet -> mIoU on the validation split; empty before the first evaluation.
-        latency: Predicted latency of a derived network in ms; None without a table in ms.
+        latency: Predicted latency of a derived network in ms, by the first table in ms; None without one.
     """
 
     scores: Mapping[str, Mapping[str, float]]
@@ -191,6 +191,11 @@ class SearchSpace(ABC):
             architecture: The set.
         """
         return {"": self.derive({architecture: logits})[architecture].choices}
+
+    def output_of(self, choices: Mapping[str, str]) -> str:
+        """The trained output of the supernet that stands for a derived network of these decisions."""
+        del choices
+        return self.trained_outputs[0]
 
     def expected_latency(self, shape: Shape, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module | None:
         """A module from `Weights` to expected latency, [] or [N] in float64; None: `nas.cost.ExpectedLatency` of the open graph.

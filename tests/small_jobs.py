@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from nas.devices import RuntimeName
 from nas.devices.identity import DeviceInfo
 from nas.genotype import Deploy, Genotype, save_genotype
 from nas.loop import make_fabric
+from nas.ops import OpSpec
 from nas.search import SearchTask
 from nas.settings import DeploySettings, DistillSettings, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
 from nas.space import deployed_specs
@@ -107,9 +108,9 @@ def random_genotype(path: Path, *, seed: int = 0, init_channels: int = 4) -> Gen
     return genotype
 
 
-def made_up_table(path: Path) -> LatencyTable:
-    """A latency table for the small space: a microsecond each, and 10 for every million of MACs."""
-    specs = deployed_specs(nas.build_space(search_job().space), input_size=SIZE, init_channels=4, num_classes=11)
+def made_up_table(path: Path, specs: Sequence[OpSpec] = ()) -> LatencyTable:
+    """A latency table, without specs for the small space: a microsecond each, and 10 for every million of MACs."""
+    specs = specs or deployed_specs(nas.build_space(search_job().space), input_size=SIZE, init_channels=4, num_classes=11)
     macs = MacsTable()
     costs = {spec.key: 1e-3 + 1e-2 * macs.cost(spec) for spec in specs if spec.kind not in ("none", "identity")}
     table = LatencyTable(

@@ -82,7 +82,7 @@ WRONG = {
     "wrong type in a list": (["search", "search.crop=[64,wide]"], 1, "search.crop[1]: got 'wide'"),
     "value out of range": (["search", "search.epochs=0", "latency.table=macs"], 1, "search.epochs: got 0, expected at least 1"),
     "value of the space": (["search", "space.head=fpn", "latency.table=macs"], 1, "space.head: got 'fpn', expected one of"),
-    "bad group": (["search", "space=foo"], 1, "space: got 'foo', expected one of cas, gas, lgcnet"),
+    "bad group": (["search", "space=foo"], 1, "space: got 'foo', expected one of cas, fasterseg, gas, lgcnet"),
     "bad data group": (
         ["train", "data=imagenet"],
         1,

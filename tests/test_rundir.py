@@ -163,6 +163,20 @@ def test_tuples_and_lists_are_the_same_setting():
     assert rundir.open_run(again, "search") == folder
 
 
+@pytest.mark.parametrize("section", ["search", "space"])
+def test_a_setting_that_a_run_does_not_know_had_its_default(section):
+    key, default, other = {"search": ("loss", "cross_entropy", "ohem"), "space": ("head", "dcfc", "none")}[section]
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    config = rundir.load_config(folder)
+    assert config[section].pop(key) == default
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    again = search_job(resume=str(folder))
+    setattr(getattr(again, section), key, other)
+    with pytest.raises(ConfigError, match=rf"{section}\.{key} \(run: {default}, now: {other}\)"):
+        rundir.open_run(again, "search")
+    assert rundir.open_run(search_job(resume=str(folder)), "search") == folder
+
+
 def test_settings_that_may_change_are_settings():
     settings = [asdict(search_job()), asdict(TrainJob(genotype="g", data={}))]
     keys = {key for job in settings for key in job} | {

@@ -316,3 +316,15 @@ def test_argmax_network_is_evaluated_with_one_option_a_decision(searched):
     true, union = np.diag(matrix), matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
     miou = (true[union > 0] / union[union > 0]).mean()
     assert dict(task.evaluate(1)[0])["val_argmax"]["miou"] == pytest.approx(miou, abs=1e-3)
+
+
+@pytest.mark.parametrize("communication", ["none", "gcn"])
+def test_the_derivation_follows_the_logits_whenever_it_is_asked_for(communication):
+    task = search_task(search_job(space__communication=communication))
+    before = dict(task.derivation().choices)
+    group, logits = next(iter(task.supernet.architectures["default"].alpha.items()))
+    choice = next(one for one in task.space.choices() if one.group == group and one.row == 0)
+    other = next(k for k, option in enumerate(choice.options) if option not in (before[choice.name], "none"))
+    with torch.no_grad():
+        logits[0, other] += 100.0
+    assert task.derivation().choices[choice.name] == choice.options[other] != before[choice.name]

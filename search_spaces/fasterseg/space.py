@@ -123,6 +123,10 @@ class FasterSeg(SearchSpace):
             of[option] = branch_score(scores[output], None if latency is None else latency(networks[option]))
         return choose_branches(of["32+8"], of["32+16"])
 
+    def output_of(self, choices: Mapping[str, str]) -> str:
+        """That over the network's branches."""
+        return BRANCH_OUTPUTS[choices["branches"]]
+
     def plan(self, shape: Shape) -> tuple[OpSpec, ...]:
         """The operations of derived networks and of the lattice's expected latency; the supernet's decoder is another."""
         return plan_specs(self.config, shape.input_size, filters=shape.init_channels, num_classes=shape.num_classes)

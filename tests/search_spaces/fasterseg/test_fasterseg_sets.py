@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
 
 import nas
+from nas.checkpoint import load_checkpoint, save_checkpoint
+from nas.config import SearchJob
+from nas.data import build_dataset
+from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError
+from nas.genotype import Genotype
+from nas.loop import make_fabric
 from nas.search_passes import Pass, passes_of
-from nas.settings import SearchSettings
-from nas.space import Judge, open_choices
+from nas.search_task import SearchTask
+from nas.settings import DeploySettings, LatencySettings, SearchSettings
+from nas.space import Judge, deployed_specs, open_choices
 from nas.tracking import read_metrics
 from search_spaces import SEARCH_SPACES
 from search_spaces.fasterseg.config import FasterSegConfig
 from search_spaces.fasterseg.space import BRANCH_OUTPUTS, FasterSeg
+from tests.small_jobs import made_up_table
 
 TINY = ("space.layers=4", "space.filters=3", "space.widths=[4,8,12]", "data.size=[32,64]", "data.train=4", "data.val=2")
 
@@ -126,11 +137,32 @@ def test_the_warm_up_trains_the_students_parts_unless_it_is_the_official_one(fid
         (["student", "student:wide"], "got 'student:wide', .* a MODE of max, min, random"),
         (["teacher", "student:max"], "expected student without a mode once"),
         (["student", "student"], "expected student without a mode once"),
+        ([], "search.passes: got no passes"),
     ],
 )
 def test_passes_without_meaning_are_refused(passes, message):
     with pytest.raises(ConfigError, match=message):
         passes_of(SearchSettings(passes=passes), FasterSeg(FasterSegConfig()))
+
+
+def test_a_warm_up_without_passes_is_refused():
+    with pytest.raises(ConfigError, match="search.warmup_passes: got no passes"):
+        passes_of(SearchSettings(warmup_passes=[]), FasterSeg(FasterSegConfig()))
+
+
+def test_filters_that_leave_a_map_without_channels_are_refused():
+    with pytest.raises(ConfigError, match=r"space.filters, space.widths: got 1, \[1, 12\], whose narrowest maps have no channels"):
+        FasterSegConfig(filters=1, widths=[1, 12])
+
+
+def test_a_lattice_too_small_for_official_paths_is_refused_before_anything_is_trained(run_nas, tmp_path):
+    shape = ("space.layers=6", *TINY[1:])
+    done = run_nas(
+        "search", "space=fasterseg", *shape, "space.fidelity=official", "latency.table=none", "latency.weight=0", "out=run"
+    )
+    assert (done.status, len(done.err_lines)) == (2, 1)
+    assert "space.layers: got 6 with space.fidelity=official, expected at least 8" in done.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_spaces_with_one_set_have_one_pass_and_no_modes():
@@ -185,6 +217,60 @@ def test_a_search_leaves_both_networks_which_derive_gives_again_and_show_describ
     assert run_nas("show", "genotype=run", "out=picture.png").status == 0
     assert (tmp_path / "picture.png").stat().st_size > 10_000
     assert "miou_16s_32s" in json.dumps(last)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    """A made-up table in ms of the tiny space at its data's size."""
+    space = FasterSeg(FasterSegConfig(layers=4, filters=3, widths=[4, 8, 12]))
+    specs = deployed_specs(space, input_size=(32, 64), init_channels=3, num_classes=11)
+    made_up_table(tmp_path / "table.json", specs)
+    return str(tmp_path / "table.json")
+
+
+def test_derive_chooses_between_branches_by_latency_too_and_keeps_no_target(run_nas, table, tmp_path):
+    settings = ["search.epochs=2", "search.warmup_epochs=1", "search.recalibrate=1", "search.max_steps=4", "trainer.threads=1"]
+    search = ["search", "space=fasterseg", *TINY, *settings, f"latency.table={table}", "out=run"]
+    done = run_nas(*search, "latency.band_fps=[1,2]", "latency.unit=ms", "latency.weight=0.5")
+    assert done.status == 0, done.err
+    rows = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
+    assert [row["multiplier"] for row in rows if row["split"] == "train"][-1] == 0.25  # both networks are faster than 2 FPS
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    space = FasterSeg(FasterSegConfig(**state["space"]["config"]))
+    networks = space.alternatives(state["guided_logits"]["student"], "student")
+    ms = {option: nas.predict(genotype_with("run", choices), nas.load_table(table)).ms for option, choices in networks.items()}
+    faster = min(ms, key=lambda option: ms[option])
+    (slower,) = set(ms) - {faster}
+    gain = (ms[slower] / ms[faster]) ** 0.07
+    assert gain > 1
+    scores = {BRANCH_OUTPUTS[slower]: 0.5 * (1 + gain) / 2, BRANCH_OUTPUTS[faster]: 0.5}  # better, but not by enough
+    state["scores"] = dict.fromkeys(space.architecture_sets, scores)
+    save_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt", state)
+    assert run_nas("derive", "run=run", "out=again").status == 0
+    derived = nas.load_genotype("again/genotype.yaml")
+    assert derived.choices["branches"] == faster
+    assert derived.provenance["expected_latency"] == pytest.approx(ms[faster])
+    refused = run_nas("derive", "run=run", "targets=[2,3]")
+    assert (refused.status, len(refused.err_lines)) == (2, 1)
+    assert "space fasterseg derives other decisions than it searches" in refused.err
+
+
+def genotype_with(run: str, choices: Mapping[str, str]) -> Genotype:
+    return dataclasses.replace(nas.load_genotype(run), choices=choices)
+
+
+def test_the_latency_term_begins_at_its_weight(table):
+    """Relative to the uniform architecture as the objective takes it apart; 2/500 of it depend on the widths drawn."""
+    config = FasterSegConfig(layers=4, filters=3, widths=[4, 8, 12])
+    data = SyntheticConfig(size=[32, 64], train=4, val=2)
+    settings = SearchSettings(level="bilevel", batch_size=2, recalibrate=0)
+    job = SearchJob(space=config, data=data, search=settings, latency=LatencySettings(table=table, weight=0.3))
+    job = dataclasses.replace(job, deploy=DeploySettings(input=[32, 64]))
+    train_set, val_set = (build_dataset(data, split) for split in ("train", "val"))
+    task = SearchTask(job, FasterSeg(config), train_set=train_set, val_set=val_set, fabric=make_fabric(job.trainer))
+    (draw,) = [one for one in task.draws.of_step(0) if one.architecture == "student" and one.mode is None]
+    _, latency = task.supernet(torch.zeros(2, 3, 32, 64), draw)
+    assert float(task.control.weighted(latency)) == pytest.approx(0.3, rel=5e-3)
 
 
 def test_the_space_is_shown_with_what_there_is_to_profile(run_nas):

@@ -86,13 +86,13 @@ def test_noise_is_drawn_for_each_image_unless_the_settings_say_otherwise():
         assert {z.dim() for z in weights.values.values()} == {2 if drawn.per_image else 1}
         assert row["sampled_latency"] > 0
     assert seen == {None: True, "image": True, "batch": False}
-    assert search_task(search_job()).per_image is False
-    assert search_task(search_job(search__noise="image")).per_image is True
+    assert search_task(search_job()).draws.per_image is False
+    assert search_task(search_job(search__noise="image")).draws.per_image is True
 
 
 def test_a_sampled_warm_up_draws_for_the_batch_and_the_search_behind_it_for_each_image():
     task = search_task(tiny_search(epochs=2, warmup_epochs=1, warmup_relaxation="sampled"))
-    draws = [task._draw(step) for step in (task.warmup_steps - 1, task.warmup_steps)]
+    draws = [task.draws.of_step(step)[0] for step in (task.warmup_steps - 1, task.warmup_steps)]
     assert [(draw.relaxation, draw.per_image) for draw in draws] == [("sampled", False), ("soft", True)]
     for step in (task.warmup_steps - 1, task.warmup_steps):
         assert task.step(*batch(), step)
@@ -118,8 +118,8 @@ def test_temperature_falls_in_a_straight_line_over_its_share_of_the_steps_and_st
     middle = first + (last - first) / 2
     for step in range(task.total_steps):
         share = min(1, max(0, step - first) / (middle - first))
-        assert task._tau(step) == pytest.approx(5 - 4 * share)
-    assert (task._tau(0), task._tau(last)) == (5.0, 1.0)
+        assert task.draws.tau(step) == pytest.approx(5 - 4 * share)
+    assert (task.draws.tau(0), task.draws.tau(last)) == (5.0, 1.0)
 
 
 def test_latency_of_a_step_is_the_mean_over_images_of_the_cost_of_their_draws():
