@@ -7,12 +7,11 @@ width of its output (Yu et al., Slimmable Neural Networks, ICLR 2019, arXiv 1812
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.grad import conv2d_input
 
 from nas.graph import Node
 from nas.ops.mixed import per_image
@@ -21,10 +20,6 @@ from nas.ops.zoomed import half_size
 from nas.relax.weights import Weights
 from search_spaces.fasterseg.lattice_choices import LATTICE_OPS
 
-FEW_PIXELS = 32
-"""Pixels of a batch up to which the weights' gradient of a large convolution is a matrix product."""
-MANY_WEIGHTS = 384 * 384 * 9
-"""Weights of a large convolution: those of the coarsest scale at full width."""
 Stack = list[Tensor]
 """Maps of one shape that the same weights are applied to, each normalised by itself."""
 
@@ -51,38 +46,7 @@ class SlimmableConv(nn.Module):
         weight = self.weight
         if (out_channels, x.shape[1]) != weight.shape[:2]:
             weight = weight[:out_channels, : x.shape[1]]
-        if _has_few_pixels(x, weight, stride=self.stride):
-            return cast("Tensor", _FewPixelConv.apply(x, weight, self.stride, self.padding))
         return functional.conv2d(x, weight, stride=self.stride, padding=self.padding)
-
-
-class _FewPixelConv(torch.autograd.Function):
-    """A convolution whose weights' gradient is one matrix product: oneDNN's takes several times as long for few pixels."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-        """[N, Cin, H, W], [Cout, Cin, k, k] -> [N, Cout, H', W']."""
-        ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
-        return functional.conv2d(x, weight, stride=stride, padding=padding)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
-        """The gradients of both."""
-        x, weight = ctx.saved_tensors
-        of_x = None
-        if ctx.needs_input_grad[0]:
-            of_x = conv2d_input(x.shape, weight, gradient, stride=ctx.stride, padding=ctx.padding)
-        columns = functional.unfold(x, weight.shape[-1], padding=ctx.padding, stride=ctx.stride)  # [N, Cin k k, pixels]
-        of_weight = gradient.transpose(0, 1).flatten(1) @ columns.transpose(1, 2).flatten(0, 1)
-        return of_x, of_weight.view_as(weight), None, None
-
-
-def _has_few_pixels(x: Tensor, weight: Tensor, *, stride: int) -> bool:
-    """Whether `_FewPixelConv` pays: measured in float32 on a CPU."""
-    pixels = x.shape[0] * -(-x.shape[2] // stride) * -(-x.shape[3] // stride)
-    wanted = weight.requires_grad and torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type)
-    return wanted and x.device.type == "cpu" and pixels <= FEW_PIXELS and weight.numel() >= MANY_WEIGHTS
 
 
 class SwitchableNorm(nn.ModuleDict):

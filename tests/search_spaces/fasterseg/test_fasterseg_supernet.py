@@ -279,18 +279,3 @@ def test_the_full_supernet_has_the_official_lattice_and_output_shapes(full_size)
     drawn = {name: options[name].index(option) for name, option in weights.items()}
     outputs = full_size.network.outputs(images, Weights(uniform, drawn, "teacher"), names=OUTPUTS)
     assert [list(output.shape) for output in outputs.values()] == facts["train_output_shapes_2x3x64x128"]
-
-
-@pytest.mark.parametrize(("size", "stride"), [((2, 4), 1), ((3, 5), 1), ((4, 7), 2)])
-def test_a_large_convolution_with_few_pixels_has_the_gradients_of_any_other(size, stride):
-    conv = SlimmableConv(384, 384, kernel=3, stride=stride).double()
-    x = torch.randn(2, 384, *size, dtype=torch.float64, requires_grad=True)
-    output = conv(x, 384)
-    assert "FewPixel" in output.grad_fn.name()
-    plain = torch.nn.functional.conv2d(x, conv.weight, stride=stride, padding=1)
-    assert torch.equal(output, plain)
-    seed = torch.randn_like(output)
-    for one, other in zip(*(torch.autograd.grad(y, (x, conv.weight), seed) for y in (output, plain)), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
-    with torch.no_grad():
-        assert torch.equal(conv(x, 384), plain)
