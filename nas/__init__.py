@@ -55,17 +55,18 @@ def load_genotype(path_or_name: str | Path) -> Genotype:
     return load(str(path_or_name), all_spaces())
 
 
-def build(genotype: Genotype, num_classes: int | None = None) -> torch.nn.Module:
+def build(genotype: Genotype | str | Path, num_classes: int | None = None) -> torch.nn.Module:
     """The network of a genotype: images [N, 3, H, W] float32 -> logits [N, classes, H, W], for any H and W.
 
     Args:
-        genotype: The architecture.
+        genotype: The architecture, or what `load_genotype` takes: a file, a run or a published name.
         num_classes: Number of classes; None: the genotype's.
     """
-    from nas.genotype import build_network
+    from nas.genotype import Genotype, build_network
     from search_spaces import all_spaces
 
-    return build_network(genotype, all_spaces(), num_classes)
+    loaded = genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
+    return build_network(loaded, all_spaces(), num_classes)
 
 
 def measure(

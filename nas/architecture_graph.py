@@ -106,8 +106,8 @@ class _Contraction:
             source,
             target,
             name=computing.name if computing else "",
-            operations=_labels(computing) if computing else (),
-            specs=tuple(computing.specs.values()) if computing else (),
+            operations=tuple(_candidates(computing)) if computing else (),
+            specs=tuple(_candidates(computing).values()) if computing else (),
             decisions=computing.decisions if computing else (),
             option=computing.chosen if computing else None,
             inside=structure.nodes[source]["part"] == structure.nodes[target]["part"],
@@ -147,11 +147,14 @@ def _data_inputs(node: Node) -> tuple[int, ...]:
     return node.inputs if _kind(node) in _JOINS else node.inputs[:1]
 
 
-def _labels(node: Node) -> tuple[str, ...]:
-    """A label for each spec: the options while one decision is open, else the operations."""
-    if len(node.option_names) == 1:
-        return tuple(node.option_names[0][combination[0]] for combination in node.specs)
-    return tuple(operation_label(spec) for spec in node.specs.values())
+def _candidates(node: Node) -> dict[str, OpSpec]:
+    """What a node may compute, by label: the options of its decision, of several decisions those of the first, at its widest."""
+    if not node.decisions:
+        return {operation_label(spec): spec for spec in node.specs.values()}
+    widest: dict[str, OpSpec] = {}
+    for combination, spec in sorted(node.specs.items(), key=lambda item: item[1].out_channels):
+        widest[node.option_names[0][combination[0]]] = spec
+    return {option: widest[option] for option in node.option_names[0] if option in widest}
 
 
 def _shape(node: Node) -> tuple[int, int, int]:

@@ -55,7 +55,7 @@ def test_a_published_network_has_the_official_parameters_and_macs(name):
     assert nas.load_genotype(f"fasterseg/{name}").deploy.input == SIZE
     assert count_idle(graph) == unused
     assert count_idle(graph.deployed()) == 0
-    built = {key: value.numel() for key, value in nas.build(nas.load_genotype(f"fasterseg/{name}")).named_parameters()}
+    built = {key: value.numel() for key, value in nas.build(f"fasterseg/{name}").named_parameters()}
     assert sum(built.values()) == everything
     helpers = sum(count for key, count in built.items() if key.startswith(("heads16.", "heads32.")))
     assert everything - helpers == WITHOUT_AUXILIARY[name]
