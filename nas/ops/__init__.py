@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from nas.ops import decoding, modules, zoomed
 from nas.ops import macs as _macs
 from nas.ops.inverted_residual import InvertedResidual, inverted_residual_macs
-from nas.ops.reduce import ReduceBNReLU
 from nas.ops.spec import OpSpec, out_size
 
 __all__ = ["FREE_KINDS", "OPERATIONS", "OpSpec", "Operation", "build", "example_inputs", "is_free", "macs", "out_size"]
@@ -61,7 +60,7 @@ OPERATIONS: dict[str, Operation] = {
     "conv_2x": Operation(zoomed.Conv2x, zoomed.conv_2x_macs),
     "conv_downup": Operation(zoomed.ConvDownUp, zoomed.conv_downup_macs),
     "conv_2x_downup": Operation(zoomed.Conv2xDownUp, zoomed.conv_2x_downup_macs),
-    "reduce_bn_relu": Operation(ReduceBNReLU, _macs.pointwise_macs),
+    "reduce_bn_relu": Operation(modules.ReduceBNReLU, _macs.pointwise_macs),
     "factorized_reduce": Operation(modules.FactorizedReduce, _macs.pointwise_macs),
     "max_pool": Operation(modules.MaxPool, _macs.no_macs),
     "grid_pool": Operation(modules.GridPool, _macs.grid_pool_macs),

@@ -57,10 +57,11 @@ class ReLUSepConvBN(nn.Module):
         return output
 
 
-class FactorizedReduce(nn.Module):
-    """ReLU, two 1x1 convolutions of stride 2 on maps shifted by one pixel, concatenated, batch norm.
+class ShiftedReduce(nn.Module):
+    """Two 1x1 convolutions of stride 2 on maps shifted by one pixel, each to half of the channels, concatenated; batch norm.
 
-    An odd side is padded by one pixel at its end, so that both halves have ceil(size / 2) pixels.
+    An odd side is padded by one pixel at its end, so that both halves have ceil(size / 2) pixels. Subclasses say what lies
+    before and behind.
     """
 
     def __init__(self, spec: OpSpec) -> None:
@@ -72,12 +73,28 @@ class FactorizedReduce(nn.Module):
         fan_out_init(self.conv_even)
         fan_out_init(self.conv_odd)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def reduced(self, x: Tensor) -> Tensor:
         """[N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]."""
         height, width = x.shape[2:]
-        x = functional.pad(functional.relu(x), (0, width % 2, 0, height % 2))
+        x = functional.pad(x, (0, width % 2, 0, height % 2))
         output: Tensor = self.bn(torch.cat([self.conv_even(x), self.conv_odd(x[:, :, 1:, 1:])], dim=1))
         return output
+
+
+class FactorizedReduce(ShiftedReduce):
+    """ReLU, then a shifted reduction, the order of DARTS's cells."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]."""
+        return self.reduced(functional.relu(x))
+
+
+class ReduceBNReLU(ShiftedReduce):
+    """A shifted reduction, then ReLU: the skip of stride 2 in FasterSeg's supernet (Chen et al., ICLR 2020, arXiv 1912.10917)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]."""
+        return functional.relu(self.reduced(x))
 
 
 class MaxPool(nn.Module):

@@ -1,4 +1,4 @@
-"""Latency tables: costs, the file and its defects, and the look-up order."""
+"""Latency tables: costs, the file and its defects."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ from nas.cost import (
     ProtocolInfo,
     Reference,
     RuntimeInfo,
-    known_tables,
     load_table,
-    lookup,
-    resolve_table,
     save_table,
 )
 from nas.cost.calibration import Calibration, Quality
 from nas.devices.identity import DeviceInfo
 from nas.devices.runtime_name import RuntimeName
-from nas.errors import ConfigError, TableError
+from nas.errors import TableError
 from nas.ops import OpSpec
 
 RUNTIME = RuntimeName(backend="torch-eager")
@@ -381,81 +378,3 @@ def test_every_truncation_is_refused(table_file: Path) -> None:
 def test_what_is_no_table_at_all_is_refused(content: bytes, table_file: Path) -> None:
     table_file.write_bytes(content)
     refused(table_file)
-
-
-@pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    work, data, shipped = tmp_path / "work", tmp_path / "data", tmp_path / "shipped"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setenv("XDG_DATA_HOME", str(data))
-    monkeypatch.setattr("nas.resources.tables_dir", lambda: shipped)
-    return {"work": Path("latency_tables"), "data": data / "segnas" / "latency_tables", "shipped": shipped}
-
-
-def test_tables_are_looked_up_in_work_folder_then_data_folder_then_shipped(folders: dict[str, Path]) -> None:
-    for channels, where in [(1, "shipped"), (2, "data"), (3, "work")]:
-        save_table(table(channels), folders[where] / "box" / f"{NAME}.json")
-        assert list(load_table(f"box/{NAME}").entries) == [conv(channels).key]
-        assert load_table("box/torch-eager") == load_table(f"box/{NAME}")
-    assert known_tables() == {f"box/{NAME}": folders["work"] / "box" / f"{NAME}.json"}
-
-
-def test_a_path_goes_before_a_name(folders: dict[str, Path]) -> None:
-    save_table(table(1), folders["work"] / "box" / f"{NAME}.json")
-    save_table(table(2), Path("box") / NAME)
-    assert list(load_table(f"box/{NAME}").entries) == [conv(2).key]
-
-
-def test_home_is_the_base_of_the_data_folder_without_xdg(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("XDG_DATA_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert lookup.table_folders()[1] == tmp_path / ".local" / "share" / "segnas" / "latency_tables"
-    assert lookup.table_folders()[2] == folders["shipped"]
-
-
-def test_auto_is_this_machine_and_refused_when_it_can_mean_two(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "local_names", lambda: ["this-cpu", "this-gpu"])
-    save_table(table(4, device="this-gpu"), folders["data"] / "this-gpu" / f"{NAME}.json")
-    assert load_table("auto/torch-eager").device.name == "this-gpu"
-    save_table(table(4, device="this-cpu"), folders["data"] / "this-cpu" / f"{NAME}.json")
-    with pytest.raises(TableError, match="this-cpu or this-gpu"):
-        load_table("auto/torch-eager")
-
-
-def test_unknown_table_is_refused_with_the_command_and_the_tables_at_hand(folders: dict[str, Path]) -> None:
-    save_table(table(1), folders["shipped"] / "box" / f"{NAME}.json")
-    with pytest.raises(TableError, match=f"nas profile device=phone runtime={NAME}.*at hand: box/{NAME}"):
-        load_table("phone/torch-eager")
-
-
-@pytest.mark.usefixtures("folders")
-@pytest.mark.parametrize("name", ["missing.json", "box", "/nowhere/table.json", "a/b/c", "", "../x", "./x", "box/"])
-def test_what_is_neither_file_nor_name_is_refused(name: str) -> None:
-    with pytest.raises(TableError, match="there is no such file"):
-        load_table(name)
-
-
-@pytest.mark.usefixtures("folders")
-@pytest.mark.parametrize("runtime", ["tensorflow", "torch-eager-fp32", "torch-eager-fp32-b0-t1"])
-def test_table_of_a_wrong_runtime_name_is_refused_with_the_pattern(runtime: str) -> None:
-    with pytest.raises(ConfigError, match="BACKEND-PRECISION-bN-tN with BACKEND one of torch-eager"):
-        load_table(f"box/{runtime}")
-
-
-def test_table_of_another_device_under_a_name_is_refused(folders: dict[str, Path]) -> None:
-    path = folders["work"] / "phone" / f"{NAME}.json"
-    save_table(table(1, device="box"), path)
-    with pytest.raises(TableError, match=f"table for box/{NAME}, expected one for phone/{NAME}"):
-        load_table(f"phone/{NAME}")
-    assert load_table(path).device.name == "box"
-
-
-def test_resolve_table_knows_none_macs_and_files(table_file: Path) -> None:
-    assert resolve_table("none") is None
-    macs = resolve_table("macs")
-    assert macs is not None
-    assert macs.identifier == "macs"
-    assert resolve_table(str(table_file)) == table(8, 16)

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
-import pytest
-
-import nas.cli
 from nas.tracking import read_metrics
-
-PATH = Path(__file__).parents[2] / "experiments" / "fasterseg_camvid" / "run.py"
 
 
 def test_the_smoke_form_searches_trains_all_three_and_reports_and_is_not_done_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, script_of: Callable[[str], tuple[ModuleType, list[list[str]]]]
 ) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    spec = importlib.util.spec_from_file_location("fasterseg_camvid_run", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "fasterseg_camvid_run", script)
-    spec.loader.exec_module(script)
-    commands = []
-
-    def run(command: Sequence[str]) -> None:
-        commands.append(list(command))
-        assert nas.cli.main(list(command)) == 0
-
-    monkeypatch.setattr(script, "run", run)
+    script, commands = script_of("fasterseg_camvid")
     arguments = ["--form", "smoke", "--out", str(tmp_path / "out"), "--seeds", "3"]
     script.main(arguments)
     assert [command[0] for command in commands] == ["profile", "search", *["train", "eval"] * 3]

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-import nas.cli
-
-PATH = Path(__file__).parents[2] / "experiments" / "targets" / "run.py"
-
 
 def test_the_smoke_form_searches_measures_and_reports_and_is_not_done_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, script_of: Callable[[str], tuple[ModuleType, list[list[str]]]]
 ) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    spec = importlib.util.spec_from_file_location("targets_run", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    targets = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "targets_run", targets)
-    spec.loader.exec_module(targets)
-    commands = []
-
-    def run(command: Sequence[str]) -> None:
-        commands.append(list(command))
-        assert nas.cli.main(list(command)) == 0
-
-    monkeypatch.setattr(targets, "run", run)
+    targets, commands = script_of("targets")
     arguments = ["--form", "smoke", "--out", str(tmp_path / "out"), "--seeds", "0", "--shares", "0.95"]
     arguments += ["--runtimes", "torch-eager,onnxruntime"]
     targets.main(arguments)
