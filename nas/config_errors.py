@@ -100,6 +100,8 @@ def _missing_key(error: BaseException) -> str | None:
 
 def _wrong_value(error: ValidationError) -> str:
     reason = (error.msg or str(error)).splitlines()[0]
+    if reason.endswith("is not a ListConfig, list or tuple."):
+        return f"got a single value, expected a list: {error.full_key}=[VALUE,...]"
     match = re.fullmatch(r"Value (?P<value>.*) of type '.*' could not be converted to (?P<kind>\w+)", reason)
     return reason if match is None else f"got {match['value']}, expected {KINDS.get(match['kind'], match['kind'])}"
 

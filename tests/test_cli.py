@@ -82,6 +82,11 @@ WRONG = {
     "wrong type in a list": (["search", "search.crop=[64,wide]"], 1, "search.crop[1]: got 'wide'"),
     "value out of range": (["search", "search.epochs=0", "latency.table=macs"], 1, "search.epochs: got 0, expected at least 1"),
     "value of the space": (["search", "space.head=fpn", "latency.table=macs"], 1, "space.head: got 'fpn', expected one of"),
+    "no list": (
+        ["search", "search.passes=default"],
+        1,
+        "search.passes: got a single value, expected a list: search.passes=[VALUE,...]",
+    ),
     "bad group": (["search", "space=foo"], 1, "space: got 'foo', expected one of cas, fasterseg, gas, lgcnet"),
     "bad data group": (
         ["train", "data=imagenet"],
