@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas import config
-from nas.errors import FailedCheckError, UserError
+from nas.errors import ConnectionLostError, FailedCheckError, UserError
 
 if TYPE_CHECKING:
     from nas.hydra_app import JobFailure, SweepOut, VerbApp
@@ -244,7 +244,7 @@ def _app(name: str) -> VerbApp:
 
 def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
     """Say on stderr what went wrong; a traceback only if it is not the user's to mend."""
-    if isinstance(error, UserError | FailedCheckError):
+    if isinstance(error, UserError | FailedCheckError | ConnectionLostError):
         message = " ".join(str(error).split()) if one_line else str(error)
         print(f"{prefix}{message}", file=sys.stderr, flush=True)
         return WRONG_INPUT if isinstance(error, UserError) else FAILED

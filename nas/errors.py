@@ -31,3 +31,7 @@ class FailedCheckError(RuntimeError):
 
 class NonFiniteLossError(RuntimeError):
     """A loss became infinite or NaN; nothing was updated with it."""
+
+
+class ConnectionLostError(RuntimeError):
+    """The connection to another machine broke off: exit status 1, and the message without a traceback; the run can be resumed."""
