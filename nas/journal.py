@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,8 @@ from nas.cost.strict_json import as_count, as_number, as_object, as_text, parse_
 from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime
 from nas.devices.identity import DeviceInfo
 from nas.errors import TableError
+from nas.worker.drift import Timing
+from nas.worker.rounds import Log
 
 JOURNAL_VERSION = 2
 """The version of the file that this code writes and reads."""
@@ -43,26 +44,7 @@ class Conditions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One line of a journal.
-
-    Args:
-        key: Key of the operation.
-        round_index: The round, from 0.
-        ms: Mean latency of a call in ms.
-        calls: Number of calls.
-        is_reference: Whether it is a timing of the reference operation; else it is a sample.
-    """
-
-    key: str
-    round_index: int
-    ms: float
-    calls: int
-    is_reference: bool = False
-
-
-class Journal:
+class Journal(Log):
     """The timings of a run that is not finished, in memory and in a file of JSON lines.
 
     The first line states the conditions, each further one a timing: a sample, of which an operation has one a round, or a
@@ -78,11 +60,9 @@ class Journal:
     """
 
     def __init__(self, path: Path, conditions: Conditions) -> None:
+        super().__init__()
         self.path = path
-        self.timings: list[Timing] = []
-        """All timings in order of time."""
         self._conditions = conditions
-        self._rounds: dict[str, set[int]] = {}
         self._whole_bytes = 0
         self._file: TextIO | None = None
         if path.exists():
@@ -103,42 +83,10 @@ class Journal:
         """How the timings are taken."""
         return self._conditions.protocol
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """Keys of the operations that have a sample."""
-        return frozenset(self._rounds)
-
-    @property
-    def reference_key(self) -> str | None:
-        """Key of the reference operation; None as long as it was not timed."""
-        return next((timing.key for timing in self.timings if timing.is_reference), None)
-
-    @property
-    def num_samples(self) -> int:
-        """Number of samples."""
-        return sum(map(len, self._rounds.values()))
-
-    def samples_of(self, key: str) -> int:
-        """Number of samples of an operation."""
-        return len(self._rounds.get(key, ()))
-
-    def has(self, key: str, round_index: int) -> bool:
-        """Whether the sample of an operation in a round is there."""
-        return round_index in self._rounds.get(key, ())
-
-    def calls_of(self, key: str, *, is_reference: bool = False) -> int | None:
-        """Number of calls in the timings of an operation; None if there are none."""
-        known = (timing.calls for timing in self.timings if (timing.key, timing.is_reference) == (key, is_reference))
-        return next(known, None)
-
-    def record(self, timing: Timing) -> None:
-        """Keep a timing."""
-        if not (math.isfinite(timing.ms) and timing.ms > 0):
-            raise RuntimeError(f"the backend measured {timing.ms} ms for {timing.key!r}, expected a finite positive time")
-        self._check_new(timing)
+    def write(self, timing: Timing) -> None:
+        """Append a timing to the file."""
         name = "reference" if timing.is_reference else "key"
         self._write({name: timing.key, "round": timing.round_index, "ms": timing.ms, "calls": timing.calls})
-        self._keep(timing)
 
     def delete(self) -> None:
         """Remove the file."""
@@ -197,16 +145,5 @@ class Journal:
         if ms <= 0 or round_index >= self.protocol.max_rounds:
             raise ValueError(f"got {ms} ms in round {round_index} of {self.protocol.max_rounds}")
         timing = Timing(key, round_index, ms, calls, is_reference)
-        self._check_new(timing)
-        self._keep(timing)
-
-    def _check_new(self, timing: Timing) -> None:
-        if timing.is_reference and self.reference_key not in (None, timing.key):
-            raise ValueError(f"got reference operation {timing.key!r}, expected {self.reference_key!r} as before")
-        if not timing.is_reference and self.has(timing.key, timing.round_index):
-            raise ValueError(f"round {timing.round_index} of {timing.key!r} is in the journal already")
-
-    def _keep(self, timing: Timing) -> None:
-        self.timings.append(timing)
-        if not timing.is_reference:
-            self._rounds.setdefault(timing.key, set()).add(timing.round_index)
+        self.check_new(timing)
+        self.keep(timing)

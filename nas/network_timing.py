@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from nas.cost.latency_table import LatencyTable
 from nas.devices.backend import Backend, Run
-from nas.drift import local_levels
 from nas.ops.spec import OpSpec
-from nas.rounds import num_calls
+from nas.worker.drift import local_levels
+from nas.worker.rounds import num_calls
 
 SAMPLE_MS = 30.0
 """A sample repeats a short network until about this time is filled."""
@@ -96,7 +96,7 @@ def time_networks(
                     timings.append(reference.sample())
                 if on_progress is not None:
                     on_progress(done, total)
-    return samples if reference is None else samples * (reference.ms / local_levels(timings))[place]
+    return samples if reference is None else samples * (reference.ms / np.asarray(local_levels(timings)))[place]
 
 
 def noise_floor(samples: NDArray[np.float64]) -> float:

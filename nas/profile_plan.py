@@ -11,13 +11,16 @@ from pathlib import Path
 
 from nas.config import ProfileJob
 from nas.devices import Backend
-from nas.drift import REFERENCE_EVERY, choose_reference
+from nas.drift import choose_reference
+from nas.effort import Effort
 from nas.journal import Journal
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
-from nas.profiling import journal_path, table_so_far, target_of
-from nas.rounds import WARMUP_CALLS, Effort, num_calls
+from nas.profiling import target_of
 from nas.space import SearchSpace
+from nas.table_filling import journal_path, table_so_far
+from nas.worker.drift import REFERENCE_EVERY
+from nas.worker.rounds import WARMUP_CALLS, num_calls
 
 MOST_PROBED = 64
 """Operations that are run for the forecast; of more, as many evenly spaced in order of size stand for the others."""

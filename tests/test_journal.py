@@ -12,8 +12,9 @@ from nas.cost import ProtocolInfo, RuntimeInfo
 from nas.devices import RuntimeName
 from nas.devices.identity import DeviceInfo
 from nas.errors import TableError
-from nas.journal import Conditions, Journal, Timing
+from nas.journal import Conditions, Journal
 from nas.ops import OpSpec
+from nas.worker.drift import Timing
 
 HERE = Conditions(
     DeviceInfo(name="box"),

@@ -13,13 +13,15 @@ from nas import profiling
 from nas.config import ProfileJob
 from nas.devices.identity import DeviceInfo
 from nas.drift import choose_reference
+from nas.effort import Effort
 from nas.errors import ConfigError, TableError
 from nas.ops import OpSpec, is_free
 from nas.profile_plan import PlanResult, duration, evenly_spaced, forecast, plan
-from nas.profiling import journal_path, profile_specs
-from nas.rounds import Effort, num_calls
+from nas.profiling import profile_specs
 from nas.settings import DeploySettings
 from nas.space import SearchSpace
+from nas.table_filling import journal_path
+from nas.worker.rounds import num_calls
 from search_spaces import SEARCH_SPACES
 from tests.simulated_device import PowerCutError, SimulatedDevice, conv
 from tests.small_jobs import space_config

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from nas import rounds
 from nas.cost import load_table
 from nas.devices.identity import DeviceInfo
+from nas.effort import Effort
 from nas.errors import ConfigError, TableError
-from nas.profiling import ProfileResult, entry_of, journal_path, profile_specs
-from nas.rounds import Effort, num_calls
+from nas.profiling import profile_specs
+from nas.table_filling import ProfileResult, entry_of, journal_path
+from nas.worker.rounds import num_calls
 from tests.simulated_device import RUNTIME, PowerCutError, SimulatedDevice, conv
 
 DEVICE = DeviceInfo(name="simulated")
@@ -201,7 +202,7 @@ def test_journal_of_other_conditions_stops_the_run_before_it_measures(path: Path
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_backend_that_measures_nonsense_stops_the_run(ms: float, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "num_calls", lambda _: 1)
+    monkeypatch.setattr("nas.worker.rounds.num_calls", lambda _: 1)
     with pytest.raises(RuntimeError, match="expected a finite positive time"):
         measure(SimulatedDevice({conv(1): ms}, journal_path(path)), path)
 

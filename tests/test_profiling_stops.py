@@ -18,14 +18,15 @@ import pytest
 from nas import profiling
 from nas.cost import LatencyTable, load_table
 from nas.devices.identity import DeviceInfo
+from nas.effort import Effort
 from nas.errors import TableError
-from nas.profiling import ProfileResult, journal_path, profile_specs
-from nas.rounds import Effort
+from nas.profiling import profile_specs
+from nas.table_filling import ProfileResult, journal_path
 from tests.simulated_device import PowerCutError, SimulatedDevice, conv, drifting
 
 DEVICE = DeviceInfo(name="simulated")
 TIMES = {conv(c): 0.2 * 1.7**c for c in range(1, 8)}
-NOISE = {spec: 0.003 if number % 2 else 0.05 for number, spec in enumerate(TIMES)}
+NOISE = {spec: 0.002 if number % 2 else 0.05 for number, spec in enumerate(TIMES)}
 EFFORT = Effort(rounds=5, max_rounds=9, ci=0.02)
 
 

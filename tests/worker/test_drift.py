@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from nas.drift import choose_reference, corrected_samples, local_levels
-from nas.journal import Timing
+from nas.drift import choose_reference
 from nas.ops import macs
+from nas.worker import drift
+from nas.worker.drift import Timing, corrected_samples
 from tests.simulated_device import conv
 
 REFERENCE, OTHER = conv(3).key, conv(4).key
+
+
+def local_levels(reference_ms: Sequence[float]) -> NDArray[np.float64]:
+    return np.asarray(drift.local_levels(reference_ms))
 
 
 def reference(ms: float) -> Timing:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas.median_interval import qn_scale, relative_half_width
+from nas.worker.medians import qn_scale, relative_half_width, student_quantile
 
 
 @pytest.mark.parametrize("n", [4, 5, 9, 10, 11, 30, 31])
@@ -58,3 +58,8 @@ def test_the_unit_does_not_matter_and_outliers_hardly_do() -> None:
 def test_few_samples_say_nothing_and_equal_ones_everything() -> None:
     assert [relative_half_width([1.0] * n) for n in range(4)] == [math.inf] * 4
     assert relative_half_width([1.0] * 4) == 0.0
+
+
+def test_students_quantile_is_that_of_the_distribution() -> None:
+    for degrees in (*range(1, 60), 200, 1000):
+        assert student_quantile(degrees) == pytest.approx(float(stats.t.ppf(0.975, degrees)), rel=1e-9)
