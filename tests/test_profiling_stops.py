@@ -26,8 +26,8 @@ from tests.simulated_device import PowerCutError, SimulatedDevice, conv, driftin
 
 DEVICE = DeviceInfo(name="simulated")
 TIMES = {conv(c): 0.2 * 1.7**c for c in range(1, 8)}
-NOISE = {spec: 0.002 if number % 2 else 0.05 for number, spec in enumerate(TIMES)}
-EFFORT = Effort(rounds=5, max_rounds=9, ci=0.02)
+NOISE = {spec: 0.003 if number % 2 else 0.05 for number, spec in enumerate(TIMES)}
+EFFORT = Effort(rounds=6, max_rounds=9, ci=0.02)
 
 
 @pytest.fixture
