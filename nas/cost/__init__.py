@@ -12,13 +12,14 @@ from nas.cost.lookup import (
     resolve_tables,
     table_folders,
 )
-from nas.cost.table_parts import Entry, ProtocolInfo, Reference, RuntimeInfo
+from nas.cost.table_parts import Entry, Origin, ProtocolInfo, Reference, RuntimeInfo
 
 __all__ = [
     "CostTable",
     "Entry",
     "LatencyTable",
     "MacsTable",
+    "Origin",
     "ProtocolInfo",
     "Reference",
     "RuntimeInfo",

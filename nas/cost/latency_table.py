@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from nas.cost.calibration import Calibration, calibration_json, parse_calibration
 from nas.cost.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict, short
 from nas.cost.table_parts import (
     Entry,
+    Origin,
     ProtocolInfo,
     Reference,
     RuntimeInfo,
+    entry_json,
     parse_device,
     parse_entry,
+    parse_origin,
     parse_protocol,
     parse_reference,
     parse_runtime,
+    parse_system,
+    parse_throttled,
+    require_words,
 )
 from nas.devices.identity import DeviceInfo
 from nas.errors import TableError
@@ -43,6 +50,8 @@ _TABLE_FIELDS = (
     "calibrations",
     "entries",
 )
+_OPTIONAL_FIELDS = ("origin", "system", "temperature_before", "temperature_after", "throttled")
+"""Those that a file has only where they say something."""
 _LISTED = 5
 
 
@@ -60,6 +69,11 @@ class LatencyTable:
         clocks_before: The device's clocks before the last run that measured; None where they cannot be read.
         clocks_after: The same after it.
         calibrations: What whole networks take against the sum of their operations, at most one a space and shape; sorted.
+        origin: Where the entries come from; None: `nas profile` measured them.
+        system: Facts of the device that its other fields do not hold, e.g. `os`, `driver`, `jetpack`.
+        temperature_before: The device's temperatures before the last run that measured; None where they cannot be read.
+        temperature_after: The same after it.
+        throttled: What slowed the device down while it was measured, e.g. `sw_thermal_slowdown`.
     """
 
     device: DeviceInfo
@@ -71,6 +85,11 @@ class LatencyTable:
     clocks_before: str | None = None
     clocks_after: str | None = None
     calibrations: tuple[Calibration, ...] = ()
+    origin: Origin | None = None
+    system: Mapping[str, str] = field(default_factory=dict)
+    temperature_before: str | None = None
+    temperature_after: str | None = None
+    throttled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what a table as a whole can get wrong, make the entries read-only and sort the calibrations."""
@@ -81,7 +100,11 @@ class LatencyTable:
         keys = [calibration.key for calibration in self.calibrations]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
             raise ValueError(f"calibrations: got two for space {twice[0]} at {twice[1]}, {twice[2]} channels, expected one")
+        require_words("temperature", (self.temperature_before, self.temperature_after))
+        require_words("throttled", self.throttled)
+        require_words("system", (*self.system, *self.system.values()))
         object.__setattr__(self, "entries", MappingProxyType(dict(self.entries)))
+        object.__setattr__(self, "system", MappingProxyType(dict(self.system)))
         object.__setattr__(self, "calibrations", tuple(sorted(self.calibrations, key=lambda calibration: calibration.key)))
 
     @property
@@ -172,11 +195,26 @@ def dump_table(table: LatencyTable) -> str:
         "clocks_before": table.clocks_before,
         "clocks_after": table.clocks_after,
         "reference": None if table.reference is None else asdict(table.reference),
+        **_optional_json(table),
     }
     calibrations = [json.dumps(calibration_json(calibration), allow_nan=False) for calibration in table.calibrations]
-    entries = [f"{json.dumps(key)}: {json.dumps(asdict(entry), allow_nan=False)}" for key, entry in sorted(table.entries.items())]
+    entries = [
+        f"{json.dumps(key)}: {json.dumps(entry_json(entry), allow_nan=False)}" for key, entry in sorted(table.entries.items())
+    ]
     tail = f',\n  "calibrations": {_lines("[]", calibrations)},\n  "entries": {_lines("{}", entries)}\n}}\n'
     return json.dumps(head, indent=2, allow_nan=False)[: -len("\n}")] + tail
+
+
+def _optional_json(table: LatencyTable) -> dict[str, Any]:
+    """The optional fields that say something, as plain data."""
+    fields = {
+        "origin": None if table.origin is None else asdict(table.origin),
+        "system": dict(sorted(table.system.items())),
+        "temperature_before": table.temperature_before,
+        "temperature_after": table.temperature_after,
+        "throttled": list(table.throttled),
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _lines(brackets: str, items: Iterable[str]) -> str:
@@ -196,7 +234,7 @@ def parse_table(text: str) -> LatencyTable:
         raise ValueError(
             f"format_version: got {short(raw['format_version'])}, expected {FORMAT_VERSION}: the file is of another version of nas"
         )
-    fields = as_object(raw, "table", _TABLE_FIELDS)
+    fields = as_object(raw, "table", _TABLE_FIELDS, optional=_OPTIONAL_FIELDS)
     as_count(fields["format_version"], "format_version", minimum=1)
     entries = fields["entries"]
     if not isinstance(entries, dict):
@@ -214,7 +252,20 @@ def parse_table(text: str) -> LatencyTable:
             parse_calibration(value, f"calibrations[{index}]")
             for index, value in enumerate(as_list(fields["calibrations"], "calibrations"))
         ),
+        **_parse_optional(fields),
     )
+
+
+def _parse_optional(fields: Mapping[str, object]) -> dict[str, Any]:
+    """The optional fields that a file has, as arguments of the table; raises `ValueError`."""
+    readers: dict[str, Callable[[object], object]] = {
+        "origin": parse_origin,
+        "system": parse_system,
+        "temperature_before": lambda value: as_text(value, "temperature_before"),
+        "temperature_after": lambda value: as_text(value, "temperature_after"),
+        "throttled": parse_throttled,
+    }
+    return {name: read(fields[name]) for name, read in readers.items() if name in fields}
 
 
 def read_table(path: Path) -> LatencyTable:

@@ -34,16 +34,17 @@ def parse_strict(text: str) -> object:
     return value
 
 
-def as_object(value: object, where: str, fields: Collection[str]) -> dict[str, object]:
-    """The object at `where`, which must have exactly the given fields."""
+def as_object(value: object, where: str, fields: Collection[str], *, optional: Collection[str] = ()) -> dict[str, object]:
+    """The object at `where`, which must have exactly the given fields; of the optional ones it may have any."""
+    expected = ", ".join(fields) + (f" and perhaps {', '.join(optional)}" if optional else "")
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: got {short(value)}, expected an object with {', '.join(fields)}")
+        raise ValueError(f"{where}: got {short(value)}, expected an object with {expected}")
     missing = [name for name in fields if name not in value]
-    unknown = [name for name in value if name not in fields]
+    unknown = [name for name in value if name not in fields and name not in optional]
     if missing:
-        raise ValueError(f"{where}: {_names(missing)} is missing, expected {', '.join(fields)}")
+        raise ValueError(f"{where}: {_names(missing)} is missing, expected {expected}")
     if unknown:
-        raise ValueError(f"{where}: got unknown {_names(unknown)}, expected {', '.join(fields)}")
+        raise ValueError(f"{where}: got unknown {_names(unknown)}, expected {expected}")
     return value
 
 
@@ -57,6 +58,11 @@ def as_text(value: object, where: str) -> str:
 def as_optional_text(value: object, where: str) -> str | None:
     """The non-empty text at `where`, or None for null."""
     return None if value is None else as_text(value, where)
+
+
+def as_texts(value: object, where: str) -> tuple[str, ...]:
+    """The list of non-empty texts at `where`."""
+    return tuple(as_text(item, f"{where}[{index}]") for index, item in enumerate(as_list(value, where)))
 
 
 def as_bool(value: object, where: str) -> bool:

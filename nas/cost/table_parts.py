@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from nas.cost.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, short
+from nas.cost.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, as_texts, short
 from nas.devices.identity import DeviceInfo
 from nas.devices.runtime_name import PATTERN, RuntimeName
 from nas.ops import is_free
@@ -15,6 +17,11 @@ _RUNTIME_FIELDS = ("name", "backend", "version", "precision", "batch", "threads"
 _PROTOCOL_FIELDS = ("warmup", "rounds", "max_rounds", "ci", "calls", "statistic", "reference", "threads")
 _REFERENCE_FIELDS = ("key", "median_ms")
 _ENTRY_FIELDS = ("median_ms", "p10_ms", "p90_ms", "n", "stable")
+_ENERGY = "energy_mj"
+_ORIGIN_FIELDS = ("kind", "source", "caveats")
+
+ORIGINS = ("published", "estimated")
+"""Where the entries of a table can come from other than from `nas profile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Entry:
         p90_ms: 90th percentile over the rounds in ms.
         n: Number of rounds.
         stable: Whether the confidence interval of the median became as narrow as the protocol asks.
+        energy_mj: Energy of one call in mJ; None: not known.
     """
 
     median_ms: float
@@ -34,6 +42,7 @@ class Entry:
     p90_ms: float
     n: int
     stable: bool = True
+    energy_mj: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give."""
@@ -44,6 +53,29 @@ class Entry:
             raise ValueError(f"got p10, median, p90 = {values} ms, expected p10 <= median <= p90")
         if self.n < 1:
             raise ValueError(f"got n = {self.n}, expected at least 1")
+        if self.energy_mj is not None and not (math.isfinite(self.energy_mj) and self.energy_mj > 0):
+            raise ValueError(f"got {_ENERGY} = {self.energy_mj}, expected a finite positive number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the entries of a table come from if `nas profile` did not measure them.
+
+    Args:
+        kind: One of `ORIGINS`.
+        source: Who published them, or what they were estimated from.
+        caveats: What one has to know before relying on them.
+    """
+
+    kind: str
+    source: str
+    caveats: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse another kind, and texts that say nothing."""
+        if self.kind not in ORIGINS:
+            raise ValueError(f"origin.kind: got {self.kind!r}, expected {' or '.join(ORIGINS)}")
+        require_words("origin", (self.source, *self.caveats))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +168,46 @@ class Reference:
             raise ValueError(f"reference.median_ms: got {self.median_ms}, expected a finite positive number")
 
 
+def require_words(where: str, texts: Iterable[str | None]) -> None:
+    """Refuse texts without words, which a file does not hold; None passes."""
+    for text in texts:
+        if text is not None and not text.strip():
+            raise ValueError(f"{where}: got {text!r}, expected a text")
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """As plain data for a table's file; energy only where it is known."""
+    fields = asdict(entry)
+    if entry.energy_mj is None:
+        del fields[_ENERGY]
+    return fields
+
+
+def parse_origin(value: object) -> Origin:
+    """The origin that a file states; raises `ValueError`."""
+    fields = as_object(value, "origin", _ORIGIN_FIELDS)
+    return Origin(
+        kind=as_text(fields["kind"], "origin.kind"),
+        source=as_text(fields["source"], "origin.source"),
+        caveats=as_texts(fields["caveats"], "origin.caveats"),
+    )
+
+
+def parse_system(value: object) -> Mapping[str, str]:
+    """The facts of the device that a file states; raises `ValueError`."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"system: got {short(value)}, expected an object from text to text with at least one fact, or no system")
+    return {as_text(name, "system"): as_text(fact, f"system.{name}") for name, fact in value.items()}
+
+
+def parse_throttled(value: object) -> tuple[str, ...]:
+    """What a file states to have slowed the device; raises `ValueError`."""
+    reasons = as_texts(value, "throttled")
+    if not reasons:
+        raise ValueError("throttled: got [], expected at least one text, or no throttled")
+    return reasons
+
+
 def parse_device(value: object) -> DeviceInfo:
     """The device that a file states; raises `ValueError`."""
     fields = as_object(value, "device", ("name", "power_mode", "clocks"))
@@ -199,11 +271,12 @@ def parse_entry(key: str, value: object) -> Entry:
     """The entry that a file states for a key; raises `ValueError`."""
     parse_key(key)
     where = f"entries[{key!r}]"
-    fields = as_object(value, where, _ENTRY_FIELDS)
+    fields = as_object(value, where, _ENTRY_FIELDS, optional=(_ENERGY,))
     median, p10, p90 = (as_number(fields[name], f"{where}.{name}") for name in _ENTRY_FIELDS[:3])
     n = as_count(fields["n"], f"{where}.n", minimum=1)
     stable = as_bool(fields["stable"], f"{where}.stable")
+    energy = as_number(fields[_ENERGY], f"{where}.{_ENERGY}") if _ENERGY in fields else None
     try:
-        return Entry(median, p10, p90, n, stable)
+        return Entry(median, p10, p90, n, stable, energy)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

@@ -15,6 +15,7 @@ from nas.cost import (
     Entry,
     LatencyTable,
     MacsTable,
+    Origin,
     ProtocolInfo,
     Reference,
     RuntimeInfo,
@@ -22,6 +23,7 @@ from nas.cost import (
     save_table,
 )
 from nas.cost.calibration import Calibration, Quality
+from nas.cost.latency_table import dump_table, parse_table
 from nas.devices.identity import DeviceInfo
 from nas.devices.runtime_name import RuntimeName
 from nas.errors import TableError
@@ -192,6 +194,89 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(step: str, tmp_p
         save_table(table(8, 16), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / "latency_tables").glob("*/*.json"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_shipped_tables_are_written_as_they_stand(path: Path) -> None:
+    assert dump_table(parse_table(path.read_text())) == path.read_text()
+
+
+def test_a_file_has_what_is_optional_only_where_it_says_something(tmp_path: Path) -> None:
+    plain = json.loads(dump_table(table(8, 16)))
+    names = {"origin", "system", "temperature_before", "temperature_after", "throttled"}
+    assert names.isdisjoint(plain)
+    assert all("energy_mj" not in entry for entry in plain["entries"].values())
+    entries = {**table(8).entries, conv(16).key: Entry(1.0, 1.0, 1.0, 1, energy_mj=2.5)}
+    full = replace(
+        table(8),
+        entries=entries,
+        origin=Origin(kind="published", source="a paper", caveats=("old", "one")),
+        system={"os": "Ubuntu 18.04"},
+        temperature_before="GPU 40 C",
+        temperature_after="GPU 61.5 C",
+        throttled=("sw_power_cap",),
+    )
+    save_table(full, tmp_path / "full.json")
+    raw = json.loads((tmp_path / "full.json").read_text())
+    assert names < set(raw)
+    assert raw["origin"] == {"kind": "published", "source": "a paper", "caveats": ["old", "one"]}
+    assert raw["entries"][conv(16).key]["energy_mj"] == 2.5
+    assert "energy_mj" not in raw["entries"][conv(8).key]
+    assert load_table(tmp_path / "full.json") == full
+    with pytest.raises(TypeError):
+        full.system["os"] = "another"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"origin": None},
+        {"origin": {}},
+        {"origin": {"kind": "measured", "source": "x", "caveats": []}},
+        {"origin": {"kind": "published", "source": " ", "caveats": []}},
+        {"origin": {"kind": "published", "source": "x"}},
+        {"origin": {"kind": "published", "source": "x", "caveats": [""]}},
+        {"origin": {"kind": "published", "source": "x", "caveats": "y"}},
+        {"origin": {"kind": "published", "source": "x", "caveats": [], "more": 1}},
+        {"system": None},
+        {"system": {}},
+        {"system": {"os": ""}},
+        {"system": {"": "Linux"}},
+        {"system": {"os": 4}},
+        {"system": []},
+        {"temperature_before": None},
+        {"temperature_after": " "},
+        {"temperature_after": 41.5},
+        {"throttled": []},
+        {"throttled": "heat"},
+        {"throttled": [""]},
+        {"throttled": [1]},
+        {"throttle": ["heat"]},
+    ],
+    ids=str,
+)
+def test_optional_fields_that_say_nothing_or_something_else_are_refused(change: dict[str, Any], table_file: Path) -> None:
+    table_file.write_text(json.dumps({**json.loads(table_file.read_text()), **change}))
+    assert next(iter(change)) in refused(table_file)
+
+
+@pytest.mark.parametrize("energy", [None, 0, -1.0, "2", True, 10**400, float("nan")])
+def test_energy_that_no_call_takes_is_refused(energy: object, table_file: Path) -> None:
+    raw = json.loads(table_file.read_text())
+    raw["entries"][conv(16).key]["energy_mj"] = energy
+    table_file.write_text(json.dumps(raw))
+    refused(table_file)
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature_after": ""}, {"throttled": (" ",)}, {"system": {"os": ""}}, {"system": {" ": "Linux"}}], ids=str
+)
+def test_a_table_does_not_hold_texts_that_its_file_cannot_state(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected a text"):
+        replace(table(8), **change)
 
 
 def entries_of(raw: dict[str, Any]) -> dict[str, Any]:
