@@ -1,0 +1,116 @@
+"""What `nvidia-smi` tells of the GPU that CUDA uses: queries that survive fields which a driver does not know."""
+
+import os
+import re
+from typing import Dict, List, Mapping, Optional, Sequence
+
+from nas.worker.interface import WorkerError
+from nas.worker.probing import RunTool
+
+BAD_CLOCK_REASONS = (
+    (0x4, "software power cap"),
+    (0x8, "hardware slowdown"),
+    (0x20, "software thermal slowdown"),
+    (0x40, "hardware thermal slowdown"),
+    (0x80, "hardware power brake"),
+)
+"""Bits of `clocks_throttle_reasons.active` that spoil a timing; idle, application clocks, sync boost and display do not."""
+
+_CLOCK_REASON_NAMES = ("clocks_throttle_reasons.active", "clocks_event_reasons.active")
+_SMI_VALUE_WITH_UNIT = re.compile(r"(-?\d+(?:\.\d+)?) (?:MHz|W|%|MiB|C)")
+_SMI_COLUMN = re.compile(r"[a-z_]+(?:\.[a-z_]+)*(?: \[\S+\])?")
+_VISIBLE_GPU = re.compile(r"\d+|GPU-[0-9a-fA-F-]+")
+
+
+def parse_nvidia_smi(text: str, fields: Sequence[str]) -> List[Dict[str, str]]:
+    """What `nvidia-smi --query-gpu=FIELDS --format=csv` printed: with or without `noheader`, with or without `nounits`.
+
+    Args:
+        text: The output.
+        fields: The names of its columns, in order; a header prints some otherwise: `clocks.current.sm [MHz]` for `clocks.sm`.
+
+    Returns:
+        For each GPU its values, without units; those that the driver does not tell (`[N/A]`, `[Not Supported]`...) are left out.
+        A line that has not one value a field is no line of the table.
+    """
+    gpus = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(", ")]
+        if len(cells) != len(fields) or all(_SMI_COLUMN.fullmatch(cell) for cell in cells):
+            continue
+        pairs = zip(fields, cells)  # noqa: B905  Python 3.6 has no strict; the numbers are equal
+        gpus.append({name: _smi_value(cell) for name, cell in pairs if _is_told(cell)})
+    return gpus
+
+
+def query_gpu(fields: Sequence[str], *, run: RunTool) -> Dict[str, str]:
+    """The fields of the GPU that CUDA uses first; empty where one of them is unknown to the driver, or there is no such GPU.
+
+    Args:
+        fields: Their names; ask apart for those that not every driver knows.
+        run: Runs a program.
+    """
+    gpu = _visible_gpu(os.environ)
+    if gpu is None:
+        return {}
+    columns = ["index"] + list(fields)
+    text = run(["nvidia-smi", "--id=" + gpu, "--query-gpu=" + ",".join(columns), "--format=csv,noheader,nounits"])
+    gpus = parse_nvidia_smi(text or "", columns)
+    return {name: gpus[0][name] for name in fields if name in gpus[0]} if gpus else {}
+
+
+def check_one_gpu_model(*, run: RunTool) -> None:
+    """Refuse a machine with GPUs of several models where the order of `nvidia-smi` need not be that of CUDA.
+
+    CUDA numbers the fastest first unless CUDA_DEVICE_ORDER=PCI_BUS_ID; `nvidia-smi` always numbers by PCI bus.
+
+    Raises:
+        WorkerError: If the facts could be those of another GPU than the one that is measured.
+    """
+    visible = _visible_gpu(os.environ)
+    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or (visible is not None and visible.startswith("GPU-")):
+        return
+    columns = ("index", "name")
+    text = run(["nvidia-smi", "--query-gpu=" + ",".join(columns), "--format=csv,noheader,nounits"])
+    names = sorted({gpu.get("name", "unknown") for gpu in parse_nvidia_smi(text or "", columns)})
+    if len(names) > 1:
+        raise WorkerError(
+            f"GPU: got models {', '.join(names)}, expected one whose place in nvidia-smi is known; "
+            "set CUDA_DEVICE_ORDER=PCI_BUS_ID and CUDA_VISIBLE_DEVICES to the number of the one to measure"
+        )
+
+
+def bad_clock_reasons(*, run: RunTool) -> List[str]:
+    """What slows the GPU at this moment, in words; empty where nothing does or the driver does not tell."""
+    for field in _CLOCK_REASON_NAMES:
+        active = query_gpu([field], run=run).get(field)
+        if active is not None:
+            return clock_reasons_in_words(active)
+    return []
+
+
+def clock_reasons_in_words(active: str) -> List[str]:
+    """The bad ones among the bits of a mask that `nvidia-smi` prints, in words.
+
+    >>> clock_reasons_in_words("0x0000000000000021")
+    ['GPU: software thermal slowdown (nvidia-smi, 0x20)']
+    """
+    if not re.match(r"0x[0-9a-fA-F]{1,16}$", active):
+        return []
+    mask = int(active, 16)
+    return [f"GPU: {words} (nvidia-smi, {hex(bit)})" for bit, words in BAD_CLOCK_REASONS if mask & bit]
+
+
+def _visible_gpu(environment: Mapping[str, str]) -> Optional[str]:
+    """The number or UUID of the first GPU that CUDA may use; None where `nvidia-smi` cannot be asked for it (MIG, none)."""
+    first = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    return first if _VISIBLE_GPU.fullmatch(first) else None
+
+
+def _smi_value(cell: str) -> str:
+    match = _SMI_VALUE_WITH_UNIT.fullmatch(cell)
+    return match.group(1) if match else cell
+
+
+def _is_told(cell: str) -> bool:
+    return bool(cell) and cell != "N/A" and not (cell.startswith("[") and cell.endswith("]"))
