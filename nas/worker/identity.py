@@ -1,0 +1,155 @@
+"""What the machine is: the facts that a latency table states of the device it was measured on.
+
+A table is published, so no fact names a host, a user, a serial number or an address.
+"""
+
+import platform
+import re
+from typing import Dict, List, Optional, Tuple
+
+from nas.worker.interface import WorkerError
+from nas.worker.jetson import clocks_are_locked, jetpack_of, jetson_slug, l4t_version, parse_jetson_clocks, parse_nvpmodel
+from nas.worker.nvidia_smi import check_one_gpu_model, query_gpu
+from nas.worker.probing import RunTool, probe_paths, read_probe, read_probe_number, run_tool
+
+GPU_CLOCK_FOLDERS = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b")
+"""What the folders of a Jetson's GPU in `/sys/class/devfreq` are called: Nano, TX1 and Orin with JetPack 6; TX2; Xavier; Orin."""
+
+_CPUFREQ_OF_FIRST = "sys/devices/system/cpu/cpu0/cpufreq/"
+_MAX_FACT_CHARACTERS = 200
+
+
+def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_tool) -> Dict[str, str]:
+    """The facts about this machine that can be read.
+
+    Args:
+        accelerator: `cpu` or `cuda`: what operations run on.
+        root: Prefix of the paths of the kernel's files.
+        run: Runs a program.
+
+    Returns:
+        Some of `model` (of the board, else of the GPU or CPU that is measured), `os`, `kernel`, `python`, `machine`, `cpu`,
+        `cpu_cores` (those online), `gpu`, `gpu_driver`, `gpu_memory`, `gpu_power_limit`, `gpu_tpcs` (active clusters of
+        multiprocessors), `l4t`, `jetpack`, `power_mode`, `clock_limits` and `locked_clocks` (`yes` or `no`).
+
+    Raises:
+        WorkerError: If it is unclear which of several GPUs is measured.
+    """
+    on_gpu = accelerator == "cuda"
+    locks = parse_jetson_clocks(run(["jetson_clocks", "--show"]) or "")
+    l4t = l4t_version(root, run)
+    facts = {
+        "os": _os_name(root),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu": _cpu_model(root),
+        "cpu_cores": _online_cpus(root),
+        "l4t": l4t,
+        "jetpack": jetpack_of(l4t) if l4t else None,
+        "power_mode": parse_nvpmodel(run(["nvpmodel", "-q"]) or "") or read_probe(root, _CPUFREQ_OF_FIRST + "scaling_governor"),
+        "locked_clocks": {True: "yes", False: "no", None: None}[clocks_are_locked(locks)],
+        "gpu_tpcs": f"{locks['gpu']['tpcs']:.0f}" if "tpcs" in locks.get("gpu", {}) else None,
+    }
+    if on_gpu:
+        check_one_gpu_model(run=run)
+        facts.update(_gpu_facts(run))
+    facts["clock_limits"] = _clock_limits(root, max_gpu_mhz=facts.pop("gpu_max_clock", None), on_gpu=on_gpu)
+    facts["model"] = read_probe(root, "proc/device-tree/model") or (facts.get("gpu") if on_gpu else facts["cpu"] or _unknown_cpu())
+    texts = {name: _one_printable_line(text) for name, text in facts.items() if text is not None}
+    return {name: text for name, text in sorted(texts.items()) if text}
+
+
+def device_slug(facts: Dict[str, str]) -> str:
+    """The name of a device for its folder of tables: short and stable for a Jetson, else made of the model's name.
+
+    >>> device_slug({"model": "Intel(R) Xeon(R) CPU @ 2.20GHz"}), device_slug({"model": "NVIDIA Jetson Nano Developer Kit"})
+    ('intel-xeon-cpu-2.20ghz', 'jetson-nano')
+
+    Args:
+        facts: What `device_identity` returns.
+
+    Raises:
+        WorkerError: If there is no model.
+    """
+    model = facts.get("model", "")
+    name = jetson_slug(model) or _model_slug(model)
+    if not name:
+        raise WorkerError(
+            f"device: got no model (read: {', '.join(sorted(facts)) or 'nothing'}), expected that of the board, GPU or CPU; "
+            "name it: device=NAME"
+        )
+    return name
+
+
+def _model_slug(model: str) -> str:
+    """The same rule as `slug` of nas/devices/identity.py, which a device does not have."""
+    plain = re.sub(r"\((r|tm|c)\)", " ", model.lower())
+    return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
+
+
+def _unknown_cpu() -> str:
+    """What `cpu_name` of nas/devices/identity.py calls a CPU whose model the system does not tell."""
+    return f"unknown-{_model_slug(platform.machine()) or 'architecture'}-cpu"
+
+
+def _cpu_model(root: str) -> Optional[str]:
+    match = re.search(r"^(?:model name|cpu model|Model)[ \t]*:[ \t]*(\S.*)$", read_probe(root, "proc/cpuinfo") or "", re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def _online_cpus(root: str) -> Optional[str]:
+    """How many CPUs are online, from a list such as `0,3-5`, else from the CPUs that the kernel describes."""
+    listed = read_probe(root, "sys/devices/system/cpu/online") or ""
+    if re.match(r"\d+(-\d+)?(,\d+(-\d+)?)*$", listed):
+        return str(sum(last - first + 1 for first, last in _cpu_ranges(listed)))
+    described = re.findall(r"^processor[ \t]*:", read_probe(root, "proc/cpuinfo") or "", re.MULTILINE)
+    return str(len(described)) if described else None
+
+
+def _cpu_ranges(listed: str) -> List[Tuple[int, int]]:
+    ends = [part.split("-") for part in listed.split(",")]
+    return [(int(part[0]), int(part[-1])) for part in ends]
+
+
+def _os_name(root: str) -> Optional[str]:
+    match = re.search(r"^PRETTY_NAME=(.+)$", read_probe(root, "etc/os-release") or "", re.MULTILINE)
+    return match.group(1).strip().strip("\"'") if match else None
+
+
+def _gpu_facts(run: RunTool) -> Dict[str, Optional[str]]:
+    """Of the GPU that CUDA uses first: facts by name, and `gpu_max_clock` in MHz."""
+    known = query_gpu(["name", "driver_version", "memory.total"], run=run)
+    limits = query_gpu(["clocks.max.sm"], run=run)
+    limits.update(query_gpu(["power.limit"], run=run))
+    return {
+        "gpu": known.get("name"),
+        "gpu_driver": known.get("driver_version"),
+        "gpu_memory": f"{known['memory.total']} MiB" if "memory.total" in known else None,
+        "gpu_power_limit": f"{limits['power.limit']} W" if "power.limit" in limits else None,
+        "gpu_max_clock": limits.get("clocks.max.sm"),
+    }
+
+
+def _clock_limits(root: str, *, max_gpu_mhz: Optional[str], on_gpu: bool) -> Optional[str]:
+    """The limits between which the clocks move: of GPU and CPU on a Jetson, else of what is measured."""
+    cpu = _limits_in_mhz(root, _CPUFREQ_OF_FIRST + "scaling_min_freq", _CPUFREQ_OF_FIRST + "scaling_max_freq", units_a_mhz=1000)
+    folders = [path for pattern in GPU_CLOCK_FOLDERS for path in probe_paths(root, "sys/class/devfreq/" + pattern)]
+    for folder in folders:
+        gpu = _limits_in_mhz(root, folder + "/min_freq", folder + "/max_freq", units_a_mhz=1000000)
+        if gpu is not None:
+            return f"GPU {gpu}" + (f", CPU {cpu}" if cpu else "")
+    if on_gpu:
+        return f"GPU up to {max_gpu_mhz} MHz" if max_gpu_mhz else None
+    return cpu
+
+
+def _limits_in_mhz(root: str, low_path: str, high_path: str, *, units_a_mhz: int) -> Optional[str]:
+    low, high = read_probe_number(root, low_path), read_probe_number(root, high_path)
+    if low is None or high is None:
+        return None
+    return f"{low // units_a_mhz}-{high // units_a_mhz} MHz"
+
+
+def _one_printable_line(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_MAX_FACT_CHARACTERS]

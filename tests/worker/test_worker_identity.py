@@ -1,0 +1,166 @@
+"""What the worker records of the machine it runs on."""
+
+from __future__ import annotations
+
+import platform
+import random
+from pathlib import Path
+
+import pytest
+
+from nas.devices.identity import cpu_clocks, cpu_name, slug
+from nas.worker.identity import device_identity, device_slug
+from nas.worker.interface import WorkerError
+from tests.worker.fake_device import NANO, nvidia_smi, plant, sample, tools
+
+
+@pytest.fixture(autouse=True)
+def _no_choice_of_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+
+
+SERVER = {
+    "name": "NVIDIA A100-PCIE-40GB",
+    "driver_version": "535.104.05",
+    "memory.total": "40960",
+    "clocks.max.sm": "1410",
+    "power.limit": "250.00",
+}
+
+
+def test_jetson_is_known_by_board_release_mode_and_clocks(tmp_path: Path) -> None:
+    run = tools({"nvpmodel": sample("nvpmodel_q_fan_warn.txt"), "jetson_clocks": sample("jetson_clocks_show_nano_maxn_locked.txt")})
+    facts = device_identity("cuda", root=plant(tmp_path, NANO), run=run)
+    assert facts == {
+        "model": "NVIDIA Jetson Nano Developer Kit",
+        "os": "Ubuntu 18.04.6 LTS",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu": "ARMv8 Processor rev 1 (v8l)",
+        "cpu_cores": "4",
+        "l4t": "32.7.4",
+        "jetpack": "4.6.4",
+        "power_mode": "MAXN (0)",
+        "clock_limits": "GPU 76-921 MHz, CPU 102-1479 MHz",
+        "locked_clocks": "yes",
+    }
+    assert device_slug(facts) == "jetson-nano"
+
+
+def test_active_clusters_of_an_orin_are_recorded_as_the_mode_sets_them(tmp_path: Path) -> None:
+    files = {**NANO, "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0"}
+    run = tools(
+        {
+            "nvpmodel": sample("nvpmodel_q_verbose_orin_nano_25w.txt"),
+            "jetson_clocks": sample("jetson_clocks_show_orin_nano_25w.txt"),
+        }
+    )
+    facts = device_identity("cuda", root=plant(tmp_path, files), run=run)
+    assert (facts["gpu_tpcs"], facts["locked_clocks"], facts["power_mode"]) == ("4", "no", "25W (1)")
+    assert device_slug(facts) == "jetson-orin-nano"
+
+
+def test_no_fact_tells_who_or_where_it_is(tmp_path: Path) -> None:
+    run = tools({"nvidia-smi": nvidia_smi({**SERVER, "uuid": "GPU-8932f937", "serial": "0420318055072"})})
+    for accelerator in ("cpu", "cuda"):
+        text = " ".join(device_identity(accelerator, root=plant(tmp_path, NANO), run=run).values())
+        for private in ("1421320012345", "secret-lab", "b08dfa60", "GPU-8932f937", "0420318055072", platform.node()):
+            assert private not in text
+
+
+def test_server_gpu_is_known_by_its_model_driver_and_limits(tmp_path: Path) -> None:
+    root = plant(tmp_path, {"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance"})
+    facts = device_identity("cuda", root=root, run=tools({"nvidia-smi": nvidia_smi(SERVER)}))
+    expected = {
+        "model": "NVIDIA A100-PCIE-40GB",
+        "gpu": "NVIDIA A100-PCIE-40GB",
+        "gpu_driver": "535.104.05",
+        "gpu_memory": "40960 MiB",
+        "gpu_power_limit": "250.00 W",
+        "clock_limits": "GPU up to 1410 MHz",
+        "power_mode": "performance",
+    }
+    assert {name: facts.get(name) for name in expected} == expected
+    assert not {"l4t", "jetpack", "locked_clocks", "gpu_tpcs", "os", "cpu"} & set(facts)
+    assert device_slug(facts) == "nvidia-a100-pcie-40gb"
+
+
+def test_field_that_a_driver_does_not_know_loses_no_other(tmp_path: Path) -> None:
+    old = {name: value for name, value in SERVER.items() if name != "power.limit"}
+    facts = device_identity("cuda", root=str(tmp_path), run=tools({"nvidia-smi": nvidia_smi(old)}))
+    assert "gpu_power_limit" not in facts
+    assert (facts["gpu_driver"], facts["clock_limits"]) == ("535.104.05", "GPU up to 1410 MHz")
+
+
+def test_gpu_without_a_readable_name_is_not_called_after_the_cpu(tmp_path: Path) -> None:
+    facts = device_identity("cuda", root=plant(tmp_path, {"proc/cpuinfo": "model name : AMD EPYC"}), run=tools())
+    assert facts["cpu"] == "AMD EPYC"
+    with pytest.raises(WorkerError, match=r"device: got no model .*name it: device=NAME"):
+        device_slug(facts)
+
+
+@pytest.mark.parametrize(
+    "cpuinfo",
+    [
+        "processor\t: 0\nmodel name\t: AMD EPYC\nmodel name\t: AMD EPYC\n",
+        "processor : 0\nmodel name : Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz\n",
+        "processor : 0\nBogoMIPS : 1\n\nModel\t\t: Raspberry Pi 4 Model B Rev 1.4\n",
+        "processor : 0\nmodel\t\t: 17\n",
+        "model name\t:\nflags\t: fpu\n",
+    ],
+)
+def test_cpu_has_the_name_that_the_host_gives_it(cpuinfo: str, tmp_path: Path) -> None:
+    facts = device_identity("cpu", root=plant(tmp_path, {"proc/cpuinfo": cpuinfo}), run=tools())
+    assert device_slug(facts) == cpu_name(tmp_path / "proc/cpuinfo")
+
+
+def test_other_models_have_the_name_that_the_host_gives_them() -> None:
+    drawn = random.Random(3)
+    models = ["NVIDIA GeForce GTX 1080 Ti", "  ../../etc  ", "Intel(R) Xeon(R) CPU @ 2.20GHz"]
+    models += ["".join(drawn.choices("aZ09 .-_()rRtTmM@/é\t", k=20)) for _ in range(300)]
+    for model in models:
+        if slug(model):
+            assert device_slug({"model": model}) == slug(model)
+
+
+def test_clock_limits_of_a_cpu_are_those_that_the_host_reads(tmp_path: Path) -> None:
+    cpufreq = "sys/devices/system/cpu/cpu0/cpufreq/"
+    root = plant(
+        tmp_path,
+        {
+            cpufreq + "scaling_governor": "powersave",
+            cpufreq + "scaling_min_freq": 400000,
+            cpufreq + "scaling_max_freq": 3600000,
+        },
+    )
+    facts = device_identity("cpu", root=root, run=tools())
+    assert (facts["power_mode"], facts["clock_limits"]) == cpu_clocks(tmp_path / cpufreq) == ("powersave", "400-3600 MHz")
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"sys/devices/system/cpu/online": "0,3-5"}, "4"),
+        ({"sys/devices/system/cpu/online": "0"}, "1"),
+        ({"sys/devices/system/cpu/online": "?", "proc/cpuinfo": "processor : 0\nprocessor : 1"}, "2"),
+        ({}, None),
+    ],
+)
+def test_cpus_online_are_counted(files: dict[str, str], cores: str | None, tmp_path: Path) -> None:
+    assert device_identity("cpu", root=plant(tmp_path, files), run=tools()).get("cpu_cores") == cores
+
+
+def test_facts_are_single_printable_lines(tmp_path: Path) -> None:
+    root = plant(tmp_path, {"proc/device-tree/model": "Board\x1b[31m\tof\n  two lines" + "x" * 500 + "\0"})
+    model = device_identity("cpu", root=root, run=tools())["model"]
+    assert model.startswith("Board [31m of two lines")
+    assert model.isprintable()
+    assert len(model) == 200
+
+
+def test_this_machine_is_recorded() -> None:
+    facts = device_identity("cpu")
+    assert {"python", "machine", "kernel", "model"} <= set(facts)
+    assert all(isinstance(value, str) and value for value in facts.values())
