@@ -88,6 +88,20 @@ def _validate(job: config.ValidateJob) -> Sequence[str]:
         return validate(job, nas.build_space(job.space), on_progress=show_progress).summary()
 
 
+def _import(job: config.ImportJob) -> Sequence[str]:
+    from nas.profile_import import import_table
+    from search_spaces import all_spaces
+
+    return import_table(job, all_spaces()).summary()
+
+
+def _devices(job: config.DevicesJob) -> Sequence[str]:
+    from nas.profile_devices import devices
+    from search_spaces import all_spaces
+
+    return devices(job, all_spaces()).summary()
+
+
 def _show(job: config.ShowJob) -> Sequence[str]:
     from nas.showing import show
     from search_spaces import all_spaces
@@ -126,6 +140,8 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
     "profile": {
         "plan": Verb("what would be measured, and how long it would take", config.ProfileJob, _plan, sweep_out="never"),
         "validate": Verb("time whole networks against the table, and calibrate it", config.ValidateJob, _validate),
+        "import": Verb("make a latency table of one that was published", config.ImportJob, _import, sweep_out="never"),
+        "devices": Verb("list the latency tables at hand, and what they hold", config.DevicesJob, _devices, sweep_out="never"),
     },
 }
 """Verb -> its sub-verbs."""

@@ -252,6 +252,34 @@ class ValidateJob:
 
 
 @dataclass(kw_only=True, slots=True)
+class ImportJob:
+    """`nas profile import`."""
+
+    file: str = "???"
+    """The file to import: FasterSeg's published latency table, as its authors publish it (.npy) or as CSV."""
+    device: str | None = None
+    """Name to give the device; null: that of the file, gtx-1080ti for FasterSeg's."""
+    out: str | None = None
+    """File to write, which must not be there yet; null: latency_tables/DEVICE/RUNTIME.json under the working folder."""
+
+
+@dataclass(kw_only=True, slots=True)
+class DevicesJob:
+    """`nas profile devices`."""
+
+    device: str | None = None
+    """Name of a device; auto: this machine; null: all that have a table."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """The shape for which to say what tables hold; null: the shapes that they were measured for."""
+    num_classes: int | None = None
+    """Classes of the deployed networks; null: those that the tables were measured for."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least("", self, {"num_classes": 1})
+
+
+@dataclass(kw_only=True, slots=True)
 class PredictJob:
     """`nas predict`."""
 

@@ -23,6 +23,7 @@ from nas.errors import UserError
 HOW_TO_GIVE = {
     "data": "data=synthetic",
     "data.root": "data.root=FOLDER, where the data set lies",
+    "file": "file=FILE, the table to import",
     "genotype": "genotype=FILE, a published name, or a run with a genotype.yaml",
     "latency.table": "latency.table=DEVICE/RUNTIME as nas profile measures it, a file, macs or none",
     "run": "run=FOLDER of an earlier run",

@@ -139,8 +139,13 @@ def load_table(name_or_path: str | Path) -> LatencyTable:
         ConfigError: If the runtime is no name of one.
     """
     path = find_table(str(name_or_path))
+    return read_table(path) if path == Path(name_or_path) else read_named(path)
+
+
+def read_named(path: Path) -> LatencyTable:
+    """The table in a file DEVICE/RUNTIME.json; raises `TableError` if it is malformed or another device's or runtime's."""
     table = read_table(path)
-    if path != Path(name_or_path) and table.identifier != f"{path.parent.name}/{path.stem}":
+    if table.identifier != f"{path.parent.name}/{path.stem}":
         raise TableError(
             f"{path}: got a table for {table.identifier}, expected one for {path.parent.name}/{path.stem} as the "
             "name of the file says; rename it, or give its path"

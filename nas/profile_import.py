@@ -1,0 +1,121 @@
+"""Stage `profile import`: a table that was measured elsewhere becomes a latency table of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.config import ImportJob
+from nas.cost.fasterseg_lut import DEVICE, lut_table, read_lut
+from nas.cost.latency_table import LatencyTable, save_table
+from nas.cost.lookup import WORK_FOLDER
+from nas.devices.identity import is_device_name
+from nas.errors import ConfigError, TableError
+from nas.space import Shape, SpaceEntry
+
+MAX_BYTES = 64 << 20
+"""Largest file that is read."""
+PUBLISHED = (".csv", ".npy")
+"""How the names of published tables end."""
+FASTERSEG = "fasterseg"
+"""The space that FasterSeg's table is of."""
+FASTERSEG_INPUT = (1024, 2048)
+"""(height, width) of the images for which it was measured."""
+FASTERSEG_CLASSES = 19
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportResult:
+    """What was imported.
+
+    Args:
+        path: The table's file.
+        table: The table in it.
+        notes: Lines on what became of the file's entries, and what they are good for.
+    """
+
+    path: Path
+    table: LatencyTable
+    notes: tuple[str, ...]
+
+    def summary(self) -> list[str]:
+        """Lines for the terminal: what was written, what one has to know of it, and the next command."""
+        kind = "" if self.table.origin is None else f", {self.table.origin.kind}"
+        caveats = () if self.table.origin is None else self.table.origin.caveats
+        return [
+            f"{self.path}: {len(self.table.entries)} operations of {self.table.identifier}{kind}",
+            *self.notes,
+            *(f"mind: {caveat}" for caveat in caveats),
+            f"next: nas profile devices device={self.table.device.name}",
+        ]
+
+
+def import_table(job: ImportJob, spaces: Mapping[str, SpaceEntry]) -> ImportResult:
+    """Import as `nas profile import` does.
+
+    Args:
+        job: The file, the table to write, and the name of the device.
+        spaces: The search spaces, by name.
+
+    Raises:
+        ConfigError: If a setting is wrong, or the table to write is there already.
+        TableError: If the file is missing or malformed.
+    """
+    source = _checked(Path(job.file))
+    if job.device is not None and not is_device_name(job.device):
+        raise ConfigError(
+            f"device: got {job.device!r}, expected lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
+        )
+    return _import_published(source, job, spaces)
+
+
+def target_of(job: ImportJob, table: LatencyTable) -> Path:
+    """The file to write, which is not there yet.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    path = WORK_FOLDER / f"{table.identifier}.json" if job.out is None else Path(job.out)
+    if path.is_dir():
+        raise ConfigError(f"out: {path} is a folder, expected a file, e.g. out={path / 'table.json'}")
+    if path.exists():
+        raise ConfigError(f"out: {path} is there already and is not overwritten; delete it, or give another file with out=")
+    return path
+
+
+def _checked(path: Path) -> Path:
+    """The file to import, if there is one that can be."""
+    if path.is_dir():
+        raise TableError(f"file: {path} is a folder, expected a file ending in {' or '.join(PUBLISHED)}")
+    if not path.is_file():
+        raise TableError(f"file: {path} is not there, expected a file ending in {' or '.join(PUBLISHED)}")
+    if path.suffix.lower() not in PUBLISHED:
+        raise TableError(f"file: got {path}, expected a file ending in {' or '.join(PUBLISHED)}: FasterSeg's published table")
+    size = path.stat().st_size
+    if not 0 < size <= MAX_BYTES:
+        raise TableError(f"file: {path} has {size} bytes, expected 1 to {MAX_BYTES}")
+    return path
+
+
+def _import_published(source: Path, job: ImportJob, spaces: Mapping[str, SpaceEntry]) -> ImportResult:
+    """FasterSeg's table."""
+    lut = lut_table(read_lut(source), device=job.device or DEVICE)
+    path = target_of(job, lut.table)
+    try:
+        save_table(lut.table, path)
+    except OSError as error:
+        raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error
+    return ImportResult(path=path, table=lut.table, notes=(*lut.notes(), *_coverage(lut.table, spaces)))
+
+
+def _coverage(table: LatencyTable, spaces: Mapping[str, SpaceEntry]) -> list[str]:
+    """How many operations of FasterSeg's own space the table holds."""
+    entry = spaces[FASTERSEG]
+    space = entry.build(entry.config())
+    plan = space.plan(Shape(FASTERSEG_INPUT, space.deploy_channels, FASTERSEG_CLASSES))
+    height, width = FASTERSEG_INPUT
+    held = len(plan) - len(table.missing(plan))
+    return [
+        f"{FASTERSEG} at {height}x{width}, {FASTERSEG_CLASSES} classes: holds {held} of the {len(plan)} operations of its networks"
+    ]
