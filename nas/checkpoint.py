@@ -146,8 +146,13 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Write a text in UTF-8 atomically; the folder is made."""
+    write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write bytes atomically; the folder is made."""
     with _atomic(path) as file:
-        file.write(text.encode())
+        file.write(content)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas import config
-from nas.errors import ConnectionLostError, FailedCheckError, UserError
+from nas.errors import FailedCheckError, ResumableError, UserError
 
 if TYPE_CHECKING:
     from nas.hydra_app import JobFailure, SweepOut, VerbApp
@@ -129,7 +129,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("train a derived network", config.TrainJob, _train),
     "eval": Verb("measure mIoU and draw predictions of a trained network", config.EvalJob, _eval),
     "export": Verb("write a trained network as ONNX, checked against PyTorch", config.ExportJob, _export),
-    "profile": Verb("measure this machine into a latency table", config.ProfileJob, _profile, sweep_out="never"),
+    "profile": Verb("measure a device into a latency table", config.ProfileJob, _profile, sweep_out="never"),
     "show": Verb("show a genotype, a space, or what there is", config.ShowJob, _show, sweep_out="given"),
     "predict": Verb("predict the latency of a genotype from a table", config.PredictJob, _predict),
     "report": Verb("write one HTML page of a run", config.ReportJob, _report_run, sweep_out="given"),
@@ -140,7 +140,7 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
     "profile": {
         "plan": Verb("what would be measured, and how long it would take", config.ProfileJob, _plan, sweep_out="never"),
         "validate": Verb("time whole networks against the table, and calibrate it", config.ValidateJob, _validate),
-        "import": Verb("make a latency table of one that was published", config.ImportJob, _import, sweep_out="never"),
+        "import": Verb("read the result of a bundle, or a published table", config.ImportJob, _import, sweep_out="never"),
         "devices": Verb("list the latency tables at hand, and what they hold", config.DevicesJob, _devices, sweep_out="never"),
     },
 }
@@ -260,7 +260,7 @@ def _app(name: str) -> VerbApp:
 
 def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
     """Say on stderr what went wrong; a traceback only if it is not the user's to mend."""
-    if isinstance(error, UserError | FailedCheckError | ConnectionLostError):
+    if isinstance(error, UserError | FailedCheckError | ResumableError):
         message = " ".join(str(error).split()) if one_line else str(error)
         print(f"{prefix}{message}", file=sys.stderr, flush=True)
         return WRONG_INPUT if isinstance(error, UserError) else FAILED

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.setting_checks import at_least, check_size, check_tables, check_targets, require
+from nas.runners import RUNNERS
+from nas.setting_checks import at_least, check_size, check_tables, check_targets, one_of, require
 from nas.settings import (
     DeploySettings,
     DistillSettings,
     ExportSettings,
     LatencySettings,
     SearchSettings,
+    SshSettings,
     TrainerSettings,
     TrainSettings,
 )
@@ -197,23 +199,42 @@ class ProfileJob:
     device: str = "auto"
     """Name of the device; auto: a slug of this machine's CPU or GPU model."""
     runtime: str = "torch-eager"
-    """BACKEND[-PRECISION-bN-tN]; what is left out is fp32, b1, t1."""
-    accelerator: str = "cpu"
-    """cpu or cuda."""
+    """BACKEND[-PRECISION-bN-tN]; what is left out is fp32, b1, t1. Everywhere: onnxruntime, onnxruntime-tensorrt, tensorrt,
+    torch-script; with runner=local also torch-eager, torch-compile."""
+    accelerator: str | None = None
+    """cpu or cuda; null: where the runtime usually runs, which is cuda for those with tensorrt in their name, else cpu."""
+    runner: str = "local"
+    """local: this machine. ssh: the machine host=, which needs Python 3.6 and the runtime. bundle: no machine yet; writes a zip to
+    carry to one by hand, whose result nas profile import reads."""
+    host: str | None = None
+    """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
+    ssh: SshSettings = field(default_factory=SshSettings)
+    """How to log in with runner=ssh."""
+    energy: bool = False
+    """Measure the energy of each operation, too, where the device tells its power; not with runtimes in this process."""
     space: Any = "???"
     """The search space's own config."""
     deploy: DeploySettings = field(default_factory=DeploySettings)
     """The shape to measure for; `deploy.input` is needed."""
     num_classes: int = 11
     """Classes of the deployed network."""
-    rounds: int = 10
-    """Fewest interleaved rounds over all operations."""
-    max_rounds: int = 30
-    """Most rounds; what is not known by then is stored as not stable."""
+    rounds: int | None = None
+    """Fewest interleaved rounds over all operations; null: 10, or 4 with trtexec, which starts anew for each sample."""
+    max_rounds: int | None = None
+    """Most rounds; what is not known by then is stored as not stable; null: 30, or 8 with trtexec."""
     ci: float = 0.02
     """An operation is finished when the 95 % confidence interval of its median is within this share of it."""
     out: str | None = None
-    """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder."""
+    """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder, or segnas-RUNTIME.zip with
+    runner=bundle."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        one_of("runner", self.runner, RUNNERS)
+        is_ssh = self.runner == "ssh"
+        require(not is_ssh or self.host is not None, "host: got null with runner=ssh, expected host=[USER@]HOST[:PORT]")
+        for key, given in (("host", self.host is not None), ("ssh", self.ssh != SshSettings())):
+            require(is_ssh or not given, f"{key}: got a value with runner={self.runner}; give runner=ssh, or leave {key} away")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -256,11 +277,13 @@ class ImportJob:
     """`nas profile import`."""
 
     file: str = "???"
-    """The file to import: FasterSeg's published latency table, as its authors publish it (.npy) or as CSV."""
+    """The file to import: result.json of a bundle's worker; or FasterSeg's published latency table, as its authors publish it
+    (.npy) or as CSV."""
     device: str | None = None
     """Name to give the device; null: that of the file, gtx-1080ti for FasterSeg's."""
     out: str | None = None
-    """File to write, which must not be there yet; null: latency_tables/DEVICE/RUNTIME.json under the working folder."""
+    """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder. A result is added to a table that is there
+    already; a published table is not."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -33,5 +33,13 @@ class NonFiniteLossError(RuntimeError):
     """A loss became infinite or NaN; nothing was updated with it."""
 
 
-class ConnectionLostError(RuntimeError):
-    """The connection to another machine broke off: exit status 1, and the message without a traceback; the run can be resumed."""
+class ResumableError(RuntimeError):
+    """A run stopped, and not through its input: exit status 1, the message without a traceback; the same command goes on."""
+
+
+class ConnectionLostError(ResumableError):
+    """The connection to another machine broke off."""
+
+
+class WorkerStoppedError(ResumableError):
+    """The worker ended before its time."""

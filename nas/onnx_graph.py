@@ -27,18 +27,19 @@ BATCH = "batch"
 """Name of the free dimension."""
 
 
-def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, opset: int) -> ModelProto:
-    """The ONNX graph of a module: all sizes constant but the first axis of each input and of the output.
+def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, opset: int, free_batch: bool = True) -> ModelProto:
+    """The ONNX graph of a module: all sizes constant but, if it is to be free, the first axis of each input and of the output.
 
     Args:
         module: In evaluation mode; takes the inputs in their order and returns one tensor.
         inputs: Name -> example [N, C, H, W].
         output: Name of the output.
         opset: Version of the operator set.
+        free_batch: Whether the first axis is free; else it is that of the examples.
     """
     import onnx
 
-    axes = {name: {0: BATCH} for name in (*inputs, output)}
+    axes = {name: {0: BATCH} for name in (*inputs, output)} if free_batch else None
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad(), _FixedSizes():
         # Constant sizes are what is wanted here, and the age of this exporter is known: see above.
         warnings.simplefilter("ignore")
@@ -55,6 +56,8 @@ def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, 
         )
         shape = module(*inputs.values()).shape
         model = onnx.load(path)
+    if not free_batch:
+        _fix_shapes(model)
     _fold_constants(model)
     _strip(model)
     _state_shape(model, shape)
@@ -185,6 +188,22 @@ def _fold_constants(model: ModelProto) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(rest)
     graph.initializer.extend(kept)
+
+
+def _fix_shapes(model: ModelProto) -> None:
+    """Put the shapes of maps, all of which are known, in place of the nodes that would ask for them."""
+    from onnx import TensorProto, numpy_helper, shape_inference
+
+    inferred = shape_inference.infer_shapes(model, strict_mode=True).graph
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*inferred.value_info, *inferred.input)
+        if value.type.tensor_type.elem_type != TensorProto.UNDEFINED
+    }
+    asking = [node for node in model.graph.node if node.op_type == "Shape" and all(shapes.get(node.input[0], [0]))]
+    for node in asking:
+        model.graph.node.remove(node)
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shapes[node.input[0]], dtype=np.int64), node.output[0]))
 
 
 def _strip(model: ModelProto) -> None:

@@ -1,10 +1,11 @@
-"""Stage `profile import`: a table that was measured elsewhere becomes a latency table of ours."""
+"""Stage `profile import`: what was measured elsewhere, by the worker or by others, becomes a latency table of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.config import ImportJob
 from nas.cost.fasterseg_lut import DEVICE, lut_table, read_lut
@@ -14,10 +15,15 @@ from nas.devices.identity import is_device_name
 from nas.errors import ConfigError, TableError
 from nas.space import Shape, SpaceEntry
 
+if TYPE_CHECKING:
+    from nas.runners.importing import ImportedResult
+
 MAX_BYTES = 64 << 20
 """Largest file that is read."""
 PUBLISHED = (".csv", ".npy")
 """How the names of published tables end."""
+RESULT = ".json"
+"""How the name of a result of the worker ends."""
 FASTERSEG = "fasterseg"
 """The space that FasterSeg's table is of."""
 FASTERSEG_INPUT = (1024, 2048)
@@ -51,7 +57,7 @@ class ImportResult:
         ]
 
 
-def import_table(job: ImportJob, spaces: Mapping[str, SpaceEntry]) -> ImportResult:
+def import_table(job: ImportJob, spaces: Mapping[str, SpaceEntry]) -> ImportResult | ImportedResult:
     """Import as `nas profile import` does.
 
     Args:
@@ -59,14 +65,18 @@ def import_table(job: ImportJob, spaces: Mapping[str, SpaceEntry]) -> ImportResu
         spaces: The search spaces, by name.
 
     Raises:
-        ConfigError: If a setting is wrong, or the table to write is there already.
-        TableError: If the file is missing or malformed.
+        ConfigError: If a setting is wrong, or the table to write is there already and the file is no result of the worker.
+        TableError: If the file is missing or malformed, or the table that a result is to be added to is of other conditions.
     """
     source = _checked(Path(job.file))
     if job.device is not None and not is_device_name(job.device):
         raise ConfigError(
             f"device: got {job.device!r}, expected lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
         )
+    if source.suffix.lower() == RESULT:
+        from nas.runners.importing import import_result
+
+        return import_result(source, device=job.device, out=job.out)
     return _import_published(source, job, spaces)
 
 
@@ -86,12 +96,13 @@ def target_of(job: ImportJob, table: LatencyTable) -> Path:
 
 def _checked(path: Path) -> Path:
     """The file to import, if there is one that can be."""
+    expected = f"expected result.json of the worker, or FasterSeg's published table ({' or '.join(PUBLISHED)})"
     if path.is_dir():
-        raise TableError(f"file: {path} is a folder, expected a file ending in {' or '.join(PUBLISHED)}")
+        raise TableError(f"file: {path} is a folder, {expected}")
     if not path.is_file():
-        raise TableError(f"file: {path} is not there, expected a file ending in {' or '.join(PUBLISHED)}")
-    if path.suffix.lower() not in PUBLISHED:
-        raise TableError(f"file: got {path}, expected a file ending in {' or '.join(PUBLISHED)}: FasterSeg's published table")
+        raise TableError(f"file: {path} is not there, {expected}")
+    if path.suffix.lower() not in (*PUBLISHED, RESULT):
+        raise TableError(f"file: got {path}, {expected}")
     size = path.stat().st_size
     if not 0 < size <= MAX_BYTES:
         raise TableError(f"file: {path} has {size} bytes, expected 1 to {MAX_BYTES}")

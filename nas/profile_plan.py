@@ -12,11 +12,12 @@ from pathlib import Path
 from nas.config import ProfileJob
 from nas.devices import Backend
 from nas.drift import choose_reference
-from nas.effort import Effort
+from nas.errors import ConfigError
 from nas.journal import Journal
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
-from nas.profiling import target_of
+from nas.profiling import is_in_process, target_of, wanted_by
+from nas.protocol import Effort
 from nas.space import SearchSpace
 from nas.table_filling import journal_path, table_so_far
 from nas.worker.drift import REFERENCE_EVERY
@@ -102,14 +103,20 @@ def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
         ConfigError: If a setting is wrong or missing.
         TableError: If the table or journal at the target is of another device, runtime or protocol, or malformed.
     """
-    target = target_of(job, space)
+    wanted = wanted_by(job, space)
+    specs = tuple(sorted({spec for spec in wanted.specs if not is_free(spec)}))
+    height, width = wanted.input_size
+    where = f"{space.config.name} at {height}x{width}, {wanted.init_channels} initial channels, {job.num_classes} classes"
+    if not is_in_process(job):
+        raise ConfigError(
+            f"runtime: got {job.runtime} with runner={job.runner}, whose time only the device itself can tell ({where}: "
+            f"{len(specs)} operations); nas profile with the same settings says how far it is, and can be stopped and resumed"
+        )
+    target = target_of(job)
     conditions = target.conditions
     table = table_so_far(target.path, conditions)
     journal = Journal(journal_path(target.path), conditions)
-    specs = tuple(sorted({spec for spec in target.specs if not is_free(spec)}))
     missing = specs if table is None else tuple(table.missing(specs))
-    height, width = target.input_size
-    where = f"{space.config.name} at {height}x{width}, {target.init_channels} initial channels, {job.num_classes} classes"
     return PlanResult(
         where=where,
         table=f"{target.device.name}/{target.backend.runtime}",

@@ -6,23 +6,24 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.config import ProfileJob
 from nas.cost.lookup import WORK_FOLDER
-from nas.cost.table_parts import ProtocolInfo, RuntimeInfo
+from nas.cost.table_parts import RuntimeInfo
 from nas.devices import BACKENDS, Backend, RuntimeName
 from nas.devices.identity import DeviceInfo, current_clocks, identify
-from nas.drift import REFERENCE_RULE
-from nas.effort import Effort
 from nas.errors import ConfigError
 from nas.journal import Conditions, Journal
 from nas.ops.spec import OpSpec
+from nas.protocol import Effort, effort_of, protocol_of
+from nas.runners import WORKER_RUNTIMES
 from nas.space import SearchSpace, deployed_specs
 from nas.table_filling import Observed, ProfileResult, fill_table
-from nas.worker.rounds import MAX_CALLS, SAMPLE_MS, WARMUP_CALLS, OnProgress, measure_rounds
+from nas.worker.rounds import OnProgress, measure_rounds
 
-CALLS_RULE = f"clamp(ceil({SAMPLE_MS:g} ms / estimate), 1, {MAX_CALLS})"
-STATISTIC = "median, p10, p90 over interleaved rounds, corrected for drift; a sample is the mean of its calls"
+if TYPE_CHECKING:
+    from nas.far_profiling import BundleResult
 
 ReadClocks = Callable[[], str | None]
 """Reads what the device's clocks are at this moment."""
@@ -31,26 +32,35 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a profile job comes down to.
+class Wanted:
+    """The operations that a profile job asks for.
 
     Args:
-        specs: The operations that any network of the space can need.
-        backend: What executes them.
-        device: What it executes them on.
-        path: The table's file.
-        effort: How long to measure.
+        specs: What any network of the space can need at the shape.
         input_size: (height, width) of the deployed network's input in pixels.
         init_channels: Its initial channels.
     """
 
     specs: tuple[OpSpec, ...]
+    input_size: tuple[int, int]
+    init_channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a profile job comes down to that is measured in this process.
+
+    Args:
+        backend: What executes the operations.
+        device: What it executes them on.
+        path: The table's file.
+        effort: How long to measure.
+    """
+
     backend: Backend
     device: DeviceInfo
     path: Path
     effort: Effort
-    input_size: tuple[int, int]
-    init_channels: int
 
     @property
     def conditions(self) -> Conditions:
@@ -58,54 +68,72 @@ class Target:
         return conditions_of(self.backend, self.device, self.effort)
 
 
-def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | None = None) -> ProfileResult:
-    """Measure the operations of a space at the deployed shape on this machine.
+def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | None = None) -> ProfileResult | BundleResult:
+    """Measure the operations of a space at the deployed shape, on this machine or on another one.
 
     Args:
-        job: What to measure, how, and where to write.
+        job: What to measure, how, where, and where to write.
         space: The search space.
         on_progress: See `OnProgress`.
 
     Raises:
         ConfigError: If a setting is wrong or missing.
         TableError: If the table or journal at the target is of another device, runtime or protocol, or malformed.
+        ResumableError: If the worker or the connection to it stopped; the same call goes on.
     """
-    target = target_of(job, space)
+    wanted = wanted_by(job, space)
+    if not is_in_process(job):
+        from nas.far_profiling import profile_far
+
+        return profile_far(job, wanted.specs, on_progress=on_progress)
+    target = target_of(job)
     return profile_specs(
-        target.specs,
+        wanted.specs,
         target.backend,
         device=target.device,
         path=target.path,
         effort=target.effort,
-        read_clocks=lambda: current_clocks(job.accelerator),
+        read_clocks=lambda: current_clocks(job.accelerator or "cpu"),
         on_progress=on_progress,
     )
 
 
-def target_of(job: ProfileJob, space: SearchSpace) -> Target:
-    """What to measure, with what, and into which file; raises `ConfigError` for settings that are wrong or missing."""
-    effort = Effort(rounds=job.rounds, max_rounds=job.max_rounds, ci=job.ci)
+def wanted_by(job: ProfileJob, space: SearchSpace) -> Wanted:
+    """The operations that a job asks for; raises `ConfigError` if it states no shape."""
     if job.deploy.input is None:
         raise ConfigError(
             "deploy.input: got null, expected the size of the deployed network's input; "
             "give deploy.input=[HEIGHT,WIDTH], e.g. deploy.input=[360,480]"
         )
     height, width = job.deploy.input
-    runtime = RuntimeName.parse(job.runtime, backends=BACKENDS)
-    device = identify(job.accelerator, name=job.device)
-    backend = BACKENDS[runtime.backend](runtime, accelerator=job.accelerator)
     channels = job.deploy.init_channels or space.deploy_channels
     specs = deployed_specs(space, input_size=(height, width), init_channels=channels, num_classes=job.num_classes)
+    return Wanted(specs=specs, input_size=(height, width), init_channels=channels)
+
+
+def is_in_process(job: ProfileJob) -> bool:
+    """Whether the operations run in this process, not in the worker.
+
+    Raises:
+        ConfigError: If the runtime is none, or not one for the runner, or cannot measure what is asked for.
+    """
+    names = {*BACKENDS, *WORKER_RUNTIMES} if job.runner == "local" else WORKER_RUNTIMES
+    runtime = RuntimeName.parse(job.runtime, backends=sorted(names))
+    here = job.runner == "local" and runtime.backend in BACKENDS and not (job.energy and runtime.backend in WORKER_RUNTIMES)
+    if here and job.energy:
+        raise ConfigError(f"energy: got true with runtime={runtime}, expected one of {', '.join(WORKER_RUNTIMES)}")
+    return here
+
+
+def target_of(job: ProfileJob) -> Target:
+    """What to measure with in this process, and into which file; raises `ConfigError` for settings that are wrong."""
+    effort = effort_of(job.rounds, job.max_rounds, job.ci)
+    accelerator = job.accelerator or "cpu"
+    runtime = RuntimeName.parse(job.runtime, backends=BACKENDS)
+    device = identify(accelerator, name=job.device)
+    backend = BACKENDS[runtime.backend](runtime, accelerator=accelerator)
     path = WORK_FOLDER / device.name / f"{runtime}.json" if job.out is None else Path(job.out)
-    return Target(
-        specs=specs,
-        backend=backend,
-        device=device,
-        path=path,
-        effort=effort,
-        input_size=(height, width),
-        init_channels=channels,
-    )
+    return Target(backend=backend, device=device, path=path, effort=effort)
 
 
 def profile_specs(
@@ -161,14 +189,5 @@ def profile_specs(
 
 def conditions_of(backend: Backend, device: DeviceInfo, effort: Effort) -> Conditions:
     """The conditions of a measurement now."""
-    protocol = ProtocolInfo(
-        warmup=WARMUP_CALLS,
-        rounds=effort.rounds,
-        max_rounds=effort.max_rounds,
-        ci=effort.ci,
-        calls=CALLS_RULE,
-        statistic=STATISTIC,
-        reference=REFERENCE_RULE,
-        threads=backend.runtime.threads,
-    )
+    protocol = protocol_of(effort, threads=backend.runtime.threads)
     return Conditions(device, RuntimeInfo.of(backend.runtime, version=backend.version), protocol)

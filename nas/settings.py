@@ -352,3 +352,17 @@ class ExportSettings:
         one_of("export.precision", self.precision, ("fp32", "fp16"))
         one_of("export.output", self.output, ("logits", "labels"))
         check_size("export.input", self.input)
+
+
+@dataclass(kw_only=True, slots=True)
+class SshSettings:
+    """How to log in to another machine; its host key is always checked."""
+
+    key: str | None = None
+    """File of the private key; null: the keys of the SSH configuration and of the agent."""
+    known_hosts: str | None = None
+    """File of the host keys that are trusted; null: those of the SSH configuration, or ~/.ssh/known_hosts."""
+    python: str = "python3"
+    """The interpreter there, of Python 3.6 or newer."""
+    folder: str = "~/.cache/segnas"
+    """The folder there below which everything lies."""

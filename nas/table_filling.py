@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import WORK_FOLDER
 from nas.cost.table_parts import Entry, Reference, parse_key
 from nas.drift import choose_reference
-from nas.effort import Effort
 from nas.errors import ConfigError, TableError
 from nas.journal import Conditions, Journal
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
+from nas.protocol import Effort
 from nas.worker.drift import corrected_samples, local_levels
 from nas.worker.medians import relative_half_width
 from nas.worker.rounds import Log, unstable
@@ -69,6 +69,7 @@ class ProfileResult:
                 f"spread over rounds, (p90 - p10) / median: {np.median(spreads):.1%} at the median operation, "
                 f"{max(spreads):.1%} at the worst",
                 *self._drift_line(),
+                *self._throttled_lines(),
                 *self.unstable_lines(),
             ]
             if np.median(spreads) > BUSY_SPREAD:
@@ -85,6 +86,15 @@ class ProfileResult:
         return [
             f"drift, corrected: the reference operation went from {low:+.1%} to {high:+.1%} of its "
             f"{self.table.reference.median_ms:.3f} ms ({self.table.reference.key})"
+        ]
+
+    def _throttled_lines(self) -> list[str]:
+        if not self.table.throttled:
+            return []
+        reasons = "; ".join(self.table.throttled[:LISTED])
+        return [
+            f"the device was slowed down while it was measured: {reasons}; for times to rely on, cool it or lower its clocks, "
+            "delete the file and measure again"
         ]
 
     def unstable_lines(self) -> list[str]:
@@ -110,10 +120,20 @@ class Observed:
     Args:
         clocks_before: Its clocks before the first timing of the run; None where they cannot be read.
         clocks_after: The same after the last.
+        temperature_before: Its temperatures, as its clocks.
+        temperature_after: The same after the last timing.
+        throttled: What slowed it down meanwhile.
+        system: Facts of the device.
+        energy_mj: Key of an operation -> energy of a call in mJ, where that was measured.
     """
 
     clocks_before: str | None = None
     clocks_after: str | None = None
+    temperature_before: str | None = None
+    temperature_after: str | None = None
+    throttled: tuple[str, ...] = ()
+    system: Mapping[str, str] = field(default_factory=dict)
+    energy_mj: Mapping[str, float] = field(default_factory=dict)
 
 
 Take = Callable[[Sequence[OpSpec], OpSpec, Journal], Observed]
@@ -139,31 +159,84 @@ def fill_table(specs: Iterable[OpSpec], conditions: Conditions, take: Take, *, p
         TableError: If table or journal are of another device, runtime or protocol, or malformed.
     """
     start = time.monotonic()
-    table = table_so_far(path, conditions)
-    if table is None:
-        check_writable(path)
-        table = _empty(conditions)
+    table = _table_at(path, conditions)
     with Journal(journal_path(path), conditions) as journal:
         wanted = {spec for spec in specs if not is_free(spec)} | {parse_key(key) for key in journal.keys}
         plan = table.missing(wanted)
         if not plan and not table.entries:
             raise ValueError("got no operation that costs anything, expected at least one to measure")
-        unknown: dict[str, float] = {}
-        drift = None
+        observed = Observed()
         if plan:
             observed = take(plan, reference_of(table, journal, plan, path=path), journal)
-            table, unknown = extended(table, plan, journal, observed, effort=effort)
-            drift = _drift(table, journal)
-            save_table(table, path)
+        result = _saved(table, plan, journal, observed, path=path, effort=effort)
     journal.delete()
-    result = ProfileResult(
-        path=path,
-        table=table,
-        measured=tuple(spec.key for spec in plan),
-        unstable=unknown,
-        drift=drift,
-        seconds=time.monotonic() - start,
-    )
+    return replace(result, seconds=time.monotonic() - start)
+
+
+def fill_from_log(
+    log: Log,
+    specs: Iterable[OpSpec],
+    conditions: Conditions,
+    observed: Observed,
+    *,
+    path: Path,
+    effort: Effort,
+    measured_at: str | None = None,
+) -> ProfileResult:
+    """Add to a table what it lacks of `specs`, from timings that were taken elsewhere.
+
+    Args:
+        log: All their timings, with those of one reference operation.
+        specs: The operations.
+        conditions: The conditions of the measurement.
+        observed: What was seen of the device.
+        path: The table's file, new or to be extended.
+        effort: How long was measured.
+        measured_at: When, in ISO 8601 with the offset from UTC; None: now.
+
+    Raises:
+        ConfigError: If `path` cannot be used.
+        TableError: If the table is of another device, runtime, protocol or reference operation, or malformed.
+    """
+    table = _table_at(path, conditions)
+    if table.reference is not None and log.reference_key != table.reference.key:
+        raise TableError(
+            f"{path}: the table's reference operation is {table.reference.key!r}, and the measurement's is "
+            f"{log.reference_key!r}, so they do not stand at one level; make the bundle with "
+            f"device={table.device.name}, or give another out="
+        )
+    return _saved(table, table.missing(specs), log, observed, path=path, effort=effort, measured_at=measured_at)
+
+
+def _table_at(path: Path, conditions: Conditions) -> LatencyTable:
+    """The table to extend, or an empty one for a file that can be written."""
+    table = table_so_far(path, conditions)
+    if table is None:
+        check_writable(path)
+        table = _empty(conditions)
+    return table
+
+
+def _saved(
+    table: LatencyTable,
+    plan: Sequence[OpSpec],
+    log: Log,
+    observed: Observed,
+    *,
+    path: Path,
+    effort: Effort,
+    measured_at: str | None = None,
+) -> ProfileResult:
+    """Save the table with what the log has of a plan, and say what that is."""
+    unknown: dict[str, float] = {}
+    drift = None
+    if plan:
+        table, unknown = extended(table, plan, log, observed, effort=effort)
+        table = replace(table, measured_at=measured_at or table.measured_at)
+        drift = _drift(table, log)
+        save_table(table, path)
+    measured = tuple(spec.key for spec in plan)
+    result = ProfileResult(path=path, table=table, measured=measured, unstable=unknown, drift=drift, seconds=0.0)
     for line in result.unstable_lines():
         _log.warning(line)
     return result
@@ -253,7 +326,12 @@ def extended(
     reference = table.reference or Reference(references[0].key, level)
     samples = corrected_samples(log.timings, level_ms=reference.median_ms)
     unfinished = set(unstable([spec.key for spec in plan], log.timings, effort.as_rounds))
-    new = {spec.key: entry_of(samples[spec.key], stable=spec.key not in unfinished) for spec in plan}
+    new = {
+        spec.key: replace(
+            entry_of(samples[spec.key], stable=spec.key not in unfinished), energy_mj=observed.energy_mj.get(spec.key)
+        )
+        for spec in plan
+    }
     widths = {key: relative_half_width(samples[key]) for key in unfinished}
     grown = replace(
         table,
@@ -262,6 +340,10 @@ def extended(
         entries={**table.entries, **new},
         clocks_before=observed.clocks_before,
         clocks_after=observed.clocks_after,
+        temperature_before=observed.temperature_before,
+        temperature_after=observed.temperature_after,
+        throttled=tuple(dict.fromkeys((*table.throttled, *observed.throttled))),
+        system={**table.system, **observed.system},
     )
     return grown, dict(sorted(widths.items(), key=lambda item: (-item[1], item[0])))
 

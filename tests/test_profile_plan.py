@@ -13,11 +13,11 @@ from nas import profiling
 from nas.config import ProfileJob
 from nas.devices.identity import DeviceInfo
 from nas.drift import choose_reference
-from nas.effort import Effort
 from nas.errors import ConfigError, TableError
 from nas.ops import OpSpec, is_free
 from nas.profile_plan import PlanResult, duration, evenly_spaced, forecast, plan
 from nas.profiling import profile_specs
+from nas.protocol import Effort
 from nas.settings import DeploySettings
 from nas.space import SearchSpace
 from nas.table_filling import journal_path

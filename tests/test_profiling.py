@@ -14,9 +14,9 @@ import pytest
 
 from nas.cost import load_table
 from nas.devices.identity import DeviceInfo
-from nas.effort import Effort
 from nas.errors import ConfigError, TableError
 from nas.profiling import profile_specs
+from nas.protocol import Effort
 from nas.table_filling import ProfileResult, entry_of, journal_path
 from nas.worker.rounds import num_calls
 from tests.simulated_device import RUNTIME, PowerCutError, SimulatedDevice, conv

@@ -13,10 +13,10 @@ import pytest
 from nas.cost import LatencyTable
 from nas.devices.identity import DeviceInfo
 from nas.drift import choose_reference
-from nas.effort import Effort
 from nas.journal import Journal
 from nas.ops import OpSpec
 from nas.profiling import conditions_of, profile_specs
+from nas.protocol import Effort
 from nas.table_filling import ProfileResult, entry_of, journal_path, relative_spread
 from nas.worker.drift import Timing, corrected_samples
 from tests.simulated_device import SimulatedDevice, conv, drifting, steady, throttled

@@ -18,9 +18,9 @@ import pytest
 from nas import profiling
 from nas.cost import LatencyTable, load_table
 from nas.devices.identity import DeviceInfo
-from nas.effort import Effort
 from nas.errors import TableError
 from nas.profiling import profile_specs
+from nas.protocol import Effort
 from nas.table_filling import ProfileResult, journal_path
 from tests.simulated_device import PowerCutError, SimulatedDevice, conv, drifting
 

@@ -20,6 +20,10 @@ class Place(Protocol):
     def name(self) -> str:
         """Where it is, for messages, e.g. `ubuntu@jetson.local:~/.cache/segnas/3f2a`."""
 
+    @property
+    def stderr(self) -> tuple[str, ...]:
+        """The last lines that the last program wrote to standard error."""
+
     def put(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all, in place of the one of that name."""
 
@@ -35,3 +39,6 @@ class Place(Protocol):
 
     def remove(self) -> None:
         """Delete the folder and what is in it; nothing happens if there is none."""
+
+    def close(self) -> None:
+        """Give back what is held open; the folder stays."""

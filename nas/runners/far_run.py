@@ -1,0 +1,177 @@
+"""A measurement by the worker in some place, line by line into the journal of this machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nas.cost.strict_json import as_number, parse_strict, short
+from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedError
+from nas.journal import Journal
+from nas.ops.spec import OpSpec
+from nas.runners.bundle import WORKER_FILE, Request, bundle_files
+from nas.runners.far_text import plain
+from nas.runners.identity import Identity
+from nas.runners.place import Place
+from nas.runners.worker_file import worker_source
+from nas.worker.drift import Timing
+from nas.worker.far_journal import JOURNAL_FILE, conditions_under, header_of, line_of, timing_of, whole_lines
+from nas.worker.job import GRAPHS_FILE, JOB_FILE
+from nas.worker.main import WORKER_DONE, WORKER_REFUSED
+from nas.worker.rounds import OnProgress
+
+CLOCK_TOLERANCE_S = 120.0
+"""A far clock that differs by more is reported."""
+
+_log = logging.getLogger(__name__)
+
+
+class FarRun:
+    """The worker in one place.
+
+    Args:
+        place: Where it runs.
+        request: How it is to measure.
+    """
+
+    def __init__(self, place: Place, request: Request) -> None:
+        self._place = place
+        self._request = request
+        self.result: Mapping[str, Any] | None = None
+        """What the worker said at its end, without the timings."""
+
+    def identify(self) -> Identity:
+        """Ask the worker what it is on.
+
+        Raises:
+            UserError: If it cannot run there, or lacks the runtime.
+        """
+        self._place.put(WORKER_FILE, worker_source().encode())
+        heard = self._run(["--identify", self._request.question], {})
+        try:
+            said = heard.get("identity")
+            fields = dict(said) if isinstance(said, dict) else {}
+            clock = as_number(fields.pop("clock", None), "identity.clock")
+            identity = Identity.parse(fields, "identity")
+        except ValueError as error:
+            raise ConfigError(f"{self._place.name}: the worker does not say what it is on: {error}") from error
+        if abs(clock - time.time()) > CLOCK_TOLERANCE_S:
+            _log.warning(
+                "%s: its clock is wrong by %+.0f s; the table has the time of this machine", self._place.name, clock - time.time()
+            )
+        return identity
+
+    def take(
+        self, plan: Sequence[OpSpec], reference: OpSpec, journal: Journal, *, identity: Identity, on_progress: OnProgress | None
+    ) -> None:
+        """Take the timings of a plan that a journal lacks; what a stopped run has left in the place comes first.
+
+        Args:
+            plan: The operations.
+            reference: The reference operation.
+            journal: Where the timings are and will be.
+            identity: What `identify` said.
+            on_progress: See `OnProgress`.
+
+        Raises:
+            UserError: If the worker refuses.
+            ResumableError: If it stopped before its time.
+        """
+        _log.info("making the graphs of %d operations", len(plan))
+        files = bundle_files(plan, reference, self._request)
+        job = json.loads(files[JOB_FILE])
+        keys = [str(operation["key"]) for operation in job["operations"]]
+        header = header_of(job["id"], conditions_under(identity.version, identity.facts))
+        self._meet(journal, keys, header)
+        for name in (WORKER_FILE, GRAPHS_FILE, JOB_FILE):
+            self._place.put(name, files[name])
+        if journal.num_samples:
+            _log.info("%d samples are there from a stopped run", journal.num_samples)
+
+        def on_timing(value: object) -> None:
+            journal.record(timing_of(json.dumps(value), keys))
+
+        def on_numbers(value: object) -> None:
+            if on_progress is not None and isinstance(value, list) and len(value) == 2:
+                on_progress(int(value[0]), int(value[1]))
+
+        heard = self._run(["--stream"], {"timing": on_timing, "progress": on_numbers}, journal=journal)
+        result = heard.get("result")
+        if not isinstance(result, dict):
+            raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
+        self.result = result
+
+    def _meet(self, journal: Journal, keys: Sequence[str], header: str) -> None:
+        """Let both journals hold what either has: the longer one counts, of which the other is the beginning."""
+        far = self._far_timings(keys, header)
+        here = journal.timings
+        shared = min(len(far), len(here))
+        if far[:shared] == here[:shared]:
+            for timing in far[shared:]:
+                journal.record(timing)
+        else:
+            _log.warning("%s: its journal holds other timings than %s, which counts", self._place.name, journal.path)
+        if far != journal.timings:
+            lines = [header, *(line_of(timing, keys.index(timing.key)) for timing in journal.timings)]
+            self._place.put(JOURNAL_FILE, "".join(f"{line}\n" for line in lines).encode())
+
+    def _far_timings(self, keys: Sequence[str], header: str) -> list[Timing]:
+        content = self._place.get(JOURNAL_FILE)
+        lines = whole_lines((content or b"").decode("ascii", errors="replace"))
+        if not lines or lines[0] != header:
+            return []
+        try:
+            return [timing_of(line, keys) for line in lines[1:]]
+        except ValueError as error:
+            raise ConfigError(f"{self._place.name}: {JOURNAL_FILE} is damaged ({error}); delete it there to start over") from error
+
+    def _run(
+        self, arguments: Sequence[str], listeners: Mapping[str, Callable[[object], None]], *, journal: Journal | None = None
+    ) -> dict[str, object]:
+        """Run the worker; returns the last value of each event that nobody listens to."""
+        heard: dict[str, object] = {}
+
+        def on_line(line: str) -> None:
+            event = _event(line)
+            if event is None:
+                _log.info("%s says: %s", self._place.name, short(line, limit=200))
+                return
+            for name, value in event.items():
+                if name in listeners:
+                    listeners[name](value)
+                else:
+                    heard[name] = value
+
+        try:
+            status = self._place.run([WORKER_FILE, *arguments], on_line=on_line)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise WorkerStoppedError(f"{self._place.name}: the worker said what no worker says: {error}") from error
+        if status != WORKER_DONE:
+            raise self._failure(status, heard.get("error"), 0 if journal is None else len(journal.timings))
+        return heard
+
+    def _failure(self, status: int, said: object, there: int) -> ConfigError | ResumableError:
+        """What an exit status means."""
+        if status == WORKER_REFUSED and isinstance(said, str):
+            return ConfigError(f"{self._place.name}: {plain(said)}")
+        kept = f" after {there} timings, which are kept; the same command goes on from there" if there else ""
+        if status < 0:
+            return WorkerStoppedError(f"{self._place.name}: the worker was ended by signal {-status}{kept}")
+        last = plain(self._place.stderr[-1]) if self._place.stderr else "it said nothing"
+        return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({last}){kept}")
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """The event that a line states; None for a line that is none."""
+    if not line.startswith("{"):
+        return None
+    try:
+        event = parse_strict(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

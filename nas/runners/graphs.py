@@ -1,0 +1,116 @@
+"""Operations as files that other machines can run: ONNX of fixed shapes in an old operator set, or TorchScript.
+
+Batch norms are folded, as in `nas export`. Opset 11 is read by every runtime from TensorRT 7 on. The weights of large layers repeat
+a short pattern of random numbers, which no speed depends on: a bundle of hundreds of megabytes of weights packs to a few.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nas.devices.examples import example_operation
+from nas.folding import fold_batch_norms
+from nas.ops.spec import OpSpec
+
+OPSET = 11
+"""Version of the ONNX operator set; TensorRT 7 reads no newer one."""
+PATTERN = 4093
+"""Numbers after which the weights of a large layer repeat: a prime, so that no two filters of usual sizes are alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationFile:
+    """An operation as a file.
+
+    Args:
+        content: The bytes of the file.
+        suffix: `.onnx` or `.pt`.
+        inputs: Name and shape of each input that the graph reads, all float32.
+        output: Shape of the output.
+        output_type: `float32` or `int64`.
+    """
+
+    content: bytes
+    suffix: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    output: tuple[int, ...]
+    output_type: str
+
+
+def operation_file(spec: OpSpec, *, batch: int, script: bool) -> OperationFile:
+    """The file of an operation; the same operation gives the same graph each time.
+
+    Args:
+        spec: The operation.
+        batch: Images at once.
+        script: TorchScript; else ONNX, checked with `onnx.checker`.
+    """
+    module, inputs = example_operation(spec, batch=batch)
+    module = fold_batch_norms(module)
+    _repeat_weights(module)
+    with torch.no_grad():
+        output: Tensor = module(*inputs)
+    names = [f"x{index}" for index in range(len(inputs))]
+    shapes = {name: tuple(tensor.shape) for name, tensor in zip(names, inputs, strict=True)}
+    if script:
+        content, read = _script(module, inputs), names
+    else:
+        content, read = _onnx(module, dict(zip(names, inputs, strict=True)))
+    return OperationFile(
+        content=content,
+        suffix=".pt" if script else ".onnx",
+        inputs=tuple((name, shapes[name]) for name in read),
+        output=tuple(output.shape),
+        output_type=str(output.dtype).removeprefix("torch."),
+    )
+
+
+def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> tuple[bytes, list[str]]:
+    """A graph of fixed shapes, and the names of the inputs that it reads; the others are dropped, for TensorRT refuses them."""
+    import onnx
+
+    from nas.onnx_graph import trace_onnx
+
+    with torch.random.fork_rng(devices=[]):
+        model = trace_onnx(module, inputs, output="output", opset=OPSET, free_batch=False)
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    kept = [value for value in graph.input if value.name in read]
+    del graph.input[:]
+    graph.input.extend(kept)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString()), [value.name for value in kept]
+
+
+def _script(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """A script that PyTorch 1.8 and newer load."""
+    stream = io.BytesIO()
+    with _oldest_file_version(), torch.no_grad():
+        torch.jit.save(torch.jit.trace(module, inputs), stream)
+    return stream.getvalue()
+
+
+@contextmanager
+def _oldest_file_version() -> Iterator[None]:
+    """Let PyTorch state the oldest version that a script's operators need, not its own."""
+    torch._C._calculate_package_version_based_on_upgraders(True)
+    try:
+        yield
+    finally:
+        torch._C._calculate_package_version_based_on_upgraders(False)
+
+
+def _repeat_weights(module: nn.Module) -> None:
+    """Let the weights of large layers repeat a pattern of their own spread, in place."""
+    pattern = torch.randn(PATTERN, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.numel() > PATTERN:
+                repeated = pattern.repeat(-(-weight.numel() // PATTERN))[: weight.numel()]
+                weight.copy_(repeated.view_as(weight) * weight.std())

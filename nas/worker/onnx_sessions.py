@@ -1,0 +1,153 @@
+"""Runtimes `onnxruntime` and `onnxruntime-tensorrt`: ONNX Runtime's CPU, CUDA and TensorRT providers, from version 1.8 on.
+
+Inputs and output are bound to memory that was there before, on the device: inside a network one operation leaves its output to the
+next. On a GPU the calls of a sample follow each other without waiting where the version can do that (`details["waits"]`).
+The CUDA and TensorRT providers are not yet run on hardware.
+"""
+
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+TENSORRT_PROVIDER = "TensorrtExecutionProvider"
+ERRORS_ONLY = 3
+"""Severity of what ONNX Runtime writes to the terminal."""
+NO_WAIT = "disable_synchronize_execution_providers"
+NO_FALLBACK = "session.disable_cpu_ep_fallback"
+
+
+class OnnxSessions(Runtime):
+    """Times ONNX graphs, each in a session of its own.
+
+    With more than one thread a session's threads go on waiting busily after a call, on cores that what is timed next would need;
+    so only one session is open at a time then, and the first call after another one's opens it anew.
+
+    Args:
+        setup: Precision fp32; with the TensorRT provider also fp16.
+        provider: The execution provider; None: the one of the accelerator.
+
+    Raises:
+        WorkerError: If ONNX Runtime, NumPy or the provider is not installed, or the precision is not supported.
+    """
+
+    def __init__(self, setup: Setup, *, provider: Optional[str] = None) -> None:
+        self._ort, self._numpy = _packages()
+        self._setup = setup
+        self._provider = provider or PROVIDERS[setup.accelerator]
+        allowed = ("fp32", "fp16") if self._provider == TENSORRT_PROVIDER else ("fp32",)
+        if setup.precision not in allowed:
+            raise WorkerError(
+                f"onnxruntime: got precision {setup.precision!r}, expected {' or '.join(allowed)} with {self._provider}"
+            )
+        available = self._ort.get_available_providers()
+        if self._provider not in available:
+            raise WorkerError(
+                f"onnxruntime: this build ({self._ort.__version__}) has {', '.join(available)}, expected {self._provider}; "
+                "install onnxruntime-gpu, or NVIDIA's build for the Jetson"
+            )
+        self.version = str(self._ort.__version__)
+        self.details = {"provider": self._provider, "numpy": str(self._numpy.__version__)}
+        if self._provider != PROVIDERS["cpu"]:
+            self.details["waits"] = "at the end of a sample" if self._has_run_entries() else "after each call"
+        self._last: Optional[str] = None
+
+    def open(self, operation: Operation) -> Run:
+        """Open a session; raises `WorkerError` where ONNX Runtime refuses the graph or the provider."""
+        with open(operation.path, "rb") as file:  # the graph is read once: its file does not last
+            content = file.read()
+        call: List[Any] = [self._bound(content, operation)]
+        self._last = operation.key
+
+        def run(calls: int) -> float:
+            if self._setup.threads > 1 and self._last != operation.key:
+                call[0] = self._bound(content, operation)
+                self._last = operation.key
+            session, binding, options = call[0]
+            if options is not None:
+                session.run_with_iobinding(binding, options)
+                binding.synchronize_outputs()
+            start = time.perf_counter()
+            for _ in range(calls):
+                session.run_with_iobinding(binding, options)
+            if options is not None:
+                binding.synchronize_outputs()
+            return (time.perf_counter() - start) / calls * 1e3
+
+        return run
+
+    def _bound(self, content: bytes, operation: Operation) -> Tuple[Any, Any, Any]:
+        """Session, binding and run options; None for options that would change nothing."""
+        session = self._session(content, operation)
+        binding = session.io_binding()
+        device = "cpu" if self._provider == PROVIDERS["cpu"] else "cuda"
+        draw = self._numpy.random.RandomState(0)
+        held = []
+        known = {value.name for value in session.get_inputs()}
+        for name, shape in operation.inputs:
+            if name in known:
+                value = self._ort.OrtValue.ortvalue_from_numpy(draw.standard_normal(shape).astype("float32"), device, 0)
+                binding.bind_ortvalue_input(name, value)
+                held.append(value)
+        (end,) = session.get_outputs()
+        zeros = self._numpy.zeros(operation.output, dtype=operation.output_type)
+        output = self._ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
+        binding.bind_ortvalue_output(end.name, output)
+        options = None
+        if device == "cuda" and self._has_run_entries():
+            options = self._ort.RunOptions()
+            options.add_run_config_entry(NO_WAIT, "1")
+        binding.held = (held, zeros, output)  # the memory lives as long as the binding
+        return session, binding, options
+
+    def _session(self, content: bytes, operation: Operation) -> Any:
+        options = self._ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self._setup.threads, 1
+        options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = ERRORS_ONLY
+        if self._provider != PROVIDERS["cpu"] and hasattr(options, "add_session_config_entry"):
+            options.add_session_config_entry(NO_FALLBACK, "1")
+        try:
+            session = self._ort.InferenceSession(content, options, providers=self._providers())
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise WorkerError(f"onnxruntime: cannot run {operation.key} with {self._provider}: {reason}") from error
+        if session.get_providers()[0] != self._provider:
+            raise WorkerError(f"onnxruntime: {operation.key} runs with {session.get_providers()}, expected {self._provider}")
+        return session
+
+    def _providers(self) -> List[Any]:
+        if self._provider != TENSORRT_PROVIDER:
+            return [self._provider]
+        options: Dict[str, str] = {
+            "trt_engine_cache_enable": "True",
+            "trt_engine_cache_path": self._setup.folder,
+            "trt_fp16_enable": str(self._setup.precision == "fp16"),
+        }
+        return [(TENSORRT_PROVIDER, options), (PROVIDERS["cuda"], {})]
+
+    def _has_run_entries(self) -> bool:
+        return hasattr(self._ort.RunOptions(), "add_run_config_entry")
+
+
+def open_onnxruntime(setup: Setup) -> Runtime:
+    """ONNX Runtime with the provider of the accelerator."""
+    return OnnxSessions(setup)
+
+
+def open_onnxruntime_tensorrt(setup: Setup) -> Runtime:
+    """ONNX Runtime with its TensorRT provider; what TensorRT leaves over runs with the CUDA provider."""
+    return OnnxSessions(setup, provider=TENSORRT_PROVIDER)
+
+
+def _packages() -> Tuple[Any, Any]:
+    try:
+        import numpy
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise WorkerError(f"onnxruntime: {error}; install it for this Python: pip3 install onnxruntime") from error
+    if not hasattr(onnxruntime, "OrtValue"):
+        raise WorkerError(f"onnxruntime: got version {onnxruntime.__version__}, expected 1.8 or newer, which can bind memory")
+    return onnxruntime, numpy

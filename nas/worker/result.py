@@ -1,0 +1,40 @@
+"""What the worker brings back: `result.json`, with a checksum over everything in it."""
+
+import hashlib
+import json
+import os
+from typing import Any, Dict
+
+from nas.worker.interface import WorkerError
+
+RESULT_FILE = "result.json"
+RESULT_VERSION = 1
+"""The version of the file that this code writes and reads."""
+
+
+def checksum(fields: Dict[str, Any]) -> str:
+    """SHA-256 of a result without its own checksum, as plain data in one spelling."""
+    rest = {name: value for name, value in fields.items() if name != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def save_result(fields: Dict[str, Any], folder: str) -> str:
+    """Write a result, whole or not at all; returns its path.
+
+    Raises:
+        WorkerError: If there is no room.
+    """
+    path = os.path.join(folder, RESULT_FILE)
+    temporary = path + ".part"
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            json.dump(dict(fields, checksum=checksum(fields)), file, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise WorkerError(
+            f"{path}: cannot be written ({error.strerror}); make room, then run the same again: no measurement is lost"
+        ) from error
+    return path

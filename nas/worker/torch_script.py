@@ -1,0 +1,73 @@
+"""Runtime `torch-script`: TorchScript files in whatever PyTorch the device has, on its CPU or its CUDA GPU.
+
+The CUDA part is not yet run on hardware.
+"""
+
+import time
+from typing import Any, List
+
+from nas.worker.host_memory import keep_freed_memory
+from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+
+
+class TorchScript(Runtime):
+    """Times scripts in evaluation mode without gradients.
+
+    Args:
+        setup: Precision fp32.
+
+    Raises:
+        WorkerError: If PyTorch is not installed or sees no GPU where one is wanted, or the precision is another one.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        if setup.precision != "fp32":
+            raise WorkerError(f"torch-script: got precision {setup.precision!r}, expected fp32")
+        try:
+            import torch
+        except ImportError as error:
+            raise WorkerError(f"torch-script: {error}; install PyTorch for this Python, on a Jetson NVIDIA's wheel") from error
+        if setup.accelerator == "cuda" and not torch.cuda.is_available():
+            raise WorkerError("torch-script: PyTorch sees no CUDA GPU here; use accelerator=cpu")
+        self._torch: Any = torch
+        self._device = setup.accelerator
+        self.version = str(torch.__version__)
+        self.details = {"freed memory": "kept by the process" if keep_freed_memory() else "as the system has it"}
+        if self._device == "cuda":
+            self.details["cuda"] = str(torch.version.cuda)
+            self.details["tf32"] = str(bool(getattr(torch.backends.cudnn, "allow_tf32", False)))
+        torch.set_num_threads(setup.threads)
+
+    def open(self, operation: Operation) -> Run:
+        """Load a script; raises `WorkerError` where this PyTorch cannot read or run it."""
+        torch = self._torch
+        try:
+            module = torch.jit.load(operation.path, map_location=self._device).eval()
+            torch.manual_seed(0)
+            inputs: List[Any] = [torch.randn(*shape).to(self._device) for _, shape in operation.inputs]
+            with torch.no_grad():
+                module(*inputs)
+        except Exception as error:
+            reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+            raise WorkerError(f"torch-script: PyTorch {self.version} cannot run {operation.key}: {reason}") from error
+        timed = self._timed_cuda if self._device == "cuda" else self._timed_cpu
+        return lambda calls: timed(module, inputs, calls)
+
+    def _timed_cpu(self, module: Any, inputs: List[Any], calls: int) -> float:
+        with self._torch.no_grad():
+            start = time.perf_counter()
+            for _ in range(calls):
+                module(*inputs)
+            return (time.perf_counter() - start) / calls * 1e3
+
+    def _timed_cuda(self, module: Any, inputs: List[Any], calls: int) -> float:
+        cuda = self._torch.cuda
+        start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+        with self._torch.no_grad():
+            cuda.synchronize()
+            start.record()
+            for _ in range(calls):
+                module(*inputs)
+            end.record()
+            end.synchronize()
+        return float(start.elapsed_time(end)) / calls
