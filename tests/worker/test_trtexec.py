@@ -1,0 +1,377 @@
+"""trtexec as a runtime, against a program that behaves like it in several versions."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nas.worker.engines import workspace_mib
+from nas.worker.interface import Operation, Setup, WorkerError
+from nas.worker.tensorrt_choice import open_tensorrt
+from nas.worker.trtexec import TrtexecRuntime, version_of_7
+from tests.worker import fake_trtexec
+from tests.worker.fake_trtexec import BANNERS, FLAGS, latency_ms
+
+FAKE = Path(fake_trtexec.__file__).resolve()
+NUMBERS = {"7.1": "7", "8.2": "8.2.1", "8.4": "8.4.0", "8.6": "8.6.1", "10.3": "10.3.0", "11.0": "11.0.0"}
+
+
+class Device:
+    """A machine with a fake trtexec and one operation."""
+
+    def __init__(self, folder: Path, monkeypatch) -> None:
+        self.folder, self.monkeypatch = folder, monkeypatch
+        self.root = folder / "root"
+        self.root.mkdir()
+        self.program = folder / "trtexec"
+        self.program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{FAKE}" "$@"\n')
+        self.program.chmod(0o755)
+        self.calls_file = folder / "calls"
+        monkeypatch.setenv("FAKE_TRTEXEC_CALLS", str(self.calls_file))
+        monkeypatch.setenv("FAKE_TRTEXEC_PIDS", str(folder / "pids"))
+        self.operation = self.make_operation("conv in=8x16x16")
+
+    def make_operation(self, key: str) -> Operation:
+        path = self.folder / f"{len(key)}.onnx"
+        path.write_bytes(b"graph of " + key.encode())
+        return Operation(key, str(path), [("x0", (1, 8, 16, 16))], (1, 8, 16, 16), "float32")
+
+    def runtime(self, version: str = "8.6", *, fault: str = "", precision: str = "fp32", **limits: float) -> TrtexecRuntime:
+        self.monkeypatch.setenv("FAKE_TRTEXEC_VERSION", version)
+        setup = Setup(precision=precision, threads=1, accelerator="cuda", folder=str(self.folder / "work"))
+        runtime = TrtexecRuntime(setup, str(self.program), root=str(self.root), **limits)
+        self.monkeypatch.setenv("FAKE_TRTEXEC_FAULT", fault)
+        return runtime
+
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in self.calls_file.read_text().splitlines()]
+
+    def is_board(self, name: str, memory_kib: int) -> None:
+        (self.root / "proc/device-tree").mkdir(parents=True)
+        (self.root / "proc/device-tree/model").write_bytes(name.encode() + b"\0")
+        (self.root / "proc/meminfo").write_text(f"MemTotal:        {memory_kib} kB\nMemFree: 1 kB\n")
+
+
+@pytest.fixture
+def device(tmp_path, monkeypatch) -> Device:
+    return Device(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("version", BANNERS)
+def test_a_sample_is_the_median_after_the_warm_up_in_every_version(device, version):
+    runtime = device.runtime(version)
+    expected = latency_ms(Path(device.operation.path).read_bytes())
+    assert runtime.open(device.operation)(1) == pytest.approx(expected, rel=1e-5)
+    assert runtime.version == NUMBERS[version]
+    assert runtime.is_program
+
+
+@pytest.mark.parametrize(("precision", "factor"), [("fp16", 0.5), ("int8", 0.25)])
+@pytest.mark.parametrize("version", ["7.1", "10.3"])
+def test_engines_are_built_in_the_precision(device, version, precision, factor):
+    fp32 = latency_ms(Path(device.operation.path).read_bytes())
+    runtime = device.runtime(version, precision=precision)
+    assert runtime.open(device.operation)(1) == pytest.approx(factor * fp32, rel=1e-4)
+    assert ("int8" in runtime.details) == (precision == "int8")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_version_that_builds_in_the_types_of_the_graph_refuses_other_precisions(device, precision):
+    with pytest.raises(WorkerError, match=f"11.0.0: got precision {precision}.*TensorRT 10 or older"):
+        device.runtime("11.0", precision=precision)
+
+
+@pytest.mark.parametrize("version", BANNERS)
+def test_the_options_are_those_that_the_version_lists(device, version):
+    run = device.runtime(version).open(device.operation)
+    run(250)
+    help_call, build, timing = device.calls()
+    assert help_call == ["--help"]
+    listed = {
+        flag
+        for flag, (first, last, _) in FLAGS.items()
+        if release(first) <= release(version) and (not last or release(version) <= release(last))
+    }
+    assert {argument.partition("=")[0] for argument in build + timing} <= listed
+    workspace = "--workspace=1024" if version in ("7.1", "8.2") else "--memPoolSize=workspace:1024"
+    assert workspace in build
+    assert ("--skipInference" if version in ("8.6", "10.3", "11.0") else "--buildOnly") in build
+    assert "--noTF32" not in build
+    assert any(argument.startswith("--timingCacheFile=") for argument in build) == (version != "7.1")
+    assert {"--iterations=250", "--avgRuns=250", "--warmUp=500", "--duration=0"} <= set(timing)
+    assert ("--useCudaGraph" in timing) == ("--useSpinWait" in timing) == (version != "11.0")
+    assert ("--noDataTransfers" in timing) == (version not in ("7.1", "11.0"))
+    assert ("--explicitBatch" in build, "--explicitBatch" in timing) == (version == "7.1", version == "7.1")
+
+
+def test_a_sample_has_a_hundred_queries_at_least(device):
+    device.runtime().open(device.operation)(3)
+    assert "--iterations=100" in device.calls()[-1]
+
+
+def test_a_resumed_run_does_not_build_again(device):
+    first = device.runtime().open(device.operation)(1)
+    resumed = device.runtime()
+    assert resumed.open(device.operation)(1) == first
+    assert resumed.details["gpu"] == "Orin"
+    assert sum(any(argument.startswith("--onnx") for argument in call) for call in device.calls()) == 1
+
+
+def test_another_precision_version_graph_or_key_is_another_engine(device):
+    device.runtime().open(device.operation)
+    device.runtime(precision="fp16").open(device.operation)
+    device.runtime("10.3").open(device.operation)
+    device.runtime().open(device.operation._replace(key="another"))
+    Path(device.operation.path).write_bytes(b"another graph")
+    device.runtime().open(device.operation)
+    assert len(list((device.folder / "work").glob("*.engine"))) == 5
+    assert not list((device.folder / "work").glob("*.partial"))
+
+
+def test_an_empty_engine_file_is_built_again(device):
+    device.runtime().open(device.operation)
+    (engine,) = (device.folder / "work").glob("*.engine")
+    engine.write_bytes(b"")
+    assert device.runtime().open(device.operation)(1) > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            "build",
+            r"building: trtexec failed with status 1: \[E\] \[TRT\] ModelImporter.cpp:773: While parsing node number 0 \[Resize",
+        ),
+        ("memory", r"building: .*\[E\] Error\[2\]: .*OutOfMemory"),
+        ("killed", r"building: trtexec was ended by signal 9 \(often: no memory left\); its last word: "),
+        ("no-engine", "building: trtexec passed, but wrote no engine"),
+        ("no-passed", "building: trtexec failed with status 0: "),
+        ("passed-status-1", "building: trtexec failed with status 1: "),
+    ],
+)
+def test_a_failed_build_is_one_line_and_leaves_no_engine(device, fault, words):
+    runtime = device.runtime("8.2", fault=fault)
+    with pytest.raises(WorkerError, match=words) as caught:
+        runtime.open(device.operation)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(device.operation.key)
+    assert not list((device.folder / "work").glob("*.engine*"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("no-json", "timing: trtexec passed, but wrote no times"),
+        ("cut-json", "timing: times of trtexec: got .*, expected a JSON list"),
+        ("few", "timing: got (0|10) queries after the warm-up, expected about 100"),
+        ("other-summary", "timing: the median of the file is .* but the summary says"),
+    ],
+)
+@pytest.mark.parametrize("version", ["7.1", "8.6"])
+def test_a_failed_timing_is_one_line(device, version, fault, words):
+    run = device.runtime(version, fault=fault).open(device.operation)
+    with pytest.raises(WorkerError, match=words) as caught:
+        run(100)
+    assert "\n" not in str(caught.value)
+
+
+def test_times_of_an_earlier_sample_are_not_taken_for_those_of_this_one(device):
+    run = device.runtime().open(device.operation)
+    run(100)
+    device.monkeypatch.setenv("FAKE_TRTEXEC_FAULT", "no-json")
+    with pytest.raises(WorkerError, match="wrote no times"):
+        run(100)
+
+
+def test_an_engine_of_another_version_is_refused_in_its_own_words(device):
+    runtime = device.runtime()
+    run = runtime.open(device.operation)
+    (engine,) = (device.folder / "work").glob("*.engine")
+    engine.write_text(engine.read_text().replace("8.6", "8.2"))
+    with pytest.raises(WorkerError, match="The engine plan file is not compatible with this version"):
+        run(100)
+
+
+def test_an_incompatible_timing_cache_is_named(device):
+    device.runtime().open(device.operation)
+    (cache,) = (device.folder / "work").glob("*.timing-cache")
+    cache.write_text("of another device")
+    with pytest.raises(WorkerError, match=f"ITimingCache.*remove {cache} and start again"):
+        device.runtime().open(device.make_operation("another operation"))
+    cache.unlink()
+    assert device.runtime().open(device.make_operation("another operation"))(1) > 0
+
+
+def test_warnings_of_a_timing_are_recorded(device):
+    runtime = device.runtime(fault="graph")
+    assert runtime.details["cuda graph"] == "used"
+    runtime.open(device.operation)(100)
+    assert runtime.details["cuda graph"] == f"used, but 1 operations cannot be captured; the last: {device.operation.key}"
+    # Of five queries three take L, one 0.97 L, one 1.05 L: the mean is 1.004 L, the variance 0.000664 L squared.
+    assert runtime.details["unstable"].startswith("1 of 1 samples so far; the last: coefficient of variance 2.566")
+    device.monkeypatch.setenv("FAKE_TRTEXEC_FAULT", "enqueue")
+    runtime.open(device.operation)(100)
+    assert runtime.details["bound by enqueue"].startswith("1 of 2 samples so far")
+    assert runtime.details["gpu"] == "Orin"
+    assert runtime.details["compute capability"] == "8.7"
+    assert all(isinstance(text, str) for text in runtime.details.values())
+
+
+@pytest.mark.parametrize(("fault", "limit"), [("hang", "timing_limit_s"), ("hang-build", "build_limit_s")])
+def test_a_hanging_program_is_killed_with_its_children(device, fault, limit):
+    runtime = device.runtime(fault=fault, **{limit: 4.0})
+    with pytest.raises(WorkerError, match="got no end within 4 s and was killed"):
+        runtime.open(device.operation)(100)
+    pids = [int(pid) for pid in (device.folder / "pids").read_text().split()]
+    assert len(pids) == 2
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+
+def test_ctrl_c_kills_the_program(device):
+    device.runtime(fault="hang")
+    setup = Setup(precision="fp32", threads=1, accelerator="cuda", folder=str(device.folder / "work"))
+    code = (
+        "from nas.worker.trtexec import TrtexecRuntime\nfrom nas.worker.interface import *\n"
+        f"runtime = TrtexecRuntime(Setup(*{tuple(setup)!r}), {str(device.program)!r}, root={str(device.root)!r})\n"
+        f"runtime.open(Operation(*{tuple(device.operation)!r}))(100)\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    try:
+        pids_file = device.folder / "pids"
+        wait_until(lambda: pids_file.is_file() and len(pids_file.read_text().split()) == 2)
+        worker.send_signal(signal.SIGINT)
+        _, errors = worker.communicate(timeout=60)
+    finally:
+        worker.kill()
+    assert "KeyboardInterrupt" in errors
+    pids = [int(pid) for pid in pids_file.read_text().split()]
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+
+def test_a_program_that_does_not_load_says_why(device):
+    device.monkeypatch.setenv("FAKE_TRTEXEC_FAULT", "loader")
+    with pytest.raises(
+        WorkerError, match="trtexec failed with status 127: trtexec: error while loading shared libraries: libnvinfer.so.8"
+    ):
+        device.runtime()
+
+
+def test_another_program_of_that_name_is_refused(device):
+    device.program.write_text("#!/bin/sh\necho usage: trtexec\n")
+    with pytest.raises(WorkerError, match="got no option --onnx in its help, expected the trtexec of TensorRT 7.1 to 11"):
+        device.runtime()
+    device.program.write_bytes(b"\x7fELF of another machine")
+    with pytest.raises(WorkerError, match=r"cannot be started \(Exec format error\)"):
+        device.runtime()
+
+
+@pytest.mark.parametrize(
+    ("board", "has_int8"),
+    [
+        ("NVIDIA Jetson Nano Developer Kit", False),
+        ("NVIDIA Jetson TX1", False),
+        ("quill jetson-tx2", False),
+        ("NVIDIA Jetson Xavier NX Developer Kit", True),
+        ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", True),
+    ],
+)
+def test_int8_is_refused_where_the_gpu_has_none(device, board, has_int8):
+    device.is_board(board, 4_000_000)
+    if has_int8:
+        assert device.runtime(precision="int8").open(device.operation)(1) > 0
+    else:
+        with pytest.raises(WorkerError, match=f"the GPU of {board} has no int8; expected fp32 or fp16"):
+            device.runtime(precision="int8")
+
+
+def test_a_small_board_gets_a_small_workspace(device):
+    device.is_board("NVIDIA Jetson Nano Developer Kit", 4_059_000)
+    runtime = device.runtime("8.2")
+    runtime.open(device.operation)
+    assert "--workspace=256" in device.calls()[-1]
+    assert runtime.details["workspace"] == "256 MiB"
+    assert [workspace_mib(memory) for memory in (None, 3955, 6143, 6144, 15536)] == [1024, 256, 256, 1024, 1024]
+
+
+def test_the_version_of_7_is_that_of_its_library(tmp_path):
+    assert version_of_7(str(tmp_path)) == "7"
+    folder = tmp_path / "usr/lib/aarch64-linux-gnu"
+    folder.mkdir(parents=True)
+    for name in ("libnvinfer.so.7", "libnvinfer.so.7.1.3", "libnvinfer_plugin.so.7.1.3"):
+        (folder / name).touch()
+    assert version_of_7(str(tmp_path)) == "7.1.3"
+    (folder / "libnvinfer.so.7.2.1").touch()
+    assert version_of_7(str(tmp_path)) == "7"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"accelerator": "cpu"}, "got accelerator cpu, expected cuda"),
+        ({"precision": "bf16"}, "got precision bf16, expected one of fp32"),
+    ],
+)
+def test_what_tensorrt_cannot_do_is_refused(device, changes, words):
+    setup = Setup(precision="fp32", threads=1, accelerator="cuda", folder=str(device.folder / "work"))._replace(**changes)
+    with pytest.raises(WorkerError, match=words):
+        TrtexecRuntime(setup, str(device.program))
+
+
+def test_graphs_that_are_missing_or_no_onnx_are_refused(device):
+    runtime = device.runtime()
+    with pytest.raises(WorkerError, match="expected a graph in a file"):
+        runtime.open(device.operation._replace(path="graph.pt"))
+    with pytest.raises(WorkerError, match="cannot be read"):
+        runtime.open(device.operation._replace(path=str(device.folder / "none.onnx")))
+
+
+def test_the_program_is_found_by_variable_path_and_usual_places(device):
+    def refuse(name: str) -> object:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    setup = Setup(precision="fp32", threads=1, accelerator="cuda", folder=str(device.folder / "work"))
+    empty = device.folder / "empty"
+    empty.mkdir()
+    device.monkeypatch.setenv("FAKE_TRTEXEC_VERSION", "8.6")
+    device.monkeypatch.setitem(sys.modules, "tensorrt", None)
+    device.monkeypatch.setenv("PATH", str(empty))
+    device.monkeypatch.delenv("SEGNAS_TRTEXEC", raising=False)
+
+    with pytest.raises(
+        WorkerError, match="package tensorrt: cannot be imported .*nor the program trtexec on PATH or at /nowhere/trtexec; "
+    ):
+        open_tensorrt(setup, load=refuse, places=("/nowhere/trtexec",))
+    runtime = open_tensorrt(setup, load=refuse, places=("/nowhere/trtexec", str(device.program)))
+    assert runtime.details["trtexec"] == str(device.program.resolve())
+    (empty / "trtexec").symlink_to(device.program)
+    assert isinstance(open_tensorrt(setup, load=refuse, places=()), TrtexecRuntime)
+    device.monkeypatch.setenv("SEGNAS_TRTEXEC", str(device.folder))
+    with pytest.raises(WorkerError, match="SEGNAS_TRTEXEC: got .*, expected the path of the executable program"):
+        open_tensorrt(setup, load=refuse, places=())
+    device.monkeypatch.setenv("SEGNAS_TRTEXEC", str(device.program))
+    assert isinstance(open_tensorrt(setup, load=refuse, places=()), TrtexecRuntime)
+
+
+def release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def wait_until(condition, *, limit_s: float = 60.0) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
