@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.runners import RUNNERS
-from nas.setting_checks import at_least, check_size, check_tables, check_targets, one_of, require
+from nas.setting_checks import at_least, check_size, check_ssh, check_tables, check_targets, one_of, require
 from nas.settings import (
     DeploySettings,
     DistillSettings,
@@ -231,10 +231,7 @@ class ProfileJob:
     def __post_init__(self) -> None:
         """Check the values."""
         one_of("runner", self.runner, RUNNERS)
-        is_ssh = self.runner == "ssh"
-        require(not is_ssh or self.host is not None, "host: got null with runner=ssh, expected host=[USER@]HOST[:PORT]")
-        for key, given in (("host", self.host is not None), ("ssh", self.ssh != SshSettings())):
-            require(is_ssh or not given, f"{key}: got a value with runner={self.runner}; give runner=ssh, or leave {key} away")
+        check_ssh(self.runner, self.host, self.ssh)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -244,9 +241,16 @@ class ValidateJob:
     latency: LatencySettings = field(default_factory=LatencySettings)
     """The table to validate, measured on this machine; weight and unit are not used."""
     device: str = "auto"
-    """The table's device; auto: this machine. Give the name if the table was measured here under a name of your own."""
-    accelerator: str = "cpu"
-    """cpu or cuda."""
+    """The table's device; auto: the machine that measures. Give the name if the table was measured there under a name of your
+    own."""
+    accelerator: str | None = None
+    """cpu or cuda; null: as for `nas profile`."""
+    runner: str = "local"
+    """local: this machine. ssh: the machine host=."""
+    host: str | None = None
+    """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
+    ssh: SshSettings = field(default_factory=SshSettings)
+    """How to log in with runner=ssh."""
     space: Any = "???"
     """The search space's own config."""
     deploy: DeploySettings = field(default_factory=DeploySettings)
@@ -269,6 +273,8 @@ class ValidateJob:
     def __post_init__(self) -> None:
         """Check the values."""
         at_least("", self, {"samples": 8, "rounds": 1, "num_classes": 1, "seed": 0})
+        one_of("runner", self.runner, [name for name in RUNNERS if name != "bundle"])
+        check_ssh(self.runner, self.host, self.ssh)
         require(0 < self.coverage < 1, f"coverage: got {self.coverage}, expected a share above 0 and below 1")
 
 

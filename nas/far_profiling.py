@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.checkpoint import write_bytes_atomic
-from nas.config import ProfileJob
+from nas.config import ProfileJob, ValidateJob
 from nas.cost.latency_table import read_table
 from nas.cost.lookup import WORK_FOLDER
 from nas.cost.table_parts import parse_key
@@ -84,7 +84,7 @@ def profile_far(job: ProfileJob, specs: Sequence[OpSpec], *, on_progress: OnProg
         return _write_bundle(job, specs, request, note)
     if note is not None:
         _log.warning(note)
-    with closing(_place(job, request)) as place:
+    with closing(open_place(job, request)) as place:
         run = FarRun(place, request)
         identity = run.identify()
         conditions = far_conditions(request, identity)
@@ -128,7 +128,7 @@ def request_of(job: ProfileJob) -> Request:
     )
 
 
-def _place(job: ProfileJob, request: Request) -> Place:
+def open_place(job: ProfileJob | ValidateJob, request: Request) -> Place:
     """Where the worker runs: one folder for each runtime."""
     folder = str(request.runtime) if request.accelerator == "cpu" else f"{request.runtime}-{request.accelerator}"
     if job.runner == "local":

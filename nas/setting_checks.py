@@ -65,3 +65,16 @@ def check_targets(key: str, value: Any, *, count: int) -> None:
     good = all(one is None or (type(one) in (int, float) and 0 < one < float("inf")) for one in listed)
     require(good and any(one is not None for one in listed), f"{key}: got {value!r}, expected milliseconds above 0")
     require(len(listed) == count, f"{key}: got {value!r}, expected a target for each of {count} tables, null for those without")
+
+
+def check_ssh(runner: str, host: str | None, ssh: object) -> None:
+    """Check that a host and how to log in are given with runner=ssh, and only then.
+
+    Args:
+        runner: Where the worker runs.
+        host: The machine.
+        ssh: How to log in: a settings dataclass that is all defaults if it is not used.
+    """
+    require(runner != "ssh" or host is not None, "host: got null with runner=ssh, expected host=[USER@]HOST[:PORT]")
+    for key, given in (("host", host is not None), ("ssh", ssh != type(ssh)())):
+        require(runner == "ssh" or not given, f"{key}: got a value with runner={runner}; give runner=ssh, or leave {key} away")

@@ -153,12 +153,18 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     describe = partial(space.graph, input_size=size, init_channels=channels, num_classes=job.num_classes)
     words = profile_words(space.config, table, size=size, init_channels=channels, num_classes=job.num_classes)
     table.require(space.plan(Shape(size, channels, job.num_classes)), command=words)
-    backend = _backend(job, table)
+    is_far = job.runner != "local" or table.runtime.backend not in BACKENDS
+    backend = None if is_far else _backend(job, table)
     out = rundir.prepare_out(job.out, "validate", None)
     generator = torch.Generator().manual_seed(job.seed)
     drawn = _networks(space, describe, table, count=job.samples, generator=generator)
     graphs = [describe(decided=choices) for choices in drawn]
-    times = _time(graphs, backend, job, table, on_progress=on_progress)
+    if backend is None:
+        from nas.far_validating import time_far
+
+        times = time_far(graphs, job, table, on_progress=on_progress)
+    else:
+        times = _time(graphs, backend, job, table, on_progress=on_progress)
     samples = [
         _sample(choices, one, table, times[i], judges=i % 2 == 1)
         for i, (choices, one) in enumerate(zip(drawn, graphs, strict=True))
@@ -189,18 +195,24 @@ def _table(job: ValidateJob) -> tuple[Path, LatencyTable]:
         raise ConfigError(f"latency.table: got {name}, expected a table that was measured, e.g. auto/torch-eager")
     path = find_table(name)
     table = read_table(path)
-    device = identify(job.accelerator, name=job.device)
-    if device.name != table.device.name:
-        raise TableError(
-            f"{path}: got a table of {table.device.name}, expected one of {device.name}, where this runs; measure one with nas "
-            f"profile, or give device={table.device.name} if that is a name of this machine"
-        )
+    if job.runner == "local" and table.runtime.backend in BACKENDS:
+        _check_device(job, path, table)
     if job.calibrate and _is_shipped(path):
         copy = WORK_FOLDER / f"{table.identifier}.json"
         if not copy.exists():
             save_table(table, copy)
         path, table = copy, read_table(copy)
     return path, table
+
+
+def _check_device(job: ValidateJob, path: Path, table: LatencyTable) -> None:
+    """Refuse a table of another device than this one."""
+    device = identify(job.accelerator or "cpu", name=job.device)
+    if device.name != table.device.name:
+        raise TableError(
+            f"{path}: got a table of {table.device.name}, expected one of {device.name}, where this runs; measure one with nas "
+            f"profile, or give device={table.device.name} if that is a name of this machine"
+        )
 
 
 def _is_shipped(path: Path) -> bool:
@@ -211,7 +223,7 @@ def _is_shipped(path: Path) -> bool:
 
 def _backend(job: ValidateJob, table: LatencyTable) -> Backend:
     runtime = RuntimeName.parse(table.runtime.name, backends=BACKENDS)
-    backend = BACKENDS[runtime.backend](runtime, accelerator=job.accelerator)
+    backend = BACKENDS[runtime.backend](runtime, accelerator=job.accelerator or "cpu")
     if backend.version != table.runtime.version:
         raise TableError(
             f"latency table {table.identifier}: measured with {runtime.backend} {table.runtime.version}, and here is "

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from nas.devices.runtime_name import RuntimeName
 from nas.ops.spec import OpSpec
 from nas.protocol import Effort
 from nas.runners import WORKER_RUNTIMES
-from nas.runners.graphs import operation_file
+from nas.runners.graphs import OperationFile, operation_file
 from nas.runners.worker_file import worker_source
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
 
@@ -80,19 +80,37 @@ def bundle_files(
         on_graph: Called after each operation with the number of those that are done, and of all.
     """
     operations = list(plan) if reference in plan else [*plan, reference]
-    script = WORKER_RUNTIMES[request.runtime.backend].script
+    script, batch = WORKER_RUNTIMES[request.runtime.backend].script, request.runtime.batch
+
+    def items() -> Iterator[tuple[Sequence[str], OperationFile]]:
+        for number, spec in enumerate(operations):
+            yield (spec.key,), operation_file(spec, batch=batch, script=script)
+            if on_graph is not None:
+                on_graph(number + 1, len(operations))
+
+    return measurement_files(items(), request, planned=len(plan), reference=reference.key)
+
+
+def measurement_files(
+    items: Iterable[tuple[Sequence[str], OperationFile]], request: Request, *, planned: int, reference: str
+) -> dict[str, bytes]:
+    """The files of a measurement of anything that has a graph.
+
+    Args:
+        items: Keys and file; what has several keys is measured under each of them by itself.
+        request: How.
+        planned: How many keys are to be measured; the reference may stand behind those.
+        reference: Key of the reference operation.
+    """
     listed: list[dict[str, Any]] = []
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, spec in enumerate(operations):
-            file = operation_file(spec, batch=request.runtime.batch, script=script)
+        for number, (keys, file) in enumerate(items):
             name = f"{number:04d}{file.suffix}"
             archive.writestr(zipfile.ZipInfo(name, SAME_DAY), file.content, zipfile.ZIP_DEFLATED)
             shapes = {"inputs": file.inputs, "output": file.output, "output_type": file.output_type}
-            listed.append({"key": spec.key, "graph": name, **shapes})
-            if on_graph is not None:
-                on_graph(number + 1, len(operations))
-    job = _job(listed, request, planned=len(plan), reference=operations.index(reference))
+            listed += [{"key": key, "graph": name, **shapes} for key in keys]
+    job = _job(listed, request, planned=planned, reference=[one["key"] for one in listed].index(reference))
     return {
         WORKER_FILE: worker_source().encode(),
         JOB_FILE: f"{json.dumps(job, indent=1)}\n".encode(),

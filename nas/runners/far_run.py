@@ -21,7 +21,7 @@ from nas.worker.drift import Timing
 from nas.worker.far_journal import JOURNAL_FILE, conditions_under, header_of, line_of, timing_of, whole_lines
 from nas.worker.job import GRAPHS_FILE, JOB_FILE
 from nas.worker.main import WORKER_DONE, WORKER_REFUSED
-from nas.worker.rounds import OnProgress
+from nas.worker.rounds import Log, OnProgress
 
 CLOCK_TOLERANCE_S = 120.0
 """A far clock that differs by more is reported."""
@@ -81,41 +81,50 @@ class FarRun:
             ResumableError: If it stopped before its time.
         """
         _log.info("making the graphs of %d operations", len(plan))
-        files = bundle_files(plan, reference, self._request)
+        self.measure(bundle_files(plan, reference, self._request), journal, identity=identity, on_progress=on_progress)
+
+    def measure(self, files: Mapping[str, bytes], log: Log, *, identity: Identity, on_progress: OnProgress | None) -> None:
+        """Let the worker measure what files state, as `take`.
+
+        Args:
+            files: From `bundle_files` or `measurement_files`.
+            log: Where the timings are and will be.
+            identity: What `identify` said.
+            on_progress: See `OnProgress`.
+        """
         job = json.loads(files[JOB_FILE])
         keys = [str(operation["key"]) for operation in job["operations"]]
         header = header_of(job["id"], conditions_under(identity.version, identity.facts))
-        self._meet(journal, keys, header)
+        self._meet(log, keys, header)
         for name in (WORKER_FILE, GRAPHS_FILE, JOB_FILE):
             self._place.put(name, files[name])
-        if journal.num_samples:
-            _log.info("%d samples are there from a stopped run", journal.num_samples)
+        if log.num_samples:
+            _log.info("%d samples are there from a stopped run", log.num_samples)
 
         def on_timing(value: object) -> None:
-            journal.record(timing_of(json.dumps(value), keys))
+            log.record(timing_of(json.dumps(value), keys))
 
         def on_numbers(value: object) -> None:
             if on_progress is not None and isinstance(value, list) and len(value) == 2:
                 on_progress(int(value[0]), int(value[1]))
 
-        heard = self._run(["--stream"], {"timing": on_timing, "progress": on_numbers}, journal=journal)
+        heard = self._run(["--stream"], {"timing": on_timing, "progress": on_numbers}, log=log)
         result = heard.get("result")
         if not isinstance(result, dict):
             raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
         self.result = result
 
-    def _meet(self, journal: Journal, keys: Sequence[str], header: str) -> None:
+    def _meet(self, log: Log, keys: Sequence[str], header: str) -> None:
         """Let both journals hold what either has: the longer one counts, of which the other is the beginning."""
         far = self._far_timings(keys, header)
-        here = journal.timings
-        shared = min(len(far), len(here))
-        if far[:shared] == here[:shared]:
+        shared = min(len(far), len(log.timings))
+        if far[:shared] == log.timings[:shared]:
             for timing in far[shared:]:
-                journal.record(timing)
+                log.record(timing)
         else:
-            _log.warning("%s: its journal holds other timings than %s, which counts", self._place.name, journal.path)
-        if far != journal.timings:
-            lines = [header, *(line_of(timing, keys.index(timing.key)) for timing in journal.timings)]
+            _log.warning("%s: its journal holds other timings than that of this machine, which counts", self._place.name)
+        if far != log.timings:
+            lines = [header, *(line_of(timing, keys.index(timing.key)) for timing in log.timings)]
             self._place.put(JOURNAL_FILE, "".join(f"{line}\n" for line in lines).encode())
 
     def _far_timings(self, keys: Sequence[str], header: str) -> list[Timing]:
@@ -129,7 +138,7 @@ class FarRun:
             raise ConfigError(f"{self._place.name}: {JOURNAL_FILE} is damaged ({error}); delete it there to start over") from error
 
     def _run(
-        self, arguments: Sequence[str], listeners: Mapping[str, Callable[[object], None]], *, journal: Journal | None = None
+        self, arguments: Sequence[str], listeners: Mapping[str, Callable[[object], None]], *, log: Log | None = None
     ) -> dict[str, object]:
         """Run the worker; returns the last value of each event that nobody listens to."""
         heard: dict[str, object] = {}
@@ -152,7 +161,7 @@ class FarRun:
         except ValueError as error:
             raise WorkerStoppedError(f"{self._place.name}: the worker said what no worker says: {error}") from error
         if status != WORKER_DONE:
-            raise self._failure(status, heard.get("error"), 0 if journal is None else len(journal.timings))
+            raise self._failure(status, heard.get("error"), 0 if log is None else len(log.timings))
         return heard
 
     def _failure(self, status: int, said: object, there: int) -> ConfigError | ResumableError:

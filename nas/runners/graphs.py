@@ -7,6 +7,7 @@ a short pattern of random numbers, which no speed depends on: a bundle of hundre
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.devices.examples import example_operation
+from nas.devices.examples import example_images, example_operation
 from nas.folding import fold_batch_norms
+from nas.network import Labels, Network
 from nas.ops.spec import OpSpec
 
 OPSET = 11
@@ -52,7 +54,29 @@ def operation_file(spec: OpSpec, *, batch: int, script: bool) -> OperationFile:
         script: TorchScript; else ONNX, checked with `onnx.checker`.
     """
     module, inputs = example_operation(spec, batch=batch)
-    module = fold_batch_norms(module)
+    return module_file(fold_batch_norms(module), inputs, script=script)
+
+
+def network_file(network: Network, *, size: tuple[int, int], batch: int, script: bool) -> OperationFile:
+    """The file of a derived network, from images to label map, as `operation_file`.
+
+    Args:
+        network: The network.
+        size: (height, width) of the images in pixels.
+        batch: Images at once.
+        script: TorchScript; else ONNX.
+    """
+    return module_file(Labels(fold_batch_norms(network)).eval(), (example_images(size, batch=batch),), script=script)
+
+
+def module_file(module: nn.Module, inputs: tuple[Tensor, ...], *, script: bool) -> OperationFile:
+    """The file of a module without batch norms, in evaluation mode, whose large weights are replaced in place.
+
+    Args:
+        module: Takes the inputs and returns one tensor.
+        inputs: Each [N, C, H, W] float32.
+        script: TorchScript; else ONNX.
+    """
     _repeat_weights(module)
     with torch.no_grad():
         output: Tensor = module(*inputs)
@@ -91,7 +115,8 @@ def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> tuple[bytes, list[str
 def _script(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     """A script that PyTorch 1.8 and newer load."""
     stream = io.BytesIO()
-    with _oldest_file_version(), torch.no_grad():
+    with _oldest_file_version(), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # constant sizes are what is wanted here
         torch.jit.save(torch.jit.trace(module, inputs), stream)
     return stream.getvalue()
 
