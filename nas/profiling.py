@@ -117,8 +117,8 @@ def is_in_process(job: ProfileJob) -> bool:
     Raises:
         ConfigError: If the runtime is none, or not one for the runner, or cannot measure what is asked for.
     """
-    names = {*BACKENDS, *WORKER_RUNTIMES} if job.runner == "local" else WORKER_RUNTIMES
-    runtime = RuntimeName.parse(job.runtime, backends=sorted(names))
+    names = dict.fromkeys((*BACKENDS, *WORKER_RUNTIMES)) if job.runner == "local" else WORKER_RUNTIMES
+    runtime = RuntimeName.parse(job.runtime, backends=names)
     here = job.runner == "local" and runtime.backend in BACKENDS and not (job.energy and runtime.backend in WORKER_RUNTIMES)
     if here and job.energy:
         raise ConfigError(f"energy: got true with runtime={runtime}, expected one of {', '.join(WORKER_RUNTIMES)}")

@@ -21,6 +21,12 @@ class Outcome:
         return self.err.splitlines()
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's folders do not lie in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def run_nas(tmp_path, monkeypatch, capsys) -> Callable[..., Outcome]:
     """Runs a command line in-process, in an empty folder."""

@@ -86,7 +86,7 @@ def test_every_command_of_the_pages_runs(desk: Path, capsys: pytest.CaptureFixtu
 
 
 def test_pages_name_only_verbs_and_settings_that_exist() -> None:
-    for page in PAGES:
+    for page in (*PAGES, "PROFILING"):
         text = (CHECKOUT / "docs" / f"{page}.md").read_text()
         for verb in re.findall(r"`nas ([a-z]+)", text):
             assert verb in nas.cli.VERBS, f"{page}: nas {verb}"

@@ -14,6 +14,7 @@ from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError, TableError
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
+from nas.runners import WORKER_RUNTIMES
 
 WORK_FOLDER = Path("latency_tables")
 """Where `nas profile` writes, below the working folder."""
@@ -163,7 +164,7 @@ def find_table(name: str) -> Path:
             f"latency.table: got {name!r}, and there is no such file; expected a file, DEVICE/RUNTIME "
             f"(e.g. auto/torch-eager), macs or none; {_known()}"
         )
-    full = str(RuntimeName.from_full(runtime) or RuntimeName.parse(runtime, backends=BACKENDS))
+    full = str(RuntimeName.from_full(runtime) or RuntimeName.parse(runtime, backends=dict.fromkeys((*BACKENDS, *WORKER_RUNTIMES))))
     devices = local_names() if device == "auto" else [device]
     found = {local: path for local in devices if (path := _first_in_folders(local, full)) is not None}
     if len(found) > 1:

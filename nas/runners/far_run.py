@@ -25,6 +25,8 @@ from nas.worker.rounds import Log, OnProgress
 
 CLOCK_TOLERANCE_S = 120.0
 """A far clock that differs by more is reported."""
+MAX_REASON = 600
+"""Most characters of what the worker says that an error quotes."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,12 @@ class FarRun:
             UserError: If it cannot run there, or lacks the runtime.
         """
         self._place.put(WORKER_FILE, worker_source().encode())
-        heard = self._run(["--identify", self._request.question], {})
+        try:
+            heard = self._run(["--identify", self._request.question], {})
+        except UserError:
+            if self._place.get(JOURNAL_FILE) is None:
+                self._place.remove()
+            raise
         try:
             said = heard.get("identity")
             fields = dict(said) if isinstance(said, dict) else {}
@@ -167,11 +174,11 @@ class FarRun:
     def _failure(self, status: int, said: object, there: int) -> ConfigError | ResumableError:
         """What an exit status means."""
         if status == WORKER_REFUSED and isinstance(said, str):
-            return ConfigError(f"{self._place.name}: {plain(said)}")
+            return ConfigError(f"{self._place.name}: {plain(said, limit=MAX_REASON)}")
         kept = f" after {there} timings, which are kept; the same command goes on from there" if there else ""
         if status < 0:
             return WorkerStoppedError(f"{self._place.name}: the worker was ended by signal {-status}{kept}")
-        last = plain(self._place.stderr[-1]) if self._place.stderr else "it said nothing"
+        last = plain(self._place.stderr[-1], limit=MAX_REASON) if self._place.stderr else "it said nothing"
         return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({last}){kept}")
 
 

@@ -86,7 +86,7 @@ async def log_in(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClient
 async def _options(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClientConnectionOptions:
     """The SSH configuration with what the target says and what we insist on."""
     if target.key and not target.key.expanduser().is_file():
-        raise ConfigError(f"key: got {target.key}, which is no file; name the private key, or leave key out to use the agent")
+        raise ConfigError(f"ssh.key: got {target.key}, which is no file; name the private key, or leave ssh.key out to use the agent")
     only_this_key = {"client_keys": [str(target.key)], "agent_path": None, "pkcs11_provider": None, "agent_identities": None}
     try:
         options: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
@@ -116,9 +116,9 @@ async def _options(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClie
         reason = plain(str(error))
         if target.key and reason.startswith("Passphrase"):
             raise ConfigError(
-                f"key: {target.key} has a passphrase, which is not asked for here: ssh-add {target.key}, then leave key out"
+                f"ssh.key: {target.key} has a passphrase, which is not asked for here: ssh-add {target.key}, then leave ssh.key out"
             ) from error
-        what = f"key: {target.key} cannot be used" if target.key else "the SSH configuration (~/.ssh) cannot be used"
+        what = f"ssh.key: {target.key} cannot be used" if target.key else "the SSH configuration (~/.ssh) cannot be used"
         raise ConfigError(f"{what}: {reason}") from error
 
 
@@ -127,13 +127,13 @@ def _known_hosts_files(target: SshTarget, options: asyncssh.SSHClientConnectionO
     if target.known_hosts:
         path = target.known_hosts.expanduser()
         if not path.is_file():
-            raise ConfigError(f"known_hosts: got {target.known_hosts}, which is no file; expected one that ssh made")
+            raise ConfigError(f"ssh.known_hosts: got {target.known_hosts}, which is no file; expected one that ssh made")
         return [path]
     configured = options.known_hosts
     if configured is None:
         raise ConfigError(
             f"{target.text}: the SSH configuration says UserKnownHostsFile none, which would trust any host; "
-            "remove that line, or name a file with known_hosts="
+            "remove that line, or name a file with ssh.known_hosts="
         )
     names = [str(name) for name in configured] if isinstance(configured, list | tuple) else []
     return [Path(name).expanduser() for name in names or ["~/.ssh/known_hosts"]]
@@ -143,7 +143,7 @@ def _read_known_hosts(files: list[Path]) -> asyncssh.SSHKnownHosts:
     try:
         return asyncssh.read_known_hosts([str(path) for path in files if path.is_file()])
     except (ValueError, OSError) as error:
-        raise ConfigError(f"known_hosts: {', '.join(map(str, files))} cannot be read: {plain(str(error))}") from error
+        raise ConfigError(f"ssh.known_hosts: {', '.join(map(str, files))} cannot be read: {plain(str(error))}") from error
 
 
 def _known_keys(

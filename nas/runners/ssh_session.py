@@ -131,14 +131,14 @@ class SshSession:
                 await self._make_folder(sftp)
         except asyncssh.SFTPError as error:
             raise ConfigError(
-                f"{self.where}: the folder cannot be made: {plain(error.reason)}; name another one: folder="
+                f"{self.where}: the folder cannot be made: {plain(error.reason)}; name another one: ssh.folder="
             ) from error
         program = shlex.join(["sh", "-c", TELLS_PID, self._absolute(self._target.python), "-I", *arguments])
         status = await self._execute(f"cd {shlex.quote(self._folder)} && exec {program}", on_line)
         if status in (NOT_EXECUTABLE, NOT_FOUND):
             raise ConfigError(
                 f"{self.where}: {self._target.python} cannot be executed there{self._last_words()}; "
-                "name an interpreter of Python 3.6 or newer: python="
+                "name an interpreter of Python 3.6 or newer: ssh.python="
             )
         return status
 
@@ -191,7 +191,7 @@ class SshSession:
     async def _why_not_written(self, name: str, size: int, error: asyncssh.SFTPError) -> str:
         """SFTP has no word for a full disk, so `df` is asked once the unfinished file is gone."""
         if isinstance(error, asyncssh.SFTPPermissionDenied):
-            return f"{self.where}: {name} may not be written there (permission denied); name a folder of this user: folder="
+            return f"{self.where}: {name} may not be written there (permission denied); name a folder of this user: ssh.folder="
         if self._sftp is not None:
             with suppress(asyncssh.SFTPError):  # there may be none
                 await self._sftp.remove(f"{self._folder}/.{name}.part")
@@ -200,11 +200,11 @@ class SshSession:
         free = free_kib("\n".join(["", *lines]))
         needs = f"{name} needs {size / 2**20:.1f} MiB"
         if free is not None and free * 1024 < size:
-            return f"{self.where}: no room: {needs}, {free / 1024:.1f} MiB are free; make room, or name another folder: folder="
+            return f"{self.where}: no room: {needs}, {free / 1024:.1f} MiB are free; make room, or name another folder: ssh.folder="
         said = "an unknown part" if free is None else f"{free / 1024:.1f} MiB"
         return (
             f"{self.where}: {name} cannot be written ({plain(error.reason)}): {needs}, {said} of its disk is free; "
-            "look for a quota, or name another folder: folder="
+            "look for a quota, or name another folder: ssh.folder="
         )
 
     async def _execute(self, command: str, on_line: OnLine) -> int:
@@ -268,7 +268,7 @@ class SshSession:
             return splitter.feed(chunk)
         except ValueError as error:
             raise ConfigError(
-                f"{self.where}: the program there {error}, expected short lines; is python= really Python?"
+                f"{self.where}: the program there {error}, expected short lines; is ssh.python= really Python?"
             ) from error
 
     @contextmanager

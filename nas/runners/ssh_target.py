@@ -50,9 +50,9 @@ class SshTarget:
         if self.port is not None and not 1 <= self.port <= 65535:
             raise ConfigError(f"host: got the port {self.port}, expected one from 1 to 65535")
         if not self.python or not self.python.isprintable() or self.python.startswith("-"):
-            raise ConfigError(f"python: got {self.python!r}, expected the interpreter there, e.g. python3 or /usr/bin/python3")
+            raise ConfigError(f"ssh.python: got {self.python!r}, expected the interpreter there, e.g. python3 or /usr/bin/python3")
         if not self.folder.startswith(("/", "~/")) or not self.folder.isprintable():
-            raise ConfigError(f"folder: got {self.folder!r}, expected an absolute path there, or one that starts with ~/")
+            raise ConfigError(f"ssh.folder: got {self.folder!r}, expected an absolute path there, or one that starts with ~/")
         if not math.isfinite(self.connect_timeout_s) or self.connect_timeout_s <= 0:
             raise ConfigError(f"connect_timeout_s: got {self.connect_timeout_s}, expected seconds above 0")
 

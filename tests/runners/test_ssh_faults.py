@@ -115,7 +115,7 @@ def test_a_full_disk_is_told_with_what_was_needed_and_what_is_free(tiny_disk: Pa
         with pytest.raises(ConfigError) as caught:
             place.put("large", bytes(4 << 20))
         assert line_of(caught).startswith(f"{place.name}: no room: large needs 4.0 MiB, ")
-        assert re.search(r"(1\.0|0\.9) MiB are free; make room, or name another folder: folder=$", line_of(caught))
+        assert re.search(r"(1\.0|0\.9) MiB are free; make room, or name another folder: ssh.folder=$", line_of(caught))
         assert sorted(path.name for path in (tiny_disk / "far").iterdir()) == ["small"]
 
         with pytest.raises(ConfigError, match="no room"):
@@ -145,7 +145,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, make_sshd: Cal
     with server.place("far", folder=str(closed)) as place:
         with pytest.raises(ConfigError) as caught:
             place.put("file", b"1")
-        assert line_of(caught).endswith("file may not be written there (permission denied); name a folder of this user: folder=")
+        assert line_of(caught).endswith("file may not be written there (permission denied); name a folder of this user: ssh.folder=")
         with pytest.raises(ConfigError, match="the folder cannot be made: Permission denied"):
             place.run(["-c", ""], on_line=print)
 
@@ -165,7 +165,7 @@ def test_an_interpreter_that_cannot_be_executed_is_told(python: str, sshd: Sshd)
         with pytest.raises(ConfigError) as caught:
             place.run(["-c", ""], on_line=print)
         assert f"{python} cannot be executed there (" in line_of(caught)
-        assert line_of(caught).endswith("name an interpreter of Python 3.6 or newer: python=")
+        assert line_of(caught).endswith("name an interpreter of Python 3.6 or newer: ssh.python=")
 
 
 SCRIPT = """

@@ -65,7 +65,7 @@ def test_what_is_no_host_is_refused_on_one_line(text):
     ],
 )
 def test_other_settings_without_sense_are_refused(field, value):
-    with pytest.raises(ConfigError, match=f"^{field}: got ") as caught:
+    with pytest.raises(ConfigError, match=rf"^(ssh\.)?{field}: got ") as caught:
         SshTarget.parse(host="board", **{field: value})
     assert str(caught.value).isprintable()
 
