@@ -26,6 +26,8 @@ def far_conditions(request: Request, identity: Identity, *, device: str | None =
         ConfigError: If the name is none that a device can have.
     """
     name = device or request.device or identity.name
+    if name is None:
+        raise ConfigError("device: nothing there says what it is; give it a name: device=NAME")
     if not is_device_name(name):
         raise ConfigError(
             f"device: got {name!r}, expected lower-case letters, digits, '.', '_' and '-', the first a letter or digit; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,7 +103,8 @@ class ProfileResult:
         if not self.unstable:
             return []
         protocol = self.table.protocol
-        worst = "; ".join(f"{key} +-{width:.1%}" for key, width in list(self.unstable.items())[:LISTED])
+        listed = list(self.unstable.items())[:LISTED]
+        worst = "; ".join(f"{key} " + (f"+-{width:.1%}" if math.isfinite(width) else "(too few rounds)") for key, width in listed)
         return [
             f"not stable: the median of {len(self.unstable)} operations is not known to +-{protocol.ci:.1%} after "
             f"{protocol.max_rounds} rounds; the worst: {worst}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nas.cost.strict_json import as_number, parse_strict, short
+from nas.cost.strict_json import as_count, as_list, as_number, parse_strict, short
 from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedError
 from nas.journal import Journal
 from nas.ops.spec import OpSpec
@@ -112,10 +112,16 @@ class FarRun:
             log.record(timing_of(json.dumps(value), keys))
 
         def on_numbers(value: object) -> None:
-            if on_progress is not None and isinstance(value, list) and len(value) == 2:
-                on_progress(int(value[0]), int(value[1]))
+            done, total = _counts(value, "progress")
+            if on_progress is not None:
+                on_progress(done, total)
 
-        heard = self._run(["--stream"], {"timing": on_timing, "progress": on_numbers}, log=log)
+        def on_ready(value: object) -> None:
+            done, total = _counts(value, "ready")
+            if 10 * done // total > 10 * (done - 1) // total:
+                _log.info("%d of %d operations are ready", done, total)
+
+        heard = self._run(["--stream"], {"timing": on_timing, "progress": on_numbers, "ready": on_ready}, log=log)
         result = heard.get("result")
         if not isinstance(result, dict):
             raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
@@ -180,6 +186,12 @@ class FarRun:
             return WorkerStoppedError(f"{self._place.name}: the worker was ended by signal {-status}{kept}")
         last = plain(self._place.stderr[-1], limit=MAX_REASON) if self._place.stderr else "it said nothing"
         return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({last}){kept}")
+
+
+def _counts(value: object, where: str) -> tuple[int, int]:
+    """How many there are and how many there will be; raises `ValueError`."""
+    done, total = (as_count(one, where, minimum=1) for one in as_list(value, where)[:2])
+    return done, total
 
 
 def _event(line: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nas.cost.strict_json import as_bool, as_object, as_text, short
+from nas.cost.strict_json import as_bool, as_object, as_optional_text, as_text, short
 from nas.runners.far_text import plain
 
 MAX_FACTS = 100
@@ -17,14 +17,14 @@ class Identity:
     """What the worker says of the device that it is on and of what runs there.
 
     Args:
-        name: A name for the device.
+        name: A name for the device; None: nothing there says what it is.
         facts: What could be read of it.
         version: Version of the runtime.
         details: Further facts of the runtime.
         is_program: Whether each sample starts a program.
     """
 
-    name: str
+    name: str | None
     facts: Mapping[str, str]
     version: str
     details: Mapping[str, str]
@@ -35,7 +35,7 @@ class Identity:
         """The identity that plain data states; raises `ValueError`."""
         fields = as_object(value, where, ("name", "facts", "version", "details", "is_program"))
         return cls(
-            name=as_text(fields["name"], f"{where}.name"),
+            name=as_optional_text(fields["name"], f"{where}.name"),
             facts=_texts(fields["facts"], f"{where}.facts"),
             version=as_text(fields["version"], f"{where}.version"),
             details=_texts(fields["details"], f"{where}.details"),

@@ -86,7 +86,9 @@ async def log_in(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClient
 async def _options(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClientConnectionOptions:
     """The SSH configuration with what the target says and what we insist on."""
     if target.key and not target.key.expanduser().is_file():
-        raise ConfigError(f"ssh.key: got {target.key}, which is no file; name the private key, or leave ssh.key out to use the agent")
+        raise ConfigError(
+            f"ssh.key: got {target.key}, which is no file; name the private key, or leave ssh.key out to use the agent"
+        )
     only_this_key = {"client_keys": [str(target.key)], "agent_path": None, "pkcs11_provider": None, "agent_identities": None}
     try:
         options: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(

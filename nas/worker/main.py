@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Set, Tuple
 
 from nas.worker.drift import Timing
 from nas.worker.far_journal import JOURNAL_FILE, FarJournal, conditions_under, line_of
@@ -66,12 +66,26 @@ class Teller:
             self._first = (now, done)
         if self._as_json:
             self._put(json.dumps({"progress": [done, total]}))
-        elif now - self._said >= SAY_EVERY_S:
-            self._said = now
+        elif self._is_time():
             since, there = self._first
             left_s = (total - done) * (now - since) / max(1, done - there)
             left = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
             self._put(f"{done} of about {total} samples" + (f", about {left} left" if done > there else ""))
+
+    def ready(self, done: int, total: int) -> None:
+        """Say how many operations were made ready, which for some runtimes takes longer than the measurement."""
+        if self._as_json:
+            self._put(json.dumps({"ready": [done, total]}))
+        elif self._is_time():
+            self._put(f"{done} of {total} operations are ready")
+
+    def _is_time(self) -> bool:
+        """Whether a person should hear something again."""
+        now = time.monotonic()
+        if now - self._said < SAY_EVERY_S:
+            return False
+        self._said = now
+        return True
 
     def _put(self, text: str) -> None:
         sys.stdout.write(text + "\n")
@@ -102,14 +116,25 @@ class ReadyOperations:
         graphs: Where their graphs are.
         operations: The operations.
         keep_bytes: Most memory for those that are kept, reckoned as twice their graphs and their maps.
+        on_ready: Called with the number of operations that were made ready so far, and of all.
     """
 
-    def __init__(self, runtime: Runtime, graphs: Graphs, operations: Sequence[Operation], *, keep_bytes: float) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        graphs: Graphs,
+        operations: Sequence[Operation],
+        *,
+        keep_bytes: float,
+        on_ready: Callable[[int, int], None],
+    ) -> None:
         self._runtime = runtime
         self._graphs = graphs
         self._operations = {operation.key: operation for operation in operations}
         self._free = keep_bytes
         self._kept: Dict[str, Run] = {}
+        self._seen: Set[str] = set()
+        self._on_ready = on_ready
 
     def prepare(self, key: str) -> Run:
         """Make an operation ready, or take the one that is kept."""
@@ -124,6 +149,9 @@ class ReadyOperations:
         if size <= self._free:
             self._free -= size
             self._kept[key] = run
+        if key not in self._seen:
+            self._seen.add(key)
+            self._on_ready(len(self._seen), len(self._operations))
         return run
 
 
@@ -218,7 +246,7 @@ def run_job(folder: str, teller: Teller, *, take_over: bool) -> None:
         journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, teller, under=under)
         teller.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
         started = time.time()
-        ready = ReadyOperations(runtime, graphs, job.operations, keep_bytes=_memory_to_keep())
+        ready = ReadyOperations(runtime, graphs, job.operations, keep_bytes=_memory_to_keep(), on_ready=teller.ready)
         keys = [operation.key for operation in job.operations]
         measure_rounds(
             keys[: job.planned],
@@ -269,7 +297,7 @@ def _energies(job: Job, ready: ReadyOperations, teller: Teller) -> Dict[str, Any
 def _about(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
     facts = device_identity(setup.accelerator)
     return {
-        "name": device_slug(facts),
+        "name": device_slug(facts) if "model" in facts else None,
         "facts": facts,
         "version": runtime.version,
         "details": dict(runtime.details),

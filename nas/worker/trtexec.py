@@ -113,7 +113,8 @@ class TrtexecRuntime(Runtime):
         self._kind = EngineKind("trtexec", self.version, setup.precision, workspace, board or "GPU")
         self._samples = 0
         self._seen: Dict[str, List[str]] = {}
-        self.details = dict(common_details(setup, workspace=workspace), trtexec=program)
+        shown = program if program.startswith("/usr/") else os.path.basename(program)  # a table is published: no home folders
+        self.details = dict(common_details(setup, workspace=workspace), trtexec=shown)
         if banner is None:
             self.details["version"] = "trtexec prints none, so 7.x; the rest is the name of the library libnvinfer.so.7.*"
         self.details["cuda graph"] = "used" if self._has_graph() else "not offered by this version"
