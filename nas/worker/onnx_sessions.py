@@ -51,19 +51,16 @@ class OnnxSessions(Runtime):
         self.details = {"provider": self._provider, "numpy": str(self._numpy.__version__)}
         if self._provider != PROVIDERS["cpu"]:
             self.details["waits"] = "at the end of a sample" if self._has_run_entries() else "after each call"
-        self._last: Optional[str] = None
+        self._open: List[Any] = []  # the one session that may be open with several threads
 
     def open(self, operation: Operation) -> Run:
         """Open a session; raises `WorkerError` where ONNX Runtime refuses the graph or the provider."""
         with open(operation.path, "rb") as file:  # the graph is read once: its file does not last
             content = file.read()
-        call: List[Any] = [self._bound(content, operation)]
-        self._last = operation.key
+        call: List[Any] = []
 
         def run(calls: int) -> float:
-            if self._setup.threads > 1 and self._last != operation.key:
-                call[0] = self._bound(content, operation)
-                self._last = operation.key
+            self._let_open(call, content, operation)
             session, binding, options = call[0]
             if options is not None:
                 session.run_with_iobinding(binding, options)
@@ -75,7 +72,16 @@ class OnnxSessions(Runtime):
                 binding.synchronize_outputs()
             return (time.perf_counter() - start) / calls * 1e3
 
+        self._let_open(call, content, operation)
         return run
+
+    def _let_open(self, call: List[Any], content: bytes, operation: Operation) -> None:
+        """Open the session of an operation in `call`, unless it is; with several threads the one that was open ends with them."""
+        if self._setup.threads > 1 and self._open is not call:
+            self._open.clear()
+        if not call:
+            call.append(self._bound(content, operation))
+        self._open = call
 
     def _bound(self, content: bytes, operation: Operation) -> Tuple[Any, Any, Any]:
         """Session, binding and run options; None for options that would change nothing."""
