@@ -14,7 +14,7 @@ from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
 from nas.worker.job import Graphs, Job, read_job
 from nas.worker.lock import sole_worker
 from nas.worker.onnx_sessions import open_onnxruntime, open_onnxruntime_tensorrt
-from nas.worker.power import energy_per_call, find_power_source
+from nas.worker.power import PowerSource, energy_per_call, find_power_source
 from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text, throttling_between
 from nas.worker.result import RESULT_VERSION, save_result
 from nas.worker.rounds import measure_rounds
@@ -242,6 +242,7 @@ def run_job(folder: str, teller: Teller, *, take_over: bool) -> None:
     job = read_job(folder)
     with sole_worker(folder, job.job_id, take_over=take_over):
         runtime, graphs, watch = open_runtime(job.backend, job.setup), Graphs(folder), Watch(job.setup.accelerator)
+        source = _power_source(runtime, job.setup) if job.energy else None
         under = conditions_under(runtime.version, device_identity(job.setup.accelerator))
         journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, teller, under=under)
         teller.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
@@ -259,7 +260,7 @@ def run_job(folder: str, teller: Teller, *, take_over: bool) -> None:
             on_round=lambda index, count: watch.look(),  # noqa: ARG005
         )
         watch.look()
-        energy = _energies(job, ready, teller) if job.energy else None
+        energy = None if source is None else _energies(job, ready, source, teller)
         fields: Dict[str, Any] = {
             "format_version": RESULT_VERSION,
             "job": job.raw,
@@ -280,11 +281,21 @@ def run_job(folder: str, teller: Teller, *, take_over: bool) -> None:
         )
 
 
-def _energies(job: Job, ready: ReadyOperations, teller: Teller) -> Dict[str, Any]:
-    """Energy of a call of each operation, by its number; and what it was read from."""
-    source = find_power_source(job.setup.accelerator)
+def _power_source(runtime: Runtime, setup: Setup) -> PowerSource:
+    """What energy can be read from; asked for before anything is measured, for a refusal afterwards would be one too late."""
+    if runtime.is_program:
+        raise WorkerError(
+            "energy: got the program trtexec, whose start would be counted with each sample; leave energy out, or install "
+            "TensorRT's Python package"
+        )
+    source = find_power_source(setup.accelerator)
     if source is None:
         raise WorkerError("energy: this device tells no power (no INA3221, RAPL or nvidia-smi that can be read); leave energy out")
+    return source
+
+
+def _energies(job: Job, ready: ReadyOperations, source: PowerSource, teller: Teller) -> Dict[str, Any]:
+    """Energy of a call of each operation, by its number; and what it was read from."""
     joules: Dict[str, float] = {}
     idle_w = 0.0
     for number, operation in enumerate(job.operations[: job.planned]):

@@ -1,0 +1,104 @@
+"""The worker says at once, not after hours of measuring, that it cannot measure energy; and what it measures is that of each."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from nas.worker import main as worker
+from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
+from nas.worker.power import PowerSource, PowerWindow
+from nas.worker.result import RESULT_FILE
+
+MS = {"fast": 1.0, "slow": 4.0}
+WATTS = {"idle": 1.0, "busy": 5.0}
+
+
+class FakeRuntime(Runtime):
+    """Each operation takes its time of `MS`; notes what is opened."""
+
+    version = "1.0"
+
+    def __init__(self, setup: Setup, *, is_program: bool) -> None:
+        del setup
+        self.is_program = is_program
+        self.opened: list[str] = []
+
+    def open(self, operation: Operation) -> Run:
+        self.opened.append(operation.key)
+        return lambda calls: MS[operation.key] + 0 * calls
+
+
+class FakePower(PowerSource):
+    """A second of work that takes as long as it says; the first of two windows is idle."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.windows = 0
+
+    def measure(self, seconds: float, work: object) -> PowerWindow:
+        self.windows += 1
+        if self.windows % 2:
+            return PowerWindow(WATTS["idle"], 10, seconds)
+        ms = MS["fast"] * 10 if self.windows == 2 else MS["slow"] * 3  # calls that fill 10 ms, by `energy_per_call`
+        return PowerWindow(WATTS["busy"], 50, 50 * ms / 1e3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A job of two operations, with energy."""
+    graph = {"graph": "0000.onnx", "inputs": [["x0", [1, 1, 2, 2]]], "output": [1, 1, 2, 2], "output_type": "float32"}
+    job = {
+        "format_version": JOB_VERSION,
+        "id": "0" * 64,
+        "device": None,
+        "runtime": {"backend": "fake", "precision": "fp32", "batch": 1, "threads": 1},
+        "accelerator": "cpu",
+        "protocol": {"rounds": [1, 1], "program_rounds": [1, 1], "ci": 0.02},
+        "energy": True,
+        "reference": 0,
+        "planned": 2,
+        "operations": [{"key": key, **graph} for key in MS],
+    }
+    (tmp_path / JOB_FILE).write_text(json.dumps(job))
+    with zipfile.ZipFile(tmp_path / GRAPHS_FILE, "w") as archive:
+        archive.writestr("0000.onnx", b"graph")
+    return tmp_path
+
+
+def measure(folder: Path, monkeypatch: pytest.MonkeyPatch, *, source: PowerSource | None, is_program: bool = False) -> FakeRuntime:
+    runtime = FakeRuntime(Setup("fp32", 1, "cpu", str(folder)), is_program=is_program)
+    monkeypatch.setattr(worker, "RUNTIMES", {"fake": lambda setup: runtime})
+    monkeypatch.setattr(worker, "find_power_source", lambda accelerator: source)
+    monkeypatch.setattr(worker.Teller, "event", lambda *args: None)
+    monkeypatch.setattr(worker.Teller, "timing", lambda *args: None)
+    monkeypatch.setattr(worker.Teller, "progress", lambda *args: None)
+    try:
+        worker.run_job(str(folder), worker.Teller(as_json=True), take_over=False)
+    except WorkerError:
+        assert runtime.opened == [], "it was measured before it was refused"
+        raise
+    return runtime
+
+
+def test_energy_is_refused_before_the_first_sample_where_the_device_tells_no_power(folder, monkeypatch) -> None:
+    with pytest.raises(WorkerError, match="tells no power.*leave energy out$"):
+        measure(folder, monkeypatch, source=None)
+
+
+def test_energy_is_refused_where_each_sample_starts_a_program(folder, monkeypatch) -> None:
+    with pytest.raises(WorkerError, match="program trtexec.*leave energy out"):
+        measure(folder, monkeypatch, source=FakePower(), is_program=True)
+
+
+def test_energy_of_a_call_is_power_times_its_time(folder, monkeypatch) -> None:
+    measure(folder, monkeypatch, source=FakePower())
+    energy = json.loads((folder / RESULT_FILE).read_text())["energy"]
+    expected = {str(number): pytest.approx(WATTS["busy"] * ms) for number, ms in enumerate(MS.values())}  # W x ms = mJ
+    assert energy["mj"] == expected
+    assert (energy["source"], energy["idle_w"]) == ("fake", WATTS["idle"])
