@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.worker import main as worker
-from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.interface import Operation, Run, Runtime, Setup
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
 from nas.worker.power import PowerSource, PowerWindow
 from nas.worker.result import RESULT_FILE
@@ -72,28 +72,29 @@ def folder(tmp_path: Path) -> Path:
 
 
 def measure(folder: Path, monkeypatch: pytest.MonkeyPatch, *, source: PowerSource | None, is_program: bool = False) -> FakeRuntime:
+    """Run the worker in the folder."""
     runtime = FakeRuntime(Setup("fp32", 1, "cpu", str(folder)), is_program=is_program)
     monkeypatch.setattr(worker, "RUNTIMES", {"fake": lambda setup: runtime})
     monkeypatch.setattr(worker, "find_power_source", lambda accelerator: source)
-    monkeypatch.setattr(worker.Teller, "event", lambda *args: None)
-    monkeypatch.setattr(worker.Teller, "timing", lambda *args: None)
-    monkeypatch.setattr(worker.Teller, "progress", lambda *args: None)
-    try:
-        worker.run_job(str(folder), worker.Teller(as_json=True), take_over=False)
-    except WorkerError:
-        assert runtime.opened == [], "it was measured before it was refused"
-        raise
+    monkeypatch.setattr("signal.signal", lambda *args: None)
+    monkeypatch.setattr("sys.argv", [str(folder / "worker.py")])
+    status = worker.main([])
+    assert (status == worker.WORKER_DONE) == (folder / RESULT_FILE).is_file()
     return runtime
 
 
-def test_energy_is_refused_before_the_first_sample_where_the_device_tells_no_power(folder, monkeypatch) -> None:
-    with pytest.raises(WorkerError, match="tells no power.*leave energy out$"):
-        measure(folder, monkeypatch, source=None)
-
-
-def test_energy_is_refused_where_each_sample_starts_a_program(folder, monkeypatch) -> None:
-    with pytest.raises(WorkerError, match="program trtexec.*leave energy out"):
-        measure(folder, monkeypatch, source=FakePower(), is_program=True)
+@pytest.mark.parametrize(
+    ("source", "is_program", "reason"), [(None, False, "tells no power"), (FakePower(), True, "the program trtexec")]
+)
+def test_energy_that_cannot_be_measured_is_refused_before_the_first_sample(
+    folder, monkeypatch, capsys, source, is_program, reason
+) -> None:
+    runtime = measure(folder, monkeypatch, source=source, is_program=is_program)
+    said = capsys.readouterr().out
+    assert said.startswith("worker: energy: ")
+    assert reason in said
+    assert "leave energy out" in said
+    assert runtime.opened == []
 
 
 def test_energy_of_a_call_is_power_times_its_time(folder, monkeypatch) -> None:
