@@ -160,7 +160,11 @@ def workspace_mib(memory_mib: Optional[int]) -> int:
 
 def common_details(setup: Setup, *, workspace: int) -> Dict[str, str]:
     """What both TensorRT runtimes record of how engines are built."""
-    details = {"tf32": "allowed where the GPU has it (TensorRT's default)", "workspace": f"{workspace} MiB"}
+    details = {
+        "tf32": "allowed where the GPU has it (TensorRT's default)",
+        "workspace": f"{workspace} MiB",
+        "inputs and outputs": "float32, NCHW; each operation pays for its conversions, most of which vanish within a network",
+    }
     if setup.precision == "int8":
         details["int8"] = "dummy ranges without calibration: good for timing only; fp16 is allowed where it is faster"
     return details

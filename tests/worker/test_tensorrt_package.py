@@ -179,6 +179,7 @@ def test_facts_of_cuda_are_recorded(tmp_path):
     assert runtime.details == {
         "tf32": "allowed where the GPU has it (TensorRT's default)",
         "workspace": "1024 MiB",
+        "inputs and outputs": "float32, NCHW; each operation pays for its conversions, most of which vanish within a network",
         "cuda": "12.6",
         "cuda of the driver": "12.8",
         "compute capability": "8.7",
