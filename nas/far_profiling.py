@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from nas.runners.far_run import FarRun
 from nas.runners.here import LocalPlace
 from nas.runners.importing import observed_in
 from nas.table_filling import Observed, ProfileResult, check_writable, fill_table
+from nas.worker.job import JOB_FILE
 from nas.worker.rounds import OnProgress
 
 if TYPE_CHECKING:
@@ -153,10 +155,26 @@ def _write_bundle(job: ProfileJob, specs: Sequence[OpSpec], request: Request, no
     if request.device is not None and table_path.is_file():
         table = read_table(table_path)
         plan = table.missing(plan)
-        reference = None if table.reference is None else parse_key(table.reference.key)
         if not plan:
             raise ConfigError(f"{table_path}: holds all {wanted} operations already, so there is nothing to measure")
+        if table.reference is None:
+            raise ConfigError(
+                f"{table_path}: the table names no reference operation, so nothing can be added at its level; give another device="
+            )
+        reference = parse_key(table.reference.key)
     _log.info("making the graphs of %d operations", len(plan))
-    archive = bundle_archive(bundle_files(plan, reference or choose_reference(plan), request), request)
+    files = bundle_files(plan, reference or choose_reference(plan), request)
+    if path.exists() and _job_in(path) != files[JOB_FILE]:
+        raise ConfigError(f"out: {path} is there already with another measurement; delete it, or give another out=")
+    archive = bundle_archive(files, request)
     write_bytes_atomic(path, archive)
     return BundleResult(path=path, size=len(archive), operations=len(plan), kept=wanted - len(plan), note=note)
+
+
+def _job_in(path: Path) -> bytes | None:
+    """The measurement that a bundle is for; None for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(JOB_FILE)
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return None
