@@ -5,6 +5,8 @@ next. On a GPU the calls of a sample follow each other without waiting where the
 The CUDA and TensorRT providers are not yet run on hardware.
 """
 
+import hashlib
+import os
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -116,7 +118,7 @@ class OnnxSessions(Runtime):
         if self._provider != PROVIDERS["cpu"] and hasattr(options, "add_session_config_entry"):
             options.add_session_config_entry(NO_FALLBACK, "1")
         try:
-            session = self._ort.InferenceSession(content, options, providers=self._providers())
+            session = self._ort.InferenceSession(content, options, providers=self._providers(content), enable_fallback=0)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise WorkerError(f"onnxruntime: cannot run {operation.key} with {self._provider}: {reason}") from error
@@ -124,12 +126,15 @@ class OnnxSessions(Runtime):
             raise WorkerError(f"onnxruntime: {operation.key} runs with {session.get_providers()}, expected {self._provider}")
         return session
 
-    def _providers(self) -> List[Any]:
+    def _providers(self, content: bytes) -> List[Any]:
         if self._provider != TENSORRT_PROVIDER:
             return [self._provider]
+        # The provider names an engine after the names in a graph, not after shapes (onnxruntime #32254): graphs need folders.
+        folder = os.path.join(self._setup.folder, "engines", hashlib.sha256(content).hexdigest()[:32])
+        os.makedirs(folder, exist_ok=True)
         options: Dict[str, str] = {
             "trt_engine_cache_enable": "True",
-            "trt_engine_cache_path": self._setup.folder,
+            "trt_engine_cache_path": folder,
             "trt_fp16_enable": str(self._setup.precision == "fp16"),
         }
         return [(TENSORRT_PROVIDER, options), (PROVIDERS["cuda"], {})]
