@@ -47,7 +47,7 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
         "cpu_cores": _online_cpus(root),
         "l4t": l4t,
         "jetpack": jetpack_of(l4t) if l4t else None,
-        "power_mode": parse_nvpmodel(run(["nvpmodel", "-q"]) or "") or read_probe(root, _CPUFREQ_OF_FIRST + "scaling_governor"),
+        "power_mode": _power_mode(root, run, is_jetson=l4t is not None),
         "locked_clocks": {True: "yes", False: "no", None: None}[clocks_are_locked(locks)],
         "gpu_tpcs": f"{locks['gpu']['tpcs']:.0f}" if "tpcs" in locks.get("gpu", {}) else None,
     }
@@ -96,6 +96,12 @@ def _unknown_cpu() -> str:
 def _cpu_model(root: str) -> Optional[str]:
     match = re.search(r"^(?:model name|cpu model|Model)[ \t]*:[ \t]*(\S.*)$", read_probe(root, "proc/cpuinfo") or "", re.MULTILINE)
     return match.group(1) if match else None
+
+
+def _power_mode(root: str, run: RunTool, *, is_jetson: bool) -> Optional[str]:
+    """That of a Jetson, which some releases tell root alone; of any other machine the governor of its CPU's clock."""
+    mode = parse_nvpmodel(run(["nvpmodel", "-q"]) or "")
+    return mode if mode or is_jetson else read_probe(root, _CPUFREQ_OF_FIRST + "scaling_governor")
 
 
 def _online_cpus(root: str) -> Optional[str]:

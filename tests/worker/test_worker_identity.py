@@ -49,6 +49,12 @@ def test_jetson_is_known_by_board_release_mode_and_clocks(tmp_path: Path) -> Non
     assert device_slug(facts) == "jetson-nano"
 
 
+def test_a_jetson_that_does_not_tell_its_mode_has_none_and_not_the_governor_of_its_cpu(tmp_path: Path) -> None:
+    governor = {"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil"}
+    assert "power_mode" not in device_identity("cuda", root=plant(tmp_path / "jetson", {**NANO, **governor}), run=tools({}))
+    assert device_identity("cpu", root=plant(tmp_path / "other", governor), run=tools({}))["power_mode"] == "schedutil"
+
+
 def test_active_clusters_of_an_orin_are_recorded_as_the_mode_sets_them(tmp_path: Path) -> None:
     files = {**NANO, "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0"}
     run = tools(
