@@ -253,7 +253,7 @@ def entry_of(samples_ms: Sequence[float], *, stable: bool = True) -> Entry:
     """Median, 10th and 90th percentile of the samples of one operation, to the nanosecond.
 
     >>> entry_of([3.0, 1.0, 2.0])
-    Entry(median_ms=2.0, p10_ms=1.2, p90_ms=2.8, n=3, stable=True)
+    Entry(median_ms=2.0, p10_ms=1.2, p90_ms=2.8, n=3, stable=True, energy_mj=None)
     """
     p10, median, p90 = (round(float(value), 6) for value in np.quantile(samples_ms, [0.1, 0.5, 0.9]))
     return Entry(median, p10, p90, len(samples_ms), stable)
