@@ -60,20 +60,26 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
     return {name: text for name, text in sorted(texts.items()) if text}
 
 
-def device_slug(facts: Dict[str, str]) -> str:
+def device_slug(facts: Dict[str, str], accelerator: str) -> str:
     """The name of a device for its folder of tables: short and stable for a Jetson, else made of the model's name.
 
-    >>> device_slug({"model": "Intel(R) Xeon(R) CPU @ 2.20GHz"}), device_slug({"model": "NVIDIA Jetson Nano Developer Kit"})
-    ('intel-xeon-cpu-2.20ghz', 'jetson-nano')
+    A Jetson's model is that of the board, so its CPU has a name of its own: one runtime on both makes two tables.
+
+    >>> device_slug({"model": "Intel(R) Xeon(R) CPU @ 2.20GHz"}, "cpu")
+    'intel-xeon-cpu-2.20ghz'
+    >>> [device_slug({"model": "NVIDIA Jetson Nano Developer Kit"}, accelerator) for accelerator in ("cuda", "cpu")]
+    ['jetson-nano', 'jetson-nano-cpu']
 
     Args:
         facts: What `device_identity` returns.
+        accelerator: `cpu` or `cuda`: what operations run on.
 
     Raises:
         WorkerError: If there is no model.
     """
     model = facts.get("model", "")
-    name = jetson_slug(model) or _model_slug(model)
+    board = jetson_slug(model)
+    name = _model_slug(model) if board is None else board + ("-cpu" if accelerator == "cpu" else "")
     if not name:
         raise WorkerError(
             f"device: got no model (read: {', '.join(sorted(facts)) or 'nothing'}), expected that of the board, GPU or CPU; "
@@ -138,16 +144,16 @@ def _gpu_facts(run: RunTool) -> Dict[str, Optional[str]]:
 
 
 def _clock_limits(root: str, *, max_gpu_mhz: Optional[str], on_gpu: bool) -> Optional[str]:
-    """The limits between which the clocks move: of GPU and CPU on a Jetson, else of what is measured."""
+    """The limits between which the clocks move: of GPU and CPU for a Jetson's GPU, else of what is measured."""
     cpu = _limits_in_mhz(root, _CPUFREQ_OF_FIRST + "scaling_min_freq", _CPUFREQ_OF_FIRST + "scaling_max_freq", units_a_mhz=1000)
+    if not on_gpu:
+        return cpu
     folders = [path for pattern in GPU_CLOCK_FOLDERS for path in probe_paths(root, "sys/class/devfreq/" + pattern)]
     for folder in folders:
         gpu = _limits_in_mhz(root, folder + "/min_freq", folder + "/max_freq", units_a_mhz=1000000)
         if gpu is not None:
             return f"GPU {gpu}" + (f", CPU {cpu}" if cpu else "")
-    if on_gpu:
-        return f"GPU up to {max_gpu_mhz} MHz" if max_gpu_mhz else None
-    return cpu
+    return f"GPU up to {max_gpu_mhz} MHz" if max_gpu_mhz else None
 
 
 def _limits_in_mhz(root: str, low_path: str, high_path: str, *, units_a_mhz: int) -> Optional[str]:

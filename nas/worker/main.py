@@ -308,7 +308,7 @@ def _energies(job: Job, ready: ReadyOperations, source: PowerSource, teller: Tel
 def _about(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
     facts = device_identity(setup.accelerator)
     return {
-        "name": device_slug(facts) if "model" in facts else None,
+        "name": device_slug(facts, setup.accelerator) if "model" in facts else None,
         "facts": facts,
         "version": runtime.version,
         "details": dict(runtime.details),

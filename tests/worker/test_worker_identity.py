@@ -46,7 +46,15 @@ def test_jetson_is_known_by_board_release_mode_and_clocks(tmp_path: Path) -> Non
         "clock_limits": "GPU 76-921 MHz, CPU 102-1479 MHz",
         "locked_clocks": "yes",
     }
-    assert device_slug(facts) == "jetson-nano"
+    assert device_slug(facts, "cuda") == "jetson-nano"
+
+
+def test_cpu_and_gpu_of_a_jetson_are_two_devices_with_limits_of_their_own(tmp_path: Path) -> None:
+    run = tools({"nvpmodel": sample("nvpmodel_q_fan_warn.txt")})
+    known = {name: device_identity(name, root=plant(tmp_path, NANO), run=run) for name in ("cpu", "cuda")}
+    assert {name: device_slug(facts, name) for name, facts in known.items()} == {"cpu": "jetson-nano-cpu", "cuda": "jetson-nano"}
+    assert known["cpu"]["clock_limits"] == "102-1479 MHz"
+    assert known["cuda"]["clock_limits"] == "GPU 76-921 MHz, CPU 102-1479 MHz"
 
 
 def test_a_jetson_that_does_not_tell_its_mode_has_none_and_not_the_governor_of_its_cpu(tmp_path: Path) -> None:
@@ -65,7 +73,7 @@ def test_active_clusters_of_an_orin_are_recorded_as_the_mode_sets_them(tmp_path:
     )
     facts = device_identity("cuda", root=plant(tmp_path, files), run=run)
     assert (facts["gpu_tpcs"], facts["locked_clocks"], facts["power_mode"]) == ("4", "no", "25W (1)")
-    assert device_slug(facts) == "jetson-orin-nano"
+    assert device_slug(facts, "cuda") == "jetson-orin-nano"
 
 
 def test_no_fact_tells_who_or_where_it_is(tmp_path: Path) -> None:
@@ -90,7 +98,7 @@ def test_server_gpu_is_known_by_its_model_driver_and_limits(tmp_path: Path) -> N
     }
     assert {name: facts.get(name) for name in expected} == expected
     assert not {"l4t", "jetpack", "locked_clocks", "gpu_tpcs", "os", "cpu"} & set(facts)
-    assert device_slug(facts) == "nvidia-a100-pcie-40gb"
+    assert device_slug(facts, "cuda") == "nvidia-a100-pcie-40gb"
 
 
 def test_field_that_a_driver_does_not_know_loses_no_other(tmp_path: Path) -> None:
@@ -104,7 +112,7 @@ def test_gpu_without_a_readable_name_is_not_called_after_the_cpu(tmp_path: Path)
     facts = device_identity("cuda", root=plant(tmp_path, {"proc/cpuinfo": "model name : AMD EPYC"}), run=tools())
     assert facts["cpu"] == "AMD EPYC"
     with pytest.raises(WorkerError, match=r"device: got no model .*name it: device=NAME"):
-        device_slug(facts)
+        device_slug(facts, "cuda")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +127,7 @@ def test_gpu_without_a_readable_name_is_not_called_after_the_cpu(tmp_path: Path)
 )
 def test_cpu_has_the_name_that_the_host_gives_it(cpuinfo: str, tmp_path: Path) -> None:
     facts = device_identity("cpu", root=plant(tmp_path, {"proc/cpuinfo": cpuinfo}), run=tools())
-    assert device_slug(facts) == cpu_name(tmp_path / "proc/cpuinfo")
+    assert device_slug(facts, "cpu") == cpu_name(tmp_path / "proc/cpuinfo")
 
 
 def test_other_models_have_the_name_that_the_host_gives_them() -> None:
@@ -128,7 +136,7 @@ def test_other_models_have_the_name_that_the_host_gives_them() -> None:
     models += ["".join(drawn.choices("aZ09 .-_()rRtTmM@/é\t", k=20)) for _ in range(300)]
     for model in models:
         if slug(model):
-            assert device_slug({"model": model}) == slug(model)
+            assert device_slug({"model": model}, "cuda") == slug(model)
 
 
 def test_clock_limits_of_a_cpu_are_those_that_the_host_reads(tmp_path: Path) -> None:
