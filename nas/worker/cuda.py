@@ -1,4 +1,4 @@
-"""The few calls of the CUDA runtime that timing needs, through ctypes: memory, one stream, events.
+"""The few calls of the CUDA runtime that timing needs, through ctypes: memory, one stream, events, graphs.
 
 Tested against a fake library with a simulated clock; not yet run on hardware.
 """
@@ -27,6 +27,7 @@ _CUDART_PATTERNS = (
 )
 _CUDART_IN_PACKAGES = ("nvidia/cuda_runtime/lib/libcudart.so*", "nvidia/cu*/lib/libcudart.so*")
 _HOST_TO_DEVICE = 1
+_CAPTURE_THIS_THREAD = 1  # cudaStreamCaptureModeThreadLocal
 _MULTIPROCESSORS, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 16, 75, 76  # of enum cudaDeviceAttr
 _PATTERN_FLOATS = 1 << 16
 
@@ -148,6 +149,33 @@ class Cuda:
         elapsed = ctypes.c_float()
         self._call("cudaEventElapsedTime", ctypes.byref(elapsed), self._start, self._stop)
         return float(elapsed.value)
+
+    def captured(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What `work` enqueues on the stream as a CUDA graph: one call to launch it, whatever it holds.
+
+        Args:
+            work: Was run before, so that it allocates nothing any more.
+
+        Returns:
+            Launches the graph.
+
+        Raises:
+            WorkerError: If it cannot be captured.
+        """
+        self._call("cudaStreamBeginCapture", self._stream, ctypes.c_int(_CAPTURE_THIS_THREAD))
+        graph, status = ctypes.c_void_p(), 0
+        try:
+            work()
+        finally:
+            status = int(self._library.cudaStreamEndCapture(self._stream, ctypes.byref(graph)))
+        if status != 0 or not graph.value:
+            self._library.cudaGetLastError()  # a capture that failed is no error of what comes next
+            raise WorkerError("CUDA runtime: the calls cannot be captured in a graph")
+        launchable = ctypes.c_void_p()
+        # Up to CUDA 11 two places for messages and their size follow; from 12 on one number, the flags, which is 0 here as well.
+        nothing = (ctypes.c_void_p(0), ctypes.c_void_p(0), ctypes.c_size_t(0))
+        self._call("cudaGraphInstantiate", ctypes.byref(launchable), graph, *nothing)
+        return lambda: self._call("cudaGraphLaunch", launchable, self._stream)
 
     def _handle(self, name: str) -> ctypes.c_void_p:
         handle = ctypes.c_void_p()

@@ -145,7 +145,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, make_sshd: Cal
     with server.place("far", folder=str(closed)) as place:
         with pytest.raises(ConfigError) as caught:
             place.put("file", b"1")
-        assert line_of(caught).endswith("file may not be written there (permission denied); name a folder of this user: ssh.folder=")
+        assert line_of(caught).endswith("may not be written there (permission denied); name a folder of this user: ssh.folder=")
         with pytest.raises(ConfigError, match="the folder cannot be made: Permission denied"):
             place.run(["-c", ""], on_line=print)
 

@@ -19,9 +19,20 @@ class FakeCuda:
         total_bytes: Memory of the GPU.
         failing: Name of the function that returns status 35.
         capability: Compute capability.
+        enqueue_ms: Time of the host to enqueue a kernel, which the GPU waits for; a graph is launched in one such time.
     """
 
-    def __init__(self, *, total_bytes: int = 8 << 30, failing: str = "", capability: tuple[int, int] = (8, 7)) -> None:
+    def __init__(
+        self,
+        *,
+        total_bytes: int = 8 << 30,
+        failing: str = "",
+        capability: tuple[int, int] = (8, 7),
+        enqueue_ms: float = 0.0,
+    ) -> None:
+        self.enqueue_ms = enqueue_ms
+        self.capturing: list[float] | None = None
+        self.graphs: dict[int, list[float]] = {}
         self.total_bytes = total_bytes
         self.attributes = {16: 8, 75: capability[0], 76: capability[1]}
         self.now_ms = 0.0
@@ -44,9 +55,16 @@ class FakeCuda:
             "cudaEventRecord": self.record,
             "cudaStreamSynchronize": self.synchronize,
             "cudaEventElapsedTime": self.elapsed,
+            "cudaStreamBeginCapture": self.begin_capture,
+            "cudaStreamEndCapture": self.end_capture,
+            "cudaGraphInstantiate": self.instantiate,
+            "cudaGraphLaunch": self.launch_graph,
+            "cudaGetLastError": lambda: 0,
         }
         for name, function in functions.items():
             setattr(self, name, with_status(function, 35 if name == failing else 0))
+        if failing == "cudaStreamEndCapture":
+            self.cudaStreamEndCapture = self.lose_capture
         self.cudaGetErrorString = lambda status: MESSAGES[status.value]
 
     def new_handle(self, size: int = 0) -> int:
@@ -104,9 +122,42 @@ class FakeCuda:
         """Run a kernel that uses buffers of these sizes."""
         assert stream in self.streams
         assert [len(self.memory[address]) for address in addresses] == sizes
-        self.now_ms += ms
+        if self.capturing is not None:
+            self.capturing.append(ms)
+            return True
+        self.now_ms += max(ms, self.enqueue_ms)
         self.launched += 1
         return True
+
+    def begin_capture(self, stream: Any, mode: Any) -> None:
+        assert stream.value in self.streams
+        assert mode.value in (0, 1, 2)
+        self.capturing = []
+
+    def end_capture(self, stream: Any, reference: Any) -> None:
+        assert stream.value in self.streams
+        assert self.capturing is not None
+        handle = self.new_handle()
+        self.graphs[handle] = self.capturing
+        self.capturing = None
+        put(reference, handle)
+
+    def lose_capture(self, stream: Any, reference: Any) -> int:
+        """Ends a capture without a graph, as where something that cannot be captured came between."""
+        self.capturing = None
+        put(reference, 0)
+        return 35
+
+    def instantiate(self, reference: Any, graph: Any, *nothing: Any) -> None:
+        assert not any(one.value for one in nothing)
+        handle = self.new_handle()
+        self.graphs[handle] = self.graphs[graph.value]
+        put(reference, handle)
+
+    def launch_graph(self, graph: Any, stream: Any) -> None:
+        assert stream.value in self.streams
+        self.now_ms += sum(self.graphs[graph.value])
+        self.launched += 1
 
 
 def put(reference: Any, value: float) -> None:

@@ -42,11 +42,25 @@ def make_runtime(folder: Path, version: str, *, precision: str = "fp32", fault: 
 def test_a_sample_is_the_mean_of_calls_on_the_gpu(tmp_path, version, output):
     runtime, _, library = make_runtime(tmp_path, version)
     run = runtime.open(make_operation(tmp_path, ms=0.25, output=output))
-    assert library.launched == 1  # once, so that a failure is seen before anything is timed
+    assert library.launched == 2  # once by itself and once as a graph, so that a failure is seen before anything is timed
     assert run(40) == pytest.approx(0.25, rel=1e-5)
-    assert library.launched == 41
+    assert library.launched == 42
     assert runtime.version == version
     assert not runtime.is_program
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_short_operations_do_not_wait_for_the_host_in_a_graph(tmp_path, version):
+    runtime, _, _ = make_runtime(tmp_path, version, library=FakeCuda(enqueue_ms=1.0))
+    assert runtime.open(make_operation(tmp_path, ms=0.25))(40) == pytest.approx(0.25, rel=1e-5)
+    assert runtime.details["cuda graph"] == "used"
+
+
+@pytest.mark.parametrize("function", ["cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate"])
+def test_what_cannot_be_captured_is_enqueued_and_the_record_says_so(tmp_path, function):
+    runtime, _, _ = make_runtime(tmp_path, "8.2.1.8", library=FakeCuda(enqueue_ms=1.0, failing=function))
+    assert runtime.open(make_operation(tmp_path, ms=0.25))(40) == pytest.approx(1.0, rel=1e-5)
+    assert runtime.details["cuda graph"].startswith("not used for all operations")
 
 
 @pytest.mark.parametrize("version", VERSIONS[:4])
@@ -184,7 +198,7 @@ def test_facts_of_cuda_are_recorded(tmp_path):
         "cuda of the driver": "12.8",
         "compute capability": "8.7",
         "multiprocessors": "8",
-        "cuda graph": "not used: short operations wait for the host",
+        "cuda graph": "used",
     }
 
 
