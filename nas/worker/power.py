@@ -8,17 +8,17 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from nas.worker.interface import Run, WorkerError
 from nas.worker.nvidia_smi import query_gpu
-from nas.worker.probing import RunTool, probe_paths, read_probe, read_probe_number, run_tool
-from nas.worker.tegrastats import module_power_w
+from nas.worker.probing import RunTool, first_line_of_tool, probe_paths, read_probe, read_probe_number, run_tool
+from nas.worker.tegrastats import FirstLine, module_power_w, read_tegrastats
 
 SENSOR_SECONDS = 0.02
 """Time between two samples of a sensor that tells the power of a moment, in s."""
 
 SMI_SECONDS = 0.1
-"""The same for `nvidia-smi`: each sample starts the program."""
+"""The same for `nvidia-smi` and `tegrastats`: each sample starts the program."""
 
 SMI_SETTLE_SECONDS = 1.0
-"""How long work runs before the samples of `nvidia-smi` count: most drivers tell the mean of the last second."""
+"""How long work runs before the samples of these count: most drivers tell the mean of the last second."""
 
 _BATCH_SECONDS = 0.01
 _RAPL_PACKAGE = re.compile(r"package-\d+")
@@ -192,9 +192,14 @@ class EnergyCounter(NamedTuple):
 
 
 def find_power_source(
-    accelerator: str, *, root: str = "/", run: RunTool = run_tool, clock: PowerClock = SYSTEM_CLOCK
+    accelerator: str,
+    *,
+    root: str = "/",
+    run: RunTool = run_tool,
+    first_line: FirstLine = first_line_of_tool,
+    clock: PowerClock = SYSTEM_CLOCK,
 ) -> Optional[PowerSource]:
-    """The first source that can be read: a Jetson's sensors; else `nvidia-smi` for a GPU, RAPL for a CPU. None if there is none.
+    """The first source that can be read: a Jetson's sensors, tegrastats; else `nvidia-smi` for a GPU, RAPL for a CPU.
 
     A GPU's energy is not in the counters of the CPU's package, nor the other way round.
 
@@ -202,10 +207,22 @@ def find_power_source(
         accelerator: `cpu` or `cuda`: what operations run on.
         root: Prefix of the paths of the kernel's files.
         run: Runs a program.
+        first_line: Runs a program until it has printed a line.
         clock: The clock of the windows.
+
+    Returns:
+        None if there is none.
     """
     if module_power_w(read_rails_mw(root)) is not None:
         return SampledPower("INA3221 of the module", lambda: module_power_w(read_rails_mw(root)), clock=clock)
+    if _tegrastats_power_w(first_line) is not None:
+        return SampledPower(
+            "tegrastats, rails of the module",
+            lambda: _tegrastats_power_w(first_line),
+            interval_s=SMI_SECONDS,
+            settle_s=SMI_SETTLE_SECONDS,
+            clock=clock,
+        )
     if accelerator == "cpu":
         return _rapl_source(root, clock)
     if _gpu_power_w(run) is None:
@@ -324,6 +341,12 @@ def _energy_rises(counter: EnergyCounter, clock: PowerClock) -> bool:
     first = counter.read_uj()
     clock.sleep(0.05)
     return counter.read_uj() != first
+
+
+def _tegrastats_power_w(first_line: FirstLine) -> Optional[float]:
+    """What a Jetson whose sensors only root may read tells everybody."""
+    line = read_tegrastats(first_line)
+    return None if line is None else module_power_w(line.rails_mw)
 
 
 def _gpu_power_w(run: RunTool) -> Optional[float]:

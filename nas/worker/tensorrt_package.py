@@ -75,8 +75,8 @@ def import_tensorrt() -> Any:
 class TensorrtPackage(Runtime):
     """TensorRT through its Python package: a sample is the mean of calls that are enqueued one after the other.
 
-    A call is a CUDA graph, as with trtexec: otherwise short operations would wait for the host. What cannot be captured is enqueued,
-    which the details say.
+    A call is a CUDA graph, as with trtexec: otherwise short operations would wait for the host. What cannot be captured is
+    enqueued, which the details say.
 
     Args:
         setup: Precision, accelerator (`cuda`) and the folder for engines and the timing cache.

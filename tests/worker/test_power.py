@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,24 @@ def test_gpu_is_measured_by_nvidia_smi_and_not_by_the_package_of_the_cpu(tmp_pat
     assert source.measure(0.5, lambda: None).mean_w == pytest.approx(912.1)
     for absent in (tools(), tools({"nvidia-smi": nvidia_smi({"power.draw": "[N/A]"})})):
         assert find_power_source("cuda", root=str(tmp_path), run=absent, clock=machine.clock) is None
+
+
+NANO_LINE = "RAM 1923/3964MB CPU [5%@1224,4%@1224] GR3D_FREQ 0%@76 POM_5V_IN 1750/1628 POM_5V_GPU 0/0 POM_5V_CPU 366/406"
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_jetson_whose_sensors_are_for_root_alone_is_measured_by_tegrastats(accelerator: str, tmp_path: Path) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def first_line(arguments: Sequence[str]) -> str:
+        asked.append(tuple(arguments))
+        return NANO_LINE
+
+    source = find_power_source(accelerator, root=str(tmp_path), run=tools(), first_line=first_line, clock=_steps(0.3))
+    assert source is not None
+    assert source.name == "tegrastats, rails of the module"
+    assert source.measure(0.5, lambda: None).mean_w == pytest.approx(1.750)
+    assert set(asked) == {("tegrastats", "--interval", "100")}
 
 
 def test_machine_without_any_sensor_has_no_source(tmp_path: Path) -> None:
