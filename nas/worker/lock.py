@@ -47,10 +47,11 @@ def sole_worker(folder: str, job_id: str, *, take_over: bool) -> Iterator[None]:
                 _stop(process)
                 asked = process
             time.sleep(0.05)
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()} {job_id}\n")
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.getpid()} {job_id}\n".encode("ascii"))
+        except OSError as error:
+            raise WorkerError(f"{path}: cannot be written ({error.strerror}); make room in {folder}") from error
         yield
 
 
