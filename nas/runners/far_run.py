@@ -157,6 +157,8 @@ class FarRun:
         heard: dict[str, object] = {}
 
         def on_line(line: str) -> None:
+            if not line.strip():
+                return
             event = _event(line)
             if event is None:
                 _log.info("%s says: %s", self._place.name, short(line, limit=200))

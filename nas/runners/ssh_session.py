@@ -160,7 +160,7 @@ class SshSession:
 
     async def _find_home(self) -> None:
         lines: deque[str] = deque(maxlen=1)  # what a chatty start-up file of the shell writes comes before
-        status = await self._execute('printf "%s\\n" "$HOME"', lines.append)
+        status = await self._execute('printf "\\n%s\\n" "$HOME"', lines.append)
         home = lines[0] if lines else ""
         if status or not home.startswith("/") or not home.isprintable():
             said = f"{plain(home)!r}, exit status {status}{self._last_words()}"

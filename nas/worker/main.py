@@ -49,6 +49,7 @@ class Teller:
         self._start = time.monotonic()
         self._said = -SAY_EVERY_S
         self._first: Tuple[float, int] = (self._start, -1)
+        self._lead = "\n" if as_json else ""  # ends what a log-in shell may have begun
 
     def event(self, name: str, value: object, text: str) -> None:
         """Say something: to a program its name and value, to a person a text."""
@@ -88,7 +89,8 @@ class Teller:
         return True
 
     def _put(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(self._lead + text + "\n")
+        self._lead = ""
         sys.stdout.flush()
 
 
