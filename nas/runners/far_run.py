@@ -102,7 +102,9 @@ class FarRun:
         job = json.loads(files[JOB_FILE])
         keys = [str(operation["key"]) for operation in job["operations"]]
         header = header_of(job["id"], conditions_under(identity.version, identity.facts))
-        self._meet(log, keys, header)
+        protocol = job["protocol"]
+        rounds = max(protocol["rounds"][1], protocol["program_rounds"][1])
+        known = self._meet(log, keys, header, reference=keys[job["reference"]], rounds=rounds)
         for name in (WORKER_FILE, GRAPHS_FILE, JOB_FILE):
             self._place.put(name, files[name])
         if log.num_samples:
@@ -121,34 +123,56 @@ class FarRun:
             if 10 * done // total > 10 * (done - 1) // total:
                 _log.info("%d of %d operations are ready", done, total)
 
-        heard = self._run(["--stream"], {"timing": on_timing, "progress": on_numbers, "ready": on_ready}, log=log)
+        listeners = {"timing": on_timing, "progress": on_numbers, "ready": on_ready}
+        heard = self._run(["--stream", str(known)], listeners, log=log)
         result = heard.get("result")
         if not isinstance(result, dict):
             raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
         self.result = result
 
-    def _meet(self, log: Log, keys: Sequence[str], header: str) -> None:
-        """Let both journals hold what either has: the longer one counts, of which the other is the beginning."""
-        far = self._far_timings(keys, header)
-        shared = min(len(far), len(log.timings))
-        if far[:shared] == log.timings[:shared]:
+    def _meet(self, log: Log, keys: Sequence[str], header: str, *, reference: str, rounds: int) -> int:
+        """Let both journals hold what either has: the longer one counts, of which the other is the beginning.
+
+        What the journal here has of other operations, which the table holds by now, stays here.
+
+        Returns:
+            The number of timings that both hold then.
+        """
+        far = self._far_timings(keys, header, reference=reference, rounds=rounds)
+        numbers = {key: number for number, key in enumerate(keys)}
+        here = [timing for timing in log.timings if timing.key in numbers]
+        shared = min(len(far), len(here))
+        if far[:shared] == here[:shared]:
             for timing in far[shared:]:
                 log.record(timing)
+            here += far[shared:]
         else:
             _log.warning("%s: its journal holds other timings than that of this machine, which counts", self._place.name)
-        if far != log.timings:
-            lines = [header, *(line_of(timing, keys.index(timing.key)) for timing in log.timings)]
+        if far != here:
+            lines = [header, *(line_of(timing, numbers[timing.key]) for timing in here)]
             self._place.put(JOURNAL_FILE, "".join(f"{line}\n" for line in lines).encode())
+        return len(here)
 
-    def _far_timings(self, keys: Sequence[str], header: str) -> list[Timing]:
+    def _far_timings(self, keys: Sequence[str], header: str, *, reference: str, rounds: int) -> list[Timing]:
+        """The timings in the far journal of the same job; of another one, none count."""
         content = self._place.get(JOURNAL_FILE)
         lines = whole_lines((content or b"").decode("ascii", errors="replace"))
         if not lines or lines[0] != header:
             return []
-        try:
-            return [timing_of(line, keys) for line in lines[1:]]
-        except ValueError as error:
-            raise ConfigError(f"{self._place.name}: {JOURNAL_FILE} is damaged ({error}); delete it there to start over") from error
+        log = Log()
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                timing = timing_of(line, keys)
+                log.check_new(timing)
+                if timing.round_index >= rounds or (timing.is_reference and timing.key != reference):
+                    raise ValueError("got no timing of this job")
+            except ValueError as error:
+                raise ConfigError(
+                    f"{self._place.name}: {JOURNAL_FILE} is damaged (line {number}: {plain(str(error))}); delete it there, then "
+                    "the same command goes on with the timings that are here"
+                ) from error
+            log.keep(timing)
+        return log.timings
 
     def _run(
         self, arguments: Sequence[str], listeners: Mapping[str, Callable[[object], None]], *, log: Log | None = None
@@ -176,18 +200,26 @@ class FarRun:
         except ValueError as error:
             raise WorkerStoppedError(f"{self._place.name}: the worker said what no worker says: {error}") from error
         if status != WORKER_DONE:
-            raise self._failure(status, heard.get("error"), 0 if log is None else len(log.timings))
+            raise self._failure(status, heard.get("error"), log)
         return heard
 
-    def _failure(self, status: int, said: object, there: int) -> ConfigError | ResumableError:
+    def _failure(self, status: int, said: object, log: Log | None) -> ConfigError | ResumableError:
         """What an exit status means."""
         if status == WORKER_REFUSED and isinstance(said, str):
             return ConfigError(f"{self._place.name}: {plain(said, limit=MAX_REASON)}")
+        if said is None and log is None and status > 0:
+            return ConfigError(
+                f"{self._place.name}: the worker does not start there (status {status}: {self._last_words()}); "
+                "it needs Python 3.6 or newer: ssh.python="
+            )
+        there = 0 if log is None else len(log.timings)
         kept = f" after {there} timings, which are kept; the same command goes on from there" if there else ""
         if status < 0:
             return WorkerStoppedError(f"{self._place.name}: the worker was ended by signal {-status}{kept}")
-        last = plain(self._place.stderr[-1], limit=MAX_REASON) if self._place.stderr else "it said nothing"
-        return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({last}){kept}")
+        return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({self._last_words()}){kept}")
+
+    def _last_words(self) -> str:
+        return plain(self._place.stderr[-1]) if self._place.stderr else "it said nothing"
 
 
 def _counts(value: object, where: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from nas.worker.drift import Timing
 from nas.worker.far_journal import JOURNAL_FILE, FarJournal, conditions_under, line_of
@@ -95,19 +95,32 @@ class Teller:
 
 
 class SpokenJournal(FarJournal):
-    """A journal that passes each new line on."""
+    """A journal that passes each new line on, and those that are there but are not known to who listens.
 
-    def __init__(self, path: str, job: Job, teller: Teller, *, under: Mapping[str, str]) -> None:
+    Args:
+        path: See `FarJournal`.
+        job: The job.
+        teller: Passes lines on.
+        under: See `FarJournal`.
+        known: How many of the first timings are known; None: all.
+    """
+
+    def __init__(self, path: str, job: Job, teller: Teller, *, under: Mapping[str, str], known: Optional[int] = None) -> None:
         keys = [operation.key for operation in job.operations]
         super().__init__(path, job.job_id, keys, under=under)
         self._teller = teller
         self._places = {key: number for number, key in enumerate(keys)}
+        for timing in [] if known is None else self.timings[known:]:
+            self._tell(timing)
 
     def keep(self, timing: Timing) -> None:
         """Keep a timing, and pass it on unless it was read from the file."""
         super().keep(timing)
         if hasattr(self, "_teller"):
-            self._teller.timing(line_of(timing, self._places[timing.key]))
+            self._tell(timing)
+
+    def _tell(self, timing: Timing) -> None:
+        self._teller.timing(line_of(timing, self._places[timing.key]))
 
 
 class ReadyOperations:
@@ -181,8 +194,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the program.
 
     Args:
-        arguments: None: measure the job in the program's folder. `--stream`: the same for a program that reads JSON lines.
-            `--identify JSON`: say what this device and its runtime are.
+        arguments: None: measure the job in the program's folder. `--stream N`: the same for a program that reads JSON lines and
+            knows the first N timings. `--identify JSON`: say what this device and its runtime are.
 
     Returns:
         An exit status.
@@ -193,10 +206,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["--identify"] and len(arguments) == 2:
             teller.event("identity", identify_worker(json.loads(arguments[1]), folder), "")
-        elif arguments in ([], ["--stream"]):
-            run_job(folder, teller, take_over=bool(arguments))
+        elif arguments[:1] == ["--stream"] and len(arguments) == 2 and arguments[1].isdigit():
+            run_job(folder, teller, known=int(arguments[1]))
+        elif not arguments:
+            run_job(folder, teller, known=None)
         else:
-            raise WorkerError(f"got {' '.join(arguments)!r}, expected nothing, --stream or --identify JSON")
+            raise WorkerError(f"got {' '.join(arguments)!r}, expected nothing, --stream N or --identify JSON")
     except WorkerError as error:
         teller.event("error", str(error), f"worker: {error}")
         return WORKER_REFUSED
@@ -233,20 +248,20 @@ def open_runtime(backend: str, setup: Setup) -> Runtime:
     return RUNTIMES[backend](setup)
 
 
-def run_job(folder: str, teller: Teller, *, take_over: bool) -> None:
+def run_job(folder: str, teller: Teller, *, known: Optional[int]) -> None:
     """Measure the job in a folder and write its result there.
 
     Args:
         folder: The worker's folder.
         teller: Says what happens.
-        take_over: See `sole_worker`.
+        known: How many timings who listens knows, and whose worker at the same job may be taken over; None: nobody listens.
     """
     job = read_job(folder)
-    with sole_worker(folder, job.job_id, take_over=take_over):
+    with sole_worker(folder, job.job_id, take_over=known is not None):
         runtime, graphs, watch = open_runtime(job.backend, job.setup), Graphs(folder), Watch(job.setup.accelerator)
         source = _power_source(runtime, job.setup) if job.energy else None
         under = conditions_under(runtime.version, device_identity(job.setup.accelerator))
-        journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, teller, under=under)
+        journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, teller, under=under, known=known)
         teller.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
         started = time.time()
         ready = ReadyOperations(runtime, graphs, job.operations, keep_bytes=_memory_to_keep(), on_ready=teller.ready)
