@@ -56,11 +56,11 @@ def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, 
         )
         shape = module(*inputs.values()).shape
         model = onnx.load(path)
-    if not free_batch:
-        _fix_shapes(model)
     _fold_constants(model)
+    while not free_batch and _fix_shapes(model):  # what was asked for may be the size of a map whose own size follows
+        _fold_constants(model)
     _strip(model)
-    _state_shape(model, shape)
+    _state_shape(model, shape, free_batch=free_batch)
     return model
 
 
@@ -190,8 +190,8 @@ def _fold_constants(model: ModelProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _fix_shapes(model: ModelProto) -> None:
-    """Put the shapes of maps, all of which are known, in place of the nodes that would ask for them."""
+def _fix_shapes(model: ModelProto) -> bool:
+    """Put shapes of maps that are known in place of the nodes that would ask for them; whether there were any."""
     from onnx import TensorProto, numpy_helper, shape_inference
 
     inferred = shape_inference.infer_shapes(model, strict_mode=True).graph
@@ -204,6 +204,7 @@ def _fix_shapes(model: ModelProto) -> None:
     for node in asking:
         model.graph.node.remove(node)
         model.graph.initializer.append(numpy_helper.from_array(np.array(shapes[node.input[0]], dtype=np.int64), node.output[0]))
+    return bool(asking)
 
 
 def _strip(model: ModelProto) -> None:
@@ -217,8 +218,8 @@ def _strip(model: ModelProto) -> None:
         del node.metadata_props[:]
 
 
-def _state_shape(model: ModelProto, shape: torch.Size) -> None:
+def _state_shape(model: ModelProto, shape: torch.Size, *, free_batch: bool) -> None:
     """State the shape of the output; tracing knows only that it has one."""
     dims = model.graph.output[0].type.tensor_type.shape.dim
-    for dim, side in list(zip(dims, shape, strict=True))[1:]:
+    for dim, side in list(zip(dims, shape, strict=True))[int(free_batch) :]:
         dim.dim_value = side

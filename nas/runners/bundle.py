@@ -14,13 +14,11 @@ from nas.devices.runtime_name import RuntimeName
 from nas.ops.spec import OpSpec
 from nas.protocol import Effort
 from nas.runners import WORKER_RUNTIMES
-from nas.runners.graphs import OperationFile, operation_file
+from nas.runners.graphs import SAME_DAY, OperationFile, operation_file
 from nas.runners.worker_file import worker_source
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
 
 WORKER_FILE, README_FILE = "worker.py", "README.txt"
-SAME_DAY = (1980, 1, 1, 0, 0, 0)
-"""The date of every file in an archive, so that the same measurement gives the same bytes."""
 
 README = """\
 This folder measures how long operations of neural networks take on this device ({runtime}).

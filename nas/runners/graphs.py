@@ -7,13 +7,18 @@ a short pattern of random numbers, which no speed depends on: a bundle of hundre
 from __future__ import annotations
 
 import io
+import re
 import warnings
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from nas.devices.examples import example_images, example_operation
 from nas.folding import fold_batch_norms
@@ -24,6 +29,10 @@ OPSET = 11
 """Version of the ONNX operator set; TensorRT 7 reads no newer one."""
 PATTERN = 4093
 """Numbers after which the weights of a large layer repeat: a prime, so that no two filters of usual sizes are alike."""
+SAME_DAY = (1980, 1, 1, 0, 0, 0)
+"""The date of every file in an archive, so that the same measurement gives the same bytes."""
+
+_NUMBERED = re.compile(rb"(___torch_mangle_)([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +124,59 @@ def _onnx(module: nn.Module, inputs: dict[str, Tensor]) -> tuple[bytes, list[str
 def _script(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     """A script that PyTorch 1.8 and newer load."""
     stream = io.BytesIO()
-    with _oldest_file_version(), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # constant sizes are what is wanted here
+    with _oldest_file_version(), torch.no_grad(), _OldOperators(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that become constant: that is what is wanted here
+        torch.jit.trace(module, inputs)  # from now on the plain names of all its classes are taken: see `_timeless`
         torch.jit.save(torch.jit.trace(module, inputs), stream)
+    return _timeless(stream.getvalue())
+
+
+class _OldOperators(TorchFunctionMode):
+    """While tracing: sizes are plain numbers, and zeros are put around maps by an operator that PyTorch always had.
+
+    Traced sizes would be divided on the device, where PyTorch before 1.13 rounds towards zero: `-(-size // 2)` is then wrong for
+    odd sizes. The operator `pad` came with 1.12.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What is called instead of `func`."""
+        del types
+        kwargs = kwargs or {}
+        if func == torch.Tensor.shape.__get__:  # type: ignore[attr-defined]
+            return torch.Size(int(side) for side in func(*args))
+        if func is functional.pad and kwargs.get("mode", "constant") == "constant":
+            image, sides = args
+            return torch.constant_pad_nd(image, sides, kwargs.get("value") or 0.0)
+        return func(*args, **kwargs)
+
+
+def _timeless(script: bytes) -> bytes:
+    """A script without what only speaks of the process that traced it.
+
+    Classes whose names are taken there get a number, which goes on from trace to trace: they are counted anew. What serves
+    debuggers, with the paths of our source files, is left out, as is the archive's hash, which nothing needs.
+    """
+    numbers: dict[bytes, int] = {}
+
+    def anew(match: re.Match[bytes]) -> bytes:
+        return b"%s%d" % (match[1], numbers.setdefault(match[2], len(numbers)))
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(script)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            if name.endswith(".debug_pkl") or "/traced_inputs" in name or name.endswith("/serialization_id"):
+                continue
+            content = old.read(name)
+            if name.endswith((".py", "/data.pkl")):
+                content = _NUMBERED.sub(anew, content)
+            place = _NUMBERED.sub(anew, name.encode()).decode()
+            new.writestr(zipfile.ZipInfo(place, SAME_DAY), content)
     return stream.getvalue()
 
 

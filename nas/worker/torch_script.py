@@ -46,10 +46,15 @@ class TorchScript(Runtime):
             torch.manual_seed(0)
             inputs: List[Any] = [torch.randn(*shape).to(self._device) for _, shape in operation.inputs]
             with torch.no_grad():
-                module(*inputs)
+                got = tuple(module(*inputs).shape)
         except Exception as error:
             reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
             raise WorkerError(f"torch-script: PyTorch {self.version} cannot run {operation.key}: {reason}") from error
+        if got != operation.output:
+            raise WorkerError(
+                f"torch-script: PyTorch {self.version} makes {got} of {operation.key}, expected {operation.output}; "
+                "make the bundle again"
+            )
         timed = self._timed_cuda if self._device == "cuda" else self._timed_cpu
         return lambda calls: timed(module, inputs, calls)
 
