@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+import zlib
 from typing import Any, Dict, List, NamedTuple
 
 from nas.worker.interface import Operation, Setup, WorkerError
@@ -64,7 +65,7 @@ def read_job(folder: str) -> Job:
             for one in raw["operations"]
         ]
         rounds, program_rounds = (Rounds(effort[kind][0], effort[kind][1], effort["ci"]) for kind in ("rounds", "program_rounds"))
-        return Job(
+        job = Job(
             raw=raw,
             job_id=raw["id"],
             backend=runtime["backend"],
@@ -76,8 +77,32 @@ def read_job(folder: str) -> Job:
             operations=operations,
             planned=raw["planned"],
         )
+        _check_types(job)
+        return job
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise WorkerError(f"{path}: got a job without {error}; make the bundle again") from error
+
+
+def _check_types(job: Job) -> None:
+    """Refuse, with `ValueError`, fields that are not of the type that the rest relies on."""
+    operations, shapes = job.operations, [one.output for one in job.operations]
+    texts = [job.job_id, job.backend, job.setup.precision, job.setup.accelerator]
+    for one in operations:
+        texts += [one.key, one.path, one.output_type, *[name for name, _ in one.inputs]]
+        shapes += [shape for _, shape in one.inputs]
+    counts = [job.setup.threads, job.planned, *[side for shape in shapes for side in shape]]
+    for rounds in (job.rounds, job.program_rounds):
+        counts += [rounds.fewest, rounds.most]
+        if not isinstance(rounds.ci, float):
+            raise ValueError("a share ci")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("texts where they are expected")
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        raise ValueError("whole numbers above 0 where they are expected")
+    if not (isinstance(job.reference, int) and 0 <= job.reference < len(operations) <= job.planned + 1 <= len(operations) + 1):
+        raise ValueError("numbers of operations that fit its list")
+    if len({one.key for one in operations}) < len(operations) or not isinstance(job.energy, bool):
+        raise ValueError("each operation once, and energy true or false")
 
 
 class Graphs:
@@ -106,7 +131,7 @@ class Graphs:
                 file.write(packed.read())
         except KeyError as error:
             raise WorkerError(f"{self._path}: {operation.path} is missing; make the bundle again") from error
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise WorkerError(f"{self._path}: {operation.path} is broken; copy the bundle again") from error
         except OSError as error:
             raise WorkerError(f"{path}: cannot be written ({error.strerror}); make room in {self._folder}") from error

@@ -205,7 +205,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         if arguments[:1] == ["--identify"] and len(arguments) == 2:
-            teller.event("identity", identify_worker(json.loads(arguments[1]), folder), "")
+            teller.event("identity", identify_worker(arguments[1], folder), "")
         elif arguments[:1] == ["--stream"] and len(arguments) == 2 and arguments[1].isdigit():
             run_job(folder, teller, known=int(arguments[1]))
         elif not arguments:
@@ -224,15 +224,20 @@ def main(arguments: Sequence[str]) -> int:
     return WORKER_DONE
 
 
-def identify_worker(request: Mapping[str, Any], folder: str) -> Dict[str, Any]:
+def identify_worker(question: str, folder: str) -> Dict[str, Any]:
     """What this device is and what runs on it.
 
     Args:
-        request: `backend`, `precision`, `threads` and `accelerator`.
+        question: JSON with `backend`, `precision`, `threads` and `accelerator`.
         folder: The worker's folder.
     """
-    setup = Setup(request["precision"], request["threads"], request["accelerator"], folder)
-    runtime = open_runtime(request["backend"], setup)
+    try:
+        request = json.loads(question)
+        backend, setup = request["backend"], Setup(request["precision"], request["threads"], request["accelerator"], folder)
+    except (ValueError, KeyError, TypeError) as error:
+        wanted = "an object with backend, precision, threads and accelerator"
+        raise WorkerError(f"--identify: got {question!r}, expected {wanted}") from error
+    runtime = open_runtime(backend, setup)
     return dict(_about(runtime, setup), clock=time.time())
 
 
@@ -245,6 +250,8 @@ def open_runtime(backend: str, setup: Setup) -> Runtime:
         sys.path.append(own)
     if backend not in RUNTIMES:
         raise WorkerError(f"got runtime {backend!r}, expected one of {', '.join(RUNTIMES)}")
+    if setup.accelerator not in ("cpu", "cuda"):
+        raise WorkerError(f"got accelerator {setup.accelerator!r}, expected cpu or cuda")
     return RUNTIMES[backend](setup)
 
 

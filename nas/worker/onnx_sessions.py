@@ -92,12 +92,10 @@ class OnnxSessions(Runtime):
         device = "cpu" if self._provider == PROVIDERS["cpu"] else "cuda"
         draw = self._numpy.random.RandomState(0)
         held = []
-        known = {value.name for value in session.get_inputs()}
         for name, shape in operation.inputs:
-            if name in known:
-                value = self._ort.OrtValue.ortvalue_from_numpy(draw.standard_normal(shape).astype("float32"), device, 0)
-                binding.bind_ortvalue_input(name, value)
-                held.append(value)
+            value = self._ort.OrtValue.ortvalue_from_numpy(draw.standard_normal(shape).astype("float32"), device, 0)
+            binding.bind_ortvalue_input(name, value)
+            held.append(value)
         (end,) = session.get_outputs()
         zeros = self._numpy.zeros(operation.output, dtype=operation.output_type)
         output = self._ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
@@ -124,6 +122,14 @@ class OnnxSessions(Runtime):
             raise WorkerError(f"onnxruntime: cannot run {operation.key} with {self._provider}: {reason}") from error
         if session.get_providers()[0] != self._provider:
             raise WorkerError(f"onnxruntime: {operation.key} runs with {session.get_providers()}, expected {self._provider}")
+        read, made = (
+            [(value.name, tuple(value.shape)) for value in values] for values in (session.get_inputs(), session.get_outputs())
+        )
+        if sorted(read) != sorted(operation.inputs) or [shape for _, shape in made] != [operation.output]:
+            raise WorkerError(
+                f"onnxruntime: the graph of {operation.key} reads {read} and makes {made}, expected {operation.inputs} and "
+                f"{operation.output} as the job states; make the bundle again"
+            )
         return session
 
     def _providers(self, content: bytes) -> List[Any]:
