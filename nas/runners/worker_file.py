@@ -38,12 +38,12 @@ def join_modules(texts: dict[str, str], *, main: str) -> str:
     trees = {name: ast.parse(text, filename=name) for name, text in texts.items()}
     needs = {name: _needed_by(name, tree) for name, tree in trees.items()}
     order = [name for name in TopologicalSorter(_reachable(needs, main)).static_order() if name != "__init__"]
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}
     for name in order:
-        for defined in _defined(trees[name]):
-            if defined in seen:
-                raise ValueError(f"worker: {defined} is defined in {seen[defined]} and in {name}, expected different names")
-            seen[defined] = name
+        for defined, meaning in _defined(name, trees[name]).items():
+            other, as_before = seen.setdefault(defined, (name, meaning))
+            if meaning != as_before:
+                raise ValueError(f"worker: {defined} is defined in {other} and in {name}, expected different names")
     parts = [_without_own_imports(texts[name], trees[name]) for name in order]
     return "\n\n".join([texts["__init__"].rstrip(), *(part.strip("\n") for part in parts)]) + "\n"
 
@@ -54,8 +54,8 @@ def _needed_by(name: str, tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import) and any(alias.name.startswith("nas") for alias in node.names):
             raise ValueError(f"worker: {name} line {node.lineno} imports a module whole, expected from {PACKAGE}.X import names")
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nas"):
-            outside = not (node.module or "").startswith(f"{PACKAGE}.")
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("nas")):
+            outside = node.level or not (node.module or "").startswith(f"{PACKAGE}.")
             renamed = any(alias.asname is not None or alias.name == "*" for alias in node.names)
             if outside or renamed or node not in tree.body:
                 raise ValueError(
@@ -65,29 +65,37 @@ def _needed_by(name: str, tree: ast.Module) -> set[str]:
     return needed
 
 
-def _reachable(needs: dict[str, set[str]], main: str) -> dict[str, set[str]]:
-    """What `main` needs, directly or not, with what each of those needs."""
-    found: dict[str, set[str]] = {}
+def _reachable(needs: dict[str, set[str]], main: str) -> dict[str, list[str]]:
+    """What `main` needs, directly or not, with what each of those needs, in an order that is always the same."""
+    found: dict[str, list[str]] = {}
     todo = [main]
     while todo:
         name = todo.pop()
         if name not in found:
-            found[name] = needs[name]
-            todo += sorted(needs[name])
+            found[name] = sorted(needs[name])
+            todo += found[name]
     return found
 
 
-def _defined(tree: ast.Module) -> list[str]:
-    """Names that a module defines at its top level; imports define none, for all modules mean the same by them."""
-    names: list[str] = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.append(node.name)
-        elif isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.append(node.target.id)
-    return names
+def _defined(name: str, tree: ast.Module) -> dict[str, str]:
+    """The names that a module binds at its top level, branches included, with what each means; imports mean the same anywhere."""
+    found: dict[str, str] = {}
+    todo: list[ast.AST] = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found[node.name] = name  # what is inside has a scope of its own
+        elif isinstance(node, ast.Import):
+            bound = [(alias.name, alias.asname) if alias.asname else (alias.name.partition(".")[0],) * 2 for alias in node.names]
+            found.update({own: f"import {imported}" for imported, own in bound})
+        elif isinstance(node, ast.ImportFrom):
+            if not str(node.module).startswith(f"{PACKAGE}."):
+                found.update({alias.asname or alias.name: f"from {node.module} import {alias.name}" for alias in node.names})
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found[node.id] = name
+        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            todo += ast.iter_child_nodes(node)
+    return found
 
 
 def _without_own_imports(text: str, tree: ast.Module) -> str:
