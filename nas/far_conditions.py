@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.cost.strict_json import short
 from nas.cost.table_parts import RuntimeInfo
 from nas.devices.identity import DeviceInfo, is_device_name
 from nas.errors import ConfigError
@@ -30,8 +31,8 @@ def far_conditions(request: Request, identity: Identity, *, device: str | None =
         raise ConfigError("device: nothing there says what it is; give it a name: device=NAME")
     if not is_device_name(name):
         raise ConfigError(
-            f"device: got {name!r}, expected lower-case letters, digits, '.', '_' and '-', the first a letter or digit; "
-            "give device=NAME"
+            f"device: got {short(name)}, expected at most 100 lower-case letters, digits, '.', '_' and '-', the first "
+            "a letter or digit; give device=NAME"
         )
     effort = request.program_effort if identity.is_program else request.effort
     return Conditions(

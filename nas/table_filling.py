@@ -161,7 +161,10 @@ def fill_table(specs: Iterable[OpSpec], conditions: Conditions, take: Take, *, p
         TableError: If table or journal are of another device, runtime or protocol, or malformed.
     """
     start = time.monotonic()
-    table = _table_at(path, conditions)
+    table = table_so_far(path, conditions)
+    if table is None:
+        check_writable(path)
+        table = _empty(conditions)
     with Journal(journal_path(path), conditions) as journal:
         wanted = {spec for spec in specs if not is_free(spec)} | {parse_key(key) for key in journal.keys}
         plan = table.missing(wanted)
@@ -200,7 +203,7 @@ def fill_from_log(
         ConfigError: If `path` cannot be used.
         TableError: If the table is of another device, runtime, protocol or reference operation, or malformed.
     """
-    table = _table_at(path, conditions)
+    table = table_so_far(path, conditions) or _empty(conditions)
     if table.reference is not None and log.reference_key != table.reference.key:
         raise TableError(
             f"{path}: the table's reference operation is {table.reference.key!r}, and the measurement's is "
@@ -208,15 +211,6 @@ def fill_from_log(
             f"device={table.device.name}, or give another out="
         )
     return _saved(table, table.missing(specs), log, observed, path=path, effort=effort, measured_at=measured_at)
-
-
-def _table_at(path: Path, conditions: Conditions) -> LatencyTable:
-    """The table to extend, or an empty one for a file that can be written."""
-    table = table_so_far(path, conditions)
-    if table is None:
-        check_writable(path)
-        table = _empty(conditions)
-    return table
 
 
 def _saved(

@@ -40,7 +40,8 @@ def as_object(value: object, where: str, fields: Collection[str], *, optional: C
     if not isinstance(value, dict):
         raise ValueError(f"{where}: got {short(value)}, expected an object with {expected}")
     missing = [name for name in fields if name not in value]
-    unknown = [name for name in value if name not in fields and name not in optional]
+    known = {*fields, *optional}
+    unknown = [name for name in value if name not in known]
     if missing:
         raise ValueError(f"{where}: {_names(missing)} is missing, expected {expected}")
     if unknown:

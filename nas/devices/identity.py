@@ -14,7 +14,7 @@ from nas.errors import ConfigError
 ACCELERATORS = ("cpu", "cuda")
 """Where operations can run."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _CPUINFO = Path("/proc/cpuinfo")
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 

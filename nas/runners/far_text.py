@@ -21,7 +21,7 @@ def plain(text: str, *, limit: int = 200) -> str:
     >>> plain("\x1b[2Jgone\n")
     '?[2Jgone'
     """
-    clean = "".join(char if char.isprintable() else "?" for char in text[: 4 * limit].strip())
+    clean = "".join(char if char.isprintable() else "?" for char in text.strip()[: limit + 1])
     return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
 
 

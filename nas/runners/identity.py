@@ -10,6 +10,8 @@ from nas.runners.far_text import plain
 
 MAX_FACTS = 100
 """Most facts that are read."""
+MAX_VERSION = 100
+"""Most characters of a version; no version has as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Identity:
         return cls(
             name=as_optional_text(fields["name"], f"{where}.name"),
             facts=_texts(fields["facts"], f"{where}.facts"),
-            version=as_text(fields["version"], f"{where}.version"),
+            version=plain(as_text(fields["version"], f"{where}.version"), limit=MAX_VERSION),
             details=_texts(fields["details"], f"{where}.details"),
             is_program=as_bool(fields["is_program"], f"{where}.is_program"),
         )
@@ -49,4 +51,5 @@ def _texts(value: object, where: str) -> dict[str, str]:
         raise ValueError(f"{where}: got {short(value)}, expected an object")
     if len(value) > MAX_FACTS:
         raise ValueError(f"{where}: got {len(value)} facts, expected at most {MAX_FACTS}")
-    return {plain(name, limit=80): plain(as_text(text, f"{where}.{name}"), limit=300) for name, text in value.items()}
+    named = {plain(as_text(name, f"{where}: a name"), limit=80): text for name, text in value.items()}
+    return {name: plain(as_text(text, f"{where}.{name}"), limit=300) for name, text in named.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +16,9 @@ from nas.cost.strict_json import as_bool, as_count, as_list, as_number, as_objec
 from nas.cost.table_parts import parse_key
 from nas.devices.identity import is_device_name
 from nas.devices.runtime_name import RuntimeName
-from nas.errors import ConfigError, TableError
+from nas.errors import ConfigError, TableError, UserError
 from nas.far_conditions import MOST_ROUNDS, far_conditions
+from nas.ops import OPERATIONS
 from nas.ops.spec import OpSpec
 from nas.protocol import Effort
 from nas.runners import WORKER_RUNTIMES, hardware_note
@@ -23,14 +26,16 @@ from nas.runners.bundle import Request
 from nas.runners.far_text import plain
 from nas.runners.identity import Identity
 from nas.table_filling import Observed, ProfileResult, fill_from_log
-from nas.worker.drift import Timing
+from nas.worker.drift import REFERENCE_EVERY, Timing
 from nas.worker.job import JOB_VERSION
 from nas.worker.result import RESULT_VERSION, checksum
 from nas.worker.rounds import Log
 
 MAX_BYTES = 16 * 2**20
 """A larger file is no result: that of the largest space has 2 MB."""
-MAX_OPERATIONS, MAX_TIMINGS, MAX_WORDS = 20_000, 200_000, 100
+MAX_OPERATIONS, MAX_TIMINGS, MAX_WORDS = 20_000, 100_000, 100
+LEAST_MS, MOST_MS = 1e-6, 1e8
+"""A nanosecond, which is what a table resolves, and a day: no call takes less, or more."""
 FIRST_DATE = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
 """Before that there was no worker: the clock of the device was wrong."""
 
@@ -116,6 +121,10 @@ def import_result(source: Path, *, device: str | None = None, out: str | None = 
         )
     except OSError as error:
         raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error
+    except UserError:
+        raise
+    except ValueError as error:
+        raise TableError(f"{source}: no table can be made of its timings: {plain(str(error), limit=400)}") from error
     return ImportedResult(profile=profile, notes=tuple(notes))
 
 
@@ -126,17 +135,25 @@ def read_result(path: Path) -> FarResult:
         TableError: One line with the file and its first defect: no result is made of a file that has one.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise TableError(f"{path}: got {size:,} bytes, expected a result of the worker, at most {MAX_BYTES:,}")
-        return parse_result(path.read_bytes().decode("ascii"))
+        return parse_result(_content(path).decode("ascii"))
     except TableError:
         raise
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); expected the worker's result.json") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = plain(str(error), limit=400)
         raise TableError(f"{path}: {reason}; carry the file over again, or let the worker finish and write it anew") from error
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; raises `TableError` for what is no file, or a larger one, and `OSError`."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe is not waited for
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise TableError(f"{path}: got no file, expected the worker's result.json")
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise TableError(f"{path}: got a larger file, expected a result of the worker, at most {MAX_BYTES:,} bytes")
+    return content
 
 
 def parse_result(text: str) -> FarResult:
@@ -160,6 +177,7 @@ def parse_result(text: str) -> FarResult:
     effort = request.program_effort if identity.is_program else request.effort
     log = _timings(fields["timings"], keys, reference=keys[reference], effort=effort)
     _check_whole(log, keys[:planned], effort)
+    as_number(fields["started_at"], "started_at")
     rest = {name: fields[name] for name in _FIELDS}
     return FarResult(
         request=request,
@@ -274,7 +292,10 @@ def _operations(job: Mapping[str, object]) -> tuple[list[str], int, int]:
     for number, value in enumerate(listed):
         where = f"job.operations[{number}]"
         one = as_object(value, where, ("key", "graph", "inputs", "output", "output_type"))
-        keys.append(parse_key(as_text(one["key"], f"{where}.key")).key)
+        spec = parse_key(as_text(one["key"], f"{where}.key"))
+        if spec.kind not in OPERATIONS:
+            raise ValueError(f"{where}.key: got an operation of kind {short(spec.kind)}, expected one of {', '.join(OPERATIONS)}")
+        keys.append(spec.key)
     if len(set(keys)) < len(keys):
         raise ValueError("job.operations: got an operation twice, expected each once")
     planned, reference = (as_count(job[name], f"job.{name}", minimum=0) for name in ("planned", "reference"))
@@ -295,10 +316,10 @@ def _timings(value: object, keys: Sequence[str], *, reference: str, effort: Effo
             raise ValueError(f"{where}: got {short(fields)}, expected [operation, round, ms, calls, is reference]")
         operation, round_index = (as_count(field, where, minimum=0) for field in fields[:2])
         ms, calls, is_reference = as_number(fields[2], where), as_count(fields[3], where, minimum=1), as_bool(fields[4], where)
-        if operation >= len(keys) or round_index >= effort.max_rounds or ms <= 0:
+        if operation >= len(keys) or round_index >= effort.max_rounds or not LEAST_MS <= ms <= MOST_MS:
             raise ValueError(
                 f"{where}: got {short(fields)}, expected one of {len(keys)} operations, a round below "
-                f"{effort.max_rounds} and a time above 0"
+                f"{effort.max_rounds} and {LEAST_MS:g} to {MOST_MS:g} ms"
             )
         timing = Timing(keys[operation], round_index, ms, calls, is_reference)
         if is_reference and timing.key != reference:
@@ -309,9 +330,14 @@ def _timings(value: object, keys: Sequence[str], *, reference: str, effort: Effo
 
 
 def _check_whole(log: Log, keys: Sequence[str], effort: Effort) -> None:
-    """Refuse a measurement that was not finished."""
+    """Refuse a measurement that was not finished, and timings that no measurement takes."""
     if log.reference_key is None:
         raise ValueError("timings: got none of the reference operation")
+    if strange := log.keys - set(keys):
+        raise ValueError(f"timings: got samples of {min(strange)}, expected none of an operation that is the reference only")
+    references = len(log.timings) - log.num_samples
+    if references > (most := log.num_samples // REFERENCE_EVERY + effort.max_rounds + 1):
+        raise ValueError(f"timings: got {references:,} of the reference operation, expected at most {most:,}")
     for key in keys:
         count = log.samples_of(key)
         if count < effort.rounds or not all(log.has(key, index) for index in range(count)):

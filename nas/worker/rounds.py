@@ -43,6 +43,7 @@ class Log:
         """All timings in order of time."""
         self._rounds: Dict[str, Set[int]] = {}
         self._calls: Dict[Tuple[str, bool], int] = {}
+        self._reference_key: Optional[str] = None
 
     @property
     def keys(self) -> FrozenSet[str]:
@@ -52,7 +53,7 @@ class Log:
     @property
     def reference_key(self) -> Optional[str]:
         """Key of the reference operation; None as long as it was not timed."""
-        return next((key for key, is_reference in self._calls if is_reference), None)
+        return self._reference_key
 
     @property
     def num_samples(self) -> int:
@@ -93,7 +94,9 @@ class Log:
         """Keep a timing in memory."""
         self.timings.append(timing)
         self._calls.setdefault((timing.key, timing.is_reference), timing.calls)
-        if not timing.is_reference:
+        if timing.is_reference:
+            self._reference_key = timing.key
+        else:
             self._rounds.setdefault(timing.key, set()).add(timing.round_index)
 
 
@@ -149,11 +152,18 @@ def measure_rounds(
 
 
 def unstable(plan: Sequence[str], timings: Sequence[Timing], rounds: Rounds) -> List[str]:
-    """The operations whose median was not known well enough at the end of the last round."""
-    active = list(plan)
-    for index in range(rounds.fewest, rounds.most + 1):
-        active = _unfinished(active, half_widths(active, timings, before_round=index), index, rounds)
-    return active
+    """The operations whose median was not known well enough when the last of their rounds had ended."""
+    counts: Dict[str, int] = {key: 0 for key in plan}
+    for timing in timings:
+        if not timing.is_reference and timing.key in counts:
+            counts[timing.key] += 1
+    together: Dict[int, List[str]] = {}
+    for key, count in counts.items():
+        together.setdefault(count, []).append(key)
+    widths: Dict[str, float] = {}
+    for count, keys in together.items():
+        widths.update(half_widths(keys, timings, before_round=count))
+    return [key for key in plan if widths[key] > rounds.ci]
 
 
 def half_widths(plan: Sequence[str], timings: Sequence[Timing], *, before_round: int) -> Dict[str, float]:
