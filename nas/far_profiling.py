@@ -18,9 +18,9 @@ from nas.cost.table_parts import parse_key
 from nas.devices.identity import is_device_name
 from nas.devices.runtime_name import RuntimeName
 from nas.drift import choose_reference
-from nas.errors import ConfigError
+from nas.errors import ConfigError, WorkerStoppedError
 from nas.far_conditions import MOST_ROUNDS, far_conditions
-from nas.journal import Journal
+from nas.journal import Conditions, Journal
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 from nas.protocol import effort_of
@@ -29,7 +29,7 @@ from nas.runners.bundle import Request, bundle_archive, bundle_files
 from nas.runners.far_run import FarRun
 from nas.runners.here import LocalPlace
 from nas.runners.importing import observed_in
-from nas.table_filling import Observed, ProfileResult, check_writable, fill_table
+from nas.table_filling import Observed, ProfileResult, check_writable, fill_table, table_so_far
 from nas.worker.job import JOB_FILE
 from nas.worker.rounds import OnProgress
 
@@ -91,16 +91,34 @@ def profile_far(job: ProfileJob, specs: Sequence[OpSpec], *, on_progress: OnProg
         identity = run.identify()
         conditions = far_conditions(request, identity)
         effort = effort_of(job.rounds, job.max_rounds, job.ci, is_program=identity.is_program)
-        table = WORK_FOLDER / conditions.device.name / f"{request.runtime}.json"
+        path = WORK_FOLDER / conditions.device.name / f"{request.runtime}.json" if job.out is None else Path(job.out)
+        if request.energy:
+            _check_energies(path, conditions, specs)
 
         def take(plan: Sequence[OpSpec], reference: OpSpec, journal: Journal) -> Observed:
             run.take(plan, reference, journal, identity=identity, on_progress=on_progress)
             assert run.result is not None
-            return observed_in(run.result, [spec.key for spec in plan])
+            try:
+                return observed_in(run.result, [spec.key for spec in plan])
+            except ValueError as error:
+                raise WorkerStoppedError(f"{place.name}: the worker said what no worker says: {error}") from error
 
-        result = fill_table(specs, conditions, take, path=table if job.out is None else Path(job.out), effort=effort)
-        place.remove()
+        result = fill_table(specs, conditions, take, path=path, effort=effort)
+        if result.measured:
+            place.remove()
     return result
+
+
+def _check_energies(path: Path, conditions: Conditions, specs: Sequence[OpSpec]) -> None:
+    """Refuse to measure energies for a table that holds some of the operations without: those would not be measured again."""
+    table = table_so_far(path, conditions)
+    held = set() if table is None else {spec.key for spec in specs if spec.key in table.entries}
+    lacking = [key for key in held if table is not None and table.entries[key].energy_mj is None]
+    if lacking:
+        raise ConfigError(
+            f"energy: {path} holds {len(lacking)} of the operations without energies, and these are not measured again; "
+            "delete the file, or give another one with out="
+        )
 
 
 def request_of(job: ProfileJob) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -23,6 +24,7 @@ from nas.worker.job import GRAPHS_FILE, JOB_FILE
 from nas.worker.main import WORKER_DONE, WORKER_REFUSED
 from nas.worker.rounds import Log, OnProgress
 
+GRAPHS_DIGEST_FILE = "graphs.sha256"
 CLOCK_TOLERANCE_S = 120.0
 """A far clock that differs by more is reported."""
 MAX_REASON = 600
@@ -88,7 +90,8 @@ class FarRun:
             ResumableError: If it stopped before its time.
         """
         _log.info("making the graphs of %d operations", len(plan))
-        self.measure(bundle_files(plan, reference, self._request), journal, identity=identity, on_progress=on_progress)
+        files = bundle_files(plan, reference, self._request, on_graph=_say_tenths("%d of %d graphs are made"))
+        self.measure(files, journal, identity=identity, on_progress=on_progress)
 
     def measure(self, files: Mapping[str, bytes], log: Log, *, identity: Identity, on_progress: OnProgress | None) -> None:
         """Let the worker measure what files state, as `take`.
@@ -105,8 +108,7 @@ class FarRun:
         protocol = job["protocol"]
         rounds = max(protocol["rounds"][1], protocol["program_rounds"][1])
         known = self._meet(log, keys, header, reference=keys[job["reference"]], rounds=rounds)
-        for name in (WORKER_FILE, GRAPHS_FILE, JOB_FILE):
-            self._place.put(name, files[name])
+        self._put_files(files)
         if log.num_samples:
             _log.info("%d samples are there from a stopped run", log.num_samples)
 
@@ -118,10 +120,10 @@ class FarRun:
             if on_progress is not None:
                 on_progress(done, total)
 
+        say_ready = _say_tenths("%d of %d operations are ready")
+
         def on_ready(value: object) -> None:
-            done, total = _counts(value, "ready")
-            if 10 * done // total > 10 * (done - 1) // total:
-                _log.info("%d of %d operations are ready", done, total)
+            say_ready(*_counts(value, "ready"))
 
         listeners = {"timing": on_timing, "progress": on_numbers, "ready": on_ready}
         heard = self._run(["--stream", str(known)], listeners, log=log)
@@ -129,6 +131,15 @@ class FarRun:
         if not isinstance(result, dict):
             raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
         self.result = result
+
+    def _put_files(self, files: Mapping[str, bytes]) -> None:
+        """Put the files of a measurement; the graphs, which may be large, only if those that are there are others."""
+        digest = hashlib.sha256(files[GRAPHS_FILE]).hexdigest().encode()
+        if self._place.get(GRAPHS_DIGEST_FILE) != digest:
+            self._place.put(GRAPHS_FILE, files[GRAPHS_FILE])
+            self._place.put(GRAPHS_DIGEST_FILE, digest)
+        for name in (WORKER_FILE, JOB_FILE):
+            self._place.put(name, files[name])
 
     def _meet(self, log: Log, keys: Sequence[str], header: str, *, reference: str, rounds: int) -> int:
         """Let both journals hold what either has: the longer one counts, of which the other is the beginning.
@@ -220,6 +231,16 @@ class FarRun:
 
     def _last_words(self) -> str:
         return plain(self._place.stderr[-1]) if self._place.stderr else "it said nothing"
+
+
+def _say_tenths(text: str) -> Callable[[int, int], None]:
+    """A listener to (done, total) that logs each tenth."""
+
+    def say(done: int, total: int) -> None:
+        if 10 * done // total > 10 * (done - 1) // total:
+            _log.info(text, done, total)
+
+    return say
 
 
 def _counts(value: object, where: str) -> tuple[int, int]:

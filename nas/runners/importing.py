@@ -39,7 +39,7 @@ LEAST_MS, MOST_MS = 1e-6, 1e8
 FIRST_DATE = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
 """Before that there was no worker: the clock of the device was wrong."""
 
-_FIELDS = ("format_version", "job", "device", "before", "after", "throttled", "energy", "started_at", "finished_at")
+_FIELDS = ("format_version", "device", "before", "after", "throttled", "energy", "started_at", "finished_at")
 _JOB_FIELDS = (
     "format_version",
     "id",
@@ -163,7 +163,7 @@ def parse_result(text: str) -> FarResult:
         ValueError: For the first defect.
     """
     raw = parse_strict(text)
-    fields = as_object(raw, "result", (*_FIELDS, "timings", "checksum"))
+    fields = as_object(raw, "result", (*_FIELDS, "job", "timings", "checksum"))
     if fields["checksum"] != checksum(fields):
         raise ValueError("checksum: the content is not what the worker wrote; expected the file unchanged")
     if fields["format_version"] != RESULT_VERSION:
@@ -193,7 +193,7 @@ def observed_in(value: Mapping[str, Any], keys: Sequence[str]) -> Observed:
     """What the worker saw of the device, as it says at its end.
 
     Args:
-        value: The result without timings and checksum.
+        value: The result without job, timings and checksum.
         keys: Keys of the operations that were to be measured.
 
     Raises:

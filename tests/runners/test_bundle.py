@@ -255,7 +255,7 @@ def test_a_worker_that_is_stopped_again_and_again_takes_each_sample_once(tmp_pat
     assert journal(folder) == final
 
 
-@pytest.mark.parametrize("arguments", [[], ["--stream"]])
+@pytest.mark.parametrize("arguments", [[], ["--stream", "0"]])
 def test_a_second_worker_in_a_folder_is_refused(tmp_path: Path, arguments: list[str]) -> None:
     """One that a program started takes over from one at the same job only; here the lock says that it is at another one."""
     folder = unpack(tmp_path / "run", request(rounds=200, max_rounds=200))
@@ -267,7 +267,7 @@ def test_a_second_worker_in_a_folder_is_refused(tmp_path: Path, arguments: list[
     assert process.poll() is None
     assert second.returncode == 2
     assert f"process {process.pid} is measuring there; wait for its end, or stop it" in second.stdout
-    assert len(second.stdout.splitlines()) == 1
+    assert len(second.stdout.strip().splitlines()) == 1
     process.terminate()
     assert process.wait(60) == 130
     assert max(Counter(samples(journal(folder))).values()) == 1
@@ -278,7 +278,7 @@ def test_files_of_a_wrong_kind_in_the_folder_are_refused_in_one_line(tmp_path: P
     for text in ("nonsense\n", '{"op": 1}\nmore\n'):
         (folder / "journal.jsonl").write_text(json.dumps({"job": json.loads((folder / JOB_FILE).read_text())["id"]}) + "\n" + text)
         outcome = run_worker(folder)
-        assert (outcome.returncode, len(outcome.stdout.splitlines()), outcome.stderr) == (2, 1, "")
+        assert (outcome.returncode, len(outcome.stdout.strip().splitlines()), outcome.stderr) == (2, 1, "")
 
 
 @pytest.mark.parametrize("backend", SCRIPTS)

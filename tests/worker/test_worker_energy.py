@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.worker import main as worker
+from nas.worker import measuring
 from nas.worker.interface import Operation, Run, Runtime, Setup
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
 from nas.worker.power import PowerSource, PowerWindow
@@ -75,7 +76,7 @@ def measure(folder: Path, monkeypatch: pytest.MonkeyPatch, *, source: PowerSourc
     """Run the worker in the folder."""
     runtime = FakeRuntime(Setup("fp32", 1, "cpu", str(folder)), is_program=is_program)
     monkeypatch.setattr(worker, "RUNTIMES", {"fake": lambda setup: runtime})
-    monkeypatch.setattr(worker, "find_power_source", lambda accelerator: source)
+    monkeypatch.setattr(measuring, "find_power_source", lambda accelerator: source)
     monkeypatch.setattr("signal.signal", lambda *args: None)
     monkeypatch.setattr("sys.argv", [str(folder / "worker.py")])
     status = worker.main([])
