@@ -10,6 +10,8 @@ from uuid import uuid4
 import pytest
 
 from nas.runners.ssh import SshPlace
+from tests.conftest import Outcome
+from tests.runners.far_side import FarSide, make_far_side
 from tests.runners.sshd import Sshd
 
 
@@ -52,3 +54,17 @@ def own_home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     return home
+
+
+@pytest.fixture
+def far_side(sshd, tmp_path, run_nas: Callable[..., Outcome], monkeypatch, own_home) -> Iterator[FarSide]:
+    """A device on the shared server that measures with an imitation of ONNX Runtime."""
+    del own_home
+    yield from make_far_side(sshd, tmp_path, run_nas, monkeypatch)
+
+
+@pytest.fixture
+def own_far_side(make_sshd, tmp_path, run_nas: Callable[..., Outcome], monkeypatch, own_home) -> Iterator[FarSide]:
+    """The same on a server of the test's own."""
+    del own_home
+    yield from make_far_side(make_sshd(), tmp_path, run_nas, monkeypatch)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ class Sshd:
     def stop(self) -> None:
         """End it and what serves its sessions."""
         for pid in (*self.sessions(), self._process.pid):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a session that has just ended by itself
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
     def sessions(self) -> list[int]:
