@@ -12,7 +12,7 @@ from nas.cost.latency_table import LatencyTable
 from nas.cost.strict_json import as_count, as_number, as_object, as_text, parse_strict, short
 from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime
 from nas.devices.identity import DeviceInfo
-from nas.errors import TableError
+from nas.errors import ConfigError, TableError
 from nas.worker.drift import Timing
 from nas.worker.rounds import Log
 
@@ -93,10 +93,15 @@ class Journal(Log):
         self.path.unlink(missing_ok=True)
 
     def _write(self, line: dict[str, object]) -> None:
-        if self._file is None:
-            self._file = self._open()
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        try:
+            if self._file is None:
+                self._file = self._open()
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: the journal cannot be written ({error.strerror}); make room there, then the same command goes on"
+            ) from error
 
     def _open(self) -> TextIO:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nas.cost.strict_json import as_count, as_list, as_number, parse_strict, short
+from nas.cost.strict_json import as_count, as_list, as_number, as_optional_text, parse_strict, short
 from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedError
 from nas.journal import Journal
 from nas.ops.spec import OpSpec
@@ -44,6 +44,7 @@ class FarRun:
     def __init__(self, place: Place, request: Request) -> None:
         self._place = place
         self._request = request
+        self._busy: str | None = None
         self.result: Mapping[str, Any] | None = None
         """What the worker said at its end, without the timings."""
 
@@ -64,6 +65,7 @@ class FarRun:
             said = heard.get("identity")
             fields = dict(said) if isinstance(said, dict) else {}
             clock = as_number(fields.pop("clock", None), "identity.clock")
+            self._busy = as_optional_text(fields.pop("busy", None), "identity.busy")
             identity = Identity.parse(fields, "identity")
         except ValueError as error:
             raise ConfigError(f"{self._place.name}: the worker does not say what it is on: {error}") from error
@@ -103,6 +105,10 @@ class FarRun:
             on_progress: See `OnProgress`.
         """
         job = json.loads(files[JOB_FILE])
+        if self._busy not in (None, job["id"]):
+            raise ConfigError(
+                f"{self._place.name}: another measurement is running there; wait for its end, or give another folder: ssh.folder="
+            )
         keys = [str(operation["key"]) for operation in job["operations"]]
         header = header_of(job["id"], conditions_under(identity.version, identity.facts))
         protocol = job["protocol"]

@@ -9,8 +9,11 @@ from typing import Iterator, Optional, Tuple
 
 from nas.worker.interface import WorkerError
 
+LOCK_FILE = "lock"
 GIVE_UP_S = 15.0
 """How long a worker that was told to stop may take."""
+LOOK_S = 0.5
+"""How long a lock may be held by who only looks whether somebody is there."""
 
 
 @contextlib.contextmanager
@@ -28,9 +31,9 @@ def sole_worker(folder: str, job_id: str, *, take_over: bool) -> Iterator[None]:
     """
     import fcntl
 
-    path = os.path.join(folder, "lock")
+    path = os.path.join(folder, LOCK_FILE)
     with open(path, "a+", encoding="ascii") as file:
-        deadline = time.monotonic() + GIVE_UP_S
+        start = time.monotonic()
         asked: Optional[int] = None
         while True:
             try:
@@ -40,12 +43,14 @@ def sole_worker(folder: str, job_id: str, *, take_over: bool) -> Iterator[None]:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise WorkerError(f"{path}: cannot be locked ({error.strerror})") from error
             process, job = _holder(path)
-            if process is None or not take_over or job != job_id or time.monotonic() > deadline:
+            waited_s = time.monotonic() - start
+            may_stop = process is not None and take_over and job == job_id
+            if waited_s > (GIVE_UP_S if may_stop else LOOK_S):
                 who = f"process {process}" if process else "another process"
                 raise WorkerError(f"{folder}: {who} is measuring there; wait for its end, or stop it")
-            if asked != process:
-                _stop(process)
+            if may_stop and asked != process and waited_s > LOOK_S:
                 asked = process
+                _stop(process)
             time.sleep(0.05)
         try:
             os.ftruncate(file.fileno(), 0)
@@ -55,6 +60,21 @@ def sole_worker(folder: str, job_id: str, *, take_over: bool) -> Iterator[None]:
         yield
 
 
+def busy_with(folder: str) -> Optional[str]:
+    """The job that a worker is at in a folder at this moment; None if none is there."""
+    import fcntl
+
+    path = os.path.join(folder, LOCK_FILE)
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return _holder(path)[1] or "a job"
+    return None
+
+
 def _holder(path: str) -> Tuple[Optional[int], str]:
     """Process and job of the worker that holds the lock, as it wrote them."""
     with open(path, encoding="ascii") as file:
@@ -62,6 +82,17 @@ def _holder(path: str) -> Tuple[Optional[int], str]:
     return (int(words[0]), words[1]) if len(words) == 2 and words[0].isdigit() else (None, "")
 
 
-def _stop(process: int) -> None:
+def _stop(process: Optional[int]) -> None:
+    """Tell a worker to stop; a number that some other process has by now is left alone."""
+    if process is None or not _is_worker(process):
+        return
     with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
         os.kill(process, signal.SIGTERM)
+
+
+def _is_worker(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as file:
+            return b"worker.py" in file.read()
+    except OSError:  # it has just ended
+        return False

@@ -8,6 +8,7 @@ import time
 from typing import Any, Callable, Dict, Mapping, Sequence
 
 from nas.worker.interface import Runtime, Setup, WorkerError
+from nas.worker.lock import busy_with
 from nas.worker.measuring import about_device, run_job
 from nas.worker.onnx_sessions import open_onnxruntime, open_onnxruntime_tensorrt
 from nas.worker.teller import Teller
@@ -74,7 +75,7 @@ def identify_worker(question: str, folder: str) -> Dict[str, Any]:
         wanted = "an object with backend, precision, threads and accelerator"
         raise WorkerError(f"--identify: got {question!r}, expected {wanted}") from error
     runtime = open_runtime(backend, setup)
-    return dict(about_device(runtime, setup), clock=time.time())
+    return dict(about_device(runtime, setup), clock=time.time(), busy=busy_with(folder))
 
 
 def open_runtime(backend: str, setup: Setup) -> Runtime:
