@@ -130,7 +130,7 @@ def test_every_kind_that_costs_something_is_among_the_operations() -> None:
 def test_onnx_of_every_operation_is_static_and_gives_what_the_module_gives(batch: int) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    for one in ALL:
+    for one in ALL if batch == 1 else odd_shapes():
         file = operation_file(one, batch=batch, script=False)
         try:
             checked_onnx(file)

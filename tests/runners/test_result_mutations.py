@@ -20,7 +20,7 @@ import pytest
 from nas.cost.latency_table import LatencyTable, dump_table, parse_table
 from nas.errors import ConfigError, TableError
 from nas.runners.importing import import_result
-from tests.runners.bundles import measured, sealed
+from tests.runners.bundles import PLAN, measured, sealed
 from tests.runners.children import in_child, tree
 
 WRONG = [None, True, False, 0, 1, -1, -0.5, 1.5, 2.0, 7, 10**9, 10**400, 1e-12, 1e300, 5e-324, "", " ", "x", [], {}, [1], {"a": 1}]
@@ -372,3 +372,18 @@ def test_a_full_disk_leaves_the_old_table_and_says_so(extending: tuple[Path, Pat
         assert tree(out.parent) == {out.name: old}
     assert in_child(import_from(source, out), most_bytes=len(new)).kind == "done"
     assert tree(out.parent) == {out.name: new}
+
+
+def test_a_reference_that_was_not_to_be_measured_is_none_of_the_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = measured(tmp_path / "run", plan=PLAN[:2], reference=PLAN[3])
+    monkeypatch.chdir(tmp_path)
+    content = json.dumps(raw)
+    Path("result.json").write_text(content)
+    table = import_result(Path("result.json")).profile.table
+    check_table(table, content.encode(), None)
+    assert table.reference is not None
+    assert table.reference.key == PLAN[3].key not in table.entries
+    raw["timings"].append([raw["job"]["reference"], 0, 1.0, 1, False])
+    Path("result.json").write_text(sealed(raw))
+    with pytest.raises(TableError, match="expected none of an operation that is the reference only"):
+        import_result(Path("result.json"))
