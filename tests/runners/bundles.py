@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import subprocess
@@ -10,10 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nas.devices.runtime_name import RuntimeName
+from nas.errors import ConfigError, TableError
 from nas.ops.spec import OpSpec, out_size
 from nas.protocol import Effort
 from nas.runners.bundle import Request, bundle_files
+from nas.runners.importing import import_result
 
 
 def spec(kind: str, *, c: int = 8, h: int = 9, w: int = 11, out: int | None = None, **fields: int) -> OpSpec:
@@ -79,3 +84,24 @@ def sealed(raw: dict[str, Any]) -> str:
     rest = {name: value for name, value in raw.items() if name != "checksum"}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     return json.dumps({**rest, "checksum": digest})
+
+
+def changed(good: dict[str, Any], *place: Any, to: Any) -> str:
+    """A result in which another value stands at a place, with a checksum that fits."""
+    raw = copy.deepcopy(good)
+    at = raw
+    for name in place[:-1]:
+        at = at[name]
+    at[place[-1]] = to
+    return sealed(raw)
+
+
+def refused(text: str | bytes) -> str:
+    """What the import of a result says that it refuses: one line that can be shown."""
+    Path("result.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises((TableError, ConfigError)) as caught:
+        import_result(Path("result.json"))
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 1200
+    return message
