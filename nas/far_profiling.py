@@ -30,6 +30,7 @@ from nas.runners.far_run import FarRun
 from nas.runners.here import LocalPlace
 from nas.runners.importing import observed_in
 from nas.table_filling import Observed, ProfileResult, check_writable, fill_table, table_so_far
+from nas.worker.far_journal import JOURNAL_FILE
 from nas.worker.job import JOB_FILE
 from nas.worker.rounds import OnProgress
 
@@ -104,7 +105,7 @@ def profile_far(job: ProfileJob, specs: Sequence[OpSpec], *, on_progress: OnProg
                 raise WorkerStoppedError(f"{place.name}: the worker said what no worker says: {error}") from error
 
         result = fill_table(specs, conditions, take, path=path, effort=effort)
-        if result.measured:
+        if result.measured or place.get(JOURNAL_FILE) is None:  # with a journal, somebody else measures there
             place.remove()
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from nas.runners.ssh import SshPlace
 from tests.runners.far_side import PLAN, FarSide, own_lines, want
 from tests.runners.sshd import alive, make_key, wait_for
 from tests.simulated_device import conv
+from tests.small_jobs import CHECKOUT
 
 GOES_ON = "the same command goes on from there"
 
@@ -138,7 +140,7 @@ def test_a_worker_at_another_job_is_left_alone(far_side: FarSide, monkeypatch: p
     before = far_side.journals()
     hidden = far_side.own_journal.rename(far_side.own_journal.with_suffix(".hidden"))
     want(monkeypatch, [conv(9), conv(10)])
-    far_side.refused(2, f"process {old} is measuring there; wait for its end, or stop it")
+    far_side.refused(2, "another measurement is running there; wait for its end, or give another folder: ssh.folder=")
     assert far_side.workers() == [old]
     hidden.rename(far_side.own_journal)
     want(monkeypatch, PLAN)
@@ -162,6 +164,7 @@ def test_ctrl_c_stops_the_worker_there_and_the_same_command_goes_on(far_side: Fa
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(COMMAND), *far_side.arguments()],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -87,7 +87,7 @@ def test_journals_that_contradict_each_other_are_told_and_the_one_here_counts(fa
     text = far_side.far_journal.read_text()
     far_side.far_journal.write_text(text.replace('"ms": ', '"ms": 1', 1))
     outcome = far_side.profile()
-    assert f"its journal holds other timings than {far_side.own_journal.relative_to(Path.cwd())}, which counts" in outcome.out
+    assert "its journal holds other timings than that of this machine, which counts" in outcome.out
     assert far_side.kept.here[: len(broken_off)] == broken_off
     assert far_side.kept.here == far_side.kept.far
 

@@ -49,7 +49,8 @@ def test_a_device_is_measured_and_nothing_is_left_there(far_side: FarSide) -> No
     assert_measured(table)
     assert (table.device.name, table.runtime.version) == ("board", onnxruntime.__version__)
     assert table.system["runtime: provider"] == "CPUExecutionProvider"
-    assert far_side.kept.far_names == ["graphs.zip", "job.json", "journal.jsonl", "lock", "result.json", "worker.py"]
+    graphs, notes = ["graphs.sha256", "graphs.zip"], ["journal.jsonl", "lock", "notes.jsonl"]
+    assert far_side.kept.far_names == [*graphs, "job.json", *notes, "result.json", "worker.py"]
     assert list(far_side.base.iterdir()) == []
     assert not far_side.own_journal.exists()
 

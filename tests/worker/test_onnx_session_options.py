@@ -37,7 +37,7 @@ class FakeSession:
         return [SimpleNamespace(name="x0", shape=list(SHAPE))]
 
     def get_outputs(self) -> list[Any]:
-        return [SimpleNamespace(name="output")]
+        return [SimpleNamespace(name="output", shape=list(SHAPE))]
 
     def io_binding(self) -> Any:
         return SimpleNamespace(bind_ortvalue_input=lambda *args: None, bind_ortvalue_output=lambda *args: None)
