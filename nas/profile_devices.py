@@ -19,6 +19,8 @@ from nas.text_table import text_table
 
 MOST_INPUTS = 8
 """Sizes of images for which the networks of a table are looked up, the most frequent ones."""
+SHOWN_SHARE = 0.25
+"""Smaller coverages are no reason to look further: single operations are alike in many spaces."""
 DEFAULT_CLASSES = 11
 """Classes where a table has no argmax that says how many."""
 EARLIEST = datetime(2016, 1, 1, tzinfo=UTC)
@@ -96,8 +98,12 @@ class KnownTable:
         ]
 
     def coverage_lines(self) -> list[str]:
-        """A line for each space and size of images."""
-        lines = [f"  {_words(one, all_of=self.coverage)}: {one.held} of {one.needed}" for one in self.coverage]
+        """A line for each space and size of images of which it holds enough to go on with; the names of the others."""
+        shown = [one for one in self.coverage if one.share >= SHOWN_SHARE] or list(self.coverage[:1])
+        lines = [f"  {_words(one, all_of=self.coverage)}: {one.held} of {one.needed}" for one in shown]
+        named = {one.space for one in shown}
+        if rest := dict.fromkeys(one.space for one in self.coverage if one.space not in named):
+            lines.append(f"  less than {SHOWN_SHARE:.0%} of: {', '.join(rest)}")
         if self.inputs_left_out:
             lines.append(f"  and {self.inputs_left_out} more sizes of images; choose one with deploy.input=[HEIGHT,WIDTH]")
         return [self.table.identifier, *(lines or ["  none"])]

@@ -139,7 +139,8 @@ def test_coverage_counts_the_operations_that_networks_need(shelf: Path) -> None:
     needed = len(plan("squeezenas_small", SMALL))
     lines = covered(report().summary(), f"board/{NAME}")
     assert lines[0] == f"squeezenas_small 256x512: {needed - len(dropped)} of {needed}"
-    for line in lines:  # counted once more, by names
+    assert lines[-1].startswith("less than 25% of: ")
+    for line in lines[:-1]:  # counted once more, by names
         words, counts = line.split(": ")
         space, size = words.split()[:2]
         assert size == "256x512"
@@ -150,7 +151,7 @@ def test_coverage_counts_the_operations_that_networks_need(shelf: Path) -> None:
             )
         }
         assert counts == f"{len(keys & set(table.entries) - set(dropped))} of {len(keys)}"
-        assert not counts.startswith("0 ")
+        assert int(counts.split()[0]) >= 0.25 * len(keys)
 
 
 def test_initial_channels_of_calibrations_and_classes_of_argmax_are_tried(shelf: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_given_shape_takes_the_place_of_those_in_the_table(shelf: Path) -> Non
     needed = len(plan("squeezenas_small", SMALL))
     both = covered(report().summary(), f"board/{NAME}")
     assert both[:2] == [f"squeezenas_small {size}: {needed} of {needed}" for size in ("64x128", "256x512")]
-    assert any("256x512" in line for line in both[2:])
+    assert both[2].startswith("less than 25% of: ")
     one = covered(report(deploy=DeploySettings(input=[64, 128])).summary(), f"board/{NAME}")
     assert one[0] == f"squeezenas_small 64x128: {needed} of {needed}"
     assert not any("256x512" in line for line in one)
@@ -208,7 +209,7 @@ def test_maps_of_three_channels_that_are_no_images_do_not_count(shelf: Path) -> 
     small = Shape((64, 96), 16, 3)  # three classes: argmax and resizing have three channels, too
     put(shelf, measured(("squeezenas_small", small)))
     lines = covered(report().summary(), f"board/{NAME}")
-    assert {line.split()[1].rstrip(":") for line in lines} == {"64x96"}
+    assert {line.split()[1].rstrip(":") for line in lines if not line.startswith("less than")} == {"64x96"}
 
 
 @pytest.mark.parametrize(
