@@ -16,6 +16,11 @@ from nas.runners.place import OnLine
 LAST_LINES = 20
 
 
+def cache_folder() -> Path:
+    """`segnas` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segnas"
+
+
 class LocalPlace:
     """A folder below the user's cache folder; a `Place`.
 
@@ -25,8 +30,7 @@ class LocalPlace:
     """
 
     def __init__(self, name: str, *, base: Path | None = None) -> None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._folder = (base or cache / "segnas") / name
+        self._folder = (base or cache_folder()) / name
         self._stderr: tuple[str, ...] = ()
 
     @property
