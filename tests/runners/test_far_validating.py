@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nas.config import ValidateJob
 from nas.cost.latency_table import LatencyTable, read_table, save_table
@@ -18,8 +19,10 @@ from nas.errors import ConfigError, ResumableError, TableError
 from nas.far_validating import time_far
 from nas.graph import Graph
 from nas.network import Network
+from nas.ops import is_free
 from nas.runners.graphs import network_file, operation_file
 from nas.settings import DeploySettings, SshSettings
+from nas.space import deployed_specs
 from search_spaces import SEARCH_SPACES
 from tests.cost.simulated_table import table_of
 from tests.runners.fake_onnxruntime_speed import seconds_of
@@ -57,8 +60,6 @@ def the_job(side: FarSide, **changes: Any) -> ValidateJob:
 
 def true_ms(number: int, graph: Graph) -> float:
     """What the imitation takes for a network: a function of its graph."""
-    import torch
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(number)
         network = Network(graph.deployed()).eval()
@@ -105,15 +106,20 @@ def test_a_table_that_the_place_cannot_judge_is_refused(
         time_far(graphs(1), the_job(far_side), the_table(**table))
 
 
-def test_a_table_of_a_runtime_of_the_worker_is_measured_validated_and_calibrated_here(run_nas, tmp_path: Path) -> None:
-    space = ["space=lgcnet", "space.ops=[skip_connect,conv_3x3,none]", "space.up_ops=[interpolate]"]
-    shape = [*space, "deploy.input=[32,32]", "deploy.init_channels=4", "num_classes=4", "device=here"]
-    profiled = run_nas("profile", *shape, "runtime=torch-script", "rounds=1", "max_rounds=1", "out=table.json")
-    assert profiled.status == 0, profiled.err
+def test_a_table_of_a_runtime_of_the_worker_is_validated_and_calibrated_here(run_nas, tmp_path: Path) -> None:
+    specs = deployed_specs(SPACE.build(SPACE.config()), input_size=SIZE, init_channels=16, num_classes=4)
+    about = {
+        "device": "here",
+        "backend": "torch-script",
+        "version": str(torch.__version__),
+        "reference": Reference(conv(3).key, 1.0),
+    }
+    save_table(table_of(dict.fromkeys((spec for spec in specs if not is_free(spec)), 1.0), **about), tmp_path / "table.json")
+    shape = ["space=squeezenas_small", "deploy.input=[32,32]", "num_classes=4", "device=here"]
     validated = run_nas("profile", "validate", *shape, "latency.table=table.json", "samples=8", "rounds=1", "out=found")
     assert validated.status == 0, validated.err
     (calibration,) = read_table(tmp_path / "table.json").calibrations
-    assert (calibration.space, calibration.fitted, calibration.judged) == ("lgcnet", 4, 4)
+    assert (calibration.space, calibration.fitted, calibration.judged) == ("squeezenas_small", 4, 4)
     assert (tmp_path / "found" / "scatter.png").stat().st_size > 0
 
 
