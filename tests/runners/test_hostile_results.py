@@ -36,7 +36,7 @@ NAMES = [
     "-rf",
     "~root",
     "$(touch pwned)",
-    "caf\u00e9",
+    "stra\u00dfe",
     "\u0661",
     "\ud800",
     "box\n",
