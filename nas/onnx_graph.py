@@ -120,11 +120,11 @@ def pooling_matrix(size: int, bins: int) -> NDArray[np.float32]:
     return matrix
 
 
-class _FixedSizes(TorchFunctionMode):
-    """While tracing: sizes are plain numbers, and adaptive pooling is average pooling, or two products where bins are unequal.
+class PlainSizes(TorchFunctionMode):
+    """While tracing: sizes are plain numbers.
 
     Traced sizes would become integer arithmetic in the graph, where division truncates and Python's rounds down: `-(-size // 2)`
-    is then wrong for odd sizes. Adaptive pooling has no operator in ONNX, and the exporter forgets the size of a resized map.
+    is then wrong for odd sizes.
     """
 
     def __torch_function__(
@@ -143,9 +143,22 @@ class _FixedSizes(TorchFunctionMode):
             sizes = torch.Size(int(side) for side in args[0].shape)
             axis = args[1] if len(args) > 1 else kwargs.get("dim")
             return sizes if axis is None else sizes[axis]
-        if func is functional.adaptive_avg_pool2d:
-            return _adaptive_avg_pool(*args, **kwargs)
+        return self.call(func, args, kwargs)
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What is called instead of a function that is not about sizes."""
         return func(*args, **kwargs)
+
+
+class _FixedSizes(PlainSizes):
+    """`PlainSizes`, and adaptive pooling is average pooling, or two products where bins are unequal.
+
+    Adaptive pooling has no operator in ONNX, and the exporter forgets the size of a resized map.
+    """
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What is called instead of `func`."""
+        return _adaptive_avg_pool(*args, **kwargs) if func is functional.adaptive_avg_pool2d else func(*args, **kwargs)
 
 
 def _adaptive_avg_pool(x: Tensor, output_size: int | Iterable[int | None]) -> Tensor:

@@ -10,7 +10,7 @@ import io
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from nas.devices.examples import example_images, example_operation
 from nas.folding import fold_batch_norms
 from nas.network import Labels, Network
+from nas.onnx_graph import PlainSizes
 from nas.ops.spec import OpSpec
 
 OPSET = 11
@@ -131,25 +131,11 @@ def _script(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     return _timeless(stream.getvalue())
 
 
-class _OldOperators(TorchFunctionMode):
-    """While tracing: sizes are plain numbers, and zeros are put around maps by an operator that PyTorch always had.
+class _OldOperators(PlainSizes):
+    """`PlainSizes`, and zeros are put around maps by an operator that PyTorch always had: `pad` came with 1.12."""
 
-    Traced sizes would be divided on the device, where PyTorch before 1.13 rounds towards zero: `-(-size // 2)` is then wrong for
-    odd sizes. The operator `pad` came with 1.12.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What is called instead of `func`."""
-        del types
-        kwargs = kwargs or {}
-        if func == torch.Tensor.shape.__get__:  # type: ignore[attr-defined]
-            return torch.Size(int(side) for side in func(*args))
         if func is functional.pad and kwargs.get("mode", "constant") == "constant":
             image, sides = args
             return torch.constant_pad_nd(image, sides, kwargs.get("value") or 0.0)

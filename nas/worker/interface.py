@@ -1,5 +1,6 @@
 """What the worker's parts hand to each other: an operation as a file, a runtime, and the one kind of error that a user sees."""
 
+from abc import ABC, abstractmethod
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
 Run = Callable[[int], float]
@@ -44,7 +45,7 @@ class Setup(NamedTuple):
     folder: str
 
 
-class Runtime:
+class Runtime(ABC):
     """What executes operations: one subclass a runtime. Its constructor takes a `Setup`.
 
     Raises (all of it):
@@ -58,6 +59,6 @@ class Runtime:
     is_program = False
     """Whether each sample starts a program anew, so that the number of calls is the runtime's own affair."""
 
+    @abstractmethod
     def open(self, operation: Operation) -> Run:
         """Make an operation ready; what it costs to open the same one again is not timed."""
-        raise NotImplementedError

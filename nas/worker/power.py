@@ -4,6 +4,7 @@ import math
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from nas.worker.interface import Run, WorkerError
@@ -70,12 +71,13 @@ class Energy(NamedTuple):
     calls: int
 
 
-class PowerSource:
+class PowerSource(ABC):
     """Where the power of the device can be read."""
 
     name = ""
     """What is read, for the record."""
 
+    @abstractmethod
     def measure(self, seconds: float, work: Callable[[], object]) -> PowerWindow:
         """The mean power while work is called again and again.
 
@@ -86,7 +88,6 @@ class PowerSource:
         Raises:
             WorkerError: If the source does not tell its power any more.
         """
-        raise NotImplementedError
 
 
 class SampledPower(PowerSource):
