@@ -41,5 +41,13 @@ class ConnectionLostError(ResumableError):
     """The connection to another machine broke off."""
 
 
+class LostProcessError(ResumableError):
+    """One of the processes of a run has gone, or no longer answers."""
+
+
+class RanksDifferError(ResumableError):
+    """The processes of a run no longer have the same state."""
+
+
 class WorkerStoppedError(ResumableError):
     """The worker ended before its time."""

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from nas.data.dataset import Frame, SegmentationDataset, check_index
-from nas.data.loader import epoch_order, steps_per_epoch, train_loader
+from nas.data.loader import WHOLE, BatchPart, epoch_order, steps_per_epoch, train_loader
 from nas.errors import ConfigError, NonFiniteLossError
 
 
@@ -97,9 +97,20 @@ class HeldOutBatches:
         crop: Height and width of the crop.
         seed: Seed of the run.
         workers: Worker processes; 0: prepare in this process.
+        of_batch: What of each batch is loaded.
     """
 
-    def __init__(self, part: SegmentationDataset, *, batch_size: int, crop: Sequence[int], seed: int, workers: int) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        part: SegmentationDataset,
+        *,
+        batch_size: int,
+        crop: Sequence[int],
+        seed: int,
+        workers: int,
+        of_batch: BatchPart = WHOLE,
+    ) -> None:
+        self.of_batch = of_batch
         self.part, self.batch_size, self.crop, self.workers = part, batch_size, tuple(crop), workers
         self.seed = int(np.random.SeedSequence([seed], spawn_key=(2,)).generate_state(1)[0])
         self.per_epoch = steps_per_epoch(len(part), batch_size)
@@ -119,6 +130,7 @@ class HeldOutBatches:
                     epoch=epoch,
                     start_batch=first,
                     workers=self.workers,
+                    part=self.of_batch,
                 )
             )
         self._next = number + 1

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nas.data.image_folder import ImageFolder
-from nas.data.loader import Batches, batch_loader, epoch_order, steps_per_epoch
+from nas.data.loader import WHOLE, Batches, BatchPart, batch_loader, epoch_order, steps_per_epoch
 from nas.data.resize import resize_image
 from nas.data.transforms import sample_rng, to_tensors
 
@@ -39,6 +39,7 @@ def train_loader(  # noqa: PLR0913  the arguments of nas.data.loader.train_loade
     epoch: int,
     start_batch: int = 0,
     workers: int = 0,
+    part: BatchPart = WHOLE,
 ) -> Batches:
     """The augmented batches of one epoch: images float32 [N, 3, *crop], class ids int64 [N].
 
@@ -50,19 +51,20 @@ def train_loader(  # noqa: PLR0913  the arguments of nas.data.loader.train_loade
         epoch: Number of the epoch.
         start_batch: Batches to skip, to go on in the middle of an epoch.
         workers: Worker processes; 0: prepare in this process.
+        part: What of each batch is loaded.
     """
     steps = steps_per_epoch(len(dataset), batch_size)
     order = np.resize(epoch_order(len(dataset), seed=seed, epoch=epoch), steps * batch_size)
-    batches: list[list[int]] = order.reshape(steps, batch_size)[start_batch:].tolist()
+    batches: list[list[int]] = part.of(order.reshape(steps, batch_size)[start_batch:]).tolist()
     height, width = dataset.size if crop is None else crop
     return batch_loader(_TrainingImages(dataset, (height, width), seed, epoch), batches, workers)
 
 
-def eval_loader(dataset: ImageFolder, *, batch_size: int, workers: int = 0) -> Batches:
-    """All images in order at the size of the data set; the last batch may be smaller."""
+def eval_loader(dataset: ImageFolder, *, batch_size: int, workers: int = 0, part: BatchPart = WHOLE) -> Batches:
+    """All images in order at the size of the data set; the last batch may be smaller. A process takes the batches of its `part`."""
     indices = list(range(len(dataset)))
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    return batch_loader(_ValidationImages(dataset), batches, workers)
+    return batch_loader(_ValidationImages(dataset), part.of_list(batches), workers)
 
 
 def crop_window(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:

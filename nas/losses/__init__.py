@@ -8,13 +8,17 @@ from torch import Tensor
 
 from nas.losses.cross_entropy import cross_entropy
 from nas.losses.ohem import ohem
+from nas.ranks import ALONE, Ranks
 
 
 class Loss(Protocol):
     """A pure function of a batch."""
 
-    def __call__(self, logits: Tensor, label: Tensor, /, *, weights: Tensor | None = None) -> Tensor:
-        """Scalar loss, classes weighted by `weights` [K]; exactly 0 with zero gradients for a batch in which no pixel counts."""
+    def __call__(self, logits: Tensor, label: Tensor, /, *, weights: Tensor | None = None, ranks: Ranks = ALONE) -> Tensor:
+        """Scalar loss, classes weighted by `weights` [K]; exactly 0 with zero gradients for a batch in which no pixel counts.
+
+        Of a batch that `ranks` share, each returns its part: the sum over ranks is the loss of the whole batch.
+        """
 
 
 LOSSES: dict[str, Loss] = {

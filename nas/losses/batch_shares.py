@@ -9,9 +9,12 @@ from torch import Tensor
 
 from nas.data.dataset import IGNORE_INDEX
 from nas.losses.cross_entropy import pixel_weights
+from nas.ranks import ALONE, Ranks
 
 
-def batch_shares(labels: Sequence[Tensor], weights: Tensor | None = None, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def batch_shares(
+    labels: Sequence[Tensor], weights: Tensor | None = None, *, ignore_index: int = IGNORE_INDEX, ranks: Ranks = ALONE
+) -> Tensor:
     """The share of each batch in the pixels of all batches: s_k = W_k / sum_j W_j, W_k the weight of the pixels that count.
 
     A weighted mean over all batches is then sum_k s_k * mean_k, so that the gradient of cross-entropy is that of one large
@@ -21,10 +24,12 @@ def batch_shares(labels: Sequence[Tensor], weights: Tensor | None = None, *, ign
         labels: B tensors int64, each [N, H, W] or [N].
         weights: Weights of the classes [K]; None: all the same.
         ignore_index: Label of what does not count.
+        ranks: Processes that share each batch.
 
     Returns:
         float32 [B].
     """
     sums = torch.stack([pixel_weights(label, weights, ignore_index=ignore_index).sum(dtype=torch.float32) for label in labels])
+    sums = ranks.sum(sums)
     total = sums.sum()
     return sums / total.where(total > 0, 1.0)

@@ -7,9 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from nas.data.dataset import IGNORE_INDEX
+from nas.ranks import ALONE, Ranks
 
 
-def cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor | None = None, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def cross_entropy(
+    logits: Tensor, label: Tensor, *, weights: Tensor | None = None, ignore_index: int = IGNORE_INDEX, ranks: Ranks = ALONE
+) -> Tensor:
     """Mean over the valid pixels of -ln p, p the softmax probability of the true class.
 
     With weights w of the classes it is the weighted mean sum_i w[label_i] * -ln p_i / sum_i w[label_i], as in PyTorch. A batch
@@ -20,12 +23,13 @@ def cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor | None = Non
         label: int64 [N, H, W] or [N]; class id or `ignore_index` for what does not count.
         weights: [K], at least 0; None: all the same.
         ignore_index: Label of what does not count.
+        ranks: Processes that share a batch: the mean is over the pixels of all, and this process's part of it is returned.
 
     Returns:
         Scalar.
     """
     losses = pixel_losses(logits, label, ignore_index=ignore_index)
-    return weighted_mean(losses, pixel_weights(label, weights, ignore_index=ignore_index))
+    return weighted_mean(losses, pixel_weights(label, weights, ignore_index=ignore_index), ranks)
 
 
 def pixel_losses(logits: Tensor, label: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
@@ -61,13 +65,14 @@ def pixel_weights(label: Tensor, weights: Tensor | None, *, ignore_index: int = 
     return torch.where(valid, weights[label.where(valid, 0)], 0.0)
 
 
-def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+def weighted_mean(losses: Tensor, weights: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Sum of weight times loss over the sum of weights, 0 where that is 0; both of one shape; bool weights pick.
 
-    A loss that does not count must be finite: times zero it is zero.
+    A loss that does not count must be finite: times zero it is zero. With several ranks the sum of weights is that of all of them,
+    and the sum over ranks of what is returned is the mean: a mean of means would favour ranks with few pixels that count.
     """
     if weights.dtype == torch.bool:
-        return torch.where(weights, losses, 0.0).sum() / weights.sum().clamp(min=1)
+        return torch.where(weights, losses, 0.0).sum() / ranks.sum(weights.sum()).clamp(min=1)
     weights = weights.to(losses.dtype)
-    total = weights.sum()
+    total = ranks.sum(weights.sum())
     return (weights * losses).sum() / total.where(total > 0, 1.0)

@@ -7,10 +7,17 @@ from torch.nn import functional
 
 from nas.data.dataset import IGNORE_INDEX
 from nas.losses.cross_entropy import weighted_mean
+from nas.ranks import ALONE, Ranks
 
 
-def distillation(
-    student_logits: Tensor, teacher_logits: Tensor, label: Tensor, *, temperature: float = 1.0, divide_by_classes: bool = False
+def distillation(  # noqa: PLR0913
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    label: Tensor,
+    *,
+    temperature: float = 1.0,
+    divide_by_classes: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Mean over the valid pixels of the divergence of the student's classes from the teacher's, both softened by a temperature.
 
@@ -31,6 +38,7 @@ def distillation(
         label: int64 [N, H, W]; 255 for pixels that do not count, the others alike.
         temperature: T, above 0.
         divide_by_classes: Divide by K.
+        ranks: Processes that share a batch; each returns its part.
 
     Returns:
         Scalar.
@@ -43,7 +51,7 @@ def distillation(
         raise ValueError(f"got logits {shapes}, expected one shape")
     student, teacher = _log_softmax(student_logits, temperature), _log_softmax(teacher_logits.detach(), temperature)
     divergences = (teacher.exp() * (teacher - student)).sum(dim=1)  # [N, H, W]
-    mean = weighted_mean(divergences, label != IGNORE_INDEX)
+    mean = weighted_mean(divergences, label != IGNORE_INDEX, ranks)
     return mean * (temperature**2 / (student.shape[1] if divide_by_classes else 1))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from nas.losses.cross_entropy import pixel_losses, pixel_weights, weighted_mean
+from nas.ranks import ALONE, Ranks
 
 
 def ohem(
@@ -16,6 +18,7 @@ def ohem(
     weights: Tensor | None = None,
     threshold: float = 0.7,
     min_kept_share: float = 1 / 16,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Mean cross-entropy over the pixels whose true class is given too small a probability (OHEM).
 
@@ -41,15 +44,22 @@ def ohem(
         weights: [K], at least 0; None: all the same.
         threshold: Largest probability at which a pixel still counts as hard, in (0, 1] [reading].
         min_kept_share: Share of all pixels of the batch that is kept at least, in [0, 1] [reading].
+        ranks: Processes that share the batch; m and t are of the whole batch, and this process's part of the mean is returned.
 
     Returns:
         Scalar.
     """
     losses = pixel_losses(logits, label)
-    num_pixels = losses.numel()
-    min_kept = max(1, int(min_kept_share * num_pixels))
+    min_kept = max(1, int(min_kept_share * losses.numel() * ranks.count))
     # The m-th smallest probability is the m-th largest loss.
-    bound = losses.detach().flatten().kthvalue(num_pixels - min_kept + 1).values.clamp(max=-math.log(threshold))
+    bound = _kth_largest(losses.detach().flatten(), min_kept, ranks).clamp(max=-math.log(threshold))
     # "not below" rather than "at or above": a NaN must be kept and seen, not dropped.
     hard = ~(losses.detach() < bound)
-    return weighted_mean(losses, pixel_weights(label, weights) * hard)
+    return weighted_mean(losses, pixel_weights(label, weights) * hard, ranks)
+
+
+def _kth_largest(values: Tensor, k: int, ranks: Ranks) -> Tensor:
+    """The k-th largest of the values of all ranks, which have equally many, [n] -> []; only those in question are exchanged."""
+    if ranks.are_several:
+        values = ranks.gather(torch.topk(values, min(k, values.numel())).values).flatten()
+    return values.kthvalue(values.numel() - k + 1).values
