@@ -13,9 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nas.ranks import ALONE, Ranks
+
 
 @contextmanager
-def estimated_anew(network: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> Iterator[None]:
+def estimated_anew(
+    network: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor], *, ranks: Ranks = ALONE
+) -> Iterator[None]:
     """Within the block, batch norms of `network` hold the plain average of their statistics over `batches`.
 
     Only those that `forward` runs are touched; without batches, none is. Afterwards statistics and modes are what they were.
@@ -24,6 +28,7 @@ def estimated_anew(network: nn.Module, forward: Callable[[Tensor], object], batc
         network: Whose batch norms.
         forward: Runs the part of the network that will be evaluated on images [N, 3, H, W].
         batches: Images of the training split.
+        ranks: Processes that share these batches; their statistics are averaged.
     """
     images = list(batches)
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
@@ -38,6 +43,7 @@ def estimated_anew(network: nn.Module, forward: Callable[[Tensor], object], batc
             with torch.no_grad():
                 for batch in images:
                     forward(batch)
+            ranks.average_of_statistics(nn.ModuleList(ran))
             for norm in ran:
                 norm.eval()
         yield
