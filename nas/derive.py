@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -180,11 +180,15 @@ def write_genotype(path: Path, genotype: Genotype) -> None:
 
 def write_genotypes(folder: Path, genotypes: Mapping[str, Genotype]) -> list[Path]:
     """Write the genotypes of all architecture sets: genotype.yaml, the first one's, and genotype_SET.yaml."""
-    paths: list[Path] = []
-    for name, genotype in genotypes.items():
-        paths.append(folder / (f"genotype_{name}.yaml" if paths else "genotype.yaml"))
-        write_genotype(paths[-1], genotype)
+    paths = genotype_files(folder, genotypes)
+    for path, genotype in zip(paths, genotypes.values(), strict=True):
+        write_genotype(path, genotype)
     return paths
+
+
+def genotype_files(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The files of the genotypes of the architecture sets of these names."""
+    return [folder / (f"genotype_{name}.yaml" if number else "genotype.yaml") for number, name in enumerate(names)]
 
 
 def shown_repairs(repairs: tuple[str, ...]) -> list[str]:

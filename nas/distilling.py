@@ -16,6 +16,7 @@ from nas.config import TrainJob
 from nas.errors import CheckpointError, ConfigError
 from nas.genotype import FILE_NAME, Genotype, load_genotype
 from nas.image_classifier import is_of_images
+from nas.loop import ranks_of
 from nas.losses.batch_shares import batch_shares
 from nas.losses.distillation import distillation
 from nas.network import Network
@@ -41,7 +42,8 @@ class Teacher:
     def __init__(self, network: Network, settings: DistillSettings, *, divide_by_classes: bool, fabric: Fabric) -> None:
         self.network = fabric.setup_module(network.requires_grad_(False)).eval()
         self.weight = settings.weight
-        self._loss = partial(distillation, temperature=settings.temperature, divide_by_classes=divide_by_classes)
+        self.ranks = ranks_of(fabric)
+        self._loss = partial(distillation, temperature=settings.temperature, divide_by_classes=divide_by_classes, ranks=self.ranks)
 
     def divergence(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """What `weight` is the weight of: images [N, 3, H, W], the student's logits [N, K, H, W], labels [N, H, W] -> scalar."""
@@ -51,7 +53,7 @@ class Teacher:
 
     def shares(self, labels: Sequence[Tensor]) -> Tensor:
         """Share of each of several batches in their common divergence, [B]: by their valid pixels, whatever the classes weigh."""
-        return batch_shares(labels)
+        return batch_shares(labels, ranks=self.ranks)
 
 
 def load_teacher(

@@ -20,7 +20,7 @@ from nas.config import EvalJob
 from nas.data import build_dataset
 from nas.data.class_map import class_table, load_class_map
 from nas.data.dataset import SegmentationDataset
-from nas.data.loader import eval_loader
+from nas.data.loader import WHOLE, BatchPart, eval_loader
 from nas.data.picture_files import find_pictures
 from nas.data.transforms import to_tensors
 from nas.errors import CheckpointError, ConfigError, DataError
@@ -85,7 +85,7 @@ def evaluate_images(job: EvalJob, images: Path, spaces: Mapping[str, SpaceEntry]
     genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
     genotype = load_genotype(genotype_path, spaces)
     pictures = find_pictures(images, job.every_frame)
-    fabric = make_fabric(job.trainer)
+    fabric = make_fabric(job.trainer, alone="nas eval")
     network, num_classes = trained_network(genotype, weights_path, spaces)
     network.to(fabric.device)
     return predict_pictures(job, pictures, network, genotype=genotype, weights=weights_path, num_classes=num_classes, fabric=fabric)
@@ -103,7 +103,7 @@ def evaluate_split(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult
     if dataset.no_truth is not None:
         raise DataError(f"split: got {job.split}, expected one with labels: {dataset.no_truth}")
     dataset.scan()
-    fabric = make_fabric(job.trainer)
+    fabric = make_fabric(job.trainer, alone="nas eval")
     network, num_classes = trained_network(genotype, weights_path, spaces)
     table = _class_table(job, genotype, weights_path, num_classes=num_classes, classes=dataset.classes)
     network.to(fabric.device)
@@ -151,20 +151,24 @@ def _class_table(
     return class_table(mapping, known.names, classes)
 
 
-def confusion_over(
+def confusion_over(  # noqa: PLR0913
     forward: Callable[[Tensor], Tensor],
     dataset: SegmentationDataset,
     *,
     fabric: Fabric,
     batch_size: int,
     table: NDArray[np.int64] | None = None,
+    part: BatchPart = WHOLE,
 ) -> Tensor:
-    """Confusion matrix [K, K] of a network over a whole split, counted on the device; `table`: what its classes count as."""
+    """Confusion matrix [K, K] of a network over a whole split, counted on the device; `table`: what its classes count as.
+
+    `part`: over the batches of one process alone.
+    """
     num_classes = len(dataset.classes)
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=fabric.device)
     counted_as = None if table is None else fabric.to_device(torch.from_numpy(table))
     with torch.no_grad():
-        for images, labels in eval_loader(dataset, batch_size=batch_size):
+        for images, labels in eval_loader(dataset, batch_size=batch_size, part=part):
             predicted = predicted_labels(forward(fabric.to_device(images)))
             predicted = predicted if counted_as is None else counted_as[predicted]
             matrix += confusion_matrix(predicted, fabric.to_device(labels), num_classes)

@@ -21,12 +21,16 @@ from torch import Tensor, nn
 
 from nas import checkpoint
 from nas.data.held_out import HeldOutLossError
-from nas.data.loader import Batches, epoch_order, steps_per_epoch, train_loader
-from nas.errors import ConfigError, NonFiniteLossError
+from nas.data.loader import WHOLE, Batches, BatchPart, epoch_order, steps_per_epoch, train_loader
+from nas.errors import NonFiniteLossError
+from nas.fabric import check_shares, make_fabric, ranks_of
 from nas.metrics import mean_iou
-from nas.settings import TrainerSettings
+from nas.quiet import QuietMetrics, QuietProgress
+from nas.ranks import ALONE, Ranks
 from nas.trackers import Trackers
 from nas.tracking import MetricsLog, Progress
+
+__all__ = ["LoopPlan", "LoopState", "Row", "Samples", "Task", "check_shares", "clip_gradients", "fit", "make_fabric", "ranks_of"]
 
 log = logging.getLogger("nas")
 
@@ -64,7 +68,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopPlan:
-    """Length and rhythm of a loop, and what makes the batches of an epoch."""
+    """Length and rhythm of a loop, and what makes the batches of an epoch; `part` is what this process loads of each."""
 
     epochs: int
     max_steps: int | None
@@ -75,6 +79,7 @@ class LoopPlan:
     eval_every: int
     checkpoint_every: int
     log_every: int
+    part: BatchPart = WHOLE
     loader: Callable[..., Batches] = train_loader
 
     def total_steps(self, dataset: Samples) -> int:
@@ -101,6 +106,12 @@ class LoopState:
         if confusion is not None:
             self.confusion = confusion if self.confusion is None else self.confusion.to(confusion.device) + confusion
 
+    def gather(self, ranks: Ranks) -> None:
+        """Bring the confusion matrices of all processes together in the first one, where a checkpoint finds them."""
+        if self.confusion is not None and ranks.are_several:
+            total = ranks.sum(self.confusion.to(ranks.device))
+            self.confusion = total if ranks.is_first else torch.zeros_like(total)
+
     def flush(self) -> Row:
         """Averages of the epoch, which then starts anew."""
         row = {key: value / self.counted for key, value in self.totals.items()}
@@ -121,27 +132,6 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
         raise NonFiniteLossError(f"got a gradient of norm {norm}")
 
 
-def make_fabric(trainer: TrainerSettings, *, scales_gradients: bool = False) -> Fabric:
-    """The devices and the precision of a run.
-
-    Args:
-        trainer: The settings.
-        scales_gradients: Whether the caller's steps can do with float16: gradients scaled, clipped unscaled, and skipped if they
-            overflow. The scaler serves one optimiser; a search has two.
-
-    Raises:
-        ConfigError: If the precision does not go with the caller or the device.
-    """
-    if trainer.precision == "16-mixed" and not scales_gradients:
-        raise ConfigError("trainer.precision: got 16-mixed, which only nas train knows; give bf16-mixed or 32-true")
-    if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or not torch.cuda.is_available()):
-        where = "trainer.accelerator=cpu" if trainer.accelerator == "cpu" else "a machine where PyTorch finds no CUDA device"
-        raise ConfigError(f"trainer.precision: got 16-mixed with {where}, for float16 needs CUDA; give bf16-mixed or 32-true")
-    if trainer.threads:
-        torch.set_num_threads(trainer.threads)
-    return Fabric(accelerator=trainer.accelerator, devices=trainer.devices, precision=trainer.precision)  # type: ignore[arg-type]
-
-
 def fit(  # noqa: PLR0913
     task: Task,
     plan: LoopPlan,
@@ -158,13 +148,19 @@ def fit(  # noqa: PLR0913
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved.
         NonFiniteLossError: Before any weight has moved; the state is saved in checkpoints/nonfinite.pt.
     """
-    state = _restore(task, out) if resume else LoopState()
+    ranks = ranks_of(fabric)
+    state = _restore(task, out, ranks) if resume else LoopState()
+    ranks.require_same(task.state())
     total = plan.total_steps(dataset)
     trackers = trackers or Trackers()
-    path, also = out / "metrics.jsonl", trackers.write
-    metrics = MetricsLog.resume(path, state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)
+    metrics: MetricsLog = QuietMetrics()
+    teller: Progress = QuietProgress()
+    if ranks.is_first:
+        path, also = out / "metrics.jsonl", trackers.write
+        metrics = MetricsLog.resume(path, state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)
+        teller = Progress(total=total, start=state.step)
     trackers.begin(state.step)
-    with metrics, Progress(total=total, start=state.step) as progress, _interruptible() as interrupted:
+    with metrics, teller as progress, _interruptible() as interrupted:
         while state.step < total:
             _epoch(
                 task,
@@ -194,6 +190,7 @@ def _epoch(  # noqa: PLR0913
     interrupted: threading.Event,
 ) -> None:
     """The rest of the epoch that `state.step` is in."""
+    ranks = ranks_of(fabric)
     total, per_epoch = plan.total_steps(dataset), steps_per_epoch(len(dataset), plan.batch_size)
     epoch, first = divmod(state.step, per_epoch)
     batches = plan.loader(
@@ -204,13 +201,14 @@ def _epoch(  # noqa: PLR0913
         epoch=epoch,
         start_batch=first,
         workers=plan.workers,
+        part=plan.part,
     )
     started, began_at = time.perf_counter(), state.step
     for images, labels in batches:
         try:
             row, confusion = task.step(fabric.to_device(images), fabric.to_device(labels), state.step)
         except NonFiniteLossError as error:
-            raise _named_batch(error, task, plan, dataset, state, out) from None
+            raise _named_batch(error, task, plan, dataset, state, out, ranks) from None
         state.add(row, confusion)
         state.step += 1
         progress.update(state.step, epoch=epoch, **row)
@@ -219,17 +217,18 @@ def _epoch(  # noqa: PLR0913
         if state.step == total or state.step % per_epoch == 0:
             break
         if plan.checkpoint_every and state.step % plan.checkpoint_every == 0:
-            _save(task, state, metrics, out)
-        if interrupted.is_set():
-            _save(task, state, metrics, out)
+            _save(task, state, metrics, out, ranks)
+        if ranks.any(interrupted.is_set()):
+            _save(task, state, metrics, out, ranks)
             raise KeyboardInterrupt
+    state.gather(ranks)
     seconds = (time.perf_counter() - started) / max(1, state.step - began_at)
     averages = {**state.flush(), **task.epoch_scalars()}
     metrics.write(step=state.step, epoch=epoch, split="train", **averages, seconds_per_step=seconds)
     progress.end_epoch(epoch, **averages)
     best = _evaluate(task, plan, state, epoch=epoch, last=state.step == total, metrics=metrics, trackers=trackers)
-    _save(task, state, metrics, out, best=best)
-    if interrupted.is_set():
+    _save(task, state, metrics, out, ranks, best=best)
+    if ranks.any(interrupted.is_set()):
         raise KeyboardInterrupt
 
 
@@ -250,9 +249,14 @@ def _evaluate(
     return better
 
 
-def _save(task: Task, state: LoopState, metrics: MetricsLog, out: Path, *, best: bool = False) -> None:
+def _save(task: Task, state: LoopState, metrics: MetricsLog, out: Path, ranks: Ranks, *, best: bool = False) -> None:
+    """Write a checkpoint, once all processes were found to have the same state."""
+    state.gather(ranks)
+    saved = task.state()
+    ranks.require_same(saved)
     state.metrics_offset = metrics.offset()
-    checkpoint.save_last(out / "checkpoints", {**task.state(), "loop": _plain(state)}, best=best)
+    if ranks.is_first:
+        checkpoint.save_last(out / "checkpoints", {**saved, "loop": _plain(state)}, best=best)
 
 
 def _plain(state: LoopState) -> dict[str, Any]:
@@ -266,19 +270,24 @@ def _plain(state: LoopState) -> dict[str, Any]:
     }
 
 
-def _restore(task: Task, out: Path) -> LoopState:
+def _restore(task: Task, out: Path, ranks: Ranks = ALONE) -> LoopState:
     saved = checkpoint.load_checkpoint(out / "checkpoints" / "last.pt")
     task.load_state(saved)
-    return LoopState(**saved["loop"])
+    state = LoopState(**saved["loop"])
+    if state.confusion is not None and not ranks.is_first:
+        state.confusion = torch.zeros_like(state.confusion)
+    return state
 
 
-def _named_batch(  # noqa: PLR0913
-    error: NonFiniteLossError, task: Task, plan: LoopPlan, dataset: Samples, state: LoopState, out: Path
+def _named_batch(  # noqa: PLR0913, PLR0917
+    error: NonFiniteLossError, task: Task, plan: LoopPlan, dataset: Samples, state: LoopState, out: Path, ranks: Ranks
 ) -> NonFiniteLossError:
     """Save what led to a non-finite loss, and say which images did."""
     path = out / "checkpoints" / "nonfinite.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_checkpoint(path, {**task.state(), "loop": _plain(state)})
+    state.gather(ranks)
+    if ranks.is_first:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.save_checkpoint(path, {**task.state(), "loop": _plain(state)})
     epoch, batch = divmod(state.step, steps_per_epoch(len(dataset), plan.batch_size))
     order = np.resize(epoch_order(len(dataset), seed=plan.seed, epoch=epoch), (batch + 1) * plan.batch_size)
     names = [dataset.name(int(i)) for i in order[batch * plan.batch_size :][: plan.batch_size]]

@@ -15,6 +15,7 @@ from torch import Tensor
 from nas.data.dataset import IGNORE_INDEX, SegmentationDataset
 from nas.data.image_batches import eval_loader
 from nas.data.image_folder import ImageFolder
+from nas.data.loader import BatchPart
 from nas.errors import ConfigError
 from nas.evaluate import confusion_over
 from nas.losses import LOSSES, cross_entropy
@@ -22,6 +23,7 @@ from nas.losses.batch_shares import batch_shares
 from nas.losses.class_weights import inverse_log_share
 from nas.metrics import confusion_matrix, mean_iou
 from nas.ops.modules import predicted_labels
+from nas.ranks import ALONE, Ranks
 from nas.settings import TrainSettings
 
 log = logging.getLogger("nas")
@@ -39,7 +41,7 @@ class Objective(Protocol):
     score_name: str
 
     def loss(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        """Scalar loss of a batch."""
+        """Scalar loss of a batch, or this process's part of it."""
 
     def shares(self, labels: tuple[Tensor, ...]) -> Tensor:
         """Share of each of several batches in their common loss, [B]."""
@@ -59,22 +61,30 @@ class Segmentation:
         train_set: Training split, for weights by frequency.
         val_set: Validation split.
         device: Where the class weights lie.
+        ranks: Processes that share batches and the validation split.
     """
 
     score_name = "miou"
 
     def __init__(
-        self, settings: TrainSettings, train_set: SegmentationDataset, val_set: SegmentationDataset, device: torch.device
+        self,
+        settings: TrainSettings,
+        train_set: SegmentationDataset,
+        val_set: SegmentationDataset,
+        device: torch.device,
+        *,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.val_set, self.num_classes = val_set, len(train_set.classes)
         weights = class_weights(settings.class_weights, train_set.classes, lambda: count_pixels(train_set))
         self.weights = None if weights is None else weights.to(device)
         loss = LOSSES[loss_name(settings)]
-        self.loss = loss if self.weights is None else partial(loss, weights=self.weights)
+        self.loss = partial(loss, weights=self.weights, ranks=ranks)
 
     def shares(self, labels: tuple[Tensor, ...]) -> Tensor:
         """By the weight of the pixels that have a class."""
-        return batch_shares(labels, self.weights)
+        return batch_shares(labels, self.weights, ranks=self.ranks)
 
     def batch_scores(self, logits: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """The confusion matrix."""
@@ -82,7 +92,9 @@ class Segmentation:
 
     def validate(self, forward: Forward, *, fabric: Fabric, batch_size: int) -> dict[str, float]:
         """MIoU."""
-        return {"miou": float(mean_iou(confusion_over(forward, self.val_set, fabric=fabric, batch_size=batch_size)))}
+        part = BatchPart(self.ranks.number, self.ranks.count)
+        counts = confusion_over(forward, self.val_set, fabric=fabric, batch_size=batch_size, part=part)
+        return {"miou": float(mean_iou(self.ranks.sum(counts)))}
 
 
 class Classification:
@@ -93,38 +105,48 @@ class Classification:
         train_set: Training split, for weights by frequency.
         val_set: Validation split.
         device: Where the class weights lie.
+        ranks: Processes that share batches and the validation split.
     """
 
     score_name = "top1"
 
-    def __init__(self, settings: TrainSettings, train_set: ImageFolder, val_set: ImageFolder, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        train_set: ImageFolder,
+        val_set: ImageFolder,
+        device: torch.device,
+        *,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.ranks = ranks
         self.val_set = val_set
         counts = partial(np.bincount, train_set.labels, minlength=len(train_set.classes))
         weights = class_weights(settings.class_weights, train_set.classes, lambda: torch.from_numpy(counts()))
         self.weights = None if weights is None else weights.to(device)
-        self.ranks = {"top1": 1, "top5": 5} if len(train_set.classes) > 5 else {"top1": 1}
+        self.tops = {"top1": 1, "top5": 5} if len(train_set.classes) > 5 else {"top1": 1}
 
     def loss(self, logits: Tensor, labels: Tensor, /) -> Tensor:
         """Cross-entropy."""
-        return cross_entropy(logits, labels, weights=self.weights, ignore_index=NO_IGNORE)
+        return cross_entropy(logits, labels, weights=self.weights, ignore_index=NO_IGNORE, ranks=self.ranks)
 
     def shares(self, labels: tuple[Tensor, ...]) -> Tensor:
         """By the weight of the images."""
-        return batch_shares(labels, self.weights, ignore_index=NO_IGNORE)
+        return batch_shares(labels, self.weights, ignore_index=NO_IGNORE, ranks=self.ranks)
 
     def batch_scores(self, logits: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """Top-1 and top-5 accuracy."""
-        return {name: hits(logits, labels, rank).float().mean() for name, rank in self.ranks.items()}, None
+        return {name: hits(logits, labels, rank).float().mean() for name, rank in self.tops.items()}, None
 
     @torch.no_grad()
     def validate(self, forward: Forward, *, fabric: Fabric, batch_size: int) -> dict[str, float]:
         """Top-1 and top-5 accuracy."""
-        found = {name: torch.zeros((), dtype=torch.int64, device=fabric.device) for name in self.ranks}
-        for images, labels in eval_loader(self.val_set, batch_size=batch_size):
+        found = {name: torch.zeros((), dtype=torch.int64, device=fabric.device) for name in self.tops}
+        for images, labels in eval_loader(self.val_set, batch_size=batch_size, part=BatchPart(self.ranks.number, self.ranks.count)):
             logits, labels = forward(fabric.to_device(images)), fabric.to_device(labels)  # noqa: PLW2901
-            for name, rank in self.ranks.items():
+            for name, rank in self.tops.items():
                 found[name] += hits(logits, labels, rank).sum()
-        return {name: int(count) / len(self.val_set) for name, count in found.items()}
+        return {name: int(self.ranks.sum(count)) / len(self.val_set) for name, count in found.items()}
 
 
 def hits(logits: Tensor, labels: Tensor, rank: int) -> Tensor:

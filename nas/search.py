@@ -18,9 +18,9 @@ from nas.checkpoint import write_text_atomic
 from nas.config import SearchJob
 from nas.cost import CostTable
 from nas.data import build_dataset
-from nas.derive import shown_repairs, write_genotypes
+from nas.derive import genotype_files, shown_repairs, write_genotypes
 from nas.genotype import Genotype, genotype_graph
-from nas.loop import fit, make_fabric
+from nas.loop import fit, make_fabric, ranks_of
 from nas.report import read_run, write_report
 from nas.run_pictures import architecture_picture
 from nas.search_task import SearchTask, light_share
@@ -90,24 +90,31 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     fabric = make_fabric(job.trainer)
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)
-    out = rundir.open_run(job, "search")
-    resume = job.resume is not None
-    with open_trackers(job.logger, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
+    ranks, resume = ranks_of(fabric), job.resume is not None
+    out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search"))))
+    loggers = job.logger if ranks.is_first else {}
+    with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
         fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
-    result = _finish(task, job, out, time.perf_counter() - started)
-    rundir.mark_finished(out, {"seconds": result.seconds})
-    write_report(read_run(out, _entry(task)), out, _entry(task))
+    result = _result(task, out, time.perf_counter() - started)
+    if ranks.is_first:
+        _write(task, out, result)
     return result
 
 
-def _finish(task: SearchTask, job: SearchJob, out: Path, seconds: float) -> SearchResult:
-    """Derive, write, predict, summarise."""
+def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
+    """What a finished search leaves in its folder."""
+    write_genotypes(out, _genotypes(task))
+    if tables := task.costs.tables:
+        _write_prediction(task, tables[0], result.genotype, out)
+    rundir.mark_finished(out, {"seconds": result.seconds})
+    write_report(read_run(out, _entry(task)), out, _entry(task))
+
+
+def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
+    """Derive, predict, summarise; nothing is written."""
     derivation, predicted, tables = task.derivation(), task.derived_latencies(), task.costs.tables
     genotypes = _genotypes(task)
-    _, *others = write_genotypes(out, genotypes)
     genotype = next(iter(genotypes.values()))
-    if tables:
-        _write_prediction(task, tables[0], genotype, out)
     return SearchResult(
         out=out,
         genotype=genotype,
@@ -117,7 +124,7 @@ def _finish(task: SearchTask, job: SearchJob, out: Path, seconds: float) -> Sear
         light_share=light_share(derivation.choices, task.space),
         repairs=derivation.repairs,
         seconds=seconds,
-        others=tuple(others),
+        others=tuple(genotype_files(out, genotypes)[1:]),
     )
 
 

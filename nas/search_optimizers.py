@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from nas.config import SearchJob
 from nas.supernet import Supernet
@@ -43,3 +45,16 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+@contextmanager
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """A forward pass in here gives these parameters no gradient."""
+    held = list(parameters)
+    for parameter in held:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad = True

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,25 +18,27 @@ from nas.config import SearchJob
 from nas.cost.repair import check_reachable, derive_within
 from nas.data.dataset import SegmentationDataset
 from nas.data.held_out import HeldOutBatches, HeldOutLossError, hold_out
-from nas.data.loader import steps_per_epoch
+from nas.data.loader import BatchPart, steps_per_epoch
 from nas.deployed_latency import check_units, deployed_costs
 from nas.draw_plan import DrawPlan, check_noise
 from nas.errors import NonFiniteLossError
 from nas.genotype import Deploy
 from nas.latency_control import LatencyControl, named
-from nas.loop import LoopPlan, Row, clip_gradients
+from nas.loop import LoopPlan, Row, check_shares, clip_gradients, ranks_of
 from nas.losses import LOSSES
 from nas.losses.label_size import labels_at
 from nas.metrics import confusion_matrix
 from nas.network import LOGITS, Network
 from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
+from nas.ranks import Ranks
 from nas.schedules import cosine, exponential
-from nas.search_optimizers import grad_norm, optimizers, set_lr
+from nas.search_optimizers import frozen, grad_norm, optimizers, set_lr
 from nas.search_passes import passes_of
 from nas.space import Derivation, SearchSpace
 from nas.supernet import Draw, Supernet
 from nas.supernet_evaluation import SupernetEvaluation
+from nas.synced_batch_norm import synchronise_batch_norms
 
 _HELD_OUT_NOISE = 2**31
 """Added to the step for the noise of held-out batches, lest it be that of the training batches. PyTorch seeds with 32 bits."""
@@ -54,6 +55,9 @@ class SearchTask:
 
     A step has one pass or several. Their losses are added up, and their gradients one pass after the other: memory holds one pass.
     The latency is that of the pass of the first architecture set.
+
+    Processes that share a batch add up their gradients after all passes: each computes its part of the loss, so that the sums are
+    what one process would have. All draw the same architecture.
 
     Args:
         job: The settings.
@@ -73,6 +77,8 @@ class SearchTask:
         fabric: Fabric,
     ) -> None:
         self.job, self.space, self.val_set, self.fabric = job, space, val_set, fabric
+        self.ranks = ranks_of(fabric)
+        check_shares("search.batch_size", job.search.batch_size, self.ranks)
         self.num_classes = len(train_set.classes)
         self.train_set, self.held_out_set = train_set, None
         if job.search.level == "bilevel":
@@ -80,7 +86,7 @@ class SearchTask:
         size = job.deploy.input or list(train_set.size)
         self.deploy = Deploy((size[0], size[1]), job.deploy.init_channels or space.deploy_channels, self.num_classes)
         crop = job.search.crop or list(train_set.size)
-        self.plan = _plan(job, (crop[0], crop[1]))
+        self.plan = _plan(job, (crop[0], crop[1]), self.ranks)
         self.held_out = None if self.held_out_set is None else _held_out_batches(self.held_out_set, self.plan)
         self.total_steps = self.plan.total_steps(self.train_set)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), job.search.batch_size)
@@ -116,6 +122,8 @@ class SearchTask:
         )
         if not space.contains_derived:
             self.derivations()  # what cannot be derived from is refused before anything is trained
+        if job.trainer.sync_batch_norm:
+            synchronise_batch_norms(self.supernet, self.ranks)
         self.weight_optimizer, self.arch_optimizer = optimizers(self.supernet, job)
         self.model, *wrapped = fabric.setup(self.supernet, self.weight_optimizer, self.arch_optimizer)
         self.weight_optimizer, self.arch_optimizer = wrapped
@@ -142,6 +150,8 @@ class SearchTask:
         set_lr(self.weight_optimizer, schedule(step / self.total_steps, start=settings.weight_lr, end=settings.weight_lr_end))
         update = self._single_level if self.held_out is None else self._two_levels
         row, confusion = update(images, labels, step)
+        if not self.job.trainer.sync_batch_norm:
+            self.ranks.average_of_statistics(self.supernet)
         row |= self.control.weight_row()
         if step >= self.warmup_steps:
             self._control_latency(step)
@@ -161,6 +171,7 @@ class SearchTask:
         self.weight_optimizer.zero_grad()
         self.arch_optimizer.zero_grad()
         row, confusion = self._passes(images, labels, self.draws.of_step(step), with_latency=True)
+        self.ranks.sum_of_gradients(self.supernet.parameters())
         clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
         clip_gradients(self.supernet.arch_parameters(), 0)
         self.weight_optimizer.step()
@@ -191,8 +202,9 @@ class SearchTask:
         images, labels = (self.fabric.to_device(tensor) for tensor in self.held_out.batch(number))
         try:
             self.arch_optimizer.zero_grad()
-            with _frozen(self.supernet.weight_parameters()):
+            with frozen(self.supernet.weight_parameters()):
                 row, _ = self._passes(images, labels, self.draws.of_step(step, offset=_HELD_OUT_NOISE), with_latency=True)
+            self.ranks.sum_of_gradients(self.supernet.arch_parameters())
             clip_gradients(self.supernet.arch_parameters(), 0)
         except NonFiniteLossError as error:
             raise HeldOutLossError(str(error), self.held_out.names(number)) from None
@@ -202,8 +214,9 @@ class SearchTask:
     def _weights_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """One step of SGD on a training batch, cross-entropy alone; the architecture gets no gradient."""
         self.weight_optimizer.zero_grad()
-        with _frozen(self.supernet.arch_parameters()):
+        with frozen(self.supernet.arch_parameters()):
             row, confusion = self._passes(images, labels, self.draws.of_step(step), with_latency=False)
+        self.ranks.sum_of_gradients(self.supernet.weight_parameters())
         clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
         self.weight_optimizer.step()
         return row, confusion
@@ -215,10 +228,10 @@ class SearchTask:
         """
         rows, confusion = [], None
         for draw in draws:
-            outputs, latency = self.model(images, draw)
-            loss, row = self._loss(outputs, labels, latency if with_latency else torch.zeros_like(latency))
+            outputs, latency = self.model(images, draw._replace(part=(self.ranks.number, self.ranks.count)))
+            loss, row = self._loss(outputs, labels, latency, with_latency=with_latency)
             self.fabric.backward(loss)
-            rows.append(row | {named("sampled_latency", k): value for k, value in enumerate(latency.tolist() or [0.0])})
+            rows.append(row)
             if confusion is None or self._is_timed(draw):
                 found = predicted_labels(outputs[-1].detach())
                 confusion = confusion_matrix(found, labels_at(labels, found.shape[1:]), self.num_classes)
@@ -229,20 +242,27 @@ class SearchTask:
         """Whether a pass is the first set's own."""
         return draw.mode is None and draw.architecture == self.space.architecture_sets[0]
 
-    def _loss(self, outputs: Sequence[Tensor], labels: Tensor, latency: Tensor) -> tuple[Tensor, Row]:
-        """Sum of the losses of some outputs [N, K, H, W], with the latency term; and both as scalars.
+    def _loss(self, outputs: Sequence[Tensor], labels: Tensor, latency: Tensor, *, with_latency: bool) -> tuple[Tensor, Row]:
+        """Sum of the losses of some outputs [N, K, H, W], with the latency term; and scalars.
+
+        With several processes the loss is this one's part: its pixels over those of all, and its share of the latency, which is the
+        same on all of them, or the mean over equally many images. The scalars are of the whole batch.
 
         Raises:
-            NonFiniteLossError: If the loss is not finite.
+            NonFiniteLossError: On all processes, if the loss is not finite.
         """
-        terms = [self.loss(output, labels_at(labels, output.shape[2:])) for output in outputs]
+        terms = [self.loss(output, labels_at(labels, output.shape[2:]), ranks=self.ranks) for output in outputs]
         entropy = terms[0] if len(terms) == 1 else torch.stack(terms).sum()
-        loss = entropy + self.control.weighted(latency)
-        value, entropy_value = torch.stack([loss.double(), entropy.double()]).detach().tolist()
+        latency = latency if not self.ranks.are_several else latency / self.ranks.count
+        loss = entropy + self.control.weighted(latency if with_latency else torch.zeros_like(latency))
+        scalars = torch.cat([torch.stack([loss.double(), entropy.double()]), latency.double()]).detach()
+        value, entropy_value, *latencies = self.ranks.sum(scalars).tolist()
+        latencies = latencies or [0.0]
         if not math.isfinite(value):
-            stated = ", ".join(map(str, latency.tolist() or [0.0]))
+            stated = ", ".join(map(str, latencies if with_latency else [0.0] * len(latencies)))
             raise NonFiniteLossError(f"got loss {value} (cross-entropy {entropy_value}, latency {stated})")
-        return loss, {"loss": value, "cross_entropy": entropy_value}
+        row = {named("sampled_latency", k): one for k, one in enumerate(latencies)}
+        return loss, {"loss": value, "cross_entropy": entropy_value, **row}
 
     def epoch_scalars(self) -> Row:
         """Expected latency without noise, entropy, share of light operations, norms of the architecture's gradients."""
@@ -353,7 +373,7 @@ def light_share(choices: Mapping[str, str], space: SearchSpace) -> float | None:
     return sum(choices[name] in space.light_options for name in offering) / len(offering) if offering else None
 
 
-def _plan(job: SearchJob, crop: tuple[int, int]) -> LoopPlan:
+def _plan(job: SearchJob, crop: tuple[int, int], ranks: Ranks) -> LoopPlan:
     settings = job.search
     return LoopPlan(
         epochs=settings.epochs,
@@ -365,24 +385,14 @@ def _plan(job: SearchJob, crop: tuple[int, int]) -> LoopPlan:
         eval_every=settings.eval_every,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
+        part=BatchPart(ranks.number, ranks.count),
     )
 
 
 def _held_out_batches(part: SegmentationDataset, plan: LoopPlan) -> HeldOutBatches:
-    return HeldOutBatches(part, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, workers=plan.workers)
-
-
-@contextmanager
-def _frozen(parameters: Iterable[torch.nn.Parameter]) -> Iterator[None]:
-    """A forward pass in here gives these parameters no gradient."""
-    frozen = list(parameters)
-    for parameter in frozen:
-        parameter.requires_grad = False
-    try:
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad = True
+    return HeldOutBatches(
+        part, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, workers=plan.workers, of_batch=plan.part
+    )
 
 
 def _equal(one: Mapping[str, Mapping[str, Tensor]], other: Mapping[str, Mapping[str, Tensor]]) -> bool:

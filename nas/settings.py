@@ -234,7 +234,11 @@ class TrainerSettings:
     accelerator: str = "auto"
     """auto, cpu or cuda."""
     devices: int = 1
-    """Number of devices."""
+    """Number of processes that share each batch, each with a GPU, or all on the CPU. Above 1, `nas search` and `nas train`
+    start themselves that often under torchrun; search.batch_size and train.batch_size are those of all."""
+    sync_batch_norm: bool = True
+    """With several devices: statistics of batch norms in training over the whole batch, as with one device; false: each device has
+    those of its own part, and the running ones are averaged after every step."""
     precision: str = "32-true"
     """32-true, bf16-mixed (any device) or 16-mixed (float16 with scaled gradients: `nas train` on CUDA)."""
     threads: int = 0
@@ -244,7 +248,7 @@ class TrainerSettings:
         """Check the values."""
         one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda"))
         one_of("trainer.precision", self.precision, PRECISIONS)
-        require(self.devices == 1, f"trainer.devices: got {self.devices}, expected 1; several devices do not work yet")
+        require(self.devices >= 1, f"trainer.devices: got {self.devices}, expected at least 1")
         require(self.threads >= 0, f"trainer.threads: got {self.threads}, expected at least 0")
 
 

@@ -26,6 +26,7 @@ class Draw(NamedTuple):
         architecture: The architecture set.
         per_image: Whether each image of a batch has a draw of its own.
         mode: What the pass holds in place of what is drawn, one of `SearchSpace.modes`; None: nothing.
+        part: (k, n): the images are the k-th of n equal parts of a batch, and take their draws from those of the whole batch.
     """
 
     relaxation: str
@@ -34,6 +35,7 @@ class Draw(NamedTuple):
     architecture: str = "default"
     per_image: bool = False
     mode: str | None = None
+    part: tuple[int, int] = (0, 1)
 
 
 class Supernet(nn.Module):
@@ -88,10 +90,13 @@ class Supernet(nn.Module):
             relaxation=draw.relaxation,
             tau=draw.tau,
             generator=draw.generator,
-            batch=batch,
+            batch=None if batch is None else batch * draw.part[1],
             architecture=draw.architecture,
             never_all=self.space.never_all(),
         )
+        if batch is not None and draw.part[1] > 1:
+            first = batch * draw.part[0]
+            weights = replace(weights, values={name: value[first : first + batch] for name, value in weights.values.items()})
         forced = {} if draw.mode is None else self.space.forced(draw.mode, draw.generator)
         return self._held(weights, forced)
 

@@ -22,10 +22,11 @@ from nas.distilling import load_teacher
 from nas.errors import ConfigError
 from nas.genotype import Genotype, build_network, load_genotype, save_genotype
 from nas.image_classifier import ImageClassifier, build_image_classifier
-from nas.loop import LoopPlan, fit, make_fabric
+from nas.loop import LoopPlan, check_shares, fit, make_fabric, ranks_of
 from nas.network import Network
 from nas.objectives import Classification, Objective, Segmentation, loss_name
 from nas.official_weights import own_names
+from nas.ranks import Ranks
 from nas.run_pictures import predicted_pictures
 from nas.space import SpaceEntry
 from nas.trackers import check_trackers, open_trackers
@@ -92,18 +93,25 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     fabric = make_fabric(job.trainer, scales_gradients=True)
     task = make_task(job, genotype, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
+    ranks, resume = ranks_of(fabric), job.resume is not None
+    out = Path(ranks.from_first(lambda: str(_open(job, genotype, spaces))))
+    draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
+    with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
+        fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+    result = _result(job, task, out, seconds=time.perf_counter() - started)
+    if ranks.is_first:
+        save_weights(out / "weights.safetensors", task.result.state_dict())
+        rundir.mark_finished(out, {"seconds": result.seconds, **{f"val_{name}": value for name, value in result.scores.items()}})
+    return result
+
+
+def _open(job: TrainJob, genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> Path:
+    """The folder of the run, with the genotype in it."""
     out = rundir.open_run(job, "train")
     if job.resume is not None:
         _check_same_network(genotype, load_genotype(out, spaces), out)
     save_genotype(out / "genotype.yaml", genotype)
-    resume = job.resume is not None
-    draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
-    with open_trackers(job.logger, out, resumed=resume, draw=draw) as trackers:
-        fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
-    save_weights(out / "weights.safetensors", task.result.state_dict())
-    result = _result(job, task, out, seconds=time.perf_counter() - started)
-    rundir.mark_finished(out, {"seconds": result.seconds, **{f"val_{name}": value for name, value in result.scores.items()}})
-    return result
+    return out
 
 
 def make_task(  # noqa: PLR0913
@@ -120,21 +128,23 @@ def make_task(  # noqa: PLR0913
     Raises:
         UserError: If weights, teacher or settings do not fit.
     """
+    ranks = ranks_of(fabric)
+    check_shares("train.batch_size", job.train.batch_size, ranks)
     torch.manual_seed(job.seed)
     network: Network | ImageClassifier
     objective: Objective
     if isinstance(train_set, ImageFolder):
         assert isinstance(val_set, ImageFolder)
         network = build_image_classifier(genotype, spaces, len(train_set.classes))
-        objective = Classification(job.train, train_set, val_set, fabric.device)
+        objective = Classification(job.train, train_set, val_set, fabric.device, ranks=ranks)
     else:
         assert not isinstance(val_set, ImageFolder)
         network = build_network(genotype, spaces, len(train_set.classes))
-        objective = Segmentation(job.train, train_set, val_set, fabric.device)
+        objective = Segmentation(job.train, train_set, val_set, fabric.device, ranks=ranks)
     _load_initial(job, network, genotype, spaces)
     # After the network: its initial weights are the same with a teacher and without.
     teacher = load_teacher(job, genotype, spaces, num_classes=len(train_set.classes), fabric=fabric)
-    plan = _plan(job, train_set)
+    plan = _plan(job, train_set, ranks)
     total_steps = plan.total_steps(train_set)
     return TrainTask(job, network, objective=objective, plan=plan, total_steps=total_steps, fabric=fabric, teacher=teacher)
 
@@ -172,7 +182,7 @@ def _say_anew(key: str, path: str, network: Network | ImageClassifier, anew: Seq
     log.info("%s: %d tensors from %s; initialised anew: %s", key, count, path, ", ".join(anew) or "none")
 
 
-def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder) -> LoopPlan:
+def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder, ranks: Ranks) -> LoopPlan:
     settings = job.train
     crop = settings.crop or list(train_set.size)
     return LoopPlan(
@@ -185,6 +195,7 @@ def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder) -> LoopPl
         eval_every=settings.eval_every,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
+        part=loader.BatchPart(ranks.number, ranks.count, passes=settings.accumulate),
         loader=image_batches.train_loader if isinstance(train_set, ImageFolder) else loader.train_loader,
     )
 

@@ -13,10 +13,11 @@ from nas.config import TrainJob
 from nas.distilling import Teacher
 from nas.ema import average_into, averaged_copy, decay_at
 from nas.errors import NonFiniteLossError
-from nas.loop import LoopPlan, Row
+from nas.loop import LoopPlan, Row, ranks_of
 from nas.network import LOGITS, Network
 from nas.objectives import Objective
 from nas.schedules import poly
+from nas.synced_batch_norm import synchronise_batch_norms
 
 
 class AllOutputs(nn.Module):
@@ -39,6 +40,7 @@ class TrainTask:
     """What `nas.loop.fit` drives; see `nas.loop.Task`.
 
     A step takes `train.batch_size * train.accumulate` images, in as many passes through the network as `train.accumulate` says.
+    Processes that share them add up their gradients after all passes.
 
     Args:
         job: The settings.
@@ -64,6 +66,9 @@ class TrainTask:
         self.job, self.network, self.objective, self.fabric, self.teacher = job, network, objective, fabric, teacher
         self.plan, self.total_steps = plan, total_steps
         self.scores: Row = {}
+        self.ranks = ranks_of(fabric)
+        if job.trainer.sync_batch_norm:
+            synchronise_batch_norms(network, self.ranks)
         optimizer = torch.optim.SGD(
             network.parameters(), lr=job.train.lr, momentum=job.train.momentum, weight_decay=job.train.weight_decay
         )
@@ -87,20 +92,27 @@ class TrainTask:
             group["lr"] = lr
         self.optimizer.zero_grad()
         loss, scores, confusion = self._gradients(images, labels)
+        self.ranks.sum_of_gradients(self.network.parameters())
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=self.job.train.grad_clip or float("inf"), error_if_nonfinite=False
         )
         assert norm is not None
         # The one copy to the host of a step.
-        value, norm_value, *score_values = torch.stack([x.double() for x in (loss, norm, *scores.values())]).tolist()
+        sums = self.ranks.sum(torch.stack([x.double() for x in (loss, *scores.values())]))
+        value, *score_values, norm_value = torch.cat([sums, norm.double().reshape(1)]).tolist()
         self._require_finite(value, norm_value)
         self.optimizer.step()
+        if not self.job.trainer.sync_batch_norm:
+            self.ranks.average_of_statistics(self.network)
         if self.average is not None:
             average_into(self.average, self.network, decay_at(step, self.job.train.ema))
         return {"loss": value, "lr": lr, **dict(zip(scores, score_values, strict=True))}, confusion
 
     def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        """Add up the gradients of the batches of a step; their common loss, scores and confusion matrix."""
+        """Add up the gradients of the batches of a step; their common loss, scores and confusion matrix.
+
+        With several processes these are parts, of which the sum over processes is meant.
+        """
         count = self.job.train.accumulate
         batches = list(zip(images.chunk(count), labels.chunk(count), strict=True))
         shares = self.objective.shares(labels.chunk(count)) if count > 1 else None
@@ -119,7 +131,7 @@ class TrainTask:
             scores.append(batch_scores)
             confusions.extend([] if confusion is None else [confusion])
         total = losses[0] if shares is None else torch.stack(losses).sum()
-        means = {name: torch.stack([row[name] for row in scores]).mean() for name in scores[0]}
+        means = {name: torch.stack([row[name] for row in scores]).mean() / self.ranks.count for name in scores[0]}
         if divergences:
             means["distillation"] = torch.stack(divergences).sum()
         return total, means, torch.stack(confusions).sum(dim=0) if confusions else None

@@ -31,7 +31,7 @@ from nas.settings import LatencySettings, SearchSettings, TrainerSettings, Train
         (LatencySettings, "weight", -0.1),
         (LatencySettings, "unit", "seconds"),
         (TrainerSettings, "precision", "16-true"),
-        (TrainerSettings, "devices", 2),
+        (TrainerSettings, "devices", 0),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(section, key, value):

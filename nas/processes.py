@@ -1,0 +1,118 @@
+"""Several processes for one command: who this process is among them, and how a command starts itself that often under torchrun."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas.errors import ConfigError, LostProcessError
+
+if TYPE_CHECKING:
+    from nas.settings import TrainerSettings
+
+VERBS = ("search", "train")
+"""The verbs whose work processes can share."""
+SHUTDOWN_S = 600
+"""Seconds that a process has to finish its step and save after Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What torchrun says of the processes of a job.
+
+    Args:
+        number: This process, from 0.
+        count: All processes.
+        local_count: Those on this machine.
+    """
+
+    number: int = 0
+    count: int = 1
+    local_count: int = 1
+
+
+def world(environment: Mapping[str, str] = os.environ) -> World:
+    """The processes of this job; one where torchrun did not start it."""
+    if "TORCHELASTIC_RUN_ID" not in environment:
+        return World()
+    return World(int(environment["RANK"]), int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"]))
+
+
+def check_devices(trainer: TrainerSettings, started: World, *, starts: bool = False) -> None:
+    """Refuse a number of devices that this machine does not have, or that is not how many processes were started.
+
+    Args:
+        trainer: The settings.
+        started: The processes of this job.
+        starts: Whether more of them are about to be started.
+
+    Raises:
+        ConfigError: Saying what to give.
+    """
+    import torch
+
+    wanted = max(trainer.devices, started.local_count)
+    if trainer.accelerator != "cpu" and torch.cuda.is_available() and wanted > (found := torch.cuda.device_count()):
+        raise ConfigError(
+            f"trainer.devices: got {wanted}, but PyTorch finds {found} for CUDA; give at most {found}, or trainer.accelerator=cpu"
+        )
+    if starts or trainer.devices in (1, started.local_count):
+        return
+    if started.count == 1:
+        raise ConfigError(
+            f"trainer.devices: got {trainer.devices} in one process; run nas search or nas train with it, "
+            f"or torchrun --nproc-per-node={trainer.devices} -m nas"
+        )
+    raise ConfigError(
+        f"trainer.devices: got {trainer.devices} where torchrun started {started.local_count} processes; leave trainer.devices out"
+    )
+
+
+def run_under_torchrun(arguments: Sequence[str], count: int) -> int:
+    """Run `nas ARGUMENTS` in several processes of this machine, as `torchrun --nproc-per-node=COUNT -m nas ARGUMENTS` does.
+
+    Ctrl-C is passed on once, and the processes get time to save.
+
+    Args:
+        arguments: Those of the command line, verb first.
+        count: Number of processes.
+
+    Returns:
+        The exit status of the first process that failed; 0: all came to their end.
+
+    Raises:
+        LostProcessError: If one was ended by a signal.
+        KeyboardInterrupt: On Ctrl-C, when all have ended.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+    from torch.distributed.run import config_from_args, parse_args
+
+    # What torchrun logs of a failure is a page; the processes say in a line what happened, and so does what is raised here.
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL + 1)
+    meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={uuid.uuid4()}", "--local-addr=127.0.0.1"]
+    given = ["--nnodes=1", f"--nproc-per-node={count}", *meeting, f"--shutdown-timeout={SHUTDOWN_S}", "-m", "nas", *arguments]
+    config, program, program_arguments = config_from_args(parse_args(given))
+    try:
+        elastic_launch(config=config, entrypoint=program)(*program_arguments)
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        if failure.exitcode >= 0:
+            return int(failure.exitcode)
+        name = signal.Signals(-failure.exitcode).name
+        raise LostProcessError(
+            f"process {number} of {count} was ended by {name}, and the others were stopped; go on from the last checkpoint "
+            "with resume=FOLDER, with as many processes or others"
+        ) from None
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        sys.exit(128 + int(error.sigval))
+    return 0
