@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas import config
-from nas.errors import FailedCheckError, ResumableError, UserError
+from nas.errors import ConfigError, FailedCheckError, LostProcessError, ResumableError, UserError
+from nas.processes import VERBS as SHARED_VERBS
+from nas.processes import run_under_torchrun, world
 
 if TYPE_CHECKING:
     from nas.hydra_app import JobFailure, SweepOut, VerbApp
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 """The exit statuses."""
+FIRST_SPEAKS_S = 10.0
+"""Seconds in which a process waits to be ended by torchrun, before it says itself what stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +211,18 @@ def _verb(name: str) -> Verb:
 
 def _run_verb(name: str, argv: Sequence[str]) -> int:
     statuses: list[int] = []
+    started: list[bool] = []
 
     def task(job: Any) -> None:  # noqa: ANN401
-        print("\n".join(_verb(name).run(job)), flush=True)
+        if name in SHARED_VERBS and job.trainer.devices > 1 and world().count == 1:
+            started.append(True)
+            statuses.append(_start_several(name, argv, job))
+            return
+        if world().number:
+            logging.getLogger("nas").setLevel(logging.ERROR)
+        lines = _verb(name).run(job)
+        if world().number == 0:
+            print("\n".join(lines), flush=True)
 
     def on_failure(failure: JobFailure) -> None:
         prefix = f"nas {name}: {failure.job}: " if failure.job else f"nas {name}: "
@@ -217,12 +232,26 @@ def _run_verb(name: str, argv: Sequence[str]) -> int:
         from nas.hydra_app import run_app
 
         run_app(_app(name), argv, task, on_failure=on_failure)
-    except KeyboardInterrupt:
-        print(f"nas {name}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt:  # of several processes the first has said so
+        if world().number == 0 and not started:
+            print(f"nas {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last place that can say what happened
         return _report(error, f"nas {name}: ")
     return statuses[0] if statuses else DONE
+
+
+def _start_several(name: str, argv: Sequence[str], job: Any) -> int:  # noqa: ANN401
+    """Check what this process can, then run the same command in as many processes as it wants devices."""
+    from nas.processes import check_devices
+
+    if {"-m", "--multirun"} & set(argv):
+        raise ConfigError(
+            f"trainer.devices: got {job.trainer.devices} with --multirun, whose jobs run in one process each; "
+            "give the jobs one by one, or a device each"
+        )
+    check_devices(job.trainer, world(), starts=True)
+    return run_under_torchrun([name, *argv], job.trainer.devices)
 
 
 @contextmanager
@@ -259,7 +288,16 @@ def _app(name: str) -> VerbApp:
 
 
 def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
-    """Say on stderr what went wrong; a traceback only if it is not the user's to mend."""
+    """Say on stderr what went wrong; a traceback only if it is not the user's to mend.
+
+    Of several processes that fail alike the first one speaks; torchrun then ends the others. Who misses another process waits, too:
+    torchrun knows better what became of it, and says so.
+    """
+    several, number = world().count > 1, world().number
+    if number or (several and isinstance(error, LostProcessError)):
+        time.sleep(FIRST_SPEAKS_S)
+    if number:
+        prefix = f"{prefix}process {number}: "
     if isinstance(error, UserError | FailedCheckError | ResumableError):
         message = " ".join(str(error).split()) if one_line else str(error)
         print(f"{prefix}{message}", file=sys.stderr, flush=True)

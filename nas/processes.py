@@ -95,11 +95,11 @@ def run_under_torchrun(arguments: Sequence[str], count: int) -> int:
     from torch.distributed.launcher.api import elastic_launch
     from torch.distributed.run import config_from_args, parse_args
 
-    # What torchrun logs of a failure is a page; the processes say in a line what happened, and so does what is raised here.
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL + 1)
     meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={uuid.uuid4()}", "--local-addr=127.0.0.1"]
     given = ["--nnodes=1", f"--nproc-per-node={count}", *meeting, f"--shutdown-timeout={SHUTDOWN_S}", "-m", "nas", *arguments]
     config, program, program_arguments = config_from_args(parse_args(given))
+    # What torchrun logs of a failure is a page; the processes say in a line what happened, and so does what is raised here.
+    logging.disable(logging.CRITICAL)
     try:
         elastic_launch(config=config, entrypoint=program)(*program_arguments)
     except ChildFailedError as error:
@@ -115,4 +115,6 @@ def run_under_torchrun(arguments: Sequence[str], count: int) -> int:
         if error.sigval == signal.SIGINT:
             raise KeyboardInterrupt from None
         sys.exit(128 + int(error.sigval))
+    finally:
+        logging.disable(logging.NOTSET)
     return 0

@@ -7,7 +7,7 @@ order. No object is pickled: texts travel as bytes.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from nas.errors import LostProcessError, RanksDifferError, UserError
+
+BUCKET = 2**24
+"""Numbers that a collective of gradients takes: 64 MB of float32 are copied at a time, not the whole network."""
 
 _WRONG_INPUT, _FAILED = "2", "1"
 
@@ -47,9 +50,8 @@ class Ranks:
         """The sum over all ranks, without a gradient; with one process the tensor itself. All ranks get the same bits."""
         if not self.are_several:
             return tensor
-        total = tensor.detach().clone().contiguous()
-        with self._collective():
-            distributed.all_reduce(total)
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        self._add_up(total)
         return total
 
     def gather(self, tensor: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ class Ranks:
         return torch.stack(parts)
 
     def sum_of_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their sums over the ranks, in one collective for each precision.
+        """Replace gradients by their sums over the ranks, in collectives of up to `BUCKET` numbers or one gradient.
 
         Ranks draw the same architecture, so the same parameters have a gradient on all of them. A parameter without one is left
         without: an optimiser does not move it, as with one process.
@@ -70,9 +72,9 @@ class Ranks:
         if not self.are_several:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        for dtype in sorted({gradient.dtype for gradient in gradients}, key=str):
-            some = [gradient for gradient in gradients if gradient.dtype == dtype]
-            total = self.sum(torch.cat([gradient.reshape(-1) for gradient in some]))
+        for some in _buckets(gradients):
+            total = torch.cat([gradient.reshape(-1) for gradient in some])
+            self._add_up(total)
             for gradient, part in zip(some, total.split([gradient.numel() for gradient in some]), strict=True):
                 gradient.copy_(part.view_as(gradient))
 
@@ -134,6 +136,10 @@ class Ranks:
                 "expected the same on all; nothing was saved: go on from the last checkpoint with resume=FOLDER"
             )
 
+    def _add_up(self, tensor: Tensor) -> None:
+        with self._collective():
+            distributed.all_reduce(tensor)
+
     def _tell(self, text: str) -> str:
         """A text of the first rank on all ranks."""
         content = text.encode()
@@ -162,6 +168,20 @@ class Ranks:
 
 ALONE = Ranks()
 """The ranks of a run of one process."""
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in order, in groups of one type and of up to `BUCKET` numbers; a larger tensor is alone."""
+    some: list[Tensor] = []
+    held = 0
+    for tensor in tensors:
+        if some and (held + tensor.numel() > BUCKET or tensor.dtype != some[0].dtype):
+            yield some
+            some, held = [], 0
+        some.append(tensor)
+        held += tensor.numel()
+    if some:
+        yield some
 
 
 def _tensors(state: object, where: str) -> Iterator[tuple[str, Tensor]]:

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import nas
+import nas.ranks
 from nas.config import SearchJob
 from nas.data import build_dataset
 from nas.data.loader import BatchPart
@@ -305,6 +306,7 @@ def run_in_two_processes(folder: Path) -> dict[str, list[Any]]:
 def main(folder: Path) -> None:
     """One of the processes."""
     assert all_spaces()
+    nas.ranks.BUCKET = 1000  # so that the gradients of small networks take several collectives
     for name in SCENARIOS:
         torch.save(run_scenario(name, folder), folder / f"{name}.{world().number}.pt")
 
