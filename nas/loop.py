@@ -150,7 +150,8 @@ def fit(  # noqa: PLR0913
     """
     ranks = ranks_of(fabric)
     state = _restore(task, out, ranks) if resume else LoopState()
-    ranks.require_same(task.state())
+    if ranks.are_several:
+        ranks.require_same(task.state())
     total = plan.total_steps(dataset)
     trackers = trackers or Trackers()
     metrics: MetricsLog = QuietMetrics()
