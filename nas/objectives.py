@@ -18,7 +18,7 @@ from nas.data.image_folder import ImageFolder
 from nas.data.loader import BatchPart
 from nas.errors import ConfigError
 from nas.evaluate import confusion_over
-from nas.losses import LOSSES, cross_entropy
+from nas.losses import LOSSES, cross_entropy, loss_of
 from nas.losses.batch_shares import batch_shares
 from nas.losses.class_weights import inverse_log_share
 from nas.metrics import confusion_matrix, mean_iou
@@ -79,8 +79,8 @@ class Segmentation:
         self.val_set, self.num_classes = val_set, len(train_set.classes)
         weights = class_weights(settings.class_weights, train_set.classes, lambda: count_pixels(train_set))
         self.weights = None if weights is None else weights.to(device)
-        loss = LOSSES[loss_name(settings)]
-        self.loss = partial(loss, weights=self.weights, ranks=ranks)
+        loss = loss_of(loss_name(settings), ranks)
+        self.loss = loss if self.weights is None else partial(loss, weights=self.weights)
 
     def shares(self, labels: tuple[Tensor, ...]) -> Tensor:
         """By the weight of the pixels that have a class."""

@@ -25,7 +25,7 @@ from nas.errors import NonFiniteLossError
 from nas.genotype import Deploy
 from nas.latency_control import LatencyControl, named
 from nas.loop import LoopPlan, Row, check_shares, clip_gradients, ranks_of
-from nas.losses import LOSSES
+from nas.losses import loss_of
 from nas.losses.label_size import labels_at
 from nas.metrics import confusion_matrix
 from nas.network import LOGITS, Network
@@ -101,7 +101,7 @@ class SearchTask:
             warmup_passes=warmup_passes,
             passes=passes,
         )
-        self.loss = LOSSES[job.search.loss]
+        self.loss = loss_of(job.search.loss, self.ranks)
         self.costs = deployed_costs(space, self.deploy, given=job.latency.table, targets=job.latency.targets())
         check_units(job.latency, self.costs.tables)
         self.supernet = self._build((crop[0], crop[1]))
@@ -251,7 +251,7 @@ class SearchTask:
         Raises:
             NonFiniteLossError: On all processes, if the loss is not finite.
         """
-        terms = [self.loss(output, labels_at(labels, output.shape[2:]), ranks=self.ranks) for output in outputs]
+        terms = [self.loss(output, labels_at(labels, output.shape[2:])) for output in outputs]
         entropy = terms[0] if len(terms) == 1 else torch.stack(terms).sum()
         latency = latency if not self.ranks.are_several else latency / self.ranks.count
         loss = entropy + self.control.weighted(latency if with_latency else torch.zeros_like(latency))

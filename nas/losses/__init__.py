@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from torch import Tensor
@@ -27,4 +28,10 @@ LOSSES: dict[str, Loss] = {
 }
 """Every loss that `train.loss=` knows."""
 
-__all__ = ["LOSSES", "Loss", "cross_entropy", "ohem"]
+
+def loss_of(name: str, ranks: Ranks) -> Loss:
+    """The loss of that name, of batches that `ranks` share."""
+    return partial(LOSSES[name], ranks=ranks) if ranks.are_several else LOSSES[name]
+
+
+__all__ = ["LOSSES", "Loss", "cross_entropy", "loss_of", "ohem"]
