@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nas.graph import Graph, Node
 from nas.ops import build
-from nas.ops.mixed import EXECUTIONS, PerArchitecture, Select
+from nas.ops.fused import can_fuse, fused_groups, run_fused
+from nas.ops.mixed import EXECUTIONS, Mixed, PerArchitecture, Select
 from nas.relax.weights import Weights
 
 LOGITS = "logits"
@@ -50,6 +52,7 @@ class Network(nn.Module):
         for path, spec in graph.idle.items():
             _attach(self, path, build(spec).requires_grad_(requires_grad=False))
         self.auxiliary = tuple(name for name in graph.outputs if name not in (LOGITS, LABELS))
+        self._groups = fused_groups(graph) if execution == "fused" else ()
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     def forward(self, images: Tensor, weights: Weights | None = None) -> Tensor:
@@ -75,19 +78,34 @@ class Network(nn.Module):
     def outputs(self, images: Tensor, weights: Weights | None = None, *, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Some outputs of the graph by name; nothing else runs."""
         if names not in self._plans:
-            self._plans[names] = _plan(self.graph, names)
-        schedule, outputs = self._plans[names]
+            self._plans[names] = _plan(self.graph, names, self._groups)
+        schedule, groups, outputs = self._plans[names]
         values: dict[int, Tensor] = {}
         for index, last_reads in schedule:
-            node, module = self.graph.nodes[index], self._modules_of[index]
-            if module is None:
-                values[index] = images
-            else:
-                inputs = [values[i] for i in node.inputs]
-                values[index] = module(*inputs) if node.role == "op" else module(weights, *inputs)
+            if index in groups and weights is not None:
+                values |= self._run_group(groups[index], weights, values)
+            if index not in values:
+                values[index] = self._run(index, images, weights, values)
             for done in last_reads:
                 del values[done]
         return {name: values[index] for name, index in outputs.items()}
+
+    def _run(self, index: int, images: Tensor, weights: Weights | None, values: Mapping[int, Tensor]) -> Tensor:
+        """The value of one node."""
+        node, module = self.graph.nodes[index], self._modules_of[index]
+        if module is None:
+            return images
+        inputs = [values[i] for i in node.inputs]
+        value: Tensor = module(*inputs) if node.role == "op" else module(weights, *inputs)
+        return value
+
+    def _run_group(self, group: Sequence[int], weights: Weights, values: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """The values of nodes that can be run together, if they can be in this pass; else none, and each runs by itself."""
+        ops = [module for module in (self._modules_of[index] for index in group) if isinstance(module, Mixed)]
+        if not can_fuse(ops, weights):
+            return {}
+        (source,) = self.graph.nodes[group[0]].inputs
+        return dict(zip(group, run_fused(ops, weights, values[source]), strict=True))
 
 
 class Labels(nn.Module):
@@ -132,11 +150,22 @@ def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
     root.add_module(last, module)
 
 
-Plan = tuple[list[tuple[int, list[int]]], dict[str, int]]
+class Plan(NamedTuple):
+    """What to execute for some outputs.
+
+    Args:
+        schedule: (node, values that nobody reads afterwards), in order.
+        groups: First node of a group -> the nodes that run together with it.
+        outputs: Name -> node.
+    """
+
+    schedule: list[tuple[int, list[int]]]
+    groups: dict[int, list[int]]
+    outputs: dict[str, int]
 
 
-def _plan(graph: Graph, names: Sequence[str]) -> Plan:
-    """What to execute for some outputs: (node, values that nobody reads afterwards), in order."""
+def _plan(graph: Graph, names: Sequence[str], groups: Sequence[Sequence[int]]) -> Plan:
+    """The plan for the outputs `names`; of each group, what they need."""
     outputs = {name: graph.outputs[name] for name in names}
     needed: set[int] = set()
     stack = list(outputs.values())
@@ -148,7 +177,9 @@ def _plan(graph: Graph, names: Sequence[str]) -> Plan:
     order = sorted(needed)
     last_reader = {source: index for index in order for source in graph.nodes[index].inputs}
     kept = set(outputs.values())
-    return [(index, [s for s, reader in last_reader.items() if reader == index and s not in kept]) for index in order], outputs
+    schedule = [(index, [s for s, reader in last_reader.items() if reader == index and s not in kept]) for index in order]
+    running = [[index for index in group if index in needed] for group in groups]
+    return Plan(schedule, {group[0]: group for group in running if group}, outputs)
 
 
 def copy_weights(supernet: nn.Module, derived: Network, decided: dict[str, str], source: Graph) -> None:

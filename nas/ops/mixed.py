@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nas.graph import Node
 from nas.ops import OpSpec, build, out_size
+from nas.ops.fused import can_fuse, fusable, run_fused
 from nas.relax.weights import Weights
 
 
@@ -17,11 +18,8 @@ def per_image(weight: Tensor) -> Tensor:
     return weight if weight.dim() == 0 else weight.view(-1, 1, 1, 1)
 
 
-class MixedOp(nn.Module):
-    """The plain weighted sum over candidates, x_i = sum_k z_k o_k(x) (LGCNet, eq. 3).
-
-    A candidate `none` adds nothing and is not run. When the decision was sampled, only the drawn candidate runs; the gradient
-    reaches the logits through its weight (GDAS, Dong and Yang 2019).
+class Mixed(nn.Module):
+    """The candidates of a searched node, and their plain weighted sum; its subclasses are the ways to run it.
 
     Args:
         node: A node that depends on one decision.
@@ -35,9 +33,14 @@ class MixedOp(nn.Module):
         self.options = node.option_names[0]
         self.specs: dict[str, OpSpec] = {self.options[index]: spec for (index,), spec in node.specs.items()}
         self.candidates = nn.ModuleDict({name: build(spec) for name, spec in self.specs.items() if spec.kind != "none"})
+        self.parts = tuple(self.candidates.modules())
 
-    def forward(self, weights: Weights, *inputs: Tensor) -> Tensor:
-        """Inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+    def plain_sum(self, weights: Weights, *inputs: Tensor) -> Tensor:
+        """x_i = sum_k z_k o_k(x) (LGCNet, eq. 3): inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
+
+        A candidate `none` adds nothing and is not run. When the decision was sampled, only the drawn candidate runs; the gradient
+        reaches the logits through its weight (GDAS, Dong and Yang 2019).
+        """
         z = weights.values[self.decision]
         drawn = weights.drawn.get(self.decision)
         if drawn is not None:
@@ -58,6 +61,28 @@ class MixedOp(nn.Module):
         spec = self.specs[name]
         n, _, height, width = inputs[0].shape
         return inputs[0].new_zeros(n, spec.out_channels, out_size(height, spec.stride), out_size(width, spec.stride))
+
+
+class MixedOp(Mixed):
+    """The plain weighted sum over candidates."""
+
+    def forward(self, weights: Weights, *inputs: Tensor) -> Tensor:
+        """Inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+        return self.plain_sum(weights, *inputs)
+
+
+class FusedOp(Mixed):
+    """The same sum with fewer passes over activations (`nas.ops.fused`); a `Network` runs several of them together."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self.fusable = fusable(node)
+
+    def forward(self, weights: Weights, *inputs: Tensor) -> Tensor:
+        """Inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+        if self.fusable and can_fuse((self,), weights):
+            return run_fused((self,), weights, *inputs)[0]
+        return self.plain_sum(weights, *inputs)
 
 
 class Select(nn.Module):
@@ -89,5 +114,5 @@ class PerArchitecture(nn.Module):
         return output
 
 
-EXECUTIONS: dict[str, Callable[[Node], nn.Module]] = {"reference": MixedOp}
+EXECUTIONS: dict[str, Callable[[Node], Mixed]] = {"reference": MixedOp, "fused": FusedOp}
 """Ways to run mixed operations; all have the same state_dict and equal `reference` in outputs, gradients and statistics."""
