@@ -32,7 +32,7 @@ class Network(nn.Module):
         super().__init__()
         if execution not in EXECUTIONS:
             raise ValueError(f"got execution {execution!r}, expected one of {', '.join(EXECUTIONS)}")
-        self.graph = graph
+        self.graph, self.execution = graph, execution
         self._modules_of: list[nn.Module | None] = []
         built: dict[str, nn.Module] = {}
         first: dict[str, Node] = {}
@@ -80,6 +80,8 @@ class Network(nn.Module):
         if names not in self._plans:
             self._plans[names] = _plan(self.graph, names, self._groups)
         schedule, groups, outputs = self._plans[names]
+        if self.execution == "fused":
+            images = images.contiguous(memory_format=torch.channels_last)
         values: dict[int, Tensor] = {}
         for index, last_reads in schedule:
             if index in groups and weights is not None:

@@ -35,6 +35,7 @@ from nas.ranks import Ranks
 from nas.schedules import cosine, exponential
 from nas.search_optimizers import frozen, grad_norm, optimizers, set_lr
 from nas.search_passes import passes_of
+from nas.settings import execution_of
 from nas.space import Derivation, SearchSpace
 from nas.supernet import Draw, Supernet
 from nas.supernet_evaluation import SupernetEvaluation
@@ -134,7 +135,7 @@ class SearchTask:
         settings = self.job.search
         channels = settings.init_channels or self.space.search_channels
         graph = self.space.graph(input_size=crop, init_channels=channels, num_classes=self.num_classes)
-        network = Network(graph, execution=settings.execution, architecture_sets=self.space.architecture_sets)
+        network = Network(graph, execution=execution_of(settings), architecture_sets=self.space.architecture_sets)
         return Supernet(self.space, network, self.costs.latencies, generator=generator)
 
     def _check_targets(self) -> None:

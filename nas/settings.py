@@ -17,6 +17,7 @@ from nas.setting_checks import (
 )
 
 RELAXATION_NAMES = ("soft", "hard", "sampled")
+EXECUTION_NAMES = ("reference", "fused")
 NOISES = ("batch", "image")
 LEVELS = ("single", "bilevel")
 WEIGHT_LR_SCHEDULES = ("cosine", "exponential")
@@ -60,8 +61,9 @@ class SearchSettings:
     """The same in the epochs in which only the weights move; null: the space's own, or `passes` where these are given."""
     loss: str = "cross_entropy"
     """cross_entropy (paper) or ohem (FasterSeg's)."""
-    execution: str = "reference"
-    """How mixed operations are run; reference: the plain weighted sum."""
+    execution: str | None = None
+    """How mixed operations are run, with the same results and the same checkpoints; reference: the plain weighted sum; fused: those
+    that read one map together, with fewer passes over activations; null: reference for sampled, fused for soft and hard."""
     tau_start: float = 1.0
     """Temperature at the first step, and through the warm-up (paper: 1.0)."""
     tau_end: float = 0.03
@@ -106,6 +108,7 @@ class SearchSettings:
         """Check what one setting or a pair of settings can get wrong."""
         one_of("search.relaxation", self.relaxation, RELAXATION_NAMES)
         one_of("search.warmup_relaxation", self.warmup_relaxation or self.relaxation, RELAXATION_NAMES)
+        one_of("search.execution", execution_of(self), EXECUTION_NAMES)
         one_of("search.noise", self.noise or "batch", NOISES)
         noise_per_image(self, default=False)
         one_of("search.level", self.level, LEVELS)
@@ -127,6 +130,12 @@ class SearchSettings:
             len(self.arch_betas) == 2 and all(0 <= beta < 1 for beta in self.arch_betas),
             f"search.arch_betas: got {self.arch_betas}, expected two numbers from 0 to below 1",
         )
+
+
+def execution_of(settings: SearchSettings) -> str:
+    """How mixed operations are run where the settings leave it open: one drawn operation has nothing to be run together with."""
+    default = "reference" if settings.relaxation == "sampled" else "fused"
+    return default if settings.execution is None else settings.execution
 
 
 def noise_per_image(settings: SearchSettings, *, default: bool) -> bool:

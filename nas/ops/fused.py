@@ -14,7 +14,7 @@ The mathematics are those of the plain sum; what changes is where the work is do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nas.graph import Graph, Node
-from nas.ops import OpSpec, out_size
+from nas.ops import out_size
 from nas.ops.modules import GridPool
 from nas.ops.widened import DENSE_CHANNELS, NORMED, Source, Term, maps_before_norm, source_of
 from nas.relax.weights import Weights
@@ -37,7 +37,9 @@ FUSABLE = frozenset({"none", "identity", "max_pool", "grid_pool", *NORMED})
 def fusable(node: Node) -> bool:
     """Whether a node can be run by `run_fused`: a plain mixed operation of one input with candidates of `FUSABLE` kinds."""
     plain = node.role == "mixed" and node.factory is None and len(node.decisions) == 1 and len(node.inputs) == 1
-    return plain and all(spec.kind in FUSABLE and spec.groups == 1 and not spec.stride_width for spec in node.specs.values())
+    specs = node.specs.values()
+    alike = len({(spec.in_channels, spec.out_channels, spec.stride) for spec in specs}) == 1
+    return plain and alike and all(spec.kind in FUSABLE and spec.groups == 1 and not spec.stride_width for spec in specs)
 
 
 def fused_groups(graph: Graph) -> tuple[tuple[int, ...], ...]:
@@ -87,7 +89,7 @@ def run_fused(ops: Sequence[Mixed], weights: Weights, x: Tensor) -> list[Tensor]
     normed = any(spec.kind in NORMED for spec in specs.values())
     source = source_of(functional.relu(x), some.stride) if normed else source_of(x, 1)
     grids = {s.kernel: functional.adaptive_avg_pool2d(x, s.kernel) for s in specs.values() if s.kind == "grid_pool"}
-    maps = _shared_maps(specs, x)
+    maps = _shared_maps(ops[0], x)
     values: list[Tensor] = []
     for part in [[op] for op in ops] if some.in_channels > DENSE_CHANNELS else [list(ops)]:
         z = _stacked([weights.values[op.decision] for op in part])
@@ -106,6 +108,12 @@ def _stacked(z: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch.broadcast_tensors(*z), dim=-2)
 
 
+def _terms(ops: Sequence[Mixed], kinds: Collection[str]) -> list[Term]:
+    """The candidates of some kinds on all edges."""
+    named = [(i, name, ops[0].specs[name]) for i, name in enumerate(ops[0].options)]
+    return [Term(i, spec, [op.candidates[name] for op in ops]) for i, name, spec in named if spec.kind in kinds]
+
+
 def _normed_sum(ops: Sequence[Mixed], source: Source, z: Tensor) -> Tensor | None:
     """The weighted candidates that end in a batch norm: [N, E * Cout, H', W'], or None if there are none.
 
@@ -114,12 +122,11 @@ def _normed_sum(ops: Sequence[Mixed], source: Source, z: Tensor) -> Tensor | Non
         source: What they read.
         z: [E, q], or [N, E, q].
     """
-    named = [(index, name, spec) for index, (name, spec) in enumerate(ops[0].specs.items()) if spec.kind in NORMED]
-    if not named:
+    terms = _terms(ops, NORMED)
+    if not terms:
         return None
-    terms = [Term(index, spec, [op.candidates[name] for op in ops]) for index, name, spec in named]
     norms = [norm for term in terms for module in term.modules if isinstance(norm := module.bn, nn.BatchNorm2d)]
-    batch_norms = _BatchNorms(norms, z[..., [term.index for term in terms]].transpose(-1, -2))
+    batch_norms = _BatchNorms(norms, z[..., [term.option for term in terms]].transpose(-1, -2))
     total: Tensor | None = None
     for number, maps in enumerate(maps_before_norm(terms, source)):
         weighted = batch_norms(number, maps)
@@ -177,9 +184,9 @@ class _BatchNorms:
                 torch._foreach_add_([_present(norm.num_batches_tracked) for norm in self.norms], 1)
 
 
-def _present(statistic: Tensor | None) -> Tensor:
-    assert statistic is not None  # the operations' batch norms keep running statistics
-    return statistic
+def _present(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None  # the batch norms of the operations keep statistics, the convolutions of grids have a bias
+    return tensor
 
 
 def _with_grids(
@@ -195,14 +202,13 @@ def _with_grids(
         size: (H', W').
     """
     bins, resizing = [], []
-    for index, (name, spec) in enumerate(ops[0].specs.items()):
-        if spec.kind == "grid_pool":
-            convs = [_grid_conv(op.candidates[name]) for op in ops]
-            weight, bias = torch.cat([c.weight for c in convs]), torch.cat([_present(c.bias) for c in convs])
-            scale = z[..., index].repeat_interleave(spec.out_channels, dim=-1)
-            projected = functional.conv2d(grids[spec.kernel], weight, bias) * scale[..., None, None]
-            bins.append(projected.flatten(2).transpose(1, 2))  # [N, bins^2, E * Cout]
-            resizing.append(resizing_matrix(spec.kernel, size, like=projected))
+    for option, spec, modules in _terms(ops, ("grid_pool",)):
+        convs = [module.conv for module in modules if isinstance(module, GridPool)]
+        weight, bias = torch.cat([conv.weight for conv in convs]), torch.cat([_present(conv.bias) for conv in convs])
+        scale = z[..., option].repeat_interleave(spec.out_channels, dim=-1)
+        projected = functional.conv2d(grids[spec.kernel], weight, bias) * scale[..., None, None]
+        bins.append(projected.flatten(2).transpose(1, 2))  # [N, bins^2, E * Cout]
+        resizing.append(resizing_matrix(spec.kernel, size, like=projected))
     left, right = torch.cat(resizing, dim=1).expand(len(bins[0]), -1, -1), torch.cat(bins, dim=1)
     n, _, channels = right.shape
     if total is None:
@@ -210,11 +216,6 @@ def _with_grids(
     else:
         pixels = torch.baddbmm(total.permute(0, 2, 3, 1).reshape(n, -1, channels), left, right)
     return pixels.view(n, *size, channels).permute(0, 3, 1, 2)
-
-
-def _grid_conv(module: nn.Module) -> nn.Conv2d:
-    assert isinstance(module, GridPool)
-    return module.conv
 
 
 def resizing_matrix(bins: int, size: tuple[int, int], *, like: Tensor) -> Tensor:
@@ -230,10 +231,10 @@ def resizing_matrix(bins: int, size: tuple[int, int], *, like: Tensor) -> Tensor
     return torch.einsum("ah,bw->hwab", rows, columns).reshape(size[0] * size[1], bins * bins)
 
 
-def _shared_maps(specs: Mapping[str, OpSpec], x: Tensor) -> list[tuple[int, Tensor]]:
+def _shared_maps(op: Mixed, x: Tensor) -> list[tuple[int, Tensor]]:
     """(index of the option, map) of candidates without weights, the same on all edges."""
     maps = []
-    for index, spec in enumerate(specs.values()):
+    for index, spec in enumerate(op.specs[name] for name in op.options):
         if spec.kind == "identity":
             maps.append((index, x))
         elif spec.kind == "max_pool":

@@ -40,12 +40,12 @@ class Term(NamedTuple):
     """One candidate on E edges.
 
     Args:
-        index: Number of the option.
+        option: Number of the option.
         spec: Its operation, the same on all edges.
         modules: The module of each edge.
     """
 
-    index: int
+    option: int
     spec: OpSpec
     modules: Sequence[nn.Module]
 
