@@ -1,6 +1,6 @@
-"""Step time and peak memory of the supernet for each relaxation: one process each, so that peaks do not mix.
+"""Step time and peak memory of a supernet for each relaxation and execution: one process each, so that peaks do not mix.
 
-python experiments/step_cost/run.py [--size 180 240] [--batch 4] [--channels 8] [--steps 20] [--threads 1]
+python experiments/step_cost/run.py [--space lgcnet] [--size 180 240] [--batch 4] [--channels 8] [--steps 20] [--threads 1]
 """
 
 from __future__ import annotations
@@ -14,27 +14,32 @@ import sys
 import time
 
 RELAXATIONS = ("soft", "hard", "sampled")
+EXECUTIONS = ("reference", "fused")
 
 
 def main() -> None:
-    """Measure all relaxations and print a table."""
+    """Measure all relaxations in both executions and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="lgcnet")
     parser.add_argument("--size", nargs=2, type=int, default=[180, 240])
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--channels", type=int, help="initial channels; the space's own where not given")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--relaxation", choices=RELAXATIONS, help="measure only this one, in this process")
+    parser.add_argument("--relaxations", nargs="+", choices=RELAXATIONS, default=RELAXATIONS)
+    parser.add_argument("--one", nargs=2, metavar=("RELAXATION", "EXECUTION"), help="measure only this pair, in this process")
     arguments = parser.parse_args()
-    if arguments.relaxation:
+    if arguments.one:
         print(json.dumps(measure(arguments)))
         return
-    print("| relaxation | median s a step | p10 | p90 | peak memory beside the idle process, MiB |")
-    print("|---|---|---|---|---|")
-    for relaxation in RELAXATIONS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--relaxation", relaxation]
-        row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(f"| {relaxation} | {row['median']:.3f} | {row['p10']:.3f} | {row['p90']:.3f} | {row['peak_mib']:.0f} |")
+    print("| relaxation | execution | median s a step | p10 | p90 | peak memory beside the idle process, MiB |")
+    print("|---|---|---|---|---|---|")
+    for relaxation in arguments.relaxations:
+        for execution in EXECUTIONS:
+            command = [sys.executable, __file__, *sys.argv[1:], "--one", relaxation, execution]
+            row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            times = " | ".join(f"{row[key]:.3f}" for key in ("median", "p10", "p90"))
+            print(f"| {relaxation} | {execution} | {times} | {row['peak_mib']:.0f} |", flush=True)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
@@ -51,11 +56,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     from search_spaces import all_spaces
 
     torch.set_num_threads(arguments.threads)
-    entry = all_spaces()["lgcnet"]
+    relaxation, execution = arguments.one
+    entry = all_spaces()[arguments.space]
     space = entry.build(entry.config())
     data = SyntheticConfig(size=arguments.size, train=arguments.batch, val=1, test=1)
     settings = SearchSettings(
-        batch_size=arguments.batch, relaxation=arguments.relaxation, init_channels=arguments.channels, epochs=arguments.steps + 3
+        batch_size=arguments.batch,
+        relaxation=relaxation,
+        execution=execution,
+        noise="batch" if relaxation == "sampled" else None,
+        init_channels=arguments.channels,
+        epochs=arguments.steps + 3,
     )
     job = SearchJob(space=space.config, data=data, search=settings, latency=LatencySettings(table="macs"), deploy=DeploySettings())
     dataset = build_dataset(data, "train")
