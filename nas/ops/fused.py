@@ -61,13 +61,16 @@ def can_fuse(ops: Sequence[Mixed], weights: Weights) -> bool:
     """Whether mixed operations run together in this pass.
 
     Not where a decision was drawn, for then one candidate runs alone; not where somebody listens to a candidate by a hook; not
-    where batch norms of one candidate are in different modes, or average over all batches (momentum None).
+    where batch norms of one candidate are in different modes, average over all batches (momentum None), or take their statistics
+    from several processes.
     """
     if any(op.decision in weights.drawn for op in ops):
         return False
     if any(module._forward_hooks or module._forward_pre_hooks for op in ops for module in op.parts):
         return False
     norms = [module for op in ops for module in op.parts if isinstance(module, nn.BatchNorm2d)]
+    if any(type(norm) is not nn.BatchNorm2d for norm in norms):
+        return False
     return len({(norm.training, norm.momentum, norm.eps) for norm in norms}) <= 1 and all(n.momentum is not None for n in norms)
 
 

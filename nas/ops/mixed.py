@@ -33,7 +33,6 @@ class Mixed(nn.Module):
         self.options = node.option_names[0]
         self.specs: dict[str, OpSpec] = {self.options[index]: spec for (index,), spec in node.specs.items()}
         self.candidates = nn.ModuleDict({name: build(spec) for name, spec in self.specs.items() if spec.kind != "none"})
-        self.parts = tuple(self.candidates.modules())
 
     def plain_sum(self, weights: Weights, *inputs: Tensor) -> Tensor:
         """x_i = sum_k z_k o_k(x) (LGCNet, eq. 3): inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
@@ -56,6 +55,11 @@ class Mixed(nn.Module):
     def _weighted(self, z: Tensor, index: int, inputs: tuple[Tensor, ...]) -> Tensor:
         output: Tensor = self.candidates[self.options[index]](*inputs)
         return per_image(z[..., index]) * output
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """All modules of the candidates as they are now: batch norms may be replaced by those of several processes."""
+        return tuple(self.candidates.modules())
 
     def _zero(self, name: str, inputs: tuple[Tensor, ...]) -> Tensor:
         spec = self.specs[name]

@@ -14,10 +14,12 @@ from nas.norm_statistics import estimated_anew
 from nas.ops.candidates import CANDIDATE_OPS, EdgeShape, candidate_specs
 from nas.ops.fused import can_fuse, fused_groups, resizing_matrix, run_fused
 from nas.ops.mixed import FusedOp, MixedOp
+from nas.ranks import Ranks
 from nas.relax import Weights
 from nas.settings import SearchSettings, execution_of
 from nas.space import SearchSpace, open_choices
 from nas.supernet import Draw, Supernet
+from nas.synced_batch_norm import synchronise_batch_norms
 from search_spaces import all_spaces
 
 ALL_OPS = tuple(CANDIDATE_OPS)
@@ -238,6 +240,15 @@ def test_where_an_edge_was_drawn_its_candidate_runs_alone_and_the_others_run_pla
     values = {node.name: torch.full((len(ALL_OPS),), 1 / len(ALL_OPS)) for node in nodes}
     assert can_fuse(ops, Weights(values, {}))
     assert not can_fuse(ops, Weights(values, {"edge.0": 2}))
+
+
+def test_statistics_of_several_processes_are_not_taken_from_one() -> None:
+    network, _ = both(space_of("lgcnet"))
+    ops = [module for module in network.modules() if isinstance(module, FusedOp)][:1]
+    weights = Weights({ops[0].decision: torch.full((len(ops[0].options),), 0.1)}, {})
+    assert can_fuse(ops, weights)
+    synchronise_batch_norms(network, Ranks(0, 2, torch.device("cpu")))
+    assert not can_fuse(ops, weights)
 
 
 def test_who_listens_to_a_candidate_hears_it() -> None:
