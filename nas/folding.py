@@ -39,9 +39,17 @@ def batch_norms(module: nn.Module) -> int:
     return sum(isinstance(part, nn.BatchNorm2d) for part in module.modules())
 
 
+class _Tracer(fx.Tracer):
+    """Looks into no convolution, be it one of PyTorch's or of ours."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module stays a call."""
+        return isinstance(m, Convolution) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _fold_part(part: nn.Module, path: str) -> None:
     """Fold the batch norms that are children of `part`, in place."""
-    graph = fx.Tracer().trace(part)
+    graph = _Tracer().trace(part)
     calls = [node.target for node in graph.nodes if node.op == "call_module"]
     for node in graph.nodes:
         norm = _module_of(node, part)

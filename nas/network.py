@@ -53,6 +53,8 @@ class Network(nn.Module):
             _attach(self, path, build(spec).requires_grad_(requires_grad=False))
         self.auxiliary = tuple(name for name in graph.outputs if name not in (LOGITS, LABELS))
         self._groups = fused_groups(graph) if execution == "fused" else ()
+        # FasterSeg's slimmable convolutions are 2.5 times slower with channels last; all others are faster.
+        self._channels_last = execution == "fused" and all(node.factory is None for node in graph.nodes)
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     def forward(self, images: Tensor, weights: Weights | None = None) -> Tensor:
@@ -80,7 +82,7 @@ class Network(nn.Module):
         if names not in self._plans:
             self._plans[names] = _plan(self.graph, names, self._groups)
         schedule, groups, outputs = self._plans[names]
-        if self.execution == "fused":
+        if self._channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         values: dict[int, Tensor] = {}
         for index, last_reads in schedule:

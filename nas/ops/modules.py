@@ -14,6 +14,30 @@ def fan_out_init(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
 
+def pixels_read(x: Tensor, stride: int) -> tuple[Tensor, int]:
+    """What a 1x1 convolution with a stride reads of a map, and the stride that is left.
+
+    Where gradients are recorded on a CPU (and nothing is exported), the pixels themselves: oneDNN (the one of PyTorch 2.13) writes beside its memory in the
+    gradient of the weights of such a convolution, if channels come last and are fewer than 16 (oneDNN issue 6035).
+
+    Args:
+        x: [N, C, H, W].
+        stride: Of the convolution.
+    """
+    if stride > 1 and torch.is_grad_enabled() and x.device.type == "cpu" and not torch.compiler.is_exporting():
+        return x[:, :, ::stride, ::stride], 1
+    return x, stride
+
+
+class StridedPointwise(nn.Conv2d):
+    """A 1x1 convolution with a stride: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name of the method that is overridden
+        """Apply the convolution to the pixels that it reads."""
+        x, stride = pixels_read(input, self.stride[0])
+        return functional.conv2d(x, self.weight, self.bias, stride, groups=self.groups)
+
+
 class ConvBNReLU(nn.Module):
     """Convolution, batch norm, ReLU: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
 
@@ -67,8 +91,8 @@ class ShiftedReduce(nn.Module):
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
         half = spec.out_channels // 2
-        self.conv_even = nn.Conv2d(spec.in_channels, spec.out_channels - half, 1, stride=2, bias=False)
-        self.conv_odd = nn.Conv2d(spec.in_channels, half, 1, stride=2, bias=False)
+        self.conv_even = StridedPointwise(spec.in_channels, spec.out_channels - half, 1, stride=2, bias=False)
+        self.conv_odd = StridedPointwise(spec.in_channels, half, 1, stride=2, bias=False)
         self.bn = nn.BatchNorm2d(spec.out_channels)
         fan_out_init(self.conv_even)
         fan_out_init(self.conv_odd)
@@ -203,7 +227,8 @@ def predicted_labels(logits: Tensor) -> Tensor:
 
 def same_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int | None = None) -> nn.Conv2d:
     """A convolution without bias, padded so that the output has ceil(size / stride) pixels."""
-    conv = nn.Conv2d(
+    kind = StridedPointwise if spec.kernel == 1 and spec.stride > 1 else nn.Conv2d
+    conv = kind(
         in_channels,
         out_channels,
         spec.kernel,

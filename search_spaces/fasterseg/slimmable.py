@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from nas.graph import Node
 from nas.ops.mixed import per_image
-from nas.ops.modules import fan_out_init
+from nas.ops.modules import fan_out_init, pixels_read
 from nas.ops.zoomed import half_size
 from nas.relax.weights import Weights
 from search_spaces.fasterseg.lattice_choices import LATTICE_OPS
@@ -46,7 +46,8 @@ class SlimmableConv(nn.Module):
         weight = self.weight
         if (out_channels, x.shape[1]) != weight.shape[:2]:
             weight = weight[:out_channels, : x.shape[1]]
-        return functional.conv2d(x, weight, stride=self.stride, padding=self.padding)
+        x, stride = pixels_read(x, self.stride) if self.padding == 0 else (x, self.stride)
+        return functional.conv2d(x, weight, stride=stride, padding=self.padding)
 
 
 class SwitchableNorm(nn.ModuleDict):

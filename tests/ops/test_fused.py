@@ -234,6 +234,18 @@ def test_spaces_of_other_operations_have_no_groups(name: str) -> None:
     assert fused_groups(graph_of(space_of(name))) == ()
 
 
+@pytest.mark.parametrize(("name", "last"), [("squeezenas_small", True), ("fasterseg", False)])
+def test_channels_come_last_but_where_a_space_brings_its_own_modules(name: str, last: bool) -> None:  # noqa: FBT001
+    space = space_of(name, **({"layers": 5, "filters": 4} if name == "fasterseg" else {}))
+    fused, _ = both(space)
+    seen: list[bool] = []
+    first = next(module for module in fused.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last)))
+    weights = Supernet(space, fused, [], generator=torch.Generator().manual_seed(4)).double().settled(space.architecture_sets[0])
+    fused(torch.randn(2, 3, 37, 45, dtype=torch.float64), weights)
+    assert seen == [last]
+
+
 def test_where_an_edge_was_drawn_its_candidate_runs_alone_and_the_others_run_plain() -> None:
     nodes = edge_nodes(channels=6, stride=1)
     ops = [FusedOp(node) for node in nodes]
