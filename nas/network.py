@@ -13,7 +13,9 @@ from nas.graph import Graph, Node
 from nas.ops import build
 from nas.ops.fused import can_fuse, fused_groups, run_fused
 from nas.ops.mixed import EXECUTIONS, Mixed, PerArchitecture, Select
+from nas.recompute import Segment, Step, computed_again, segments_of
 from nas.relax.weights import Weights
+from nas.settings import CHECKPOINTING_NAMES
 
 LOGITS = "logits"
 LABELS = "labels"
@@ -56,6 +58,18 @@ class Network(nn.Module):
         # FasterSeg's slimmable convolutions are 2.5 times slower with channels last; all others are faster.
         self._channels_last = execution == "fused" and all(node.factory is None for node in graph.nodes)
         self._plans: dict[tuple[str, ...], Plan] = {}
+        self._checkpointing = "none"
+
+    @property
+    def checkpointing(self) -> str:
+        """Which activations a training pass computes again (`nas.recompute`), one of `CHECKPOINTING_NAMES`."""
+        return self._checkpointing
+
+    @checkpointing.setter
+    def checkpointing(self, which: str) -> None:
+        if which not in CHECKPOINTING_NAMES:
+            raise ValueError(f"got checkpointing {which!r}, expected one of {', '.join(CHECKPOINTING_NAMES)}")
+        self._checkpointing, self._plans = which, {}
 
     def forward(self, images: Tensor, weights: Weights | None = None) -> Tensor:
         """Logits at the size of the images.
@@ -80,19 +94,40 @@ class Network(nn.Module):
     def outputs(self, images: Tensor, weights: Weights | None = None, *, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Some outputs of the graph by name; nothing else runs."""
         if names not in self._plans:
-            self._plans[names] = _plan(self.graph, names, self._groups)
-        schedule, groups, outputs = self._plans[names]
+            self._plans[names] = _plan(self.graph, names, self._groups, checkpointing=self.checkpointing)
+        plan = self._plans[names]
         if self._channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         values: dict[int, Tensor] = {}
-        for index, last_reads in schedule:
-            if index in groups and weights is not None:
-                values |= self._run_group(groups[index], weights, values)
+        keeps_all = not (self.training and torch.is_grad_enabled())
+        for segment in plan.segments:
+            if keeps_all or not segment.again:
+                self._walk(segment.steps, plan, images, weights, values)
+            else:
+                self._walk_again(segment, plan, images, weights, values)
+        return {name: values[index] for name, index in plan.outputs.items()}
+
+    def _walk(self, steps: Sequence[Step], plan: Plan, images: Tensor, weights: Weights | None, values: dict[int, Tensor]) -> None:
+        """Run some steps of a plan; what they make is added to the values, what nobody reads any more is taken out."""
+        for index, last_reads in steps:
+            if index in plan.groups and weights is not None:
+                values |= self._run_group(plan.groups[index], weights, values)
             if index not in values:
                 values[index] = self._run(index, images, weights, values)
             for done in last_reads:
                 del values[done]
-        return {name: values[index] for name, index in outputs.items()}
+
+    def _walk_again(self, segment: Segment, plan: Plan, images: Tensor, weights: Weights | None, values: dict[int, Tensor]) -> None:
+        """The same for a segment that is computed once more in the backward pass."""
+
+        def run(inside: dict[int, Tensor]) -> dict[int, Tensor]:
+            self._walk(segment.steps, plan, images, weights, inside)
+            return inside
+
+        inputs = {index: values.pop(index) for index in segment.touched if index in values}
+        running = [index for step, _ in segment.steps for index in plan.groups.get(step, (step,))]
+        modules = [module for index in running if (module := self._modules_of[index]) is not None]
+        values |= computed_again(run, inputs, modules)
 
     def _run(self, index: int, images: Tensor, weights: Weights | None, values: Mapping[int, Tensor]) -> Tensor:
         """The value of one node."""
@@ -158,17 +193,17 @@ class Plan(NamedTuple):
     """What to execute for some outputs.
 
     Args:
-        schedule: (node, values that nobody reads afterwards), in order.
+        segments: What runs, in order.
         groups: First node of a group -> the nodes that run together with it.
         outputs: Name -> node.
     """
 
-    schedule: list[tuple[int, list[int]]]
+    segments: list[Segment]
     groups: dict[int, list[int]]
     outputs: dict[str, int]
 
 
-def _plan(graph: Graph, names: Sequence[str], groups: Sequence[Sequence[int]]) -> Plan:
+def _plan(graph: Graph, names: Sequence[str], groups: Sequence[Sequence[int]], *, checkpointing: str) -> Plan:
     """The plan for the outputs `names`; of each group, what they need."""
     outputs = {name: graph.outputs[name] for name in names}
     needed: set[int] = set()
@@ -183,7 +218,7 @@ def _plan(graph: Graph, names: Sequence[str], groups: Sequence[Sequence[int]]) -
     kept = set(outputs.values())
     schedule = [(index, [s for s, reader in last_reader.items() if reader == index and s not in kept]) for index in order]
     running = [[index for index in group if index in needed] for group in groups]
-    return Plan(schedule, {group[0]: group for group in running if group}, outputs)
+    return Plan(segments_of(graph, schedule, checkpointing), {group[0]: group for group in running if group}, outputs)
 
 
 def copy_weights(supernet: nn.Module, derived: Network, decided: dict[str, str], source: Graph) -> None:

@@ -32,11 +32,12 @@ MAY_CHANGE = frozenset(
         "search.log_every",
         "train.log_every",
         "trainer.accelerator",
+        "trainer.checkpointing",
         "trainer.devices",
         "trainer.threads",
     }
 )
-"""Settings that a resumed run may have otherwise than before: length, devices and logging."""
+"""Settings that a resumed run may have otherwise than before: length, devices, memory and logging."""
 TRACKERS = "logger."
 """All settings of this section may change as well."""
 

@@ -136,6 +136,7 @@ class SearchTask:
         channels = settings.init_channels or self.space.search_channels
         graph = self.space.graph(input_size=crop, init_channels=channels, num_classes=self.num_classes)
         network = Network(graph, execution=execution_of(settings), architecture_sets=self.space.architecture_sets)
+        network.checkpointing = self.job.trainer.checkpointing
         return Supernet(self.space, network, self.costs.latencies, generator=generator)
 
     def _check_targets(self) -> None:

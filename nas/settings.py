@@ -26,6 +26,7 @@ TAU_SCHEDULES = ("exponential", "linear")
 UNITS = ("relative", "ms", "us")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 TASKS = ("segmentation", "classification")
+CHECKPOINTING_NAMES = ("none", "auto", "all")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -252,9 +253,14 @@ class TrainerSettings:
     """32-true, bf16-mixed (any device) or 16-mixed (float16 with scaled gradients: `nas train` on CUDA)."""
     threads: int = 0
     """CPU threads of PyTorch; 0: PyTorch's own choice."""
+    checkpointing: str = "none"
+    """Activations that are computed again in the backward pass instead of being kept, with the same results and checkpoints. none;
+    all: those inside of each cell, block or head, so that memory holds what passes between them; auto: the same for the largest of
+    these parts, until the rest has at most half of all activations (`nas.recompute.segments_of`)."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        one_of("trainer.checkpointing", self.checkpointing, CHECKPOINTING_NAMES)
         one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda"))
         one_of("trainer.precision", self.precision, PRECISIONS)
         require(self.devices >= 1, f"trainer.devices: got {self.devices}, expected at least 1")

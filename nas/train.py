@@ -141,6 +141,9 @@ def make_task(  # noqa: PLR0913
         assert not isinstance(val_set, ImageFolder)
         network = build_network(genotype, spaces, len(train_set.classes))
         objective = Segmentation(job.train, train_set, val_set, fabric.device, ranks=ranks)
+    for part in network.modules():
+        if isinstance(part, Network):
+            part.checkpointing = job.trainer.checkpointing
     _load_initial(job, network, genotype, spaces)
     # After the network: its initial weights are the same with a teacher and without.
     teacher = load_teacher(job, genotype, spaces, num_classes=len(train_set.classes), fabric=fabric)
