@@ -64,7 +64,8 @@ class DeployedCosts:
     def of(self, weights: Weights) -> list[float]:
         """By table, the expected latency of weights."""
         with torch.no_grad():
-            return [float(latency(weights)) for latency in self.latencies]
+            found = [latency(weights).reshape(()) for latency in self.latencies]
+            return list(torch.stack(found).tolist()) if found else []
 
     def facts(self, predicted: Sequence[float] | None = None) -> dict[str, Any]:
         """Provenance: table, unit and target; with `predicted` the expected latency of the derived network, too."""

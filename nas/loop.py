@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import threading
 import time
@@ -121,15 +120,13 @@ class LoopState:
         return row
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
     """Scale gradients down to a norm of at most `max_norm`; 0 leaves them as they are.
 
-    Raises:
-        NonFiniteLossError: If the norm is not finite, which a finite loss does not rule out.
+    Returns:
+        The norm before, [], on its device; whoever copies it to the host checks that it is finite.
     """
-    norm = float(nn.utils.clip_grad_norm_(parameters, max_norm or float("inf")))
-    if not math.isfinite(norm):
-        raise NonFiniteLossError(f"got a gradient of norm {norm}")
+    return nn.utils.clip_grad_norm_(parameters, max_norm or float("inf"))
 
 
 def fit(  # noqa: PLR0913

@@ -21,7 +21,7 @@ from nas.evaluate import confusion_over
 from nas.losses import LOSSES, cross_entropy, loss_of
 from nas.losses.batch_shares import batch_shares
 from nas.losses.class_weights import inverse_log_share
-from nas.metrics import confusion_matrix, mean_iou
+from nas.metrics import confusion_counts, mean_iou
 from nas.ops.modules import predicted_labels
 from nas.ranks import ALONE, Ranks
 from nas.settings import TrainSettings
@@ -88,7 +88,7 @@ class Segmentation:
 
     def batch_scores(self, logits: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """The confusion matrix."""
-        return {}, confusion_matrix(predicted_labels(logits), labels, self.num_classes)
+        return {}, confusion_counts(predicted_labels(logits), labels, self.num_classes)
 
     def validate(self, forward: Forward, *, fabric: Fabric, batch_size: int) -> dict[str, float]:
         """MIoU."""

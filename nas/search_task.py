@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from nas.latency_control import LatencyControl, named
 from nas.loop import LoopPlan, Row, check_shares, clip_gradients, ranks_of
 from nas.losses import loss_of
 from nas.losses.label_size import labels_at
-from nas.metrics import confusion_matrix
+from nas.metrics import confusion_counts
 from nas.network import LOGITS, Network
 from nas.ops.modules import predicted_labels
 from nas.provenance import provenance
@@ -37,6 +36,7 @@ from nas.search_optimizers import frozen, grad_norm, optimizers, set_lr
 from nas.search_passes import passes_of
 from nas.settings import execution_of
 from nas.space import Derivation, SearchSpace
+from nas.step_scalars import checked_scalars
 from nas.supernet import Draw, Supernet
 from nas.supernet_evaluation import SupernetEvaluation
 from nas.synced_batch_norm import synchronise_batch_norms
@@ -88,7 +88,10 @@ class SearchTask:
         self.deploy = Deploy((size[0], size[1]), job.deploy.init_channels or space.deploy_channels, self.num_classes)
         crop = job.search.crop or list(train_set.size)
         self.plan = _plan(job, (crop[0], crop[1]), self.ranks)
-        self.held_out = None if self.held_out_set is None else _held_out_batches(self.held_out_set, self.plan)
+        self.held_out: HeldOutBatches | None = None
+        if self.held_out_set is not None:
+            how = {"batch_size": self.plan.batch_size, "seed": self.plan.seed, "workers": self.plan.workers}
+            self.held_out = HeldOutBatches(self.held_out_set, crop=self.plan.crop, of_batch=self.plan.part, **how)
         self.total_steps = self.plan.total_steps(self.train_set)
         self.steps_per_epoch = steps_per_epoch(len(self.train_set), job.search.batch_size)
         self.warmup_steps = job.search.warmup_epochs * self.steps_per_epoch
@@ -172,10 +175,14 @@ class SearchTask:
         """Weights and architecture by the gradients of one loss."""
         self.weight_optimizer.zero_grad()
         self.arch_optimizer.zero_grad()
-        row, confusion = self._passes(images, labels, self.draws.of_step(step), with_latency=True)
+        draws = self.draws.of_step(step)
+        scalars, confusion = self._passes(images, labels, draws, with_latency=True)
         self.ranks.sum_of_gradients(self.supernet.parameters())
-        clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
-        clip_gradients(self.supernet.arch_parameters(), 0)
+        norms = [
+            clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip),
+            clip_gradients(self.supernet.arch_parameters(), 0),
+        ]
+        row = {**checked_scalars(scalars, norms, ranks=self.ranks, with_latency=True), "tau": draws[0].tau}
         self.weight_optimizer.step()
         if step >= self.warmup_steps:
             self.arch_optimizer.step()
@@ -205,66 +212,60 @@ class SearchTask:
         try:
             self.arch_optimizer.zero_grad()
             with frozen(self.supernet.weight_parameters()):
-                row, _ = self._passes(images, labels, self.draws.of_step(step, offset=_HELD_OUT_NOISE), with_latency=True)
+                draws = self.draws.of_step(step, offset=_HELD_OUT_NOISE)
+                scalars, _ = self._passes(images, labels, draws, with_latency=True)
             self.ranks.sum_of_gradients(self.supernet.arch_parameters())
-            clip_gradients(self.supernet.arch_parameters(), 0)
+            norms = [clip_gradients(self.supernet.arch_parameters(), 0)]
+            row = checked_scalars(scalars, norms, ranks=self.ranks, with_latency=True)
         except NonFiniteLossError as error:
             raise HeldOutLossError(str(error), self.held_out.names(number)) from None
         self.arch_optimizer.step()
-        return {f"holdout_{key}": value for key, value in row.items() if key != "tau"}
+        return {f"holdout_{key}": value for key, value in row.items()}
 
     def _weights_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """One step of SGD on a training batch, cross-entropy alone; the architecture gets no gradient."""
         self.weight_optimizer.zero_grad()
         with frozen(self.supernet.arch_parameters()):
-            row, confusion = self._passes(images, labels, self.draws.of_step(step), with_latency=False)
+            draws = self.draws.of_step(step)
+            scalars, confusion = self._passes(images, labels, draws, with_latency=False)
         self.ranks.sum_of_gradients(self.supernet.weight_parameters())
-        clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)
+        norms = [clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)]
+        row = checked_scalars(scalars, norms, ranks=self.ranks, with_latency=False)
         self.weight_optimizer.step()
-        return row, confusion
+        return {**row, "tau": draws[0].tau}, confusion
 
-    def _passes(self, images: Tensor, labels: Tensor, draws: Sequence[Draw], *, with_latency: bool) -> tuple[Row, Tensor]:
-        """Add up the gradients of all passes; their scalars, and the confusion matrix of the last output of one pass.
+    def _passes(self, images: Tensor, labels: Tensor, draws: Sequence[Draw], *, with_latency: bool) -> tuple[list[Tensor], Tensor]:
+        """Add up the gradients of all passes; their scalars, and the confusion matrix of the last output of one of them.
 
-        That pass is the first set's own, or, where it always holds something, the first of all.
+        It is the first set's own pass, or, where that always holds something, the first of all.
         """
-        rows, confusion = [], None
+        passes, confusion = [], None
         for draw in draws:
             outputs, latency = self.model(images, draw._replace(part=(self.ranks.number, self.ranks.count)))
-            loss, row = self._loss(outputs, labels, latency, with_latency=with_latency)
+            loss, scalars = self._loss(outputs, labels, latency, with_latency=with_latency)
             self.fabric.backward(loss)
-            rows.append(row)
+            passes.append(scalars)
             if confusion is None or self._is_timed(draw):
                 found = predicted_labels(outputs[-1].detach())
-                confusion = confusion_matrix(found, labels_at(labels, found.shape[1:]), self.num_classes)
+                confusion = confusion_counts(found, labels_at(labels, found.shape[1:]), self.num_classes)
         assert confusion is not None
-        return {key: sum(row[key] for row in rows) for key in rows[0]} | {"tau": draws[0].tau}, confusion
+        return passes, confusion
 
     def _is_timed(self, draw: Draw) -> bool:
         """Whether a pass is the first set's own."""
         return draw.mode is None and draw.architecture == self.space.architecture_sets[0]
 
-    def _loss(self, outputs: Sequence[Tensor], labels: Tensor, latency: Tensor, *, with_latency: bool) -> tuple[Tensor, Row]:
-        """Sum of the losses of some outputs [N, K, H, W], with the latency term; and scalars.
+    def _loss(self, outputs: Sequence[Tensor], labels: Tensor, latency: Tensor, *, with_latency: bool) -> tuple[Tensor, Tensor]:
+        """Sum of the losses of some outputs [N, K, H, W], with the latency term; and what `checked_scalars` takes.
 
-        With several processes the loss is this one's part: its pixels over those of all, and its share of the latency, which is the
-        same on all of them, or the mean over equally many images. The scalars are of the whole batch.
-
-        Raises:
-            NonFiniteLossError: On all processes, if the loss is not finite.
+        With several processes both are this one's part: its pixels over those of all, and its share of the latency, which is the
+        same on all of them, or the mean over equally many images.
         """
         terms = [self.loss(output, labels_at(labels, output.shape[2:])) for output in outputs]
         entropy = terms[0] if len(terms) == 1 else torch.stack(terms).sum()
         latency = latency if not self.ranks.are_several else latency / self.ranks.count
         loss = entropy + self.control.weighted(latency if with_latency else torch.zeros_like(latency))
-        scalars = torch.cat([torch.stack([loss.double(), entropy.double()]), latency.double()]).detach()
-        value, entropy_value, *latencies = self.ranks.sum(scalars).tolist()
-        latencies = latencies or [0.0]
-        if not math.isfinite(value):
-            stated = ", ".join(map(str, latencies if with_latency else [0.0] * len(latencies)))
-            raise NonFiniteLossError(f"got loss {value} (cross-entropy {entropy_value}, latency {stated})")
-        row = {named("sampled_latency", k): one for k, one in enumerate(latencies)}
-        return loss, {"loss": value, "cross_entropy": entropy_value, **row}
+        return loss, torch.cat([torch.stack([loss.double(), entropy.double()]), latency.double()]).detach()
 
     def epoch_scalars(self) -> Row:
         """Expected latency without noise, entropy, share of light operations, norms of the architecture's gradients."""
@@ -388,12 +389,6 @@ def _plan(job: SearchJob, crop: tuple[int, int], ranks: Ranks) -> LoopPlan:
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
         part=BatchPart(ranks.number, ranks.count),
-    )
-
-
-def _held_out_batches(part: SegmentationDataset, plan: LoopPlan) -> HeldOutBatches:
-    return HeldOutBatches(
-        part, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, workers=plan.workers, of_batch=plan.part
     )
 
 
