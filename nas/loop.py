@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from nas import checkpoint
 from nas.data.held_out import HeldOutLossError
 from nas.data.loader import WHOLE, Batches, BatchPart, epoch_order, steps_per_epoch, train_loader
+from nas.data_share import DataWatch
 from nas.errors import NonFiniteLossError
 from nas.fabric import check_shares, make_fabric, ranks_of
 from nas.metrics import mean_iou
@@ -158,6 +159,7 @@ def fit(  # noqa: PLR0913
         metrics = MetricsLog.resume(path, state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)
         teller = Progress(total=total, start=state.step)
     trackers.begin(state.step)
+    watch = DataWatch(plan.workers)
     with metrics, teller as progress, _interruptible() as interrupted:
         while state.step < total:
             _epoch(
@@ -171,6 +173,7 @@ def fit(  # noqa: PLR0913
                 trackers=trackers,
                 progress=progress,
                 interrupted=interrupted,
+                watch=watch,
             )
 
 
@@ -186,6 +189,7 @@ def _epoch(  # noqa: PLR0913
     trackers: Trackers,
     progress: Progress,
     interrupted: threading.Event,
+    watch: DataWatch,
 ) -> None:
     """The rest of the epoch that `state.step` is in."""
     ranks = ranks_of(fabric)
@@ -201,8 +205,10 @@ def _epoch(  # noqa: PLR0913
         workers=plan.workers,
         part=plan.part,
     )
+    # Fabric copies from pinned memory without waiting; elsewhere there is nothing to pin for.
+    batches.pin_memory = fabric.device.type == "cuda"
     started, began_at = time.perf_counter(), state.step
-    for images, labels in batches:
+    for images, labels in watch.batches(batches):
         try:
             row, confusion = task.step(fabric.to_device(images), fabric.to_device(labels), state.step)
         except NonFiniteLossError as error:
@@ -220,9 +226,12 @@ def _epoch(  # noqa: PLR0913
             _save(task, state, metrics, out, ranks)
             raise KeyboardInterrupt
     state.gather(ranks)
-    seconds = (time.perf_counter() - started) / max(1, state.step - began_at)
+    seconds = time.perf_counter() - started
+    if ranks.is_first:
+        watch.tell(seconds)
     averages = {**state.flush(), **task.epoch_scalars()}
-    metrics.write(step=state.step, epoch=epoch, split="train", **averages, seconds_per_step=seconds)
+    times = {"seconds_per_step": seconds / max(1, state.step - began_at), "data_share": watch.share(seconds)}
+    metrics.write(step=state.step, epoch=epoch, split="train", **averages, **times)
     progress.end_epoch(epoch, **averages)
     best = _evaluate(task, plan, state, epoch=epoch, last=state.step == total, metrics=metrics, trackers=trackers)
     _save(task, state, metrics, out, ranks, best=best)

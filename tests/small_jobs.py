@@ -126,7 +126,10 @@ def made_up_table(path: Path, specs: Sequence[OpSpec] = ()) -> LatencyTable:
 
 def rows(run: Path, split: str | None = None) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl without wall times."""
-    kept = [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in read_metrics(run / "metrics.jsonl")]
+    kept = [
+        {k: v for k, v in row.items() if not k.startswith("seconds") and k != "data_share"}
+        for row in read_metrics(run / "metrics.jsonl")
+    ]
     return [row for row in kept if split in (None, row["split"])]
 
 

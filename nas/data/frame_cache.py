@@ -8,8 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.data.available_memory import available_bytes
 from nas.data.dataset import Frame
 from nas.errors import DataError
+
+MOST = 0.5
+"""Share of the available memory that the images of a split may take [ours]."""
 
 
 class FrameCache:
@@ -24,22 +28,25 @@ class FrameCache:
         size: Height and width of all of them in pixels.
 
     Raises:
-        DataError: If there is not that much memory.
+        DataError: If they would take more than `MOST` of the memory that is available, or there is not that much.
     """
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
         height, width = size
         self._shape = (count, size)
+        needed, available = 4 * count * height * width, available_bytes()
+        stated = f"data.cache: {count} images of {height}x{width} need {needed / 2**30:.1f} GiB of memory"
+        if available is not None and needed > MOST * available:
+            raise DataError(
+                f"{stated}, expected at most half of the {available / 2**30:.1f} GiB that are available;"
+                " set data.cache=false or a smaller data.size"
+            )
         try:
             self._images = _shared((count, height, width, 3))
             self._labels = _shared((count, height, width))
             self._filled = _shared((count,))
         except OSError as error:
-            gib = 4 * count * height * width / 2**30
-            raise DataError(
-                f"data.cache: {count} images of {height}x{width} need {gib:.1f} GiB of memory:"
-                f" {error.strerror}; set data.cache=false or a smaller data.size"
-            ) from error
+            raise DataError(f"{stated}: {error.strerror}; set data.cache=false or a smaller data.size") from error
 
     def __reduce__(self) -> tuple[type[FrameCache], tuple[int, tuple[int, int]]]:
         """Pickle the shape alone: a spawned process gets an empty cache."""

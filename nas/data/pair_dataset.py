@@ -32,7 +32,7 @@ class PairConfig:
     every: int = 1
     """Use every n-th image of each split, in the order of their names."""
     cache: bool = False
-    """Keep decoded and resized images in memory (4 bytes a pixel)."""
+    """Keep decoded and resized images in memory shared with the workers (4 bytes a pixel; at most half of what is available)."""
     workers: int = 0
     """Worker processes that prepare batches; 0: none."""
 
