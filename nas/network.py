@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -59,6 +59,7 @@ class Network(nn.Module):
         self._channels_last = execution == "fused" and all(node.factory is None for node in graph.nodes)
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._checkpointing = "none"
+        self.training_outputs: Callable[[Tensor, Weights | None, tuple[str, ...]], dict[str, Tensor]] | None = None
 
     @property
     def checkpointing(self) -> str:
@@ -92,9 +93,20 @@ class Network(nn.Module):
         return self.outputs(images, weights, names=(LABELS,))[LABELS]
 
     def outputs(self, images: Tensor, weights: Weights | None = None, *, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """Some outputs of the graph by name; nothing else runs."""
-        if names not in self._plans:
+        """Some outputs of the graph by name; nothing else runs.
+
+        A training pass goes through `training_outputs` where that is given (`nas.compiling`), but for one that runs drawn options
+        alone: each draw is another network.
+        """
+        if names not in self._plans:  # before anything is compiled, which holds for the plans that there are
             self._plans[names] = _plan(self.graph, names, self._groups, checkpointing=self.checkpointing)
+        drawn = weights is not None and bool(weights.drawn)
+        if self.training_outputs is not None and self.training and torch.is_grad_enabled() and not drawn:
+            return self.training_outputs(images, weights, names)
+        return self.eager_outputs(images, weights, names)
+
+    def eager_outputs(self, images: Tensor, weights: Weights | None, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """The same, by PyTorch's operations one after the other; for outputs that were asked for before."""
         plan = self._plans[names]
         if self._channels_last:
             images = images.contiguous(memory_format=torch.channels_last)

@@ -33,6 +33,7 @@ MAY_CHANGE = frozenset(
         "train.log_every",
         "trainer.accelerator",
         "trainer.checkpointing",
+        "trainer.compile",
         "trainer.devices",
         "trainer.threads",
     }

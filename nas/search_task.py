@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nas import relax
 from nas.architecture import choice_entropy
+from nas.compiling import compile_training
 from nas.config import SearchJob
 from nas.cost.repair import check_reachable, derive_within
 from nas.data.dataset import SegmentationDataset
@@ -131,6 +132,7 @@ class SearchTask:
         self.weight_optimizer, self.arch_optimizer = optimizers(self.supernet, job)
         self.model, *wrapped = fabric.setup(self.supernet, self.weight_optimizer, self.arch_optimizer)
         self.weight_optimizer, self.arch_optimizer = wrapped
+        compile_training(self.supernet.network, job.trainer.compile)
 
     def _build(self, crop: tuple[int, int]) -> Supernet:
         """The supernet, with the expected latency by each table."""

@@ -26,6 +26,7 @@ TAU_SCHEDULES = ("exponential", "linear")
 UNITS = ("relative", "ms", "us")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 TASKS = ("segmentation", "classification")
+COMPILE_MODES = ("none", "default", "reduce-overhead", "max-autotune")
 CHECKPOINTING_NAMES = ("none", "auto", "all")
 
 
@@ -257,10 +258,19 @@ class TrainerSettings:
     """Activations that are computed again in the backward pass instead of being kept, with the same results and checkpoints. none;
     all: those inside of each cell, block or head, so that memory holds what passes between them; auto: the same for the largest of
     these parts, until the rest has at most half of all activations (`nas.recompute.segments_of`)."""
+    compile: Any = "none"
+    """Mode of torch.compile for training passes: none, default (or true), reduce-overhead (CUDA graphs) or max-autotune. What is
+    drawn runs eagerly, and all does, with a warning, where compiling fails."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         one_of("trainer.checkpointing", self.checkpointing, CHECKPOINTING_NAMES)
+        self.compile = {True: "default", False: "none"}.get(self.compile, self.compile)
+        one_of("trainer.compile", self.compile, COMPILE_MODES)
+        both = self.compile != "none" and self.checkpointing != "none"
+        require(
+            not both, f"trainer.compile: got {self.compile} with trainer.checkpointing={self.checkpointing}, expected one of them"
+        )
         one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda"))
         one_of("trainer.precision", self.precision, PRECISIONS)
         require(self.devices >= 1, f"trainer.devices: got {self.devices}, expected at least 1")

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from nas.compiling import compile_training
 from nas.config import TrainJob
 from nas.distilling import Teacher
 from nas.ema import average_into, averaged_copy, decay_at
@@ -78,6 +79,7 @@ class TrainTask:
             self.has_auxiliary, whole = True, AllOutputs(network)
         self.model, self.optimizer = fabric.setup(whole, optimizer)
         self.average = averaged_copy(network) if job.train.ema else None
+        compile_training(network, job.trainer.compile)
 
     @property
     def result(self) -> nn.Module:
