@@ -136,8 +136,7 @@ def test_a_failing_training_is_one_line_with_its_reason_and_eager_goes_on_from_t
 def test_a_search_step_runs_compiled_up_to_rounding(execution: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(nas.compiling, "COMPILER", counting(calls))
-    settings = {"search__execution": execution, "space": {"num_cells": 2, "reduction_cells": [1], "fused_cells": [0, 1]}}
-    tasks = [search_task(search_job(trainer__compile=mode, **settings)) for mode in ("none", "default")]
+    tasks = [search_task(search_job(trainer__compile=mode, search__execution=execution)) for mode in ("none", "default")]
     rows = [task.step(*batch(), 0)[0] for task in tasks]
     assert calls
     assert rows[1] == pytest.approx(rows[0], rel=1e-5)
