@@ -12,7 +12,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[export,ssh,tracking,test,lint]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[export,ssh,sweeps,tracking,test,lint]'
 	touch $@
 
 # One thread a process: two processes of two threads each would get in each other's way on two cores.

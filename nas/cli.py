@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas import config
-from nas.errors import ConfigError, FailedCheckError, LostProcessError, ResumableError, UserError
+from nas.errors import FailedCheckError, LostProcessError, ResumableError, UserError
 from nas.processes import VERBS as SHARED_VERBS
 from nas.processes import run_under_torchrun, world
+from nas.sweeps import INTERRUPTED, JobResult
 
 if TYPE_CHECKING:
-    from nas.hydra_app import JobFailure, SweepOut, VerbApp
+    from nas.hydra_app import SweepOut, VerbApp
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-"""The exit statuses."""
+DONE, FAILED, WRONG_INPUT = 0, 1, 2
+"""The exit statuses beside that of Ctrl-C."""
 FIRST_SPEAKS_S = 10.0
 """Seconds in which a process waits to be ended by torchrun, before it says itself what stopped it."""
 
@@ -209,49 +210,77 @@ def _verb(name: str) -> Verb:
     return SUB_VERBS[first][sub] if sub else VERBS[first]
 
 
-def _run_verb(name: str, argv: Sequence[str]) -> int:
-    statuses: list[int] = []
-    started: list[bool] = []
+class _SaidInterrupt(KeyboardInterrupt):
+    """Ctrl-C, which the first of several processes has said already."""
 
-    def task(job: Any) -> None:  # noqa: ANN401
-        if name in SHARED_VERBS and job.trainer.devices > 1 and world().count == 1:
-            started.append(True)
-            statuses.append(_start_several(name, argv, job))
-            return
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Does the jobs of a verb; a launcher may send it to other processes.
+
+    Args:
+        verb: The verb, with its sub-verb.
+        argv: What was given behind it.
+    """
+
+    verb: str
+    argv: tuple[str, ...]
+
+    def do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
+        if self.verb in SHARED_VERBS and job.trainer.devices > 1 and world().count == 1:
+            return self._start_several(job, name)
         if world().number:
             logging.getLogger("nas").setLevel(logging.ERROR)
-        lines = _verb(name).run(job)
-        if world().number == 0:
-            print("\n".join(lines), flush=True)
+        lines = _verb(self.verb).run(job)
+        return JobResult(name, lines=() if world().number else tuple(lines))
 
-    def on_failure(failure: JobFailure) -> None:
-        prefix = f"nas {name}: {failure.job}: " if failure.job else f"nas {name}: "
-        statuses.append(_report(failure.error, prefix, one_line=bool(failure.job)))
+    def failed(self, error: Exception, name: str) -> JobResult:
+        status, fault = _fault(error, f"nas {self.verb}: {name}: " if name else f"nas {self.verb}: ", one_line=bool(name))
+        return JobResult(name, status, fault=fault)
+
+    def _start_several(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
+        """Check what this process can, then run the same command, or what it says for this job, in as many processes as devices."""
+        from nas.hydra_app import in_sweep, own_arguments
+        from nas.processes import check_devices
+
+        check_devices(job.trainer, world(), starts=True)
+        words = own_arguments(self.argv, job.out) if in_sweep() else self.argv
+        try:
+            status = run_under_torchrun([self.verb, *words], job.trainer.devices)
+        except KeyboardInterrupt:
+            raise _SaidInterrupt from None
+        said = name and status not in (DONE, INTERRUPTED)
+        return JobResult(name, status, fault=f"nas {self.verb}: {name}: its processes ended with status {status}" if said else "")
+
+
+def _run_verb(name: str, argv: Sequence[str]) -> int:
+    statuses: list[int] = []
+
+    def tell(result: JobResult) -> None:
+        if result.lines:
+            sys.stdout.write("\n".join(result.lines) + "\n")
+            sys.stdout.flush()
+        if result.fault:
+            print(result.fault, file=sys.stderr, flush=True)
+        if result.status != DONE:
+            statuses.append(result.status)
 
     try:
         from nas.hydra_app import run_app
 
-        run_app(_app(name), argv, task, on_failure=on_failure)
-    except KeyboardInterrupt:  # of several processes the first has said so
-        if world().number == 0 and not started:
+        run_app(_app(name), argv, _Work(name, tuple(argv)), tell=tell)
+    except _SaidInterrupt:
+        return INTERRUPTED
+    except KeyboardInterrupt:  # of several processes the first says so
+        if world().number == 0:
             print(f"nas {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last place that can say what happened
-        return _report(error, f"nas {name}: ")
+        status, fault = _fault(error, f"nas {name}: ")
+        if fault:
+            print(fault, file=sys.stderr, flush=True)
+        return status
     return statuses[0] if statuses else DONE
-
-
-def _start_several(name: str, argv: Sequence[str], job: Any) -> int:  # noqa: ANN401
-    """Check what this process can, then run the same command in as many processes as it wants devices."""
-    from nas.processes import check_devices
-
-    if {"-m", "--multirun"} & set(argv):
-        raise ConfigError(
-            f"trainer.devices: got {job.trainer.devices} with --multirun, whose jobs run in one process each; "
-            "give the jobs one by one, or a device each"
-        )
-    check_devices(job.trainer, world(), starts=True)
-    return run_under_torchrun([name, *argv], job.trainer.devices)
 
 
 @contextmanager
@@ -287,8 +316,8 @@ def _app(name: str) -> VerbApp:
     )
 
 
-def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
-    """Say on stderr what went wrong; a traceback only if it is not the user's to mend.
+def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[int, str]:
+    """The exit status, and what to say on stderr; a traceback only if it is not the user's to mend.
 
     Of several processes that fail alike the first one speaks; torchrun then ends the others. Who misses another process waits, too:
     torchrun knows better what became of it, and says so.
@@ -300,12 +329,9 @@ def _report(error: Exception, prefix: str, *, one_line: bool = False) -> int:
         prefix = f"{prefix}process {number}: "
     if isinstance(error, UserError | FailedCheckError | ResumableError):
         message = " ".join(str(error).split()) if one_line else str(error)
-        print(f"{prefix}{message}", file=sys.stderr, flush=True)
-        return WRONG_INPUT if isinstance(error, UserError) else FAILED
+        return WRONG_INPUT if isinstance(error, UserError) else FAILED, f"{prefix}{message}"
     if isinstance(error, BrokenPipeError):  # who read our output has gone, as `head` does; nothing is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    traceback.print_exception(error)
-    if one_line:
-        print(f"{prefix}{type(error).__name__}", file=sys.stderr, flush=True)
-    return FAILED
+        return FAILED, ""
+    trace = "".join(traceback.format_exception(error)).rstrip("\n")
+    return FAILED, f"{trace}\n{prefix}{type(error).__name__}" if one_line else trace

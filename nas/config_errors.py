@@ -34,6 +34,15 @@ HOW_TO_GIVE = {
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 """What OmegaConf calls the types of values -> what to say."""
 
+LAUNCHERS = {
+    "joblib": "pip install 'segnas[sweeps]'",
+    "submitit_local": "pip install 'segnas[sweeps]'",
+    "submitit_slurm": "pip install 'segnas[sweeps]'",
+    "ray": "pip install hydra-ray-launcher",
+    "ray_aws": "pip install hydra-ray-launcher",
+}
+"""Launchers of sweeps that do not come with Hydra -> how to install them."""
+
 SCHEMA_PREFIX = "schema_"
 """Choices of a config group that are only there for its YAML files to build on."""
 
@@ -118,6 +127,8 @@ def _no_such_key(full_key: str, known: Iterable[str]) -> str:
 def _missing_config(error: MissingConfigException) -> str:
     group, _, choice = (error.missing_cfg_file or "").rpartition("/")
     choices = [name for name in error.options or () if not name.startswith(SCHEMA_PREFIX)]
+    if group == "hydra/launcher" and choice in LAUNCHERS:
+        return f"hydra/launcher: {choice} is not installed: {LAUNCHERS[choice]}"
     if not group or not choices:
         return f"there is no config {error.missing_cfg_file!r}; expected a file of that name in conf/ or in --config-dir"
     return f"{group}: got {choice!r}, expected one of {', '.join(choices)}"

@@ -20,6 +20,8 @@ VERBS = ("search", "train")
 """The verbs whose work processes can share."""
 SHUTDOWN_S = 600
 """Seconds that a process has to finish its step and save after Ctrl-C."""
+TAKEN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals whose handlers torchrun replaces, and leaves so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def run_under_torchrun(arguments: Sequence[str], count: int) -> int:
     config, program, program_arguments = config_from_args(parse_args(given))
     # What torchrun logs of a failure is a page; the processes say in a line what happened, and so does what is raised here.
     logging.disable(logging.CRITICAL)
+    handlers = {number: signal.getsignal(number) for number in TAKEN_SIGNALS}
     try:
         elastic_launch(config=config, entrypoint=program)(*program_arguments)
     except ChildFailedError as error:
@@ -117,4 +120,6 @@ def run_under_torchrun(arguments: Sequence[str], count: int) -> int:
         sys.exit(128 + int(error.sigval))
     finally:
         logging.disable(logging.NOTSET)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return 0

@@ -1,0 +1,40 @@
+"""What a launcher of sweeps is given in the tests: a module, so that the processes of the launcher find it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+from nas.cli import _Work
+from nas.sweeps import JobResult
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Says in which process it ran, and what that has in `MARK`."""
+
+    def do(self, job, name):
+        del job
+        return JobResult(name, lines=(str(os.getpid()), os.environ.get("MARK", "none")))
+
+    def failed(self, error, name):
+        return _Work("show", ()).failed(error, name)
+
+
+@dataclass(frozen=True)
+class Faulty(Telling):
+    """Its job on the tables is a bug."""
+
+    def do(self, job, name):
+        if job.list == "tables":
+            raise ZeroDivisionError(name)
+        return JobResult(name)
+
+
+@dataclass(frozen=True)
+class Dying(Telling):
+    """Is killed."""
+
+    def do(self, job, name):
+        os.kill(os.getpid(), signal.SIGKILL)
