@@ -26,6 +26,19 @@ from tests.launched_work import Dying, Faulty, Telling
 from tests.small_jobs import CHECKOUT, overrides, random_genotype, rows, search_job
 
 PATIENCE_S = 200
+SLURM = {
+    "sbatch": """for number in 0 1; do
+  SLURM_JOB_ID=8$number SLURM_ARRAY_JOB_ID=77 SLURM_ARRAY_TASK_ID=$number SLURM_JOB_NUM_NODES=1 SLURM_NTASKS=1 SLURM_NODEID=0 \\
+    SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_JOB_NODELIST=here sh "$1" > /dev/null 2>&1 &
+done
+echo Submitted batch job 77""",
+    "srun": """while [ "${1#--}" != "$1" ]; do
+  if [ "$1" = --unbuffered ]; then shift; else shift 2; fi
+done
+exec "$@\"""",
+    "sacct": "echo 'JobID|State|NodeList'",
+}
+"""Imitations of Slurm's commands: an array of two jobs, which start at once on this machine."""
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
@@ -193,6 +206,21 @@ def test_slurm_settings_are_composed(run_nas):
     assert settings["launcher"]["_target_"].endswith("SlurmLauncher")
     assert (settings["launcher"]["partition"], settings["launcher"]["gpus_per_node"]) == ("gpu", 2)
     assert settings["launcher"]["submitit_folder"] == "${hydra.sweep.dir}/.submitit/%j"
+
+
+def test_slurm_gets_an_array_of_jobs_whose_results_come_back(tmp_path, monkeypatch):
+    for command, text in SLURM.items():
+        (tmp_path / command).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / command).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    mark = "+hydra.job.env_set.MARK=${hydra:job.num}"
+    first, second = sweep(Telling(), "list=spaces,tables", "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", mark)
+    assert (first.job, first.lines[-1]) == ("job 0 (list=spaces)", "0")
+    assert (second.job, second.lines[-1]) == ("job 1 (list=tables)", "1")
+    assert str(os.getpid()) not in (*first.lines, *second.lines)
+    (script,) = tmp_path.glob("runs/*/.submitit/*/*submission.sh")
+    assert {"#SBATCH --partition=gpu", "#SBATCH --array=0-1%2"} <= set(script.read_text().splitlines())
 
 
 def test_a_process_that_is_killed_ends_the_sweep_in_a_line():
