@@ -208,6 +208,7 @@ def test_slurm_settings_are_composed(run_nas):
     assert settings["launcher"]["submitit_folder"] == "${hydra.sweep.dir}/.submitit/%j"
 
 
+@pytest.mark.slow
 def test_slurm_gets_an_array_of_jobs_whose_results_come_back(tmp_path, monkeypatch):
     for command, text in SLURM.items():
         (tmp_path / command).write_text(f"#!/bin/sh\n{text}\n")
