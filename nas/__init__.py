@@ -169,6 +169,25 @@ def build_space(config: Any) -> SearchSpace:  # noqa: ANN401  the config of any 
     return spaces[name].build(config)
 
 
+def space_named(name: str, **settings: Any) -> SearchSpace:  # noqa: ANN401  settings of any space
+    """The search space of a name.
+
+    Args:
+        name: One of `list_spaces()`.
+        settings: What differs from the defaults of the space's config.
+
+    Raises:
+        ConfigError: If there is no space of that name, or a setting is wrong.
+    """
+    from nas.errors import ConfigError
+    from search_spaces import all_spaces
+
+    spaces = all_spaces()
+    if name not in spaces:
+        raise ConfigError(f"space: got {name!r}, expected one of {', '.join(spaces)}")
+    return spaces[name].build(spaces[name].config(**settings))
+
+
 def search(config: SearchJob) -> SearchResult:
     """Search an architecture, as `nas search` does.
 

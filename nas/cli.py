@@ -130,6 +130,14 @@ def _report_run(job: config.ReportJob) -> Sequence[str]:
     return report(job, all_spaces()).summary()
 
 
+def _bench_search(job: config.BenchSearchJob) -> Sequence[str]:
+    from nas.bench_search import bench_search
+    from search_spaces import all_spaces
+
+    with _progress_bar("taking steps") as show_progress:
+        return bench_search(job, all_spaces(), on_progress=show_progress).summary()
+
+
 VERBS: dict[str, Verb] = {
     "search": Verb("search an architecture with cross-entropy and latency", config.SearchJob, _search),
     "derive": Verb("read the genotype off a search checkpoint", config.DeriveJob, _derive),
@@ -150,8 +158,16 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
         "import": Verb("read the result of a bundle, or a published table", config.ImportJob, _import, sweep_out="never"),
         "devices": Verb("list the latency tables at hand, and what they hold", config.DevicesJob, _devices, sweep_out="never"),
     },
+    "bench": {
+        "search": Verb(
+            "time steps of searches side by side, with their memory", config.BenchSearchJob, _bench_search, sweep_out="never"
+        ),
+    },
 }
-"""Verb -> its sub-verbs."""
+"""Verb -> its sub-verbs; a verb that `VERBS` lacks does nothing without one."""
+
+ALL_VERBS = tuple(dict.fromkeys((*VERBS, *SUB_VERBS)))
+"""What the command line knows, in the order in which one uses it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,14 +187,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"segnas {nas.__version__}")
         return DONE
     name, *rest = arguments
-    if name not in VERBS:
-        near = difflib.get_close_matches(name, VERBS, n=1)
+    if name not in ALL_VERBS:
+        near = difflib.get_close_matches(name, ALL_VERBS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        print(f"nas: got {name!r}, expected one of the verbs {', '.join(VERBS)}{hint}", file=sys.stderr)
+        print(f"nas: got {name!r}, expected one of the verbs {', '.join(ALL_VERBS)}{hint}", file=sys.stderr)
         return WRONG_INPUT
     if rest and rest[0] in SUB_VERBS.get(name, {}):
         return _run_verb(f"{name} {rest[0]}", rest[1:])
-    return _run_verb(name, rest)
+    return _run_verb(name, rest) if name in VERBS else _want_sub_verb(name, rest)
 
 
 def entry() -> None:
@@ -186,11 +202,22 @@ def entry() -> None:
     sys.exit(main())
 
 
+def _want_sub_verb(name: str, rest: Sequence[str]) -> int:
+    """What a verb says that does nothing by itself."""
+    lines = [f"nas {name} {sub}: {one.line}" for sub, one in SUB_VERBS[name].items()]
+    if rest and rest[0] in ("-h", "--help"):
+        print("\n".join(lines))
+        return DONE
+    got = f"got {rest[0]!r}" if rest else "got no sub-verb"
+    print(f"nas {name}: {got}, expected {' or '.join(lines)}", file=sys.stderr)
+    return WRONG_INPUT
+
+
 def _usage() -> str:
-    width = max(map(len, VERBS))
+    width = max(map(len, ALL_VERBS))
     lines = []
-    for name, verb in VERBS.items():
-        lines.append(f"  {name:{width}}  {verb.line}")
+    for name in ALL_VERBS:
+        lines.append(f"  {name:{width}}  {VERBS[name].line if name in VERBS else 'measure this project itself'}")
         lines += [f"  {'':{width}}    {name} {sub}: {one.line}" for sub, one in SUB_VERBS.get(name, {}).items()]
     return "\n".join(
         [

@@ -67,7 +67,8 @@ EVERY_VERB = [*cli.VERBS, *(f"{verb} {sub}" for verb, subs in cli.SUB_VERBS.item
 
 WRONG = {
     "unknown verb": (["searhc"], 1, "did you mean search?"),
-    "verb that does not exist yet": (["bench"], 1, "search, derive, train, eval, export, profile, show, predict"),
+    "verb without its sub-verb": (["bench"], 1, "got no sub-verb, expected nas bench search: "),
+    "sub-verb that does not exist yet": (["bench", "networks=x"], 1, "got 'networks=x', expected nas bench search: "),
     "flag in place of a verb": (["--verbose"], 1, "expected one of the verbs"),
     "sub-verb that does not exist": (["profile", "frobnicate"], 1, "got 'frobnicate', expected KEY=VALUE"),
     "unknown flag": (["search", "--bogus"], 1, "unrecognized arguments: --bogus"),
