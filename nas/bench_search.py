@@ -84,7 +84,7 @@ def bench_search(job: BenchSearchJob, spaces: Mapping[str, SpaceEntry], *, on_pr
         ConfigError: If a setting is wrong, a file is there already, or a peer's step fails.
         WorkerStoppedError: If a process that takes our steps ended before its time.
     """
-    groups, skipped = _cases(job, spaces)
+    groups, skipped = cases_of(job, spaces)
     device = identify("cpu")
     path = _target(job.out, device.name)
     _try_peers(groups)
@@ -107,8 +107,12 @@ def bench_search(job: BenchSearchJob, spaces: Mapping[str, SpaceEntry], *, on_pr
     return result
 
 
-def _cases(job: BenchSearchJob, spaces: Mapping[str, SpaceEntry]) -> tuple[list[list[Case]], list[str]]:
-    """The cases of each space and shape, and what of the peers cannot be measured."""
+def cases_of(job: BenchSearchJob, spaces: Mapping[str, SpaceEntry]) -> tuple[list[list[Case]], list[str]]:
+    """The cases of each space and shape, and what of the peers cannot be measured.
+
+    Raises:
+        ConfigError: If a space or a checkout is not there, or a checkout's space is not among those to measure.
+    """
     if unknown := [name for name in job.spaces if name not in spaces]:
         raise ConfigError(f"spaces: got {unknown[0]!r}, expected some of {', '.join(spaces)}")
     peers = _peers(job)

@@ -380,8 +380,8 @@ class BenchSearchJob:
     """CPU threads of PyTorch."""
     seed: int = 0
     """Seed of weights, batches, noise and the order within a round."""
-    fasterseg_layers: int = 6
-    """Layers of FasterSeg's lattice. The official one has 16: 4 GB a process, and six processes at a time."""
+    fasterseg_layers: int = 3
+    """Layers of FasterSeg's lattice. The official one has 16: 3 to 5 GB a process, of which six are alive, and 7 to 20 s a step."""
     peer: PeerSettings = field(default_factory=PeerSettings)
     """Official checkouts to time in the same run."""
     out: str | None = None

@@ -10,11 +10,13 @@ import pytest
 
 import nas.cli
 from nas.bench.cases import OWN_SHAPES, Shape, Variant, shapes_of, variants_of
-from nas.bench.processes import Case, Memory, StepProcess
+from nas.bench.processes import Case, Memory
 from nas.bench.rounds import Block, Effort, Row, measure
 from nas.bench.spreads import ratio, spread
 from nas.bench.targets import TARGETS, judge
-from nas.errors import WorkerStoppedError
+from nas.bench_search import cases_of
+from nas.config import BenchSearchJob, PeerSettings
+from nas.errors import ConfigError, WorkerStoppedError
 from search_spaces import SEARCH_SPACES
 
 SOFT, FUSED, SAMPLED = Variant("soft", "reference"), Variant("soft", "fused"), Variant("sampled", "reference")
@@ -130,16 +132,6 @@ def test_a_small_run_measures_prints_and_writes(in_tmp: Path, capsys: pytest.Cap
     assert [target["reached"] for target in content["targets"]] == [None] * len(TARGETS)
 
 
-def test_steps_of_two_processes_save_the_same_activations() -> None:
-    cases = [
-        Case(space="squeezenas_small", shape=Shape(32, 48, 2), variant=Variant("sampled", "reference"), threads=1, seed=0)
-        for _ in range(2)
-    ]
-    measured = measure(cases, effort=Effort(rounds=1, seconds=0.0, seed=0))
-    first, second = (row.memory.activations for row in measured.rows)
-    assert first == second > 32 * 48 * 2 * 3 * 4  # more than the images
-
-
 WRONG = {
     "space": ("spaces=[lgcnet,nope]", "spaces: got 'nope', expected some of lgcnet, "),
     "no space": ("spaces=[]", "spaces: got [], expected one or more"),
@@ -168,7 +160,7 @@ def test_wrong_input_is_status_2_and_a_line(word: str, message: str, in_tmp: Pat
 def test_a_process_that_stops_is_told_with_its_reason() -> None:
     case = Case(space="nope", shape=Shape(32, 32, 1), variant=SOFT, threads=1, seed=0)
     with pytest.raises(WorkerStoppedError, match=r"nope at 32x32x1, soft reference: .* stopped: .*space: got 'nope'"):
-        StepProcess(case).__enter__()
+        measure([case], effort=Effort(rounds=1, seconds=0.0, seed=0))
 
 
 OPERATIONS = """
@@ -246,18 +238,36 @@ def imitation(folder: Path, **changed: str) -> Path:
 
 def test_a_peer_is_timed_in_the_same_rounds(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     imitation(in_tmp / "theirs")
-    words = ["spaces=[squeezenas_small]", "shapes=[32x48x2,33x48x2]", "relaxations=[sampled]", "executions=[reference]", "rounds=1"]
+    words = ["spaces=[squeezenas_small]", "shapes=[32x48x2]", "relaxations=[sampled]", "executions=[reference]", "rounds=1"]
     assert nas.cli.main(["bench", "search", *words, "peer.squeezenas=theirs", "out=bench.json"]) == 0
     printed = capsys.readouterr().out
     assert "official squeezenas  " in printed
     assert "their own words" not in printed
-    assert "not measured: official squeezenas at 33x48x2: its decoder wants sides that 16 divides" in printed
     text = (in_tmp / "bench.json").read_text()
-    even, odd = json.loads(text)["blocks"]
-    assert [row["peer"] for row in even["variants"]] == ["", "squeezenas"]
-    assert [row["peer"] for row in odd["variants"]] == [""]
-    assert even["variants"][1]["activation_bytes"] > 0
+    (one,) = json.loads(text)["blocks"]
+    assert [row["peer"] for row in one["variants"]] == ["", "squeezenas"]
+    assert one["variants"][1]["activation_bytes"] > 0
     assert str(in_tmp) not in text
+
+
+def test_a_peer_is_left_out_where_its_code_cannot_run(in_tmp: Path) -> None:
+    job = BenchSearchJob(
+        spaces=["lgcnet", "squeezenas_small"],
+        shapes=["32x48x2", "33x48x2", "48x32x2"],
+        relaxations=["sampled"],
+        executions=["reference"],
+        peer=PeerSettings(squeezenas=str(imitation(in_tmp / "theirs"))),
+    )
+    groups, skipped = cases_of(job, SEARCH_SPACES)
+    assert [len(group) for group in groups] == [1, 1, 1, 2, 1, 1]
+    assert groups[3][1].path == str(in_tmp / "theirs")
+    assert skipped == [
+        "official squeezenas at 33x48x2: its decoder wants sides that 16 divides",
+        "official squeezenas at 48x32x2: it wants a width not below the height",
+    ]
+    job.spaces = ["lgcnet"]
+    with pytest.raises(ConfigError, match=r"peer.squeezenas: .* expected that among spaces"):
+        cases_of(job, SEARCH_SPACES)
 
 
 def test_a_peer_that_fails_is_told_before_anything_is_measured(in_tmp: Path) -> None:

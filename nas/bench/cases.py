@@ -13,7 +13,7 @@ LGCNET_TARGET, SQUEEZENAS_TARGET = "180x240x4", "128x256x2"
 OWN_SHAPES = {
     "lgcnet": (LGCNET_TARGET, "128x256x4", "97x131x4"),
     "squeezenas_small": (SQUEEZENAS_TARGET, "64x128x2", "97x131x2"),
-    "fasterseg": ("64x128x2", "64x64x2", "65x97x2"),
+    "fasterseg": ("64x128x2", "32x64x2", "33x65x2"),
 }
 """Space -> the shapes at which it is measured unless others are given: an odd one is among them."""
 OTHER_SHAPES = ("128x256x2", "64x128x2", "97x131x2")

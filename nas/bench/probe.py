@@ -88,10 +88,13 @@ def main() -> None:
     """Build what the first line says, then do what each further line says until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that drives this one, and ends it
     with _answers() as answers:
-        case = json.loads(sys.stdin.readline())
         import torch
 
-        import nas.search_task  # noqa: F401  before the idle level is read
+        import nas.data.loader  # what every case needs, before the idle level is read
+
+        case = json.loads(sys.stdin.readline())
+        if not case["peer"]:
+            import nas.search_task  # noqa: F401
 
         torch.set_num_threads(case["threads"])
         torch.manual_seed(case["seed"])

@@ -9,14 +9,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from types import TracebackType
 from typing import Any
 
 from nas.bench.cases import Shape, Variant
 from nas.errors import ConfigError, WorkerStoppedError
 
-END_S = 10.0
-"""Seconds in which a process may end by itself."""
 _LAST_CHARACTERS = 300
 
 
@@ -74,7 +71,7 @@ class Memory:
 
 
 class StepProcess:
-    """A process of `nas.bench.probe`; leaving it ends the process.
+    """A process of `nas.bench.probe`; it starts at once, so that several of them can get ready at the same time.
 
     Args:
         case: What it builds.
@@ -93,18 +90,9 @@ class StepProcess:
             env={**os.environ, "OMP_NUM_THREADS": str(case.threads)},
         )
 
-    def __enter__(self) -> StepProcess:
-        """Wait until it has built its case."""
-        try:
-            self._ask(self._case.line())
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End it."""
-        self._end()
+    def wait_until_ready(self) -> None:
+        """Wait until it has imported everything, then let it build its case."""
+        self._ask(self._case.line())
 
     def step(self) -> float:
         """Let it take a step; its duration in s."""
@@ -147,18 +135,15 @@ class StepProcess:
             "give smaller shapes=, or fewer relaxations= or executions="
         )
 
-    def _end(self) -> None:
-        """Let it end by itself, for it has nothing to save; else end it."""
+    def close(self) -> None:
+        """End it: it has nothing to save."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
         try:
             self._process.stdin.close()
         except BrokenPipeError:
-            pass  # it has ended already
-        try:
-            self._process.wait(timeout=0 if sys.exc_info()[0] else END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            pass  # what could not be told it no longer matters
         self._process.stdout.close()
         self._errors.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from nas.bench.cases import BASE, Shape, Variant
@@ -90,7 +90,8 @@ class Block:
 def measure(cases: Sequence[Case], *, effort: Effort, on_round: OnRound | None = None) -> Block:
     """Measure the variants of one space at one shape; their processes are alive at the same time.
 
-    The processes start one after the other. Each round has an order of its own, so that none always runs behind the same other.
+    The processes import side by side, and build one after the other. Each round has an order of its own, so that none always runs
+    behind the same other.
 
     Args:
         cases: The variants.
@@ -103,12 +104,11 @@ def measure(cases: Sequence[Case], *, effort: Effort, on_round: OnRound | None =
     """
     report = on_round or (lambda: None)
     with ExitStack() as stack:
-        processes = []
-        for case in cases:
-            process = stack.enter_context(StepProcess(case))
+        processes = [stack.enter_context(closing(StepProcess(case))) for case in cases]
+        for process in processes:
+            process.wait_until_ready()
             for _ in range(WARMUP_STEPS):
                 process.step()
-            processes.append(process)
             report()
         seconds = _rounds(processes, effort=effort, report=report)
         rows = [
