@@ -374,7 +374,7 @@ class BenchSearchJob:
     """Some of reference and fused."""
     rounds: int = 10
     """Most rounds at each shape; in a round each variant takes one step."""
-    seconds: float = 20.0
+    seconds: float = 15.0
     """No further round is begun at a shape after this time, once it has three."""
     threads: int = 1
     """CPU threads of PyTorch."""
