@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -60,3 +60,8 @@ def choice_entropy(logits: dict[str, Tensor]) -> Tensor:
             log_p = torch.log_softmax(values, dim=-1)
             entropies.append(-(log_p.exp() * log_p).sum(dim=-1) / torch.log(torch.tensor(float(values.shape[-1]))))
     return torch.cat(entropies).mean() if entropies else torch.zeros(())
+
+
+def same_logits(one: Mapping[str, Mapping[str, Tensor]], other: Mapping[str, Mapping[str, Tensor]]) -> bool:
+    """Whether two states of the guided logits, by architecture set and group, are the same."""
+    return all(torch.equal(values, other[name][group]) for name, groups in one.items() for group, values in groups.items())

@@ -37,6 +37,10 @@ class ResumableError(RuntimeError):
     """A run stopped, and not through its input: exit status 1, the message without a traceback; the same command goes on."""
 
 
+class MemoryLimitError(ResumableError):
+    """A run needs more memory than there is."""
+
+
 class ConnectionLostError(ResumableError):
     """The connection to another machine broke off."""
 

@@ -22,9 +22,10 @@ from nas import checkpoint
 from nas.data.held_out import HeldOutLossError
 from nas.data.loader import WHOLE, Batches, BatchPart, epoch_order, steps_per_epoch, train_loader
 from nas.data_share import DataWatch
-from nas.errors import NonFiniteLossError
+from nas.errors import MemoryLimitError, NonFiniteLossError
 from nas.fabric import check_shares, make_fabric, ranks_of
 from nas.metrics import mean_iou
+from nas.out_of_memory import Remedy, Shortage, fitting_batch, memory_error, release, shortage_of
 from nas.quiet import QuietMetrics, QuietProgress
 from nas.ranks import ALONE, Ranks
 from nas.trackers import Trackers
@@ -80,6 +81,7 @@ class LoopPlan:
     checkpoint_every: int
     log_every: int
     part: BatchPart = WHOLE
+    remedy: Remedy = Remedy()
     loader: Callable[..., Batches] = train_loader
 
     def total_steps(self, dataset: Samples) -> int:
@@ -145,6 +147,7 @@ def fit(  # noqa: PLR0913
     Raises:
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved.
         NonFiniteLossError: Before any weight has moved; the state is saved in checkpoints/nonfinite.pt.
+        MemoryLimitError: If memory runs out; in a step of one process, the state before it is saved.
     """
     ranks = ranks_of(fabric)
     state = _restore(task, out, ranks) if resume else LoopState()
@@ -162,19 +165,25 @@ def fit(  # noqa: PLR0913
     watch = DataWatch(plan.workers)
     with metrics, teller as progress, _interruptible() as interrupted:
         while state.step < total:
-            _epoch(
-                task,
-                plan,
-                dataset,
-                state,
-                fabric=fabric,
-                out=out,
-                metrics=metrics,
-                trackers=trackers,
-                progress=progress,
-                interrupted=interrupted,
-                watch=watch,
-            )
+            try:
+                _epoch(
+                    task,
+                    plan,
+                    dataset,
+                    state,
+                    fabric=fabric,
+                    out=out,
+                    metrics=metrics,
+                    trackers=trackers,
+                    progress=progress,
+                    interrupted=interrupted,
+                    watch=watch,
+                )
+            except (RuntimeError, MemoryError) as error:  # beside the steps: in loading, evaluating, saving
+                if (shortage := shortage_of(error)) is None:
+                    raise
+                where = f"after step {state.step}"
+                raise memory_error(shortage, where, remedy=plan.remedy, out=out, saved=False, fits=None) from None
 
 
 def _epoch(  # noqa: PLR0913
@@ -210,9 +219,12 @@ def _epoch(  # noqa: PLR0913
     started, began_at = time.perf_counter(), state.step
     for images, labels in watch.batches(batches):
         try:
-            row, confusion = task.step(fabric.to_device(images), fabric.to_device(labels), state.step)
+            done = _step(task, fabric, images, labels, state.step)
         except NonFiniteLossError as error:
             raise _named_batch(error, task, plan, dataset, state, out, ranks) from None
+        if isinstance(done, Shortage):
+            raise _out_of_memory(done, task, plan, state, metrics, out, ranks, fabric=fabric, batch=(images, labels))
+        row, confusion = done
         state.add(row, confusion)
         state.step += 1
         progress.update(state.step, epoch=epoch, **row)
@@ -237,6 +249,46 @@ def _epoch(  # noqa: PLR0913
     _save(task, state, metrics, out, ranks, best=best)
     if ranks.any(interrupted.is_set()):
         raise KeyboardInterrupt
+
+
+def _step(task: Task, fabric: Fabric, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor | None] | Shortage:
+    """A step on a batch, or why there was no room for it: returned, for an error that is raised holds what the step held."""
+    try:
+        return task.step(fabric.to_device(images), fabric.to_device(labels), step)
+    except (RuntimeError, MemoryError) as error:
+        if (shortage := shortage_of(error)) is None:
+            raise
+        return shortage
+
+
+def _out_of_memory(  # noqa: PLR0913, PLR0917
+    shortage: Shortage,
+    task: Task,
+    plan: LoopPlan,
+    state: LoopState,
+    metrics: MetricsLog,
+    out: Path,
+    ranks: Ranks,
+    *,
+    fabric: Fabric,
+    batch: tuple[Tensor, Tensor],
+) -> MemoryLimitError:
+    """Save the state before a step for which there was no room, and find a batch for which there is.
+
+    With several processes the others wait in the step: what is saved together cannot be saved now.
+    """
+    release()
+    saved = not shortage.half_moved and not ranks.are_several
+    if saved:
+        _save(task, state, metrics, out, ranks)
+    fits = None
+    if not ranks.are_several:
+        fits = fitting_batch(
+            lambda images, labels: task.step(fabric.to_device(images), fabric.to_device(labels), state.step),
+            *batch,
+            passes=plan.part.passes,
+        )
+    return memory_error(shortage, f"in step {state.step}", remedy=plan.remedy, out=out, saved=saved, fits=fits)
 
 
 def _evaluate(

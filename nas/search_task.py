@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from nas import relax
-from nas.architecture import choice_entropy
+from nas.architecture import choice_entropy, same_logits
 from nas.compiling import compile_training
 from nas.config import SearchJob
 from nas.cost.repair import check_reachable, derive_within
@@ -30,6 +30,7 @@ from nas.losses.label_size import labels_at
 from nas.metrics import confusion_counts
 from nas.network import LOGITS, Network
 from nas.ops.modules import predicted_labels
+from nas.out_of_memory import moving, remedy_of
 from nas.provenance import provenance
 from nas.ranks import Ranks
 from nas.schedules import cosine, exponential
@@ -185,9 +186,10 @@ class SearchTask:
             clip_gradients(self.supernet.arch_parameters(), 0),
         ]
         row = {**checked_scalars(scalars, norms, ranks=self.ranks, with_latency=True), "tau": draws[0].tau}
-        self.weight_optimizer.step()
-        if step >= self.warmup_steps:
-            self.arch_optimizer.step()
+        with moving():
+            self.weight_optimizer.step()
+            if step >= self.warmup_steps:
+                self.arch_optimizer.step()
         return row, confusion
 
     def _two_levels(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
@@ -196,21 +198,21 @@ class SearchTask:
         before = None
         if step >= self.warmup_steps:
             before = copy.deepcopy((self.supernet.architectures.state_dict(), self.arch_optimizer.state_dict()))
-            held_out_row = self._architecture_step(step)
+            held_out_row = self._architecture_step(step, count=len(images))
         try:
             row, confusion = self._weights_step(images, labels, step)
-        except NonFiniteLossError:
+        except (RuntimeError, MemoryError):  # a loss that is not finite, memory that ran out
             if before is not None:
                 self.supernet.architectures.load_state_dict(before[0])
                 self.arch_optimizer.load_state_dict(before[1])
             raise
         return {**row, **held_out_row}, confusion
 
-    def _architecture_step(self, step: int) -> Row:
-        """One step of Adam on a held-out batch, cross-entropy plus latency; the weights get no gradient."""
+    def _architecture_step(self, step: int, *, count: int) -> Row:
+        """One step of Adam on `count` held-out images, cross-entropy plus latency; the weights get no gradient."""
         assert self.held_out is not None
         number = step - self.warmup_steps
-        images, labels = (self.fabric.to_device(tensor) for tensor in self.held_out.batch(number))
+        images, labels = (self.fabric.to_device(tensor[:count]) for tensor in self.held_out.batch(number))
         try:
             self.arch_optimizer.zero_grad()
             with frozen(self.supernet.weight_parameters()):
@@ -221,7 +223,8 @@ class SearchTask:
             row = checked_scalars(scalars, norms, ranks=self.ranks, with_latency=True)
         except NonFiniteLossError as error:
             raise HeldOutLossError(str(error), self.held_out.names(number)) from None
-        self.arch_optimizer.step()
+        with moving():
+            self.arch_optimizer.step()
         return {f"holdout_{key}": value for key, value in row.items()}
 
     def _weights_step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
@@ -233,7 +236,8 @@ class SearchTask:
         self.ranks.sum_of_gradients(self.supernet.weight_parameters())
         norms = [clip_gradients(self.supernet.weight_parameters(), self.job.search.grad_clip)]
         row = checked_scalars(scalars, norms, ranks=self.ranks, with_latency=False)
-        self.weight_optimizer.step()
+        with moving():
+            self.weight_optimizer.step()
         return {**row, "tau": draws[0].tau}, confusion
 
     def _passes(self, images: Tensor, labels: Tensor, draws: Sequence[Draw], *, with_latency: bool) -> tuple[list[Tensor], Tensor]:
@@ -296,7 +300,7 @@ class SearchTask:
     def derivations(self) -> Mapping[str, Derivation]:
         """The discrete architectures of all sets; they are asked for several times an epoch."""
         logits = self._guided()
-        if self._derived is None or not _equal(self._derived[0], logits):
+        if self._derived is None or not same_logits(self._derived[0], logits):
             judge = self.costs.judge(self.scores)
             self._derived = logits, derive_within(self.space, logits, self.costs.limits(), judge=judge)
         return self._derived[1]
@@ -391,9 +395,11 @@ def _plan(job: SearchJob, crop: tuple[int, int], ranks: Ranks) -> LoopPlan:
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,
         part=BatchPart(ranks.number, ranks.count),
+        remedy=remedy_of("search", job.trainer),
     )
 
 
-def _equal(one: Mapping[str, Mapping[str, Tensor]], other: Mapping[str, Mapping[str, Tensor]]) -> bool:
-    """Whether two states of the guided logits are the same."""
-    return all(torch.equal(values, other[name][group]) for name, groups in one.items() for group, values in groups.items())
+def _held_out_batches(part: SegmentationDataset, plan: LoopPlan) -> HeldOutBatches:
+    return HeldOutBatches(
+        part, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, workers=plan.workers, of_batch=plan.part
+    )

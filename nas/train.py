@@ -26,6 +26,7 @@ from nas.loop import LoopPlan, check_shares, fit, make_fabric, ranks_of
 from nas.network import Network
 from nas.objectives import Classification, Objective, Segmentation, loss_name
 from nas.official_weights import own_names
+from nas.out_of_memory import remedy_of
 from nas.ranks import Ranks
 from nas.run_pictures import predicted_pictures
 from nas.space import SpaceEntry
@@ -200,6 +201,7 @@ def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder, ranks: Ra
         log_every=settings.log_every,
         part=loader.BatchPart(ranks.number, ranks.count, passes=settings.accumulate),
         loader=image_batches.train_loader if isinstance(train_set, ImageFolder) else loader.train_loader,
+        remedy=remedy_of("train", job.trainer),
     )
 
 

@@ -17,6 +17,7 @@ from nas.errors import NonFiniteLossError
 from nas.loop import LoopPlan, Row, ranks_of
 from nas.network import LOGITS, Network
 from nas.objectives import Objective
+from nas.out_of_memory import moving
 from nas.schedules import poly
 from nas.synced_batch_norm import synchronise_batch_norms
 
@@ -103,7 +104,8 @@ class TrainTask:
         sums = self.ranks.sum(torch.stack([x.double() for x in (loss, *scores.values())]))
         value, *score_values, norm_value = torch.cat([sums, norm.double().reshape(1)]).tolist()
         self._require_finite(value, norm_value)
-        self.optimizer.step()
+        with moving():
+            self.optimizer.step()
         if not self.job.trainer.sync_batch_norm:
             self.ranks.average_of_statistics(self.network)
         if self.average is not None:
