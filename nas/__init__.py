@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nas.config import SearchJob, TrainJob
     from nas.cost import LatencyTable
     from nas.genotype import Genotype
+    from nas.plan_report import PlanReport
     from nas.predicting import Latency
     from nas.search import SearchResult
     from nas.space import SearchSpace
@@ -37,6 +38,7 @@ __all__ = [
     "load_genotype",
     "load_table",
     "measure",
+    "plan",
     "predict",
     "search",
     "train",
@@ -169,23 +171,30 @@ def build_space(config: Any) -> SearchSpace:  # noqa: ANN401  the config of any 
     return spaces[name].build(config)
 
 
-def space_named(name: str, **settings: Any) -> SearchSpace:  # noqa: ANN401  settings of any space
-    """The search space of a name.
-
-    Args:
-        name: One of `list_spaces()`.
-        settings: What differs from the defaults of the space's config.
+def space_config(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401  the config of any space
+    """The config of a search space from plain data, `name` among them.
 
     Raises:
-        ConfigError: If there is no space of that name, or a setting is wrong.
+        ConfigError: If there is no space of that name.
     """
     from nas.errors import ConfigError
     from search_spaces import all_spaces
 
     spaces = all_spaces()
-    if name not in spaces:
-        raise ConfigError(f"space: got {name!r}, expected one of {', '.join(spaces)}")
-    return spaces[name].build(spaces[name].config(**settings))
+    if settings["name"] not in spaces:
+        raise ConfigError(f"space.name: got {settings['name']!r}, expected one of {', '.join(spaces)}")
+    return spaces[settings["name"]].config(**settings)
+
+
+def plan(config: SearchJob) -> PlanReport:
+    """What a search would need, as `nas search plan=true` tells it.
+
+    Raises:
+        UserError: If data, table or settings do not fit.
+    """
+    from nas.planning import plan_search
+
+    return plan_search(config, build_space(config.space))
 
 
 def search(config: SearchJob) -> SearchResult:

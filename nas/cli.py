@@ -47,6 +47,11 @@ class Verb:
 
 
 def _search(job: config.SearchJob) -> Sequence[str]:
+    if job.plan:
+        from nas.planning import plan_search
+
+        with _progress_bar("probing") as show_progress:
+            return plan_search(job, nas.build_space(job.space), on_progress=show_progress).summary()
     return nas.search(job).summary()
 
 

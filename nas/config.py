@@ -45,6 +45,19 @@ class SearchJob:
     """Folder of the run; null: a fresh one under runs/."""
     resume: str | None = None
     """A run to go on with, or auto."""
+    plan: bool = False
+    """Train nothing: tell memory and time of every relaxation, execution and checkpointing from a short probe, and what fits; with
+    out=FOLDER also in plan.json there."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.plan:
+            require(self.resume is None, f"resume: got {self.resume} with plan=true, which trains nothing; leave one of them away")
+            require(
+                self.trainer.devices == 1,
+                f"trainer.devices: got {self.trainer.devices} with plan=true, which plans for one process; leave trainer.devices "
+                "out, and give one device's share of search.batch_size",
+            )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -65,7 +65,7 @@ class Remedy:
 
 def remedy_of(section: str, trainer: TrainerSettings) -> Remedy:
     """What a run with these settings can still change."""
-    compiled = trainer.compile not in (False, "none")  # compiled passes cannot be computed again
+    compiled = trainer.compile != "none"  # compiled passes cannot be computed again
     return Remedy(section, None if compiled or trainer.checkpointing == "all" else "trainer.checkpointing=all")
 
 

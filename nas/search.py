@@ -19,6 +19,7 @@ from nas.config import SearchJob
 from nas.cost import CostTable
 from nas.data import build_dataset
 from nas.derive import genotype_files, shown_repairs, write_genotypes
+from nas.errors import ConfigError
 from nas.genotype import Genotype, genotype_graph
 from nas.loop import fit, make_fabric, ranks_of
 from nas.report import read_run, write_report
@@ -83,6 +84,8 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
         KeyboardInterrupt: On Ctrl-C, after a checkpoint was saved.
     """
     started = time.perf_counter()
+    if job.plan:
+        raise ConfigError("plan: got true, expected false for a search; nas.plan(config) gives the plan")
     check_trackers(job.logger)
     train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
     train_set.scan()

@@ -51,7 +51,7 @@ class SearchStepper:
         from nas.search_task import SearchTask
         from nas.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings
 
-        space = nas.space_named(case["space"], **case["space_settings"])
+        space = nas.build_space(nas.space_config({"name": case["space"], **case["space_settings"]}))
         data = _scenes(case)
         settings = SearchSettings(
             batch_size=case["batch"],
