@@ -139,11 +139,7 @@ def forecast(probe: Probe, totals: Totals) -> Forecast | None:
     images = totals.train_images + totals.val_images
     cache = totals.cache_bytes_an_image * max(0, images - 3 * probe.batch)
     peak = probe.peak + (cache if probe.on_cpu else 0)
-    fits = probe.measured and not probe.reason
-    if not fits and probe.available is None:
-        known = None
-    else:
-        known = fits or (not probe.reason and peak <= ROOM * (probe.available or 0))
+    known = _fits(probe, peak)
     step_s = probe.step_s if probe.step_s is not None else probe.warmup_s
     if step_s is None:
         return Forecast(peak_bytes=peak, fits=known)
@@ -160,6 +156,15 @@ def forecast(probe: Probe, totals: Totals) -> Forecast | None:
         evaluation_s=evaluation_s,
         total_s=training_s + totals.evaluations * (evaluation_s or 0.0) + decode_s,
     )
+
+
+def _fits(probe: Probe, peak: float) -> bool | None:
+    """Whether a peak in bytes has room; None: how much there is could not be read, and the whole batch was not run."""
+    if probe.reason:
+        return False
+    if probe.available is None:
+        return True if probe.measured else None
+    return peak <= probe.available * (1.0 if probe.measured else ROOM)
 
 
 def _evaluation_s(probe: Probe, totals: Totals) -> float | None:

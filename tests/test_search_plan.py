@@ -99,6 +99,17 @@ def test_where_nothing_fits_the_largest_batch_that_does_is_forecast_and_no_other
     assert report.summary()[-1].startswith("as asked for, nothing fits with search.relaxation=soft; by forecast this does: ")
 
 
+def test_images_in_the_cache_count_into_the_memory(machine):
+    machine()
+    job = search_job(data__train=1000)
+    cached, read = (
+        next(iter(planned(dataclasses.replace(job, data=dataclasses.replace(job.data, cache=cache))).rows)).forecast.peak_bytes
+        for cache in (True, False)
+    )
+    # 1000 + 2 images of 48x64 in 4 bytes a pixel; the probe has read up to 3 batches of 2 of them.
+    assert cached - read == (1002 - 6) * 48 * 64 * 4
+
+
 def test_where_not_even_one_image_fits_a_crop_is_forecast(machine):
     machine(available=1000 * MIB, fixed=700 * MIB, per_image=400 * MIB)
     report = planned(search_job(search__batch_size=2, data__size=[256, 512]))
