@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+ROOT = Path("/")
 
 
 def kilobytes_of(text: str, key: str) -> int | None:
@@ -46,14 +46,20 @@ def left_of_address_space(limit: int, status: str) -> int | None:
     return None if limit == resource.RLIM_INFINITY or taken is None else max(0, limit - taken)
 
 
-def available_bytes(device: torch.device) -> int | None:
-    """What a process can take beside what it holds: free memory of the GPU, or of this machine within the limits set for it."""
+def available_bytes(device: torch.device, root: Path = ROOT) -> int | None:
+    """What a process can take beside what it holds: free memory of the GPU, or of this machine within the limits set for it.
+
+    Args:
+        device: The device.
+        root: Where `proc` and `sys` lie.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    group = root / "sys" / "fs" / "cgroup"
     known = [
-        kilobytes_of(_text(_PROC / "meminfo") or "", "MemAvailable"),
-        left_in_cgroup(_text(_CGROUP / "memory.max"), _text(_CGROUP / "memory.current")),
-        left_of_address_space(resource.getrlimit(resource.RLIMIT_AS)[0], _text(_PROC / "self" / "status") or ""),
+        kilobytes_of(_text(root / "proc" / "meminfo") or "", "MemAvailable"),
+        left_in_cgroup(_text(group / "memory.max"), _text(group / "memory.current")),
+        left_of_address_space(resource.getrlimit(resource.RLIMIT_AS)[0], _text(root / "proc" / "self" / "status") or ""),
     ]
     return min((one for one in known if one is not None), default=None)
 
@@ -65,7 +71,7 @@ def peak_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    most = kilobytes_of(_text(_PROC / "self" / "status") or "", "VmHWM")
+    most = kilobytes_of(_text(ROOT / "proc" / "self" / "status") or "", "VmHWM")
     if most is not None:
         return most
     unit = 1 if sys.platform == "darwin" else 1024

@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 
@@ -78,7 +77,7 @@ def _totals(job: SearchJob, space: SearchSpace) -> Totals:
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=make_fabric(here))
     _, passes = passes_of(job.search, space)
     graph = task.supernet.network.graph
-    cached = bool(getattr(job.data, "cache", False))
+    cached = bool(job.data.cache)
     epochs = math.ceil(task.total_steps / task.steps_per_epoch)
     due = {epoch for epoch in range(epochs) if job.search.eval_every and (epoch + 1) % job.search.eval_every == 0}
     return Totals(
@@ -122,14 +121,9 @@ def as_run(job: SearchJob, space: SearchSpace, relaxation: str, execution: str, 
     """
     noise = "batch" if job.search.noise is None and relaxation == "sampled" and space.noise_per_image else job.search.noise
     search = dataclasses.replace(job.search, relaxation=relaxation, execution=execution, noise=noise)
-    return dataclasses.replace(job, search=search, trainer=_checkpointed(job.trainer, checkpointing), out=None, plan=False)
-
-
-def _checkpointed(trainer: TrainerSettings, checkpointing: str) -> TrainerSettings:
-    """The settings with this checkpointing, where there is such a setting."""
-    known = {field.name for field in dataclasses.fields(trainer)}
-    changes: dict[str, Any] = {"checkpointing": checkpointing} if "checkpointing" in known else {}
-    return dataclasses.replace(trainer, **changes)
+    return dataclasses.replace(
+        job, search=search, trainer=dataclasses.replace(job.trainer, checkpointing=checkpointing), out=None, plan=False
+    )
 
 
 def forecast(probe: Probe, totals: Totals) -> Forecast | None:

@@ -24,6 +24,7 @@ from search_spaces import SEARCH_SPACES
 from tests.small_jobs import SIZE, overrides, search_job, search_task
 
 MIB = 2**20
+BOTH = ("none", "all")
 SECONDS = {("soft", "reference"): 4.0, ("soft", "fused"): 2.0, ("hard", "reference"): 5.0, ("hard", "fused"): 3.0}
 
 

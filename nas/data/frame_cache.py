@@ -6,9 +6,10 @@ import mmap
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from nas.data.available_memory import available_bytes
+from nas.available_memory import available_bytes
 from nas.data.dataset import Frame
 from nas.errors import DataError
 
@@ -34,7 +35,7 @@ class FrameCache:
     def __init__(self, count: int, size: tuple[int, int]) -> None:
         height, width = size
         self._shape = (count, size)
-        needed, available = 4 * count * height * width, available_bytes()
+        needed, available = 4 * count * height * width, available_bytes(torch.device("cpu"))
         stated = f"data.cache: {count} images of {height}x{width} need {needed / 2**30:.1f} GiB of memory"
         if available is not None and needed > MOST * available:
             raise DataError(

@@ -1,4 +1,4 @@
-"""1x1 convolutions with a stride: the same values with and without gradients, and no strided kernel where gradients are recorded."""
+"""1x1 convolutions with a stride: the same values with and without gradients, and none strides where gradients are recorded."""
 
 from __future__ import annotations
 
