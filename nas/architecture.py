@@ -65,3 +65,9 @@ def choice_entropy(logits: dict[str, Tensor]) -> Tensor:
 def same_logits(one: Mapping[str, Mapping[str, Tensor]], other: Mapping[str, Mapping[str, Tensor]]) -> bool:
     """Whether two states of the guided logits, by architecture set and group, are the same."""
     return all(torch.equal(values, other[name][group]) for name, groups in one.items() for group, values in groups.items())
+
+
+def light_share(choices: Mapping[str, str], space: SearchSpace) -> float | None:
+    """Share of zero, skip and pooling among the decisions that offer one; None: none does."""
+    offering = [name for name, options in space.genotype_choices().items() if space.light_options.intersection(options)]
+    return sum(choices[name] in space.light_options for name in offering) / len(offering) if offering else None

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from nas.bench.cases import Shape, Variant, shapes_of, variants_of
+from nas.bench.job import BenchSearchJob
 from nas.bench.peers import FILES, PEERS
 from nas.bench.processes import Case
 from nas.bench.rounds import FEWEST_ROUNDS, WARMUP_STEPS, Block, Effort, Row, measure
 from nas.bench.spreads import Spread
 from nas.bench.targets import Verdict, judge
-from nas.config import BenchSearchJob
 from nas.devices.identity import DeviceInfo, current_clocks, identify
 from nas.errors import ConfigError
 from nas.provenance import provenance
@@ -68,6 +68,8 @@ class BenchResult:
             lines += ["", _title(block), *text_table(HEADER, [_cells(block, row) for row in block.rows])]
         lines += ["", "memory: the peak of a process beside the idle one; activations: what autograd saves for the backward pass"]
         lines += [f"not measured: {reason}" for reason in self.skipped]
+        if any(asdict(self.job.peer).values()):
+            lines.append("peers: what drives a checkout was tested with an imitation of its interface, never with the real one")
         lines += [verdict.line() for verdict in self.verdicts]
         return [*lines, f"wrote {self.path}"]
 

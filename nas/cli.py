@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas import config
+from nas.bench.job import BenchSearchJob
 from nas.errors import FailedCheckError, LostProcessError, ResumableError, UserError
 from nas.processes import VERBS as SHARED_VERBS
 from nas.processes import run_under_torchrun, world
@@ -135,7 +136,7 @@ def _report_run(job: config.ReportJob) -> Sequence[str]:
     return report(job, all_spaces()).summary()
 
 
-def _bench_search(job: config.BenchSearchJob) -> Sequence[str]:
+def _bench_search(job: BenchSearchJob) -> Sequence[str]:
     from nas.bench_search import bench_search
     from search_spaces import all_spaces
 
@@ -164,9 +165,7 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
         "devices": Verb("list the latency tables at hand, and what they hold", config.DevicesJob, _devices, sweep_out="never"),
     },
     "bench": {
-        "search": Verb(
-            "time steps of searches side by side, with their memory", config.BenchSearchJob, _bench_search, sweep_out="never"
-        ),
+        "search": Verb("time steps of searches side by side, with their memory", BenchSearchJob, _bench_search, sweep_out="never"),
     },
 }
 """Verb -> its sub-verbs; a verb that `VERBS` lacks does nothing without one."""

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas import predicting, rundir
+from nas.architecture import light_share
 from nas.checkpoint import write_text_atomic
 from nas.config import SearchJob
 from nas.cost import CostTable
@@ -24,7 +25,7 @@ from nas.genotype import Genotype, genotype_graph
 from nas.loop import fit, make_fabric, ranks_of
 from nas.report import read_run, write_report
 from nas.run_pictures import architecture_picture
-from nas.search_task import SearchTask, light_share
+from nas.search_task import SearchTask
 from nas.space import SearchSpace, SpaceEntry
 from nas.trackers import check_trackers, open_trackers
 

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from nas import relax
-from nas.architecture import choice_entropy, same_logits
+from nas.architecture import choice_entropy, light_share, same_logits
 from nas.compiling import compile_training
 from nas.config import SearchJob
 from nas.cost.repair import check_reachable, derive_within
@@ -374,12 +374,6 @@ class SearchTask:
         self.scores = state["scores"]
         if self.control.ascends or self.control.has_band:
             self.control.load_state(state["latency_control"])
-
-
-def light_share(choices: Mapping[str, str], space: SearchSpace) -> float | None:
-    """Share of zero, skip and pooling among the decisions that offer one; None: none does."""
-    offering = [name for name, options in space.genotype_choices().items() if space.light_options.intersection(options)]
-    return sum(choices[name] in space.light_options for name in offering) / len(offering) if offering else None
 
 
 def _plan(job: SearchJob, crop: tuple[int, int], ranks: Ranks) -> LoopPlan:

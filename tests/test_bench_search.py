@@ -10,12 +10,12 @@ import pytest
 
 import nas.cli
 from nas.bench.cases import OWN_SHAPES, Shape, Variant, shapes_of, variants_of
+from nas.bench.job import BenchSearchJob, PeerSettings
 from nas.bench.processes import Case, Memory
 from nas.bench.rounds import Block, Effort, Row, measure
 from nas.bench.spreads import ratio, spread
 from nas.bench.targets import TARGETS, judge
 from nas.bench_search import cases_of
-from nas.config import BenchSearchJob, PeerSettings
 from nas.errors import ConfigError, WorkerStoppedError
 from search_spaces import SEARCH_SPACES
 

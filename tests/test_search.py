@@ -12,10 +12,10 @@ import torch
 import yaml
 
 import nas
+from nas.architecture import light_share
 from nas.checkpoint import load_checkpoint
 from nas.losses import cross_entropy
 from nas.relax import Weights, one_hot
-from nas.search import light_share
 from nas.supernet import Draw
 from tests.small_jobs import SIZE, STEPS_PER_EPOCH, batch, made_up_table, rows, search_job, search_task
 
