@@ -159,7 +159,7 @@ def test_wrong_input_is_status_2_and_a_line(word: str, message: str, in_tmp: Pat
 
 def test_a_process_that_stops_is_told_with_its_reason() -> None:
     case = Case(space="nope", shape=Shape(32, 32, 1), variant=SOFT, threads=1, seed=0)
-    with pytest.raises(WorkerStoppedError, match=r"nope at 32x32x1, soft reference: .* stopped: .*space: got 'nope'"):
+    with pytest.raises(WorkerStoppedError, match=r"nope at 32x32x1, soft reference: .* stopped: .*space.name: got 'nope'"):
         measure([case], effort=Effort(rounds=1, seconds=0.0, seed=0))
 
 

@@ -106,8 +106,8 @@ def test_a_step_without_room_saves_the_state_before_it_and_the_same_run_goes_on_
     run = tmp_path / "run"
     assert first == f"out of memory in step 4 ({NO_ROOM}); the state before it is saved in {run / 'checkpoints' / 'last.pt'}"
     assert second == (
-        f"start anew with search.batch_size=1, with which a step has just run here, or give resume={run} where there is more "
-        "memory; nas search with plan=true says what fits"
+        f"give resume={run} trainer.checkpointing=all, which needs less, or start anew with search.batch_size=1, with which a step "
+        f"has just run here, or give resume={run} where there is more memory; nas search with plan=true says what fits"
     )
     assert load_checkpoint(run / "checkpoints" / "last.pt")["loop"]["step"] == 4
     resumed = nas.search(dataclasses.replace(job, out=None, resume=str(run)))
@@ -135,7 +135,7 @@ def test_evaluation_without_room_points_to_the_last_checkpoint_or_says_that_ther
     job = search_job(tmp_path / "run", search__relaxation="sampled", search__epochs=1)
     fail_at(monkeypatch, 0, method="evaluate")
     with pytest.raises(
-        MemoryLimitError, match=r"out of memory after step 3 .*; there is no checkpoint yet\nstart anew with a smaller"
+        MemoryLimitError, match=r"out of memory after step 3 .*; there is no checkpoint yet\ngive trainer.checkpointing=all"
     ):
         nas.search(job)
 

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 
+@pytest.mark.slow
 def test_the_smoke_form_searches_measures_and_reports_and_is_not_done_twice(
     tmp_path: Path, script_of: Callable[[str], tuple[ModuleType, list[list[str]]]]
 ) -> None:
