@@ -23,10 +23,13 @@ class DataWatch:
 
     Args:
         workers: Worker processes that prepare them.
+        cached: Whether decoded images stay in memory; then nothing is said of the first epoch, which fills it. None: these data
+            cannot be kept.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.workers, self.waited_s, self._told = workers, 0.0, False
+    def __init__(self, workers: int, *, cached: bool | None = None) -> None:
+        self.workers, self.cached, self.waited_s, self._told = workers, cached, 0.0, False
+        self._epochs = 0
 
     def batches(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """The same batches, the waiting for each added up anew."""
@@ -43,14 +46,19 @@ class DataWatch:
 
     def tell(self, seconds: float) -> None:
         """Say once in a run that an epoch of so many seconds waited for its data."""
+        self._epochs += 1
+        if self.cached and self._epochs == 1:
+            return
         if not self._told and self.share(seconds) > MOST and self.waited_s >= LEAST_S:
             self._told = True
+            cache = "" if self.cached is not False else ", or data.cache=true (decoded images stay in memory)"
             log.warning(
                 "data: %.0f %% of the epoch's %.1f s went into waiting for batches with data.workers=%d, expected at most %.0f %%; "
-                "give data.workers=%d (processes that prepare them), or data.cache=true (decoded images stay in memory)",
+                "give data.workers=%d (processes that prepare them)%s",
                 100 * self.share(seconds),
                 seconds,
                 self.workers,
                 100 * MOST,
                 max(2, 2 * self.workers),
+                cache,
             )

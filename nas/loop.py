@@ -77,6 +77,7 @@ class LoopPlan:
     crop: tuple[int, int]
     seed: int
     workers: int
+    cached: bool | None = None
     eval_every: int
     checkpoint_every: int
     log_every: int
@@ -162,7 +163,7 @@ def fit(  # noqa: PLR0913
         metrics = MetricsLog.resume(path, state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)
         teller = Progress(total=total, start=state.step)
     trackers.begin(state.step)
-    watch = DataWatch(plan.workers)
+    watch = DataWatch(plan.workers, cached=plan.cached)
     with metrics, teller as progress, _interruptible() as interrupted:
         while state.step < total:
             try:

@@ -385,6 +385,7 @@ def _plan(job: SearchJob, crop: tuple[int, int], ranks: Ranks) -> LoopPlan:
         crop=crop,
         seed=job.seed,
         workers=job.data.workers,
+        cached=job.data.cache,
         eval_every=settings.eval_every,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,

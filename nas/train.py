@@ -196,6 +196,7 @@ def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder, ranks: Ra
         crop=(crop[0], crop[1]),
         seed=job.seed,
         workers=job.data.workers,
+        cached=getattr(job.data, "cache", None),
         eval_every=settings.eval_every,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,

@@ -55,7 +55,7 @@ def test_the_share_is_that_of_waiting_and_starts_anew_in_each_epoch(clock: Clock
 
 
 def test_a_long_wait_is_said_once_with_what_to_do(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    watch = DataWatch(2)
+    watch = DataWatch(2, cached=False)
     with caplog.at_level(logging.WARNING, logger="nas"):
         for _ in range(2):
             watch.tell(epoch(watch, clock, waits=[2.0], step_s=8.0))
@@ -65,6 +65,16 @@ def test_a_long_wait_is_said_once_with_what_to_do(clock: Clock, caplog: pytest.L
     )
     assert "give data.workers=4" in line
     assert "data.cache=true" in line
+
+
+def test_while_a_cache_fills_nothing_is_said_and_later_no_cache_is_advised(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    watch = DataWatch(0, cached=True)
+    with caplog.at_level(logging.WARNING, logger="nas"):
+        watch.tell(epoch(watch, clock, waits=[2.0], step_s=8.0))
+        assert caplog.messages == []
+        watch.tell(epoch(watch, clock, waits=[2.0], step_s=8.0))
+    (line,) = caplog.messages
+    assert line.endswith("give data.workers=2 (processes that prepare them)")
 
 
 @pytest.mark.parametrize(("wait", "step_s"), [(0.9, 0.1), (5.0, 95.0)], ids=["short", "small share"])
