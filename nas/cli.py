@@ -185,11 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
-        return DONE
+        return _told(_usage())
     if arguments[0] == "--version":
-        print(f"segnas {nas.__version__}")
-        return DONE
+        return _told(f"segnas {nas.__version__}")
     name, *rest = arguments
     if name not in ALL_VERBS:
         near = difflib.get_close_matches(name, ALL_VERBS, n=1)
@@ -199,6 +197,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and rest[0] in SUB_VERBS.get(name, {}):
         return _run_verb(f"{name} {rest[0]}", rest[1:])
     return _run_verb(name, rest) if name in VERBS else _want_sub_verb(name, rest)
+
+
+def _told(text: str) -> int:
+    """Print a text; who reads our output may have gone, as `head` does: then nothing is left to tell."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _leave_pipe()
+        return FAILED
+    return DONE
+
+
+def _leave_pipe() -> None:
+    """Write to nowhere from now on, lest the interpreter complains of a broken pipe when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:
@@ -362,7 +375,7 @@ def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[in
         message = " ".join(str(error).split()) if one_line else str(error)
         return WRONG_INPUT if isinstance(error, UserError) else FAILED, f"{prefix}{message}"
     if isinstance(error, BrokenPipeError):  # who read our output has gone, as `head` does; nothing is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_pipe()
         return FAILED, ""
     trace = "".join(traceback.format_exception(error)).rstrip("\n")
     return FAILED, f"{trace}\n{prefix}{type(error).__name__}" if one_line else trace

@@ -350,10 +350,9 @@ def test_ctrl_c_saves_a_checkpoint_and_a_parent_process_sees_130(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "last.pt").is_file()
 
 
-def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nas", "show", "list=spaces"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@pytest.mark.parametrize("words", [["show", "list=spaces"], []], ids=["a verb", "the usage"])
+def test_a_reader_that_goes_away_leaves_no_traceback(words, tmp_path):
+    process = subprocess.Popen([sys.executable, "-m", "nas", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(timeout=60) == 1
