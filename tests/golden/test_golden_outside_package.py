@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from hydra.core.config_store import ConfigStore
 
 import nas
 from tests.golden import records
@@ -21,8 +22,12 @@ from tests.golden.stored import FOLDER
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch):
+    """For one test only: Hydra, too, forgets the space afterwards."""
     monkeypatch.syspath_prepend(str(FOLDER / "outside"))
     yield
+    spaces = ConfigStore.instance().repo.get("space", {})
+    for name in [name for name in spaces if "outside" in name]:
+        del spaces[name]
     sys.modules.pop("golden_outside", None)
 
 
