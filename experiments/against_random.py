@@ -27,8 +27,9 @@ from run_folders import where
 
 import nas
 from nas.cost.expected import ExpectedLatency
-from nas.genotype import Deploy, Genotype, genotype_space, load_genotype, save_genotype
-from nas.random_architecture import random_at_cost
+from nas.cost.random_architecture import random_at_cost
+from nas.space.deployment import Deploy
+from nas.space.genotype import Genotype, genotype_space, load_genotype, save_genotype
 from search_spaces import all_spaces
 
 TABLE = "table.json"

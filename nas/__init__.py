@@ -9,8 +9,6 @@ True
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,14 +17,14 @@ if TYPE_CHECKING:
 
     import torch
 
-    from nas.config import SearchJob, TrainJob
+    from nas.config.jobs import SearchJob, TrainJob
     from nas.cost import LatencyTable
-    from nas.genotype import Genotype
-    from nas.plan_report import PlanReport
-    from nas.predicting import Latency
-    from nas.search import SearchResult
-    from nas.space import SearchSpace
-    from nas.train import TrainResult
+    from nas.cost.prediction import Latency
+    from nas.probing.plan_report import PlanReport
+    from nas.space.genotype import Genotype
+    from nas.space.search_space import SearchSpace
+    from nas.stages.search import SearchResult
+    from nas.stages.train import TrainResult
 
 __version__ = "0.1.0"
 __all__ = [
@@ -51,7 +49,7 @@ def load_genotype(path_or_name: str | Path) -> Genotype:
     Raises:
         GenotypeError: Naming what is missing or wrong.
     """
-    from nas.genotype import load_genotype as load
+    from nas.space.genotype import load_genotype as load
     from search_spaces import all_spaces
 
     return load(str(path_or_name), all_spaces())
@@ -64,7 +62,8 @@ def build(genotype: Genotype | str | Path, num_classes: int | None = None) -> to
         genotype: The architecture, or what `load_genotype` takes: a file, a run or a published name.
         num_classes: Number of classes; None: the genotype's.
     """
-    from nas.genotype import Genotype, build_network
+    from nas.network.build import build_network
+    from nas.space.genotype import Genotype
     from search_spaces import all_spaces
 
     loaded = genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
@@ -92,7 +91,7 @@ def measure(
     Raises:
         ConfigError: If the runtime is not there.
     """
-    from nas.measuring import measure as measure_networks
+    from nas.stages.compare_networks import measure as measure_networks
     from search_spaces import all_spaces
 
     return measure_networks(genotypes, all_spaces(), runtime=runtime, accelerator=accelerator, rounds=rounds, level=level)
@@ -108,8 +107,8 @@ def import_weights(name: str, state_dict: Mapping[str, torch.Tensor]) -> dict[st
     Raises:
         CheckpointError: Naming every tensor that is missing, left over or of another shape, up to a few of each.
     """
-    from nas.genotype import load_genotype as load
-    from nas.official_weights import import_official
+    from nas.network.official_weights import import_official
+    from nas.space.genotype import load_genotype as load
     from search_spaces import all_spaces
 
     spaces = all_spaces()
@@ -133,7 +132,7 @@ def predict(genotype: Genotype, table: LatencyTable) -> Latency:
     Raises:
         TableError: Listing every operation that the table lacks.
     """
-    from nas.predicting import predict as predict_genotype
+    from nas.cost.genotype_latency import predict as predict_genotype
     from search_spaces import all_spaces
 
     return predict_genotype(genotype, table, all_spaces())
@@ -148,7 +147,7 @@ def list_spaces() -> list[str]:
 
 def list_genotypes() -> list[str]:
     """The names of the published genotypes."""
-    from nas.resources import published_genotypes
+    from nas.files.shipped import published_genotypes
 
     return list(published_genotypes())
 
@@ -159,16 +158,10 @@ def build_space(config: Any) -> SearchSpace:  # noqa: ANN401  the config of any 
     Raises:
         ConfigError: If there is no space of that name, or the config is another space's.
     """
-    from nas.errors import ConfigError
+    from nas.space.by_name import build_space as build_by_name
     from search_spaces import all_spaces
 
-    spaces = all_spaces()
-    name = str(getattr(config, "name", "nothing"))
-    if name not in spaces:
-        raise ConfigError(f"space.name: got {name!r}, expected one of {', '.join(spaces)}; choose it with space=NAME")
-    if not isinstance(config, spaces[name].config):
-        raise ConfigError(f"space.name: got {name!r} with settings of another space; choose it with space={name}")
-    return spaces[name].build(config)
+    return build_by_name(config, all_spaces())
 
 
 def space_config(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401  the config of any space
@@ -177,13 +170,10 @@ def space_config(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401  the confi
     Raises:
         ConfigError: If there is no space of that name.
     """
-    from nas.errors import ConfigError
+    from nas.space.by_name import space_config as config_by_name
     from search_spaces import all_spaces
 
-    spaces = all_spaces()
-    if settings["name"] not in spaces:
-        raise ConfigError(f"space.name: got {settings['name']!r}, expected one of {', '.join(spaces)}")
-    return spaces[settings["name"]].config(**settings)
+    return config_by_name(settings, all_spaces())
 
 
 def plan(config: SearchJob) -> PlanReport:
@@ -192,7 +182,7 @@ def plan(config: SearchJob) -> PlanReport:
     Raises:
         UserError: If data, table or settings do not fit.
     """
-    from nas.planning import plan_search
+    from nas.stages.search_plan import plan_search
 
     return plan_search(config, build_space(config.space))
 
@@ -203,7 +193,7 @@ def search(config: SearchJob) -> SearchResult:
     Raises:
         UserError: If data, table or settings do not fit.
     """
-    from nas.search import search as run
+    from nas.stages.search import search as run
 
     return run(config, build_space(config.space))
 
@@ -214,22 +204,7 @@ def train(config: TrainJob) -> TrainResult:
     Raises:
         UserError: If genotype, data or settings do not fit.
     """
-    from nas.train import train as run
+    from nas.stages.train import train as run
     from search_spaces import all_spaces
 
     return run(config, all_spaces())
-
-
-class _Package(ModuleType):
-    """This package, in which `search` and `train` stay the functions above.
-
-    Importing the modules `nas.search` and `nas.train` would bind their names here to the modules; this prevents it.
-    `from nas.search import X` works as ever.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (isinstance(value, ModuleType) and name in __all__):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

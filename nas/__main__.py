@@ -1,5 +1,5 @@
 """`python -m nas` is the command `nas`."""
 
-from nas.cli import entry
+from nas.cli.command_line import entry
 
 entry()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-from nas.space import SpaceEntry
+from nas.cost.published_format import PublishedTable
+from nas.space.search_space import SpaceEntry
 from search_spaces.fasterseg.config import FasterSegConfig
+from search_spaces.fasterseg.published_table import PUBLISHED as FASTERSEG_TABLE
 from search_spaces.fasterseg.space import FasterSeg
+from search_spaces.former_names import former_names
 from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
 from search_spaces.squeezenas.config import SqueezeNASLargeConfig, SqueezeNASSmallConfig, SqueezeNASXLargeConfig
@@ -26,6 +29,9 @@ SEARCH_SPACES: dict[str, SpaceEntry] = {
     "fasterseg": SpaceEntry(FasterSegConfig, FasterSeg),
 }
 
+PUBLISHED_TABLES: tuple[PublishedTable, ...] = (FASTERSEG_TABLE,)
+"""The latency tables that authors published, which `nas profile import` reads."""
+
 
 def all_spaces() -> Mapping[str, SpaceEntry]:
     """The spaces of this package and those that other installed packages offer.
@@ -37,7 +43,8 @@ def all_spaces() -> Mapping[str, SpaceEntry]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name in spaces:
             raise ValueError(f"entry point {point.value}: the space name {point.name!r} is taken; rename it")
-        entry = point.load()
+        with former_names():
+            entry = point.load()
         if not isinstance(entry, SpaceEntry):
             raise ValueError(f"entry point {point.value}: got {type(entry).__name__}, expected a nas.space.SpaceEntry")
         spaces[point.name] = entry

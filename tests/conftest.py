@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from nas.cli import main
+from nas.cli.command_line import main
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Outcome:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's folders do not lie in the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr("nas.runners.here.cache_folder", lambda: folder)
+    monkeypatch.setattr("nas.measuring.runners.local_place.cache_folder", lambda: folder)
 
 
 @pytest.fixture

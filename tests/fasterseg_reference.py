@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.genotype import Genotype
 from nas.ops import OpSpec
+from nas.space.genotype import Genotype
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference" / "fasterseg"
 needs_reference = pytest.mark.skipif(not FOLDER.is_dir(), reason="the FasterSeg reference is not at ../shared/reference/fasterseg")

@@ -6,8 +6,8 @@ import os
 import signal
 from dataclasses import dataclass
 
-from nas.cli import _Work
-from nas.sweeps import JobResult
+from nas.cli.command_line import _Work
+from nas.cli.sweeps import JobResult
 
 
 @dataclass(frozen=True)

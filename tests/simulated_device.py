@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.devices import RuntimeName
-from nas.devices.backend import Run
+from nas.devices.runtime_name import RuntimeName
+from nas.measuring.backends.backend import Run
 from nas.ops import OpSpec
 
 RUNTIME = RuntimeName(backend="torch-eager")

@@ -13,20 +13,21 @@ import yaml
 from torch import Tensor
 
 import nas
-from nas.checkpoint import load_checkpoint
-from nas.config import SearchJob, TrainJob
+from nas.config.jobs import SearchJob, TrainJob
+from nas.config.settings import DeploySettings, DistillSettings, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
-from nas.devices import RuntimeName
-from nas.devices.identity import DeviceInfo
-from nas.genotype import Deploy, Genotype, save_genotype
-from nas.loop import make_fabric
+from nas.devices.runtime_name import RuntimeName
+from nas.devices.this_machine import DeviceInfo
 from nas.ops import OpSpec
-from nas.search import SearchTask
-from nas.settings import DeploySettings, DistillSettings, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
-from nas.space import deployed_specs
-from nas.tracking import read_metrics
+from nas.runs.checkpoint import load_checkpoint
+from nas.runs.tracking import read_metrics
+from nas.space.deployment import Deploy
+from nas.space.genotype import Genotype, save_genotype
+from nas.space.search_space import deployed_specs
+from nas.stages.search import SearchTask
+from nas.training.loop import make_fabric
 from search_spaces import SEARCH_SPACES
 from search_spaces.lgcnet.config import LGCNetConfig
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.genotype import Genotype
+from nas.space.genotype import Genotype
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference" / "squeezenas"
 needs_reference = pytest.mark.skipif(

@@ -13,9 +13,10 @@ from PIL import Image
 
 import nas
 import nas.cli
-from nas.checkpoint import save_weights
+from nas.cli.verbs import SUB_VERBS, VERBS
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
+from nas.runs.checkpoint import save_weights
 from tests.small_jobs import CHECKOUT
 from tests.squeezenas_reference import Reference
 
@@ -76,7 +77,7 @@ def test_every_command_of_the_pages_runs(desk: Path, capsys: pytest.CaptureFixtu
         for program, verb, *words in commands(page):
             assert program == "nas"
             stated = {word.split("=")[0] for word in words}
-            called = f"{verb} {words[0]}" if words[0] in nas.cli.SUB_VERBS.get(verb, {}) else verb
+            called = f"{verb} {words[0]}" if words[0] in SUB_VERBS.get(verb, {}) else verb
             short = [word for word in SHORT.get(called, []) if word.split("=")[0] not in stated]
             status = nas.cli.main([verb, *words, *short])
             printed = capsys.readouterr()
@@ -89,7 +90,7 @@ def test_pages_name_only_verbs_and_settings_that_exist() -> None:
     for page in (*PAGES, "PROFILING"):
         text = (CHECKOUT / "docs" / f"{page}.md").read_text()
         for verb in re.findall(r"`nas ([a-z]+)", text):
-            assert verb in nas.cli.VERBS, f"{page}: nas {verb}"
+            assert verb in VERBS, f"{page}: nas {verb}"
 
 
 def test_every_page_links_only_to_files_that_exist() -> None:

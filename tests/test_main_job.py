@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 import nas
-from nas.tracking import read_metrics
+from nas.runs.tracking import read_metrics
 from tests.small_jobs import SMALL_SPACE
 
 DEPLOY = ["deploy.input=[48,64]", "deploy.init_channels=4"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nas import resources
+from nas.files import shipped as resources
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SOURCES = ("nas", "search_spaces", "conf", "latency_tables", "pyproject.toml", "setup.py", "README.md", "LICENSE")

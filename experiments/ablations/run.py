@@ -28,8 +28,8 @@ from tables import TABLES, Row, Table
 
 import nas
 from nas.cost.expected import ExpectedLatency
-from nas.genotype import Genotype, genotype_space, load_genotype, save_genotype
-from nas.random_architecture import random_at_cost
+from nas.cost.random_architecture import random_at_cost
+from nas.space.genotype import Genotype, genotype_space, load_genotype, save_genotype
 from search_spaces import all_spaces
 
 

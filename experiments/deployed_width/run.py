@@ -9,7 +9,7 @@ import statistics
 
 import torch
 
-from nas.network import Network
+from nas.network.network import Network
 from search_spaces import all_spaces
 
 WIDTHS = (24, 32, 36, 40, 44, 48, 56, 64)

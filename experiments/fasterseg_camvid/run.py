@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from run_folders import where
 
 import nas
-from nas.genotype import load_genotype
-from nas.tracking import read_metrics
+from nas.runs.tracking import read_metrics
+from nas.space.genotype import load_genotype
 from search_spaces import all_spaces
 
 TRAININGS = ("teacher", "student", "distilled")

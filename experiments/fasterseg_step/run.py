@@ -28,14 +28,14 @@ from plain_supernet import PlainSupernet
 from same_search import plain_of, same_widths
 
 import nas
-from nas.config import SearchJob
+from nas.config.jobs import SearchJob
+from nas.config.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings
 from nas.data.dataset import Frame, SegmentationDataset
 from nas.data.synthetic import SyntheticConfig
-from nas.draw_plan import DrawPlan
-from nas.loop import make_fabric
-from nas.search_passes import passes_of
-from nas.search_task import SearchTask
-from nas.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings
+from nas.supernet.draw_plan import DrawPlan
+from nas.supernet.passes import passes_of
+from nas.supernet.search_task import SearchTask
+from nas.training.loop import make_fabric
 from search_spaces.fasterseg.config import FasterSegConfig
 from search_spaces.squeezenas.config import SqueezeNASSmallConfig
 

@@ -7,8 +7,8 @@ import re
 import torch
 from plain_supernet import OPERATORS, Operator, PlainSupernet, Widths, drawn_widths
 
-from nas.relax.gumbel import gumbel_noise
-from nas.supernet import Draw, Supernet
+from nas.supernet.relaxation.gumbel import gumbel_noise
+from nas.supernet.supernet import Draw, Supernet
 from search_spaces.fasterseg.space import STUDENT
 
 STRIDES = ("8", "16", "32")

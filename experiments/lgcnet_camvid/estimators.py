@@ -17,14 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas import relax
-from nas.checkpoint import load_checkpoint
 from nas.data import build_dataset
+from nas.data.batches.loader import train_loader
 from nas.data.camvid import CamVidConfig
-from nas.data.loader import train_loader
 from nas.losses import cross_entropy
-from nas.network import Network
-from nas.space import Choice, SearchSpace
+from nas.network.network import Network
+from nas.runs.checkpoint import load_checkpoint
+from nas.space.choice import Choice
+from nas.space.search_space import SearchSpace
+from nas.space.weights import Weights
+from nas.supernet.relaxation import sample
 from search_spaces import all_spaces
 
 SIZE = (180, 240)
@@ -73,12 +75,12 @@ def edges_of(space: SearchSpace) -> list[Choice]:
     return [choice for choice in space.choices() if choice.name.startswith("cells.")]
 
 
-def draw(space: SearchSpace, seed: int) -> relax.Weights:
+def draw(space: SearchSpace, seed: int) -> Weights:
     """A valid architecture at uniform logits."""
     logits: dict[str, list[Tensor]] = defaultdict(list)
     for choice in space.choices():
         logits[choice.group].append(torch.zeros(len(choice.options)))
-    return relax.sample(
+    return sample(
         {group: torch.stack(rows) for group, rows in logits.items()},
         space.choices(),
         relaxation="sampled",
@@ -89,11 +91,11 @@ def draw(space: SearchSpace, seed: int) -> relax.Weights:
 
 
 def edge_gradients(
-    network: Network, drawn: relax.Weights, images: Tensor, labels: Tensor, *, space: SearchSpace, all_run: bool
+    network: Network, drawn: Weights, images: Tensor, labels: Tensor, *, space: SearchSpace, all_run: bool
 ) -> list[Tensor]:
     """For each edge the descent direction [q] on its uniform logits: -J dCE/dz, J the Jacobian of softmax at temperature one."""
     z = {name: value.detach().clone().requires_grad_() for name, value in drawn.values.items()}
-    weights = relax.Weights(z, {} if all_run else drawn.drawn)
+    weights = Weights(z, {} if all_run else drawn.drawn)
     cross_entropy(network(images, weights), labels).backward()
     network.zero_grad()
     pushes = []

@@ -25,11 +25,11 @@ from run import FORMS, Form  # the recipe is that of the ablations
 from run_folders import where
 
 import nas
-from nas import relax
-from nas.deployed_latency import deployed_costs
-from nas.genotype import Deploy, load_genotype
-from nas.latency_control import named
-from nas.tracking import read_metrics
+from nas.cost.deployed import deployed_costs, named
+from nas.runs.tracking import read_metrics
+from nas.space.deployment import Deploy
+from nas.space.genotype import load_genotype
+from nas.space.weights import uniform as uniform_weights
 from search_spaces import SEARCH_SPACES, all_spaces
 
 SHARES = (0.5, 0.7, 0.9)
@@ -111,7 +111,7 @@ def uniform_ms(job: Job, runtime: str) -> float:
     height, width = settings["deploy.input"]
     deploy = Deploy((height, width), settings["deploy.init_channels"], job.form.classes)
     costs = deployed_costs(space, deploy, given=str(job.table(runtime)), targets=[None])
-    return costs.of(relax.uniform(space.choices()))[0]
+    return costs.of(uniform_weights(space.choices()))[0]
 
 
 def search(job: Job, share: float, seed: int, *, targets: Sequence[float]) -> None:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.cost.contraction import Contraction, ContractionBank
-from nas.graph import Graph, Node
-from nas.relax.weights import Weights
+from nas.space.graph import Graph, Node
+from nas.space.weights import Weights
 
 Fates = dict[int, list[int]]
 """Gate of the readers -> their reading probabilities, as numbers of contractions."""

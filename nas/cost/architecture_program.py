@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.graph import Combination, Graph, Node
 from nas.ops import OpSpec, is_free
-from nas.space import Choice, NeverAll
+from nas.space.choice import Choice, NeverAll
+from nas.space.graph import Combination, Graph, Node
 
 Terms = dict[int, float]
 """Number of a variable -> its coefficient."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from nas.cost.strict_json import as_count, as_number, as_object, as_share, as_size, as_text
+from nas.files.strict_json import as_count, as_number, as_object, as_share, as_size, as_text
 
 _FIELDS = (
     "space",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.relax.weights import Weights
+from nas.space.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)

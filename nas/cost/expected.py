@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from nas.cost.alive import AliveProbability, compile_alive
 from nas.cost.contraction import Contraction, ContractionBank
-from nas.graph import Combination, Graph, Node
 from nas.ops import OpSpec, is_free
-from nas.relax.weights import Weights
+from nas.space.graph import Combination, Graph, Node
+from nas.space.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)

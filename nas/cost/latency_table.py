@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from nas.cost.calibration import Calibration, calibration_json, parse_calibration
-from nas.cost.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict, short
 from nas.cost.table_parts import (
     Entry,
     Origin,
@@ -30,8 +29,9 @@ from nas.cost.table_parts import (
     parse_throttled,
     require_words,
 )
-from nas.devices.identity import DeviceInfo
+from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
+from nas.files.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict, short
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from nas.cost.latency_table import LatencyTable, read_table
-from nas.devices import BACKENDS
-from nas.devices.identity import local_names
 from nas.devices.runtime_name import RuntimeName
+from nas.devices.runtimes import IN_PROCESS, WORKER_RUNTIMES
+from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
-from nas.runners import WORKER_RUNTIMES
 
 WORK_FOLDER = Path("latency_tables")
 """Where `nas profile` writes, below the working folder."""
@@ -164,7 +163,9 @@ def find_table(name: str) -> Path:
             f"latency.table: got {name!r}, and there is no such file; expected a file, DEVICE/RUNTIME "
             f"(e.g. auto/torch-eager), macs or none; {_known()}"
         )
-    full = str(RuntimeName.from_full(runtime) or RuntimeName.parse(runtime, backends=dict.fromkeys((*BACKENDS, *WORKER_RUNTIMES))))
+    full = str(
+        RuntimeName.from_full(runtime) or RuntimeName.parse(runtime, backends=dict.fromkeys((*IN_PROCESS, *WORKER_RUNTIMES)))
+    )
     devices = local_names() if device == "auto" else [device]
     found = {local: path for local in devices if (path := _first_in_folders(local, full)) is not None}
     if len(found) > 1:
@@ -179,7 +180,7 @@ def find_table(name: str) -> Path:
 
 def table_folders() -> list[Path]:
     """Where tables are looked up, in this order: the working folder, the user's data folder, those shipped."""
-    from nas.resources import tables_dir
+    from nas.files.shipped import tables_dir
 
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return [WORK_FOLDER, Path(data) / "segnas" / "latency_tables", tables_dir()]

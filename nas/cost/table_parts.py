@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nas.cost.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, as_texts, short
-from nas.devices.identity import DeviceInfo
 from nas.devices.runtime_name import PATTERN, RuntimeName
+from nas.devices.this_machine import DeviceInfo
+from nas.files.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, as_texts, short
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 

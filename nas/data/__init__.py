@@ -8,8 +8,8 @@ from typing import Any
 
 from nas.data.camvid import CamVidConfig, camvid_dataset
 from nas.data.cityscapes import CityscapesConfig, cityscapes_dataset
-from nas.data.cityscapes_labels import CITYSCAPES
-from nas.data.classes import CAMVID, ClassSet
+from nas.data.classes.cityscapes_labels import CITYSCAPES
+from nas.data.classes.class_set import CAMVID, ClassSet
 from nas.data.dataset import SegmentationDataset, check_split
 from nas.data.folder import FolderConfig, folder_classes, folder_dataset
 from nas.data.synthetic import SyntheticConfig, SyntheticDataset

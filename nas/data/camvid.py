@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data.camvid_files import find_pairs
-from nas.data.classes import CAMVID
+from nas.data.classes.class_set import CAMVID
 from nas.data.dataset import IGNORE_INDEX
-from nas.data.label_code import IdCode
-from nas.data.pair_dataset import PairConfig, PairDataset
+from nas.data.files.camvid_files import find_pairs
+from nas.data.files.label_code import IdCode
+from nas.data.files.pair_dataset import PairConfig, PairDataset
 
 VOID_ID = 11
 """Id of unlabelled pixels in the files; `IGNORE_INDEX` is taken for the same."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nas.data.cityscapes_labels import CITYSCAPES, LABEL_IDS, LICENCE_PLATE, NUM_LABEL_IDS
-from nas.data.label_code import IdCode
-from nas.data.pair_dataset import PairConfig, PairDataset
-from nas.data.pairs import FramePair, by_key, matched, visible_files
+from nas.data.classes.cityscapes_labels import CITYSCAPES, LABEL_IDS, LICENCE_PLATE, NUM_LABEL_IDS
+from nas.data.files.label_code import IdCode
+from nas.data.files.pair_dataset import PairConfig, PairDataset
+from nas.data.files.pairs import FramePair, by_key, matched, visible_files
 from nas.errors import ConfigError, DataError
 
 _IMAGES = "leftImg8bit"

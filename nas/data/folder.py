@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data.class_file import KNOWN_CLASSES, CodedClasses, load_classes
-from nas.data.folder_files import Layout, find_pairs
-from nas.data.pair_dataset import PairConfig, PairDataset
+from nas.data.classes.class_file import KNOWN_CLASSES, CodedClasses, load_classes
+from nas.data.files.folder_files import Layout, find_pairs
+from nas.data.files.pair_dataset import PairConfig, PairDataset
 from nas.errors import ConfigError
 
 

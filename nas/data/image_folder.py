@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.dataset import check_index, check_split
-from nas.data.decode import image_size, read_image
-from nas.data.scan import scan_frames
+from nas.data.files.decode import image_size, read_image
+from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nas.data.classes.palette import CAMVID_CLASSES, CAMVID_PALETTE
 from nas.data.dataset import SPLITS, Frame, SegmentationDataset, check_index, check_split
-from nas.data.frame_cache import FrameCache
-from nas.data.palette import CAMVID_CLASSES, CAMVID_PALETTE
+from nas.data.files.frame_cache import FrameCache
 from nas.data.street import draw_scene
 from nas.errors import ConfigError
 

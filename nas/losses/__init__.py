@@ -7,9 +7,9 @@ from typing import Protocol
 
 from torch import Tensor
 
+from nas.distributed.ranks import ALONE, Ranks
 from nas.losses.cross_entropy import cross_entropy
 from nas.losses.ohem import ohem
-from nas.ranks import ALONE, Ranks
 
 
 class Loss(Protocol):

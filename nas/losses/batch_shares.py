@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nas.data.dataset import IGNORE_INDEX
+from nas.distributed.ranks import ALONE, Ranks
 from nas.losses.cross_entropy import pixel_weights
-from nas.ranks import ALONE, Ranks
 
 
 def batch_shares(

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nas.data.dataset import IGNORE_INDEX
-from nas.ranks import ALONE, Ranks
+from nas.distributed.ranks import ALONE, Ranks
 
 
 def cross_entropy(

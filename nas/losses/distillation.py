@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from nas.data.dataset import IGNORE_INDEX
+from nas.distributed.ranks import ALONE, Ranks
 from nas.losses.cross_entropy import weighted_mean
-from nas.ranks import ALONE, Ranks
 
 
 def distillation(  # noqa: PLR0913

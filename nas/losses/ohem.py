@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from nas.distributed.ranks import ALONE, Ranks
 from nas.losses.cross_entropy import pixel_losses, pixel_weights, weighted_mean
-from nas.ranks import ALONE, Ranks
 
 
 def ohem(

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left, insort
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from nas.worker.medians import median_of_sorted
+from nas.worker.robust_medians import median_of_sorted
 
 REFERENCE_EVERY = 4
 """Samples between two timings of the reference."""

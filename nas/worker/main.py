@@ -7,11 +7,11 @@ import sys
 import time
 from typing import Any, Callable, Dict, Mapping, Sequence
 
+from nas.worker.events import Teller
 from nas.worker.interface import Runtime, Setup, WorkerError
 from nas.worker.lock import busy_with
-from nas.worker.measuring import about_device, run_job
 from nas.worker.onnx_sessions import open_onnxruntime, open_onnxruntime_tensorrt
-from nas.worker.teller import Teller
+from nas.worker.run_job import about_device, run_job
 from nas.worker.tensorrt_choice import open_tensorrt
 from nas.worker.torch_script import TorchScript
 

@@ -3,7 +3,7 @@
 import re
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from nas.worker.identity import GPU_CLOCK_FOLDERS
+from nas.worker.device_facts import GPU_CLOCK_FOLDERS
 from nas.worker.nvidia_smi import bad_clock_reasons, query_gpu
 from nas.worker.probing import RunTool, first_line_of_tool, probe_paths, read_probe, read_probe_number, run_tool
 from nas.worker.tegrastats import FirstLine, is_real_temperature, module_power_w, read_tegrastats

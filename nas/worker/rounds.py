@@ -6,7 +6,7 @@ from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequen
 
 from nas.worker.drift import REFERENCE_EVERY, Timing, corrected_samples
 from nas.worker.interface import Run
-from nas.worker.medians import FEWEST_SAMPLES, relative_half_width
+from nas.worker.robust_medians import FEWEST_SAMPLES, relative_half_width
 
 WARMUP_CALLS = 1
 """Calls before each sample that are not timed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nas.setting_checks import at_least, one_of, require
+from nas.config.checks import at_least, one_of, require
 
 STRIDES = (8, 16, 32)
 """Strides of the three scales."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nas.graph import Graph
-from search_spaces.fasterseg.derived import ATTENTION
+from nas.space.graph import Graph
+from search_spaces.fasterseg.deployed.derived import ATTENTION
 
 OfficialKeys = dict[str, tuple[str, ...]]
 

@@ -7,20 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.graph import Graph, NetworkBuilder
 from nas.ops import OpSpec
-from nas.relax.weights import Weights
-from nas.space import Choice, Derivation, Judge, SearchSpace, Shape
-from search_spaces.fasterseg.branches import branch_options, decided_choices, random_branches, read_branches
+from nas.space.choice import Choice
+from nas.space.deployment import Shape
+from nas.space.graph import Graph, NetworkBuilder
+from nas.space.search_space import Derivation, Judge, SearchSpace
+from nas.space.weights import Weights
 from search_spaces.fasterseg.config import FasterSegConfig, student_width, width_name
-from search_spaces.fasterseg.decoupled import decoupled
-from search_spaces.fasterseg.derivation import Parameters, branch_score, choose_branches, derive_all
-from search_spaces.fasterseg.derived import describe_derived
-from search_spaces.fasterseg.lattice_choices import HEAD_WIDTH, STEM_WIDTH, lattice_choices
-from search_spaces.fasterseg.lattice_costs import DeployedShape, plan_specs
-from search_spaces.fasterseg.lattice_latency import lattice_latency
+from search_spaces.fasterseg.deployed.branches import branch_options, decided_choices, random_branches, read_branches
+from search_spaces.fasterseg.deployed.derived import describe_derived
+from search_spaces.fasterseg.derivation.derivation import Parameters, branch_score, choose_branches, derive_all
+from search_spaces.fasterseg.latency.costs import DeployedShape, plan_specs
+from search_spaces.fasterseg.latency.decoupled import decoupled
+from search_spaces.fasterseg.latency.expected import lattice_latency
+from search_spaces.fasterseg.lattice.lattice_choices import HEAD_WIDTH, STEM_WIDTH, lattice_choices
+from search_spaces.fasterseg.lattice.supernet import OUTPUTS, SetWidths, describe_supernet
 from search_spaces.fasterseg.official_keys import OfficialKeys, official_extras_of, official_keys_of
-from search_spaces.fasterseg.supernet import OUTPUTS, SetWidths, describe_supernet
 
 STUDENT, TEACHER = "student", "teacher"
 """The architecture sets: searched widths, and full width throughout."""

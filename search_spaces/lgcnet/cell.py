@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.graph import NetworkBuilder, Value
 from nas.ops.candidates import EdgeShape, candidate_specs
+from nas.space.graph import NetworkBuilder, Value
 from search_spaces.lgcnet.config import LGCNetConfig
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.errors import ConfigError
-from nas.graph import NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec
 from nas.ops.candidates import EdgeShape, candidate_specs
+from nas.space.graph import NetworkBuilder, Value, map_spec
 
 STRIDES = (4, 8, 16)
 ORDER = (*(f"{kind}{stride}" for kind in "imf" for stride in STRIDES), "out")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nas.graph import NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec
+from nas.space.graph import NetworkBuilder, Value, map_spec
 
 
 def describe_aspp(builder: NetworkBuilder, value: Value, *, channels: int, rates: Sequence[int]) -> Value:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import GenotypeError
-from nas.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec, out_size
-from nas.space import Choice, Derivation, Judge, NeverAll, SearchSpace, argmax_choices
+from nas.space.choice import Choice, NeverAll, argmax_choices
+from nas.space.graph import Graph, NetworkBuilder, Value, map_spec
+from nas.space.search_space import Derivation, Judge, SearchSpace
 from search_spaces.lgcnet.cell import cell_edges, describe_cell, edge_name
 from search_spaces.lgcnet.config import SEARCHED_HEADS, LGCNetConfig
 from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges

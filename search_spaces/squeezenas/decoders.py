@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nas.errors import ConfigError
-from nas.graph import NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec
 from nas.ops.decoding import windows
+from nas.space.graph import NetworkBuilder, Value, map_spec
 from search_spaces.squeezenas.config import SqueezeNASSmallConfig
 
 

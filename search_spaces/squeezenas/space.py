@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from nas.errors import ConfigError
-from nas.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.ops import OpSpec, out_size
-from nas.space import Choice, SearchSpace
+from nas.space.choice import Choice
+from nas.space.graph import Graph, NetworkBuilder, Value, map_spec
+from nas.space.search_space import SearchSpace
 from search_spaces.squeezenas.config import FILTERS, SKIP, SqueezeNASSmallConfig
 from search_spaces.squeezenas.decoders import describe_aspp, describe_lr_aspp
 from search_spaces.squeezenas.official_keys import OfficialKeys, block_keys, decoder_keys, encoder_ends

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 import nas
-from nas.devices import BACKENDS, Backend, RuntimeName
+from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError
-from nas.network import Network
+from nas.measuring.backends import BACKENDS
+from nas.measuring.backends.backend import Backend
+from nas.network.network import Network
 from nas.ops import FREE_KINDS, OPERATIONS, OpSpec
 from tests.contracts.test_op_contract import spec_of_kind
 from tests.small_jobs import SIZE, random_genotype

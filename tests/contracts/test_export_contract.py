@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from nas.folding import fold_batch_norms
-from nas.onnx_graph import node_counts, to_float16, trace_onnx
+from nas.exporting.folding import fold_batch_norms
+from nas.exporting.onnx_graph import node_counts, to_float16, trace_onnx
 from nas.ops import OPERATIONS, OpSpec, build, example_inputs
 from tests.contracts.test_op_contract import RUNNING
 from tests.random_weights import as_if_trained

@@ -10,15 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas import relax
 from nas.cost.expected import ExpectedLatency
+from nas.cost.prediction import predict_graph
 from nas.errors import GenotypeError
-from nas.graph import Graph
-from nas.network import Network
+from nas.network.network import Network
 from nas.ops import OpSpec, is_free
-from nas.predicting import predict_graph
-from nas.space import Choice, SearchSpace, deployed_specs
-from nas.supernet import Draw, Supernet
+from nas.space.choice import Choice
+from nas.space.graph import Graph
+from nas.space.search_space import SearchSpace, deployed_specs
+from nas.space.weights import one_hot
+from nas.supernet.relaxation import RELAXATIONS
+from nas.supernet.supernet import Draw, Supernet
 from search_spaces import SEARCH_SPACES, all_spaces
 
 SIZE = (65, 97)
@@ -75,7 +77,7 @@ def test_decisions_have_distinct_names_and_groups_stack(name: str) -> None:
         assert len({choice.options for choice in rows}) == 1
         assert len(set(rows[0].options)) == len(rows[0].options) > 0
     for choice in space.choices():
-        assert choice.relaxation is None or choice.relaxation in relax.RELAXATIONS
+        assert choice.relaxation is None or choice.relaxation in RELAXATIONS
 
 
 def test_two_descriptions_of_one_config_are_equal(name: str) -> None:
@@ -176,7 +178,7 @@ def test_expected_latency_at_one_hot_weights_is_the_prediction(name: str) -> Non
     generator = torch.Generator().manual_seed(0)
     for _ in range(10):
         decided = dict(space.random_choices(generator))
-        latency = float(expected(relax.one_hot(decided, space.choices())))
+        latency = float(expected(one_hot(decided, space.choices())))
         assert latency == pytest.approx(predict_graph(graph_of(name, decided), cost_of).ms, rel=1e-12)
 
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas import relax
 from nas.cost.expected import ExpectedLatency, expected_counts
-from nas.graph import Graph
-from nas.network import Network
+from nas.cost.prediction import predict_graph
+from nas.network.network import Network
 from nas.ops import OpSpec
-from nas.predicting import predict_graph
-from nas.relax import Weights
+from nas.space.graph import Graph
+from nas.space.weights import Weights, one_hot
+from nas.space.weights import uniform as uniform_weights
+from nas.supernet.relaxation import sample
 from tests.contracts.toy_space import CHOICES, FULL, OPTIONS, PATHS, SLIM_OPS, WIDTHS, SlimConv, Toy, genotype_of
 
 SIZE = (13, 18)
@@ -73,7 +74,7 @@ def logits_of(seed: int = 0) -> dict[str, Tensor]:
 
 
 def draw(relaxation: str = "soft", *, seed: int = 0, architecture: str = "teacher", batch: int | None = None) -> Weights:
-    return relax.sample(
+    return sample(
         logits_of(seed),
         CHOICES,
         relaxation=relaxation,
@@ -108,7 +109,7 @@ def test_expected_latency_is_the_mean_over_all_derived_networks(seed: int, path:
 
 def test_expected_latency_at_one_hot_weights_is_the_prediction_although_genotypes_have_other_decisions() -> None:
     for decided, latency in all_predictions():
-        assert float(expected()(relax.one_hot(decided, CHOICES))) == pytest.approx(latency, rel=1e-12)
+        assert float(expected()(one_hot(decided, CHOICES))) == pytest.approx(latency, rel=1e-12)
     assert not set(SPACE.genotype_choices()) & set(OPTIONS)
 
 
@@ -117,7 +118,7 @@ def by_part(weights: Weights) -> dict[str, float]:
 
 
 def test_a_slimmable_operator_costs_the_mean_over_operator_and_both_widths() -> None:
-    weights = relax.uniform(CHOICES).replace({"path": torch.tensor([1.0, 0.0]), "width.0": torch.tensor([0.2, 0.8])})
+    weights = uniform_weights(CHOICES).replace({"path": torch.tensor([1.0, 0.0]), "width.0": torch.tensor([0.2, 0.8])})
     costs = {}
     for op, a, b in itertools.product(SLIM_OPS, WIDTHS, WIDTHS):
         decided = {name: options[0] for name, options in OPTIONS.items()} | {"slim.op": op, "width.0": a, "width.1": b}
@@ -143,7 +144,7 @@ def test_each_way_of_a_path_costs_its_probability() -> None:
 @pytest.mark.parametrize("path", ENDS, ids=[*PATHS, "both"])
 @pytest.mark.parametrize("held", [("width.0", "width.1"), ("cell", "slim.op"), ("block",)], ids=",".join)
 def test_decoupled_latency_is_the_latency_with_some_decisions_held_uniform(held: tuple[str, ...], path: Tensor) -> None:
-    uniform = {name: z for name, z in relax.uniform(CHOICES).values.items() if name in held}
+    uniform = {name: z for name, z in uniform_weights(CHOICES).values.items() if name in held}
     weights = draw()
     latency = expected()(weights.replace({**uniform, "path": path}))
     z = {name: value.detach() for name, value in {**weights.values, **uniform, "path": path}.items()}
@@ -181,7 +182,7 @@ def test_a_skipped_residual_block_is_one_term_without_an_addition() -> None:
 @pytest.mark.parametrize("relaxation", ["soft", "hard", "sampled"])
 def test_a_width_is_drawn_hard_in_every_search_and_its_gate_carries_the_gradient(relaxation: str) -> None:
     logits = logits_of()
-    weights = relax.sample(
+    weights = sample(
         logits, CHOICES, relaxation=relaxation, tau=1.0, generator=torch.Generator().manual_seed(0), architecture="teacher"
     )
     for name in ("width.0", "width.1"):

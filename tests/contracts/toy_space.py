@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.graph import Graph, NetworkBuilder, Node, Value
 from nas.ops import OpSpec, out_size
 from nas.ops.candidates import EdgeShape, candidate_specs
-from nas.relax import Weights
-from nas.space import Choice, Derivation, Judge, SearchSpace, argmax_choices
+from nas.space.choice import Choice, argmax_choices
+from nas.space.graph import Graph, NetworkBuilder, Node, Value
+from nas.space.search_space import Derivation, Judge, SearchSpace
+from nas.space.weights import Weights
 
 FULL = 8
 BLOCK_OPS = ("none", "conv_3x3", "sep_conv_3x3")

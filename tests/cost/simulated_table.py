@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.cost.latency_table import Entry, LatencyTable, ProtocolInfo, RuntimeInfo
-from nas.devices.identity import DeviceInfo
 from nas.devices.runtime_name import RuntimeName
+from nas.devices.this_machine import DeviceInfo
 from nas.ops.spec import OpSpec
 
 

@@ -16,8 +16,8 @@ from nas.cost import (
     load_table,
 )
 from nas.cost.calibration import Calibration, Quality
-from nas.devices.identity import DeviceInfo
 from nas.devices.runtime_name import RuntimeName
+from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
 from nas.ops import OpSpec
 

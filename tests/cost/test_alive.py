@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from nas.cost.alive import AliveProbability, compile_alive
-from nas.graph import Graph, NetworkBuilder, Value
 from nas.ops import OpSpec
-from nas.relax import Weights, one_hot
-from nas.space import Choice
+from nas.space.choice import Choice
+from nas.space.graph import Graph, NetworkBuilder, Value
+from nas.space.weights import Weights, one_hot
 
 EDGE = ("none", "skip", "conv")
 OPTIONS = {"e": EDGE, "f": EDGE, "g": EDGE, "path": ("left", "right")}

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from nas.cost.alive import AliveProbability, compile_alive
-from nas.graph import Graph, NetworkBuilder, Value
 from nas.ops import OpSpec
-from nas.relax import Weights
+from nas.space.graph import Graph, NetworkBuilder, Value
+from nas.space.weights import Weights
 
 OPTIONS = {"inner": ("a", "b"), "outer": ("a", "b")}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.cost.contraction import Contraction, ContractionBank
-from nas.relax import Weights
+from nas.space.weights import Weights
 
 SIZES = {"a": 2, "b": 3, "c": 3, "d": 4}
 DECISIONS = [("a",), (), ("b", "c"), ("d",), ("a", "b", "d"), ("c",), ("c", "b"), ("b",), ()]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from nas.cost.expected import ExpectedLatency, expected_counts
-from nas.graph import Graph, NetworkBuilder, Value
+from nas.cost.prediction import predict_graph
 from nas.ops import OpSpec
-from nas.predicting import predict_graph
-from nas.relax import Weights
+from nas.space.graph import Graph, NetworkBuilder, Value
+from nas.space.weights import Weights
 
 EDGE = ("none", "skip", "conv")
 OPTIONS = {"e": EDGE, "f": EDGE, "path": ("left", "right"), "op": ("a", "b"), "width": ("4", "8")}

@@ -14,8 +14,8 @@ import pytest
 from nas.cost import Entry, LatencyTable, Origin, ProtocolInfo, Reference, RuntimeInfo, load_table, save_table
 from nas.cost.calibration import Calibration, Quality
 from nas.cost.latency_table import dump_table
-from nas.devices import RuntimeName
-from nas.devices.identity import DeviceInfo
+from nas.devices.runtime_name import RuntimeName
+from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
 from nas.ops import OpSpec
 

@@ -30,7 +30,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setenv("XDG_DATA_HOME", str(data))
-    monkeypatch.setattr("nas.resources.tables_dir", lambda: shipped)
+    monkeypatch.setattr("nas.files.shipped.tables_dir", lambda: shipped)
     return {"work": Path("latency_tables"), "data": data / "segnas" / "latency_tables", "shipped": shipped}
 
 

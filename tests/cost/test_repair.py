@@ -12,8 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas import relax
-from nas.architecture import group_shapes
 from nas.cost.architecture_program import ArchitectureProgram
 from nas.cost.expected import ExpectedLatency
 from nas.cost.repair import (
@@ -25,9 +23,12 @@ from nas.cost.repair import (
     most_probable_within,
 )
 from nas.errors import ConfigError, GenotypeError
-from nas.graph import Graph, NetworkBuilder, Value
 from nas.ops import OpSpec
-from nas.space import Choice, NeverAll, SearchSpace, argmax_choices
+from nas.space.choice import Choice, NeverAll, argmax_choices
+from nas.space.graph import Graph, NetworkBuilder, Value
+from nas.space.search_space import SearchSpace
+from nas.space.weights import uniform
+from nas.supernet.architecture import group_shapes
 from search_spaces.lgcnet.config import LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
 from search_spaces.squeezenas.config import SqueezeNASSmallConfig
@@ -291,7 +292,7 @@ FULL = LGCNet(LGCNetConfig())
 def full() -> tuple[ExpectedLatency, float]:
     """Random costs for the whole of LGCNet, and that of uniform parameters."""
     latency = ExpectedLatency(FULL.graph(input_size=(97, 131), init_channels=4, num_classes=11), prices(5))
-    return latency, float(latency(relax.uniform(FULL.choices())))
+    return latency, float(latency(uniform(FULL.choices())))
 
 
 def test_83_decisions_are_repaired_the_same_way_each_time_and_no_single_change_is_better(full) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import SyntheticConfig, build_dataset, image_batches, loader
-from nas.data.held_out import HeldOutBatches
+from nas.data import SyntheticConfig, build_dataset
+from nas.data.batches import image_batches, loader
+from nas.data.batches.held_out import HeldOutBatches
+from nas.data.batches.loader import WHOLE, BatchPart
 from nas.data.image_folder import ImageFolder, ImageFolderConfig
-from nas.data.loader import WHOLE, BatchPart
 from tests.image_folders import write_scenes
 
 CROP = (16, 20)

@@ -12,10 +12,10 @@ from PIL import Image
 
 from nas.data import build_dataset
 from nas.data.cityscapes import CityscapesConfig, cityscapes_dataset
-from nas.data.cityscapes_labels import CITYSCAPES, LABEL_IDS, TRAIN_IDS
+from nas.data.classes.cityscapes_labels import CITYSCAPES, LABEL_IDS, TRAIN_IDS
 from nas.errors import ConfigError, DataError
-from nas.evaluate import confusion_over
 from nas.metrics import summarise
+from nas.training.confusion import confusion_over
 from tests.label_trees import blocks, save, write_cityscapes
 
 official = evalPixelLevelSemanticLabeling

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nas.data import build_dataset
-from nas.data.cityscapes_labels import CITYSCAPES, LABEL_IDS
+from nas.data.classes.cityscapes_labels import CITYSCAPES, LABEL_IDS
 from nas.data.folder import FolderConfig
 from nas.errors import ConfigError, DataError
 from tests.label_trees import CLASSES, blocks, noise, save, write_folder

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from nas.data.resize import resize_label
+from nas.data.files.resize import resize_label
 from nas.data.synthetic import SyntheticConfig, SyntheticDataset
 from nas.errors import ConfigError, DataError
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nas.devices import BACKENDS, RuntimeName
+from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError
+from nas.measuring.backends import BACKENDS
 
 
 def test_backend_alone_means_fp32_one_image_one_thread() -> None:

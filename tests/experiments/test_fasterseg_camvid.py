@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from nas.tracking import read_metrics
+from nas.runs.tracking import read_metrics
 
 
 def test_the_smoke_form_searches_trains_all_three_and_reports_and_is_not_done_twice(

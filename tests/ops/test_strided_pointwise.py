@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.ops.modules import FactorizedReduce, ReduceBNReLU, ReLUConvBN
 from nas.ops.spec import OpSpec
-from search_spaces.fasterseg.slimmable import SlimmableReduce
+from search_spaces.fasterseg.lattice.slimmable import SlimmableReduce
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nas.drift import choose_reference
+from nas.measuring.reference_operation import choose_reference
 from nas.ops import macs
 from nas.worker import drift
 from nas.worker.drift import Timing, corrected_samples

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.worker import main as worker
-from nas.worker import measuring
+from nas.worker import run_job as measuring
 from nas.worker.interface import Operation, Run, Runtime, Setup
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
 from nas.worker.power import PowerSource, PowerWindow

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.devices.identity import cpu_clocks, cpu_name, slug
-from nas.worker.identity import device_identity, device_slug
+from nas.devices.this_machine import cpu_clocks, cpu_name, slug
+from nas.worker.device_facts import device_identity, device_slug
 from nas.worker.interface import WorkerError
 from tests.worker.fake_device import NANO, nvidia_smi, plant, sample, tools
 

@@ -13,11 +13,11 @@ import torch
 
 import nas
 from nas.errors import ConfigError
-from search_spaces.fasterseg.branches import Branch, Layer, decided_choices, read_branches
 from search_spaces.fasterseg.config import FIDELITIES, STRIDES, FasterSegConfig
-from search_spaces.fasterseg.derivation import Parameters, branch_score, choose_branches, derive_all, derive_branches
-from search_spaces.fasterseg.lattice_choices import lattice_choices
-from search_spaces.fasterseg.paths import likeliest_downs, most_probable_path, official_path
+from search_spaces.fasterseg.deployed.branches import Branch, Layer, decided_choices, read_branches
+from search_spaces.fasterseg.derivation.derivation import Parameters, branch_score, choose_branches, derive_all, derive_branches
+from search_spaces.fasterseg.derivation.paths import likeliest_downs, most_probable_path, official_path
+from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
 from tests.fasterseg_reference import FOLDER, NETWORKS, needs_reference
 
 WIDTHS = (4, 6, 8, 10, 12)

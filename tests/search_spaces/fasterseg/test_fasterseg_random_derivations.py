@@ -9,16 +9,16 @@ import networkx as nx
 import pytest
 import torch
 
-from nas import onnx_check
-from nas.export import onnx_model
-from nas.graph import Graph
-from nas.network import Network
-from nas.settings import ExportSettings
-from nas.space import check_decisions
-from search_spaces.fasterseg.branches import read_branches
+from nas.config.settings import ExportSettings
+from nas.exporting import onnx_check
+from nas.network.network import Network
+from nas.space.choice import check_decisions
+from nas.space.graph import Graph
+from nas.stages.export import onnx_model
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.derivation import Parameters, derive_all
-from search_spaces.fasterseg.lattice_choices import lattice_choices
+from search_spaces.fasterseg.deployed.branches import read_branches
+from search_spaces.fasterseg.derivation.derivation import Parameters, derive_all
+from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
 from search_spaces.fasterseg.space import FasterSeg
 from tests.random_weights import as_if_trained
 

@@ -13,12 +13,12 @@ from plain_supernet import PlainSupernet
 from same_search import plain_name, plain_of, same_widths
 
 import nas
-from nas.config import SearchJob
+from nas.config.jobs import SearchJob
+from nas.config.settings import DeploySettings, LatencySettings, SearchSettings
 from nas.data import build_dataset
 from nas.errors import ConfigError
-from nas.search_passes import Pass, passes_of
-from nas.search_task import SearchTask
-from nas.settings import DeploySettings, LatencySettings, SearchSettings
+from nas.supernet.passes import Pass, passes_of
+from nas.supernet.search_task import SearchTask
 from search_spaces.fasterseg.config import FasterSegConfig
 from tests.small_jobs import TRAINER, TrainerSettings, assert_same_state, batch, data_config, space_config
 

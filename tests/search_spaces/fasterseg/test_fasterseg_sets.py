@@ -11,18 +11,18 @@ import pytest
 import torch
 
 import nas
-from nas.checkpoint import load_checkpoint, save_checkpoint
-from nas.config import SearchJob
+from nas.config.jobs import SearchJob
+from nas.config.settings import DeploySettings, LatencySettings, SearchSettings
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError
-from nas.genotype import Genotype
-from nas.loop import make_fabric
-from nas.search_passes import Pass, passes_of
-from nas.search_task import SearchTask
-from nas.settings import DeploySettings, LatencySettings, SearchSettings
-from nas.space import Judge, deployed_specs, open_choices
-from nas.tracking import read_metrics
+from nas.runs.checkpoint import load_checkpoint, save_checkpoint
+from nas.runs.tracking import read_metrics
+from nas.space.genotype import Genotype
+from nas.space.search_space import Judge, deployed_specs, open_choices
+from nas.supernet.passes import Pass, passes_of
+from nas.supernet.search_task import SearchTask
+from nas.training.loop import make_fabric
 from search_spaces import SEARCH_SPACES
 from search_spaces.fasterseg.config import FasterSegConfig
 from search_spaces.fasterseg.space import BRANCH_OUTPUTS, FasterSeg

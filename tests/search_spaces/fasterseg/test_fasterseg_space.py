@@ -9,13 +9,14 @@ import pytest
 import torch
 
 import nas
+from nas.cost.prediction import predict_graph
 from nas.errors import ConfigError, GenotypeError
-from nas.genotype import save_genotype
-from nas.network import Network
+from nas.network.network import Network
 from nas.ops import is_free, macs
-from nas.predicting import predict_graph
-from nas.space import check_decisions
-from search_spaces.fasterseg.branches import (
+from nas.space.choice import check_decisions
+from nas.space.genotype import save_genotype
+from search_spaces.fasterseg.config import FasterSegConfig, channels
+from search_spaces.fasterseg.deployed.branches import (
     Branch,
     Layer,
     branch_options,
@@ -24,7 +25,6 @@ from search_spaces.fasterseg.branches import (
     read_branches,
     shared_layers,
 )
-from search_spaces.fasterseg.config import FasterSegConfig, channels
 from search_spaces.fasterseg.space import FasterSeg
 from tests.random_weights import as_if_trained
 

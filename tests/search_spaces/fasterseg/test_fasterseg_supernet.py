@@ -12,11 +12,11 @@ from same_search import STRIDES, plain_name, plain_of, same_widths
 from torch import nn
 from torch.nn import functional
 
-from nas.network import Network
-from nas.relax.weights import Weights
-from nas.supernet import Draw, Supernet
+from nas.network.network import Network
+from nas.space.weights import Weights
+from nas.supernet.supernet import Draw, Supernet
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.slimmable import SlimmableConv, SlimmableConvNorm, SlimmableReduce, SwitchableNorm
+from search_spaces.fasterseg.lattice.slimmable import SlimmableConv, SlimmableConvNorm, SlimmableReduce, SwitchableNorm
 from search_spaces.fasterseg.space import FasterSeg
 from tests.fasterseg_reference import FOLDER, needs_reference
 

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 import nas
+from nas.config.settings import TrainSettings
 from nas.data import build_dataset
 from nas.errors import ConfigError
-from nas.genotype import Deploy, Genotype, load_genotype, save_genotype
-from nas.loop import make_fabric
 from nas.losses import LOSSES
-from nas.settings import TrainSettings
-from nas.train import make_task
-from nas.train_task import TrainTask
-from nas.trained import trained_network
+from nas.network.trained_network import trained_network
+from nas.space.deployment import Deploy
+from nas.space.genotype import Genotype, load_genotype, save_genotype
+from nas.stages.train import make_task
+from nas.training.loop import make_fabric
+from nas.training.train_task import TrainTask
 from search_spaces import all_spaces
-from search_spaces.fasterseg.branches import Branch, Layer, decided_choices
 from search_spaces.fasterseg.config import FasterSegConfig
+from search_spaces.fasterseg.deployed.branches import Branch, Layer, decided_choices
 from tests.random_weights import as_if_trained
 from tests.small_jobs import SIZE, assert_same_run, batch, train_job
 

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 import nas
-from nas import onnx_check
-from nas.checkpoint import save_weights
+from nas.config.settings import ExportSettings
 from nas.errors import CheckpointError
-from nas.export import onnx_model
-from nas.folding import batch_norms, fold_batch_norms
-from nas.genotype import genotype_graph, genotype_space, load_genotype, save_genotype
-from nas.image_classifier import build_image_classifier
-from nas.onnx_graph import node_counts
-from nas.settings import ExportSettings
-from nas.trained import trained_network
+from nas.exporting import onnx_check
+from nas.exporting.folding import batch_norms, fold_batch_norms
+from nas.exporting.onnx_graph import node_counts
+from nas.network.image_classifier import build_image_classifier
+from nas.network.trained_network import trained_network
+from nas.runs.checkpoint import save_weights
+from nas.space.genotype import genotype_graph, genotype_space, load_genotype, save_genotype
+from nas.stages.export import onnx_model
 from search_spaces import all_spaces
 from tests.fasterseg_reference import NETWORKS, Reference
 from tests.random_weights import as_if_trained

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas import relax
-from nas.architecture import group_shapes
 from nas.cost import MacsTable
-from nas.relax import Weights
+from nas.space.weights import Weights
+from nas.supernet.architecture import group_shapes
+from nas.supernet.relaxation import sample
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.decoupled import decoupled
-from search_spaces.fasterseg.lattice_choices import lattice_choices
-from search_spaces.fasterseg.lattice_costs import DeployedShape
-from search_spaces.fasterseg.lattice_latency import lattice_latency
+from search_spaces.fasterseg.latency.costs import DeployedShape
+from search_spaces.fasterseg.latency.decoupled import decoupled
+from search_spaces.fasterseg.latency.expected import lattice_latency
+from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
 
 LEARNED = ("op_", "input_", "width_")
 
@@ -25,10 +25,10 @@ def drawn_weights(config: FasterSegConfig, *, batch: int | None = None) -> tuple
     choices = lattice_choices(config)
     logits = {g: torch.randn(shape, generator=generator).requires_grad_() for g, shape in group_shapes(choices).items()}
     if batch is None:
-        drawn = relax.sample(logits, choices, relaxation="soft", tau=1.0, generator=generator, architecture="student")
+        drawn = sample(logits, choices, relaxation="soft", tau=1.0, generator=generator, architecture="student")
     else:
         softened = [type(choice)(choice.name, choice.options, choice.group, choice.row) for choice in choices]
-        drawn = relax.sample(logits, softened, relaxation="hard", tau=1.0, generator=generator, batch=batch)
+        drawn = sample(logits, softened, relaxation="hard", tau=1.0, generator=generator, batch=batch)
     return drawn.fix({"stem.width": 0, "head.width": 0}), logits
 
 

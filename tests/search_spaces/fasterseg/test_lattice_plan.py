@@ -7,8 +7,8 @@ import torch
 
 from nas.ops import OpSpec, is_free
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.lattice_costs import DeployedShape, plan_specs
-from search_spaces.fasterseg.lattice_latency import LatticeLatency
+from search_spaces.fasterseg.latency.costs import DeployedShape, plan_specs
+from search_spaces.fasterseg.latency.expected import LatticeLatency
 from search_spaces.fasterseg.space import FasterSeg
 
 SIZES = [(256, 512), (101, 75)]

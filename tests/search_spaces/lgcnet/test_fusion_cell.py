@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nas import relax
 from nas.errors import ConfigError
-from nas.network import Network
+from nas.network.network import Network
+from nas.space.weights import uniform
 from search_spaces.lgcnet.config import FUSION_EDGES, FUSION_OPS, MSCELL_EDGES, UP_OPS, LGCNetConfig
 from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges
 from search_spaces.lgcnet.space import LGCNet
@@ -62,7 +62,7 @@ def test_the_candidates_are_those_of_the_paper() -> None:
 def test_any_wiring_given_as_data_runs_at_odd_sizes(edges: list[str]) -> None:
     space = _space(edges)
     network = Network(space.graph(input_size=(65, 97), init_channels=2, num_classes=3))
-    output = network(torch.randn(2, 3, 49, 73), relax.uniform(space.choices()))
+    output = network(torch.randn(2, 3, 49, 73), uniform(space.choices()))
     assert output.shape == (2, 3, 49, 73)
     output.sum().backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas import relax
 from nas.cost.expected import ExpectedLatency, expected_counts
+from nas.cost.prediction import predict_graph
 from nas.ops import OpSpec
-from nas.predicting import predict_graph
-from nas.relax import Weights
+from nas.space.weights import Weights, one_hot
+from nas.supernet.relaxation import sample
 from search_spaces.lgcnet.config import LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
 
@@ -98,7 +98,7 @@ def test_at_one_hot_weights_the_expected_latency_is_the_prediction() -> None:
         decided = older_only(FULL, generator) if i % 2 else dict(FULL.random_choices(generator))
         graph = FULL.graph(input_size=SIZE, init_channels=4, num_classes=11, decided=decided)
         latency = predict_graph(graph, cost_of)
-        weights = relax.one_hot(decided, FULL.choices())
+        weights = one_hot(decided, FULL.choices())
         assert float(expected(weights)) == pytest.approx(latency.ms, rel=1e-12)
         by_part = expected_counts(expected.parts, expected.by_part(weights))
         assert {part: ms for part, ms in by_part.items() if abs(ms) > 1e-9} == pytest.approx(latency.by_part)
@@ -119,7 +119,7 @@ def test_the_gradient_of_the_latency_reaches_every_alpha_and_every_guided_module
     torch.manual_seed(0)
     communication = FULL.communication()
     assert communication is not None
-    weights = relax.sample(
+    weights = sample(
         communication(logits), FULL.choices(), relaxation=relaxation, tau=1.0, generator=torch.Generator().manual_seed(0)
     )
     expected_latency(FULL)(weights).backward()
@@ -152,7 +152,7 @@ def test_gradients_agree_with_finite_differences_through_pruned_cells() -> None:
 def test_a_batch_of_weights_gives_the_latency_of_each() -> None:
     expected = expected_latency(FULL)
     logits = {group: alpha.detach() for group, alpha in _scale_one_logits(FULL).items()}
-    weights = relax.sample(logits, FULL.choices(), relaxation="soft", tau=1.0, generator=torch.Generator().manual_seed(0), batch=3)
+    weights = sample(logits, FULL.choices(), relaxation="soft", tau=1.0, generator=torch.Generator().manual_seed(0), batch=3)
     latency = expected(weights)
     singles = [float(expected(Weights({name: z[n] for name, z in weights.values.items()}, {}))) for n in range(3)]
     assert latency.tolist() == pytest.approx(singles, rel=1e-12)

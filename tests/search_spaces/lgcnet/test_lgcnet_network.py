@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas import relax
-from nas.graph import Graph
-from nas.network import Network, copy_weights
+from nas.network.network import Network, copy_weights
 from nas.ops import OpSpec, macs, modules
-from nas.relax import Weights
-from nas.space import deployed_specs
+from nas.space.graph import Graph
+from nas.space.search_space import deployed_specs
+from nas.space.weights import Weights, one_hot
+from nas.supernet.relaxation import sample
 from search_spaces.lgcnet.config import LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
 
@@ -61,7 +61,7 @@ def _derived_and_supernet_agree(space: LGCNet, size: tuple[int, int], decided: d
     randomise(supernet)
     derived = Network(graph_of(space, size, decided)).eval()
     copy_weights(supernet, derived, decided, supernet.graph)
-    weights = relax.one_hot(decided, space.choices())
+    weights = one_hot(decided, space.choices())
     with torch.no_grad():
         expected = supernet(images, weights)
         torch.testing.assert_close(derived(images), expected, rtol=0, atol=1e-5)
@@ -90,7 +90,7 @@ def test_it_also_holds_when_all_candidates_run() -> None:
     generator = torch.Generator().manual_seed(0)
     decided = dict(SMALL.random_choices(generator))
     supernet = randomise(Network(graph_of(SMALL, (97, 131))))
-    weights = relax.one_hot(decided, SMALL.choices())
+    weights = one_hot(decided, SMALL.choices())
     images = torch.randn(2, 3, 97, 131, generator=generator)
     with torch.no_grad():
         everything = supernet(images, Weights(weights.values, {}))
@@ -107,7 +107,7 @@ def test_a_network_described_for_one_size_runs_at_the_papers_size() -> None:
 @pytest.mark.parametrize("relaxation", ["soft", "sampled"])
 def test_the_supernet_runs_at_odd_sizes_and_trains_every_weight_it_uses(relaxation: str) -> None:
     logits = {c.group: torch.zeros(16, len(c.options), requires_grad=True) for c in FULL.choices()}
-    weights = relax.sample(logits, FULL.choices(), relaxation=relaxation, tau=1.0, generator=torch.Generator().manual_seed(0))
+    weights = sample(logits, FULL.choices(), relaxation=relaxation, tau=1.0, generator=torch.Generator().manual_seed(0))
     network = Network(graph_of(FULL, (65, 97), channels=2))
     output = network(torch.randn(2, 3, 65, 97), weights)
     assert output.shape == (2, 11, 65, 97)

@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas import relax
 from nas.cost.expected import ExpectedLatency
-from nas.network import Network, copy_weights
+from nas.cost.prediction import predict_graph
+from nas.network.network import Network, copy_weights
 from nas.ops import OPERATIONS, OpSpec
-from nas.predicting import predict_graph
-from nas.space import deployed_specs
+from nas.space.search_space import deployed_specs
+from nas.space.weights import one_hot
+from nas.supernet.relaxation import sample
 from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
 
@@ -77,7 +78,7 @@ def test_the_derived_network_with_copied_weights_is_the_supernet_at_one_hot_weig
     copy_weights(supernet, derived, decided, supernet.graph)
     images = torch.randn(2, 3, *size, generator=generator)
     with torch.no_grad():
-        expected = supernet(images, relax.one_hot(decided, space.choices()))
+        expected = supernet(images, one_hot(decided, space.choices()))
         assert expected.std() > 1e-3
         torch.testing.assert_close(derived(images), expected, rtol=0, atol=1e-5)
 
@@ -90,7 +91,7 @@ def test_the_expected_latency_at_one_hot_weights_is_the_prediction(name: str) ->
     for _ in range(10):
         decided = dict(space.random_choices(generator))
         latency = predict_graph(graph_of(space, (97, 131), decided), cost_of).ms
-        assert float(expected(relax.one_hot(decided, space.choices()))) == pytest.approx(latency, rel=1e-12)
+        assert float(expected(one_hot(decided, space.choices()))) == pytest.approx(latency, rel=1e-12)
 
 
 @every_option
@@ -103,7 +104,7 @@ def test_logits_and_communication_get_gradients_from_latency_and_from_the_networ
     torch.manual_seed(0)
     communication = space.communication()
     guided: dict[str, Tensor] = logits if communication is None else communication(logits)
-    z = relax.sample(guided, space.choices(), relaxation="soft", tau=1.0, generator=generator)
+    z = sample(guided, space.choices(), relaxation="soft", tau=1.0, generator=generator)
     graph = graph_of(space, (65, 97))
     terms = {
         "latency": ExpectedLatency(graph, cost_of)(z),

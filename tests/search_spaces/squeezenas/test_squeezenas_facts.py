@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import nas
-from nas.genotype import genotype_graph
-from nas.graph import Graph
-from nas.network import Network
+from nas.network.network import Network
 from nas.ops import macs
-from nas.showing import count_macs
-from nas.space import SearchSpace
+from nas.space.genotype import genotype_graph
+from nas.space.graph import Graph
+from nas.space.search_space import SearchSpace
+from nas.stages.show import count_macs
 from search_spaces import SEARCH_SPACES
 from tests.squeezenas_reference import FOLDER, NETWORKS, SUPERNETS, needs_reference
 

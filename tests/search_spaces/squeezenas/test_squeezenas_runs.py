@@ -13,22 +13,23 @@ import torch
 import yaml
 
 import nas
-from nas import cli, onnx_check
-from nas.checkpoint import load_checkpoint, load_weights, save_weights
-from nas.config import EvalJob, SearchJob
-from nas.data.cityscapes_labels import CITYSCAPES
-from nas.data.class_map import CLASS_MAPS
-from nas.data.classes import CAMVID
+from nas.cli import command_line as cli
+from nas.config.jobs import EvalJob, SearchJob
+from nas.config.settings import DeploySettings, ExportSettings, LatencySettings, SearchSettings, TrainerSettings
+from nas.data.classes.cityscapes_labels import CITYSCAPES
+from nas.data.classes.class_map import CLASS_MAPS
+from nas.data.classes.class_set import CAMVID
 from nas.data.synthetic import SyntheticDataset
 from nas.errors import CheckpointError, ConfigError
-from nas.evaluate import evaluate
-from nas.export import onnx_model
-from nas.image_classifier import build_image_classifier
-from nas.official_weights import own_names
-from nas.relax import one_hot
-from nas.settings import DeploySettings, ExportSettings, LatencySettings, SearchSettings, TrainerSettings
-from nas.trained import trained_network
-from nas.transfer import load_same
+from nas.exporting import onnx_check
+from nas.network.copying import load_same
+from nas.network.image_classifier import build_image_classifier
+from nas.network.official_weights import own_names
+from nas.network.trained_network import trained_network
+from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
+from nas.space.weights import one_hot
+from nas.stages.evaluate import evaluate
+from nas.stages.export import onnx_model
 from search_spaces import SEARCH_SPACES
 from search_spaces.squeezenas.config import SqueezeNASSmallConfig
 from tests.random_weights import as_if_trained

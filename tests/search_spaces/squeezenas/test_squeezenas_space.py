@@ -7,15 +7,17 @@ import dataclasses
 import pytest
 import torch
 
-from nas import relax
 from nas.cost.expected import ExpectedLatency
 from nas.cost.lookup import MacsTable
+from nas.cost.prediction import predict_graph
 from nas.errors import ConfigError
-from nas.genotype import Deploy, Genotype, genotype_graph
-from nas.network import Network, copy_weights
+from nas.network.network import Network, copy_weights
 from nas.ops import macs
-from nas.predicting import predict_graph
-from nas.supernet import Draw, Supernet
+from nas.space.deployment import Deploy
+from nas.space.genotype import Genotype, genotype_graph
+from nas.space.weights import Weights
+from nas.space.weights import one_hot as one_hot_weights
+from nas.supernet.supernet import Draw, Supernet
 from search_spaces import SEARCH_SPACES
 from search_spaces.squeezenas.config import OPS, SqueezeNASLargeConfig, SqueezeNASSmallConfig, SqueezeNASXLargeConfig
 from search_spaces.squeezenas.space import SqueezeNAS
@@ -53,8 +55,8 @@ def test_with_one_hot_weights_the_supernet_is_the_derived_network(decoder, seed)
     graph = tiny_graph(space, decided)
     derived = Network(graph).eval()
     copy_weights(supernet.network, derived, decided, supernet.network.graph)
-    one_hot = relax.one_hot(decided, space.choices())
-    everything = relax.Weights({name: z.expand(2, -1) for name, z in one_hot.values.items()}, {})
+    one_hot = one_hot_weights(decided, space.choices())
+    everything = Weights({name: z.expand(2, -1) for name, z in one_hot.values.items()}, {})
     for size in (SIZE, (37, 51)):
         images = torch.randn(2, 3, *size)
         with torch.no_grad():
@@ -90,7 +92,7 @@ def test_images_of_a_batch_have_weights_of_their_own_and_cost_their_mean():
     fixed = sum(macs(node.spec) for node in supernet.network.graph.nodes if node.role == "op") / 1e6
     assert float(cost) == pytest.approx(fixed + sum(by_hand) / 3, rel=1e-6)
     for i in range(3):
-        alone = relax.Weights({name: z[i] for name, z in weights.values.items()}, {})
+        alone = Weights({name: z[i] for name, z in weights.values.items()}, {})
         torch.testing.assert_close(supernet.network(images[:1], alone), logits[i : i + 1], atol=1e-4, rtol=1e-4)
 
 

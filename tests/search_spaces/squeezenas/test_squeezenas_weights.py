@@ -10,7 +10,7 @@ from torch import Tensor
 
 import nas
 from nas.errors import CheckpointError
-from nas.network import Network
+from nas.network.network import Network
 from tests.random_weights import as_if_trained
 from tests.squeezenas_reference import FOLDER, NETWORKS, Reference, needs_reference
 
@@ -112,7 +112,7 @@ def test_weights_under_official_names_compute_what_a_second_implementation_compu
 
 
 def test_a_skip_that_halves_the_map_is_imported_too(tmp_path):
-    from nas.genotype import load_genotype, save_genotype
+    from nas.space.genotype import load_genotype, save_genotype
     from search_spaces import SEARCH_SPACES
 
     genotype = nas.load_genotype("squeezenas/mac_small")

@@ -1,0 +1,220 @@
+"""The command `nas VERB [KEY=VALUE ...]`: one function a verb; prints, and maps what is raised to an exit status."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import nas
+from nas.cli.sweeps import INTERRUPTED, JobResult
+from nas.cli.torchrun import run_under_torchrun
+from nas.cli.verbs import ALL_VERBS, SUB_VERBS, VERBS, verb_of
+from nas.distributed.world import VERBS as SHARED_VERBS
+from nas.distributed.world import world
+from nas.errors import FailedCheckError, LostProcessError, ResumableError, UserError
+
+if TYPE_CHECKING:
+    from nas.cli.hydra_app import VerbApp
+
+DONE, FAILED, WRONG_INPUT = 0, 1, 2
+"""The exit statuses beside that of Ctrl-C."""
+FIRST_SPEAKS_S = 10.0
+"""Seconds in which a process waits to be ended by torchrun, before it says itself what stopped it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        argv: The arguments after `nas`; None: those of this process.
+
+    Returns:
+        0: done; 2: the user's input is wrong, said in one or two lines on stderr; 1: anything else; 130: Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        return _told(_usage())
+    if arguments[0] == "--version":
+        return _told(f"segnas {nas.__version__}")
+    name, *rest = arguments
+    if name not in ALL_VERBS:
+        near = difflib.get_close_matches(name, ALL_VERBS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(f"nas: got {name!r}, expected one of the verbs {', '.join(ALL_VERBS)}{hint}", file=sys.stderr)
+        return WRONG_INPUT
+    if rest and rest[0] in SUB_VERBS.get(name, {}):
+        return _run_verb(f"{name} {rest[0]}", rest[1:])
+    return _run_verb(name, rest) if name in VERBS else _want_sub_verb(name, rest)
+
+
+def _told(text: str) -> int:
+    """Print a text; who reads our output may have gone, as `head` does: then nothing is left to tell."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _leave_pipe()
+        return FAILED
+    return DONE
+
+
+def _leave_pipe() -> None:
+    """Write to nowhere from now on, lest the interpreter complains of a broken pipe when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def entry() -> None:
+    """The console command: `main` with its status as the status of the process."""
+    sys.exit(main())
+
+
+def _want_sub_verb(name: str, rest: Sequence[str]) -> int:
+    """What a verb says that does nothing by itself."""
+    lines = [f"nas {name} {sub}: {one.line}" for sub, one in SUB_VERBS[name].items()]
+    if rest and rest[0] in ("-h", "--help"):
+        print("\n".join(lines))
+        return DONE
+    got = f"got {rest[0]!r}" if rest else "got no sub-verb"
+    print(f"nas {name}: {got}, expected {' or '.join(lines)}", file=sys.stderr)
+    return WRONG_INPUT
+
+
+def _usage() -> str:
+    width = max(map(len, ALL_VERBS))
+    lines = []
+    for name in ALL_VERBS:
+        lines.append(f"  {name:{width}}  {VERBS[name].line if name in VERBS else 'measure this project itself'}")
+        lines += [f"  {'':{width}}    {name} {sub}: {one.line}" for sub, one in SUB_VERBS.get(name, {}).items()]
+    return "\n".join(
+        [
+            "usage: nas VERB [KEY=VALUE ...]",
+            "",
+            *lines,
+            "",
+            "nas VERB --help lists the settings of a verb, --cfg job prints them as given,",
+            "--multirun runs every combination of KEY=A,B; nas --version prints the version.",
+        ]
+    )
+
+
+class _SaidInterrupt(KeyboardInterrupt):
+    """Ctrl-C, which the first of several processes has said already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Does the jobs of a verb; a launcher may send it to other processes.
+
+    Args:
+        verb: The verb, with its sub-verb.
+        argv: What was given behind it.
+    """
+
+    verb: str
+    argv: tuple[str, ...]
+
+    def do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
+        if self.verb in SHARED_VERBS and job.trainer.devices > 1 and world().count == 1:
+            return self._start_several(job, name)
+        if world().number:
+            logging.getLogger("nas").setLevel(logging.ERROR)
+        lines = verb_of(self.verb).run(job)
+        return JobResult(name, lines=() if world().number else tuple(lines))
+
+    def failed(self, error: Exception, name: str) -> JobResult:
+        status, fault = _fault(error, f"nas {self.verb}: {name}: " if name else f"nas {self.verb}: ", one_line=bool(name))
+        return JobResult(name, status, fault=fault)
+
+    def _start_several(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
+        """Check what this process can, then run the same command, or what it says for this job, in as many processes as devices."""
+        from nas.cli.hydra_app import in_sweep, own_arguments
+        from nas.distributed.world import check_devices
+
+        check_devices(job.trainer, world(), starts=True)
+        words = own_arguments(self.argv, job.out) if in_sweep() else self.argv
+        try:
+            status = run_under_torchrun([self.verb, *words], job.trainer.devices)
+        except KeyboardInterrupt:
+            raise _SaidInterrupt from None
+        said = name and status not in (DONE, INTERRUPTED)
+        return JobResult(name, status, fault=f"nas {self.verb}: {name}: its processes ended with status {status}" if said else "")
+
+
+def _run_verb(name: str, argv: Sequence[str]) -> int:
+    statuses: list[int] = []
+
+    def tell(result: JobResult) -> None:
+        if result.lines:
+            sys.stdout.write("\n".join(result.lines) + "\n")
+            sys.stdout.flush()
+        if result.fault:
+            print(result.fault, file=sys.stderr, flush=True)
+        if result.status != DONE:
+            statuses.append(result.status)
+
+    try:
+        from nas.cli.hydra_app import run_app
+
+        run_app(_app(name), argv, _Work(name, tuple(argv)), tell=tell)
+    except _SaidInterrupt:
+        return INTERRUPTED
+    except KeyboardInterrupt:  # of several processes the first says so
+        if world().number == 0:
+            print(f"nas {name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  the last place that can say what happened
+        status, fault = _fault(error, f"nas {name}: ")
+        if fault:
+            print(fault, file=sys.stderr, flush=True)
+        return status
+    return statuses[0] if statuses else DONE
+
+
+def _app(name: str) -> VerbApp:
+    from nas.cli.hydra_app import VerbApp
+    from nas.data import DATASETS
+    from nas.data.image_folder import IMAGE_DATASETS
+    from nas.files.shipped import conf_dir
+    from nas.runs.trackers import TRACKERS
+    from search_spaces import all_spaces
+
+    groups = {
+        "space": {choice: entry.config for choice, entry in all_spaces().items()},
+        "data": {**{choice: entry.config for choice, entry in DATASETS.items()}, **IMAGE_DATASETS},
+        "logger": {choice: entry.config for choice, entry in TRACKERS.items()},
+    }
+    return VerbApp(
+        verb=name,
+        schema=verb_of(name).job,
+        groups=groups,
+        conf_dir=conf_dir(),
+        sub_verbs=tuple(SUB_VERBS.get(name, ())),
+        sweep_out=verb_of(name).sweep_out,
+    )
+
+
+def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[int, str]:
+    """The exit status, and what to say on stderr; a traceback only if it is not the user's to mend.
+
+    Of several processes that fail alike the first one speaks; torchrun then ends the others. Who misses another process waits, too:
+    torchrun knows better what became of it, and says so.
+    """
+    several, number = world().count > 1, world().number
+    if number or (several and isinstance(error, LostProcessError)):
+        time.sleep(FIRST_SPEAKS_S)
+    if number:
+        prefix = f"{prefix}process {number}: "
+    if isinstance(error, UserError | FailedCheckError | ResumableError):
+        message = " ".join(str(error).split()) if one_line else str(error)
+        return WRONG_INPUT if isinstance(error, UserError) else FAILED, f"{prefix}{message}"
+    if isinstance(error, BrokenPipeError):  # who read our output has gone, as `head` does; nothing is left to tell
+        _leave_pipe()
+        return FAILED, ""
+    trace = "".join(traceback.format_exception(error)).rstrip("\n")
+    return FAILED, f"{trace}\n{prefix}{type(error).__name__}" if one_line else trace

@@ -1,0 +1,315 @@
+"""A verb as a Hydra app: from a command line to the job dataclass, and back to what went wrong.
+
+Hydra is run with full errors, in-process and repeatably: what it changes globally (`sys.argv`, its environment
+variable, the handlers of `logging`, its own singletons) is put back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import hydra
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.utils import validate_config_path
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from nas.cli.composing_errors import explain, unknown_keys
+from nas.cli.sweeps import HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
+from nas.errors import ConfigError
+
+HYDRA = "1.3"
+"""The version of Hydra whose defaults hold."""
+OF_A_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper=", "hydra/launcher=", "hydra.launcher.", "hydra.job.")
+"""Beginnings of overrides that have done their work once a job of a sweep runs."""
+
+SweepOut = Literal["always", "given", "never"]
+
+
+class Work(Protocol):
+    """What a verb does with a job; under --multirun it may have to go to other processes, pickled."""
+
+    def do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
+        """Do a job, given as its dataclass; `name` is its number and its overrides under --multirun, empty otherwise."""
+
+    def failed(self, error: Exception, name: str) -> JobResult:
+        """What is to be said of a job that raised, or could not even be composed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerbApp:
+    """What Hydra needs to know of a verb.
+
+    Args:
+        verb: Name of the verb, with that of a sub-verb behind it.
+        schema: The job dataclass.
+        groups: Config group -> choice -> dataclass.
+        conf_dir: Absolute path of the config folder.
+        sub_verbs: What may stand behind the verb.
+        sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
+    """
+
+    verb: str
+    schema: type[Any]
+    groups: Mapping[str, Mapping[str, type[Any]]]
+    conf_dir: Path
+    sub_verbs: tuple[str, ...] = ()
+    sweep_out: SweepOut = "always"
+
+    @property
+    def config_name(self) -> str:
+        """Name of its YAML in `conf_dir`."""
+        return self.verb.replace(" ", "_")
+
+
+def run_app(app: VerbApp, argv: Sequence[str], work: Work, *, tell: Callable[[JobResult], None]) -> None:
+    """Compose one job, or several with --multirun, and do each; a job that raises does not stop the others.
+
+    Args:
+        app: The verb.
+        argv: Hydra flags and overrides.
+        work: What does a job.
+        tell: Called with the result of each job, in their order: as soon as the job has ended if it ran in this process, and when
+            all have ended if they ran in others.
+
+    Raises:
+        ConfigError: If the command line or the config is wrong.
+        LostProcessError: If another process ended without a result.
+        KeyboardInterrupt: On Ctrl-C; after all jobs have ended, if they ran in other processes.
+    """
+    arguments = _checked_arguments(app, argv)
+    _register(app)
+    with _put_back(app.verb, arguments):
+        try:
+            results = _run(app, arguments, _TaskHere(app, work, tell))
+        except Exception as error:
+            if (lost := lost_job(error)) is not None:
+                raise lost from error
+            message = explain(error)
+            if message is None:
+                raise
+            raise ConfigError(message) from error
+    for result in results:
+        tell(replace(result, lines=(f"{result.job}:", *result.lines)) if result.lines else result)
+    if any(result.status == INTERRUPTED for result in results):
+        raise KeyboardInterrupt
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskHere:
+    """A job in the process of the command."""
+
+    app: VerbApp
+    work: Work
+    tell: Callable[[JobResult], None]
+
+    def __call__(self, cfg: DictConfig) -> None:
+        name = _job_name()
+        try:
+            self.tell(self.work.do(_job(cfg, self.app), name))
+        except Exception as error:  # noqa: BLE001  every failure is told; the next job of a sweep still runs
+            self.tell(self.work.failed(error, name))
+
+    def __reduce__(self) -> tuple[type[_TaskElsewhere], tuple[VerbApp, Work]]:
+        """What a launcher pickles for another process."""
+        return _TaskElsewhere, (self.app, self.work)
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskElsewhere:
+    """A job in a process that a launcher started; its result goes back, whatever happens."""
+
+    app: VerbApp
+    work: Work
+
+    def __call__(self, cfg: DictConfig) -> JobResult:
+        name = _job_name()
+        with marked_output(f"job {HydraConfig.get().job.num}: "):
+            try:
+                with stoppable():
+                    return self.work.do(_job(cfg, self.app), name)
+            except KeyboardInterrupt:
+                return JobResult(name, INTERRUPTED)
+            except Exception as error:  # noqa: BLE001  told where the command runs
+                return self.work.failed(error, name)
+
+
+def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobResult]:
+    """Do what `hydra.main` does with a command line, and return the results of jobs in other processes, which it throws away."""
+    args = get_args_parser().parse_args(arguments)
+    if args.help or args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
+        _show(app, task)
+        return []
+    version.setbase(HYDRA)
+    app_hydra = Hydra.create_main_hydra2(task_name=app.config_name, config_search_path=_search_path(app, args))
+    name = args.config_name or app.config_name
+    cfg = app_hydra.compose_config(name, args.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    if not args.multirun and cfg.hydra.mode != RunMode.MULTIRUN:
+        app_hydra.run(config_name=name, task_function=task, overrides=[*args.overrides, "hydra.mode=RUN"])
+        return []
+    overrides = [*args.overrides, "hydra.mode=MULTIRUN"]
+    if cfg.hydra.runtime.choices["hydra/launcher"] == HERE:
+        app_hydra.multirun(config_name=name, task_function=task, overrides=overrides)
+        return []
+    with patient():
+        batches = app_hydra.multirun(config_name=name, task_function=task, overrides=overrides)
+    return [job.return_value for batch in batches for job in batch]
+
+
+def _show(app: VerbApp, task: _TaskHere) -> None:
+    """What Hydra shows without running anything."""
+    try:
+        hydra.main(config_path=str(app.conf_dir), config_name=app.config_name, version_base=HYDRA)(task)()
+    except SystemExit as stop:
+        if stop.code not in (0, None):
+            raise RuntimeError(f"Hydra stopped with status {stop.code}") from stop
+
+
+def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401
+    """Where configs are looked for: as `hydra.main` has it."""
+    path = args.config_path or str(app.conf_dir)
+    validate_config_path(path)
+    search_path = create_automatic_config_search_path(None, __name__, path)
+    if args.config_dir is not None:
+        folder = Path(args.config_dir).resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir: there is no folder {folder}")
+        search_path.prepend(provider="command-line", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
+    return search_path
+
+
+def own_arguments(argv: Sequence[str], out: str | None) -> list[str]:
+    """The command line that does what the running job of a sweep does, and nothing else.
+
+    Args:
+        argv: Flags and overrides of the sweep.
+        out: Folder of the job.
+    """
+    given = HydraConfig.get().overrides
+    kept = [word for word in given.hydra if not word.lstrip("+~").startswith(OF_A_SWEEP)]
+    words = [word for word in given.task if word.lstrip("+").partition("=")[0] != "out"]
+    if out is not None:
+        words.append(f"out={QuotedString(text=out, quote=Quote.single).with_quotes()}")
+    args = get_args_parser().parse_intermixed_args(list(argv))
+    flags = {"--config-path": args.config_path, "--config-name": args.config_name, "--config-dir": args.config_dir}
+    return [*words, *kept, *(word for flag, value in flags.items() if value is not None for word in (flag, value))]
+
+
+def in_sweep() -> bool:
+    """Whether the running job is one of --multirun."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _job(cfg: DictConfig, app: VerbApp) -> Any:  # noqa: ANN401
+    """The dataclass of a composed config; under --multirun with a folder of its own."""
+    if (unknown := unknown_keys(cfg)) is not None:
+        raise ConfigError(unknown)
+    try:
+        job: Any = OmegaConf.to_object(cfg)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        raise ConfigError(message) from error
+    if in_sweep() and _wants_folder(job, app.sweep_out):
+        sweep = HydraConfig.get().sweep
+        job.out = f"{sweep.dir}/{sweep.subdir}"
+    return job
+
+
+def _wants_folder(job: Any, sweep_out: SweepOut) -> bool:  # noqa: ANN401
+    """Whether --multirun chooses the folder of this job; the folder of a run to resume is chosen already."""
+    if getattr(job, "resume", None) is not None or sweep_out == "never":
+        return False
+    return sweep_out == "always" or job.out is not None
+
+
+def _job_name() -> str:
+    if not in_sweep():
+        return ""
+    return f"job {HydraConfig.get().job.num} ({' '.join(HydraConfig.get().overrides.task)})"
+
+
+def _checked_arguments(app: VerbApp, argv: Sequence[str]) -> list[str]:
+    """Refuse what Hydra's parser would refuse in many lines; move the overrides before the flags, as it wants them.
+
+    Raises:
+        ConfigError: For an unknown flag, a word that is no override, or flags that exclude each other.
+    """
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            args = get_args_parser().parse_intermixed_args(list(argv))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        reason = errors.getvalue().strip().rpartition("error: ")[2]
+        raise ConfigError(f"{reason}; nas {app.verb} --hydra-help lists the flags") from stop
+    for word in args.overrides:
+        if "=" not in word and not word.startswith("~"):
+            subs = f"its sub-verbs are {', '.join(app.sub_verbs)}" if app.sub_verbs else "it has no sub-verbs"
+            raise ConfigError(f"got {word!r}, expected KEY=VALUE; {subs}, and nas {app.verb} --help lists its keys")
+    if args.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun would unpickle a file, which can run code; give the overrides instead")
+    if args.resolve and not (args.cfg or args.help):
+        raise ConfigError("got --resolve alone, expected it beside --cfg or --help")
+    if sum(map(bool, (args.run, args.cfg, args.multirun, args.shell_completion, args.info))) > 1:
+        raise ConfigError("got several of --run, --multirun, --cfg, --info, --shell-completion, expected one")
+    flags = list(argv)
+    for word in args.overrides:
+        flags.remove(word)
+    return [*args.overrides, *flags]
+
+
+def _register(app: VerbApp) -> None:
+    """Make the dataclasses known to Hydra; registering again replaces."""
+    store = ConfigStore.instance()
+    store.store(name=f"schema_{app.config_name}", node=app.schema)
+    for group, choices in app.groups.items():
+        for name, schema in choices.items():
+            store.store(group=group, name=f"schema_{name}", node=schema)
+            if not (app.conf_dir / group / f"{name}.yaml").is_file():
+                store.store(group=group, name=name, node=schema)
+    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
+
+
+def _sweep_dir(out: str | None, now: str) -> str:
+    return f"runs/multirun-{now}" if out is None else str(out)
+
+
+@contextlib.contextmanager
+def _put_back(verb: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Set what Hydra reads from the process, and restore everything that it changes there."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    GlobalHydra.instance().clear()
+    sys.argv = [f"nas {verb}", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error

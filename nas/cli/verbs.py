@@ -1,0 +1,178 @@
+"""The verbs: what each is called, what it is given, and what it does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import nas
+from nas.config import jobs
+from nas.probing.bench.bench_job import BenchSearchJob
+
+if TYPE_CHECKING:
+    from nas.cli.hydra_app import SweepOut
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        line: What it does, in one line.
+        job: The dataclass of its settings.
+        run: Does a job and returns the lines of its summary.
+        sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
+    """
+
+    line: str
+    job: type[Any]
+    run: Callable[[Any], Sequence[str]]
+    sweep_out: SweepOut = "always"
+
+
+def _search(job: jobs.SearchJob) -> Sequence[str]:
+    if job.plan:
+        from nas.stages.search_plan import plan_search
+
+        with _progress_bar("probing") as show_progress:
+            return plan_search(job, nas.build_space(job.space), on_progress=show_progress).summary()
+    return nas.search(job).summary()
+
+
+def _derive(job: jobs.DeriveJob) -> Sequence[str]:
+    from nas.stages.derive import derive
+    from search_spaces import all_spaces
+
+    return derive(job, all_spaces()).summary()
+
+
+def _train(job: jobs.TrainJob) -> Sequence[str]:
+    return nas.train(job).summary()
+
+
+def _eval(job: jobs.EvalJob) -> Sequence[str]:
+    from nas.stages.evaluate import evaluate
+    from search_spaces import all_spaces
+
+    return evaluate(job, all_spaces()).summary()
+
+
+def _export(job: jobs.ExportJob) -> Sequence[str]:
+    from nas.stages.export import export
+    from search_spaces import all_spaces
+
+    return export(job, all_spaces()).summary()
+
+
+def _profile(job: jobs.ProfileJob) -> Sequence[str]:
+    from nas.stages.profiling import profile
+
+    with _progress_bar("measuring") as show_progress:
+        return profile(job, nas.build_space(job.space), on_progress=show_progress).summary()
+
+
+def _plan(job: jobs.ProfileJob) -> Sequence[str]:
+    from nas.stages.profile_plan import plan
+
+    return plan(job, nas.build_space(job.space)).summary()
+
+
+def _validate(job: jobs.ValidateJob) -> Sequence[str]:
+    from nas.stages.profile_validate import validate
+
+    with _progress_bar("timing networks") as show_progress:
+        return validate(job, nas.build_space(job.space), on_progress=show_progress).summary()
+
+
+def _import(job: jobs.ImportJob) -> Sequence[str]:
+    from nas.stages.profile_import import import_table
+    from search_spaces import PUBLISHED_TABLES, all_spaces
+
+    return import_table(job, all_spaces(), PUBLISHED_TABLES).summary()
+
+
+def _devices(job: jobs.DevicesJob) -> Sequence[str]:
+    from nas.stages.profile_devices import devices
+    from search_spaces import all_spaces
+
+    return devices(job, all_spaces()).summary()
+
+
+def _show(job: jobs.ShowJob) -> Sequence[str]:
+    from nas.stages.show import show
+    from search_spaces import all_spaces
+
+    return show(job, all_spaces()).summary()
+
+
+def _predict(job: jobs.PredictJob) -> Sequence[str]:
+    from nas.stages.predict import predict_job
+    from search_spaces import all_spaces
+
+    return predict_job(job, all_spaces()).summary()
+
+
+def _report_run(job: jobs.ReportJob) -> Sequence[str]:
+    from nas.stages.report import report
+    from search_spaces import all_spaces
+
+    return report(job, all_spaces()).summary()
+
+
+def _bench_search(job: BenchSearchJob) -> Sequence[str]:
+    from nas.stages.bench_search import bench_search
+    from search_spaces import all_spaces
+
+    with _progress_bar("taking steps") as show_progress:
+        return bench_search(job, all_spaces(), on_progress=show_progress).summary()
+
+
+VERBS: dict[str, Verb] = {
+    "search": Verb("search an architecture with cross-entropy and latency", jobs.SearchJob, _search),
+    "derive": Verb("read the genotype off a search checkpoint", jobs.DeriveJob, _derive),
+    "train": Verb("train a derived network", jobs.TrainJob, _train),
+    "eval": Verb("measure mIoU and draw predictions of a trained network", jobs.EvalJob, _eval),
+    "export": Verb("write a trained network as ONNX, checked against PyTorch", jobs.ExportJob, _export),
+    "profile": Verb("measure a device into a latency table", jobs.ProfileJob, _profile, sweep_out="never"),
+    "show": Verb("show a genotype, a space, or what there is", jobs.ShowJob, _show, sweep_out="given"),
+    "predict": Verb("predict the latency of a genotype from a table", jobs.PredictJob, _predict),
+    "report": Verb("write one HTML page of a run", jobs.ReportJob, _report_run, sweep_out="given"),
+}
+"""The verbs, in the order in which one uses them."""
+
+
+SUB_VERBS: dict[str, dict[str, Verb]] = {
+    "profile": {
+        "plan": Verb("what would be measured, and how long it would take", jobs.ProfileJob, _plan, sweep_out="never"),
+        "validate": Verb("time whole networks against the table, and calibrate it", jobs.ValidateJob, _validate),
+        "import": Verb("read the result of a bundle, or a published table", jobs.ImportJob, _import, sweep_out="never"),
+        "devices": Verb("list the latency tables at hand, and what they hold", jobs.DevicesJob, _devices, sweep_out="never"),
+    },
+    "bench": {
+        "search": Verb("time steps of searches side by side, with their memory", BenchSearchJob, _bench_search, sweep_out="never"),
+    },
+}
+"""Verb -> its sub-verbs; a verb that `VERBS` lacks does nothing without one."""
+
+
+ALL_VERBS = tuple(dict.fromkeys((*VERBS, *SUB_VERBS)))
+"""What the command line knows, in the order in which one uses it."""
+
+
+def verb_of(name: str) -> Verb:
+    """The verb of a name, which may have a sub-verb's behind it."""
+    first, _, sub = name.partition(" ")
+    return SUB_VERBS[first][sub] if sub else VERBS[first]
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, fed with (done, total); nothing where the output is not a terminal."""
+    from rich.progress import Progress
+
+    with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

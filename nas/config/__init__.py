@@ -1,0 +1,1 @@
+"""The settings of every verb, and the checks of their values."""

@@ -1,0 +1,363 @@
+"""The jobs: what each verb of the command line is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.config.checks import at_least, check_size, check_ssh, check_tables, check_targets, one_of, require
+from nas.config.settings import (
+    DeploySettings,
+    DistillSettings,
+    ExportSettings,
+    LatencySettings,
+    SearchSettings,
+    SshSettings,
+    TrainerSettings,
+    TrainSettings,
+)
+from nas.devices.runtimes import RUNNERS
+
+
+@dataclass(kw_only=True, slots=True)
+class SearchJob:
+    """`nas search`."""
+
+    space: Any = "???"
+    """The search space's own config."""
+    data: Any = "???"
+    """The data set's own config."""
+    search: SearchSettings = field(default_factory=SearchSettings)
+    """How to search."""
+    latency: LatencySettings = field(default_factory=LatencySettings)
+    """What latency costs."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """What will be deployed."""
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    """Where it runs."""
+    logger: dict[str, Any] = field(default_factory=dict)
+    """Trackers beside metrics.jsonl, by name: logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]."""
+    seed: int = 0
+    """Seed of everything random."""
+    out: str | None = None
+    """Folder of the run; null: a fresh one under runs/."""
+    resume: str | None = None
+    """A run to go on with, or auto."""
+    plan: bool = False
+    """Train nothing: tell memory and time of every relaxation, execution and checkpointing from a short probe, and what fits; with
+    out=FOLDER also in plan.json there."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.plan:
+            require(self.resume is None, f"resume: got {self.resume} with plan=true, which trains nothing; leave one of them away")
+            require(
+                self.trainer.devices == 1,
+                f"trainer.devices: got {self.trainer.devices} with plan=true, which plans for one process; leave trainer.devices "
+                "out, and give one device's share of search.batch_size",
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class DeriveJob:
+    """`nas derive`."""
+
+    run: str = "???"
+    """Folder of a search."""
+    checkpoint: str = "last"
+    """last or best."""
+    sample: int | None = None
+    """Draw the architecture from the search's probabilities, with this seed; null: the most probable option of each decision."""
+    target_ms: Any = None
+    """Largest predicted latency in ms, or a list with one for each table, null for those without: the derived architecture is the
+    most probable one within it. null: the search's own latency.target_ms, if it had one."""
+    targets: list[float] | None = None
+    """Several targets in ms: a genotype for each from the same supernet, genotype_TARGETms.yaml, dominated ones left out, with
+    front.json and front.png; null: one genotype."""
+    table: Any = None
+    """Tables to predict with, as in latency.table; null: those of the search."""
+    out: str | None = None
+    """Folder of genotype.yaml; null: the run's own."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least("", self, {"sample": 0})
+        if self.table is not None:
+            check_tables("table", self.table)
+        if self.target_ms is not None:
+            given = len(self.target_ms) if isinstance(self.target_ms, list) else 1  # the search knows how many tables there are
+            check_targets("target_ms", self.target_ms, count=given)
+        if self.targets is not None:
+            self._check_front(self.targets)
+
+    def _check_front(self, targets: list[float]) -> None:
+        good = len(targets) >= 1 and all(0 < target < float("inf") for target in targets)
+        require(good and len({f"{t:g}" for t in targets}) == len(targets), f"targets: got {targets}, expected different ms above 0")
+        for key in ("target_ms", "sample"):
+            value = getattr(self, key)
+            require(value is None, f"{key}: got {value} with targets, which has a target for each genotype; leave one of them away")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainJob:
+    """`nas train`."""
+
+    genotype: str = "???"
+    """A file, a published name, or a run with a genotype.yaml."""
+    data: Any = "???"
+    """The data set's own config."""
+    train: TrainSettings = field(default_factory=TrainSettings)
+    """How to train."""
+    distill: DistillSettings = field(default_factory=DistillSettings)
+    """Which trained network to learn from, beside the labels."""
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    """Where it runs."""
+    weights: str | None = None
+    """Initial weights (safetensors) of the same network, in its official names or in ours; with other classes its classifier starts
+    anew, which the log says; null: from scratch."""
+    encoder_weights: str | None = None
+    """Initial weights (safetensors) of all but the classifier, which starts anew: from a training with train.task=classification,
+    or from a segmentation with other classes."""
+    logger: dict[str, Any] = field(default_factory=dict)
+    """Trackers beside metrics.jsonl, by name: logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]."""
+    seed: int = 0
+    """Seed of everything random."""
+    out: str | None = None
+    """Folder of the run; null: a fresh one under runs/."""
+    resume: str | None = None
+    """A run to go on with, or auto."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        both = self.weights is not None and self.encoder_weights is not None
+        require(not both, "weights, encoder_weights: got both, expected at most one of them; leave one out")
+        images = self.train.task == "classification"
+        require(
+            not (images and self.distill.teacher is not None),
+            f"distill.teacher: got {self.distill.teacher} with train.task=classification, expected a segmentation, for the teacher "
+            "tells the classes of pixels; leave distill.teacher out",
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class EvalJob:
+    """`nas eval`."""
+
+    run: str | None = None
+    """Folder of a training; or give genotype= and weights=."""
+    genotype: str | None = None
+    """A file, a published name, or a run with a genotype.yaml."""
+    weights: str | None = None
+    """Weights (safetensors)."""
+    data: Any = "???"
+    """The data set's own config; with images= only its class names and colours count."""
+    split: str = "test"
+    """train, val or test."""
+    full_resolution: bool | None = None
+    """Resize predictions to the size of the label files and count there, whatever data.size is; null: as the data set's own
+    protocol has it (Cityscapes: yes, the others: no)."""
+    class_map: str | None = None
+    """Evaluate a network on data with other classes: cityscapes_to_camvid, or a YAML file of lines NETWORK_CLASS: DATA_CLASS that
+    names every class of the network; each predicted class counts as that of the data. null: the classes are the same."""
+    images: str | None = None
+    """Your own pictures without labels, in place of a split: an image, a folder of images, or a video."""
+    images_size: list[int] | None = None
+    """[height, width] that your pictures are resized to for the network; null: deploy.input of the genotype. Predictions are
+    resized back to each picture's own size."""
+    every_frame: int = 1
+    """Take every n-th frame of a video."""
+    batch_size: int = 4
+    """Images at once."""
+    pictures: int = 8
+    """Number of overlays to write, spread over the split; 0: none. With images= each picture has one."""
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    """Where it runs."""
+    out: str | None = None
+    """Folder of eval.json and predictions/; null: the run's own folder, or a fresh one under runs/ (with images= always)."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least("", self, {"batch_size": 1, "pictures": 0, "every_frame": 1})
+        check_size("images_size", self.images_size)
+        if self.images is None:
+            for key, given in (("images_size", self.images_size is not None), ("every_frame", self.every_frame != 1)):
+                require(not given, f"{key}: got {getattr(self, key)} without images=; give images=, or leave {key} away")
+        else:
+            settings = {"split": "test", "full_resolution": None, "class_map": None}
+            for key, given in ((key, getattr(self, key) != default) for key, default in settings.items()):
+                value = getattr(self, key)
+                require(not given, f"{key}: got {value} with images=, which have no splits or labels; leave one of the two away")
+
+
+@dataclass(kw_only=True, slots=True)
+class ExportJob:
+    """`nas export`."""
+
+    run: str | None = None
+    """Folder of a training; or give genotype= and weights=."""
+    genotype: str | None = None
+    """A file, a published name, or a run with a genotype.yaml."""
+    weights: str | None = None
+    """Weights (safetensors)."""
+    export: ExportSettings = field(default_factory=ExportSettings)
+    """What the file is like."""
+    out: str | None = None
+    """Folder of model.onnx and export.json; null: the run's own folder, or a fresh one under runs/."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ProfileJob:
+    """`nas profile`."""
+
+    device: str = "auto"
+    """Name of the device; auto: a slug of this machine's CPU or GPU model."""
+    runtime: str = "torch-eager"
+    """BACKEND[-PRECISION-bN-tN]; what is left out is fp32, b1, t1. Everywhere: onnxruntime, onnxruntime-tensorrt, tensorrt,
+    torch-script; with runner=local also torch-eager, torch-compile."""
+    accelerator: str | None = None
+    """cpu or cuda; null: where the runtime usually runs, which is cuda for those with tensorrt in their name, else cpu."""
+    runner: str = "local"
+    """local: this machine. ssh: the machine host=, which needs Python 3.6 and the runtime. bundle: no machine yet; writes a zip to
+    carry to one by hand, whose result nas profile import reads."""
+    host: str | None = None
+    """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
+    ssh: SshSettings = field(default_factory=SshSettings)
+    """How to log in with runner=ssh."""
+    energy: bool = False
+    """Measure the energy of each operation, too, where the device tells its power; not with runtimes in this process."""
+    space: Any = "???"
+    """The search space's own config."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """The shape to measure for; `deploy.input` is needed."""
+    num_classes: int = 11
+    """Classes of the deployed network."""
+    rounds: int | None = None
+    """Fewest interleaved rounds over all operations; null: 10, or 4 with trtexec, which starts anew for each sample."""
+    max_rounds: int | None = None
+    """Most rounds; what is not known by then is stored as not stable; null: 30, or 8 with trtexec."""
+    ci: float = 0.02
+    """An operation is finished when the 95 % confidence interval of its median is within this share of it."""
+    out: str | None = None
+    """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder, or segnas-RUNTIME.zip with
+    runner=bundle."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        one_of("runner", self.runner, RUNNERS)
+        check_ssh(self.runner, self.host, self.ssh)
+
+
+@dataclass(kw_only=True, slots=True)
+class ValidateJob:
+    """`nas profile validate`."""
+
+    latency: LatencySettings = field(default_factory=LatencySettings)
+    """The table to validate, measured on this machine; weight and unit are not used."""
+    device: str = "auto"
+    """The table's device; auto: the machine that measures. Give the name if the table was measured there under a name of your
+    own."""
+    accelerator: str | None = None
+    """cpu or cuda; null: as for `nas profile`."""
+    runner: str = "local"
+    """local: this machine. ssh: the machine host=."""
+    host: str | None = None
+    """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
+    ssh: SshSettings = field(default_factory=SshSettings)
+    """How to log in with runner=ssh."""
+    space: Any = "???"
+    """The search space's own config."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """The shape of the networks; `deploy.input` is needed."""
+    num_classes: int = 11
+    """Classes of the deployed networks."""
+    samples: int = 50
+    """Random networks, spread over the latencies of the space; half of them fit the calibration, the others judge it."""
+    rounds: int = 10
+    """Interleaved rounds over all networks; each is timed twice a round."""
+    coverage: float = 0.9
+    """Share of networks that the error bar shall hold."""
+    calibrate: bool = True
+    """Write the calibration into the table."""
+    seed: int = 0
+    """Seed of the networks and of the order of measuring."""
+    out: str | None = None
+    """Folder of validate.json, networks.csv and scatter.png; null: a fresh one under runs/."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least("", self, {"samples": 8, "rounds": 1, "num_classes": 1, "seed": 0})
+        one_of("runner", self.runner, [name for name in RUNNERS if name != "bundle"])
+        check_ssh(self.runner, self.host, self.ssh)
+        require(0 < self.coverage < 1, f"coverage: got {self.coverage}, expected a share above 0 and below 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class ImportJob:
+    """`nas profile import`."""
+
+    file: str = "???"
+    """The file to import: result.json of a bundle's worker; or FasterSeg's published latency table, as its authors publish it
+    (.npy) or as CSV."""
+    device: str | None = None
+    """Name to give the device; null: that of the file, gtx-1080ti for FasterSeg's."""
+    out: str | None = None
+    """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder. A result is added to a table that is there
+    already; a published table is not."""
+
+
+@dataclass(kw_only=True, slots=True)
+class DevicesJob:
+    """`nas profile devices`."""
+
+    device: str | None = None
+    """Name of a device; auto: this machine; null: all that have a table."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """The shape for which to say what tables hold; null: the shapes that they were measured for."""
+    num_classes: int | None = None
+    """Classes of the deployed networks; null: those that the tables were measured for."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        at_least("", self, {"num_classes": 1})
+
+
+@dataclass(kw_only=True, slots=True)
+class PredictJob:
+    """`nas predict`."""
+
+    genotype: str = "???"
+    """A file, a published name, or a run with a genotype.yaml."""
+    latency: LatencySettings = field(default_factory=LatencySettings)
+    """The table to look up; weight and unit are not used."""
+    out: str | None = None
+    """Folder for predict.json."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ShowJob:
+    """`nas show`."""
+
+    genotype: str | None = None
+    """A file, a published name, or a run with a genotype.yaml."""
+    space: Any = None
+    """A search space's own config."""
+    list: str | None = None
+    """spaces, genotypes or tables."""
+    latency: LatencySettings = field(default_factory=lambda: LatencySettings(table="none"))
+    """A table for the ms per part."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """The shape for which a space is shown."""
+    num_classes: int = 11
+    """Classes for which a space is shown."""
+    out: str | None = None
+    """Picture to write: a .png or .svg file, or a folder."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ReportJob:
+    """`nas report`."""
+
+    run: str = "???"
+    """Folder of a search or a training, finished or not."""
+    out: str | None = None
+    """Folder of report.html; null: the run's own."""

@@ -1,0 +1,65 @@
+"""The command that measures what a table lacks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from nas.cost import CostTable, LatencyTable
+from nas.space.genotype import Genotype
+from nas.space.search_space import SpaceEntry
+
+
+def profile_words(  # noqa: PLR0913
+    config: Any,
+    table: CostTable,
+    *,
+    size: tuple[int, int],
+    init_channels: int,
+    num_classes: int,
+    space: str | None = None,
+) -> str:
+    """The command that measures, on the table's device, everything that a space can need at a shape.
+
+    Args:
+        config: The space's config.
+        table: The table; of another kind than measured ones no device is named.
+        size: (height, width) of the deployed network's input.
+        init_channels: Its initial channels.
+        num_classes: Its classes.
+        space: Name of the space; None: that of its config.
+    """
+    words = ["nas", "profile"]
+    if isinstance(table, LatencyTable):
+        words += [f"device={table.device.name}", f"runtime={table.runtime.name}"]
+    words += [
+        f"space={space or config.name}",
+        *_space_overrides(config),
+        f"deploy.input=[{size[0]},{size[1]}]",
+        f"deploy.init_channels={init_channels}",
+        f"num_classes={num_classes}",
+    ]
+    return " ".join(words)
+
+
+def _space_overrides(config: Any) -> list[str]:
+    """An override for each setting of the space that is not its default, quoted for Hydra and the shell."""
+    overrides = []
+    for setting in fields(config):
+        default = setting.default_factory() if setting.default_factory is not MISSING else setting.default
+        value = getattr(config, setting.name)
+        if value != default:
+            overrides.append(shlex.quote(f"space.{setting.name}={json.dumps(value)}"))
+    return overrides
+
+
+def profile_command(genotype: Genotype, table: CostTable, spaces: Mapping[str, SpaceEntry]) -> str:
+    """The command that measures, on the table's device, everything that the genotype's space can need at its shape."""
+    config = spaces[genotype.space].config(**genotype.space_config)
+    deploy = genotype.deploy
+    return profile_words(
+        config, table, size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes, space=genotype.space
+    )

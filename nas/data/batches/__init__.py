@@ -1,0 +1,1 @@
+"""Batches: loading, augmentation, parts for several processes, held-out halves."""

@@ -1,0 +1,1 @@
+"""The classes of data sets: names, colours, ids and maps between them."""

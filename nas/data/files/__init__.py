@@ -1,0 +1,1 @@
+"""Image and mask files: found, paired, read, resized, cached."""

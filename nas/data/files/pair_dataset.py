@@ -1,0 +1,153 @@
+"""Data sets of image and label files: what they have in common, whatever their layout and their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.data.classes.class_set import ClassSet
+from nas.data.dataset import IGNORE_INDEX, Frame, SegmentationDataset, check_index, check_split
+from nas.data.files.decode import check_whole, image_size, read_image
+from nas.data.files.frame_cache import FrameCache
+from nas.data.files.label_code import LabelCode
+from nas.data.files.pairs import FramePair
+from nas.data.files.resize import resize_image, resize_label
+from nas.data.files.scan import scan_frames
+from nas.errors import ConfigError, DataError
+
+
+@dataclass(kw_only=True, slots=True)
+class PairConfig:
+    """What every data set of files can be told; the base of their configs."""
+
+    name: str = "???"
+    """Name of the data set."""
+    root: str = "???"
+    """Folder of the data set."""
+    size: list[int] | None = None
+    """[height, width] that images and labels are resized to on loading; null: as they are."""
+    every: int = 1
+    """Use every n-th image of each split, in the order of their names."""
+    cache: bool = False
+    """Keep decoded and resized images in memory shared with the workers (4 bytes a pixel; at most half of what is available)."""
+    workers: int = 0
+    """Worker processes that prepare batches; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ConfigError(f"data.size: got {self.size}, expected [HEIGHT,WIDTH] in pixels, both at least 1, or null")
+        for key, value, least in (("every", self.every, 1), ("workers", self.workers, 0)):
+            if value < least:
+                raise ConfigError(f"data.{key}: got {value}, expected at least {least}")
+
+
+class PairDataset(SegmentationDataset):
+    """One split of a data set of files.
+
+    Args:
+        pairs: Its files, at least one pair.
+        split: train, val or test.
+        classes: Names and colours.
+        code: How label files are read.
+        config: Size, sub-sampling and cache.
+        no_truth: Why the labels are not to be measured against; None: they are.
+        full_resolution: Whether the data set's own protocol counts at the size of the label files.
+
+    Raises:
+        DataError: If the first image cannot be read.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[FramePair],
+        split: str,
+        *,
+        classes: ClassSet,
+        code: LabelCode,
+        config: PairConfig,
+        no_truth: str | None = None,
+        full_resolution: bool = False,
+    ) -> None:
+        self.split = check_split(split)
+        self.classes = classes.names
+        self.palette = classes.palette
+        self.no_truth = no_truth
+        self.full_resolution = full_resolution
+        self._pairs = list(pairs)[:: config.every]
+        self._code = code
+        self._resize = config.size is not None
+        self._size = image_size(self._pairs[0].image) if config.size is None else (config.size[0], config.size[1])
+        self._cache = FrameCache(len(self._pairs), self._size) if config.cache else None
+
+    def __len__(self) -> int:
+        """Number of images in use."""
+        return len(self._pairs)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self._size
+
+    def name(self, index: int) -> str:
+        """The name that the layout of the files gives the image."""
+        check_index(index, len(self))
+        return self._pairs[index].name
+
+    def load(self, index: int) -> Frame:
+        """The frame, read or remembered."""
+        check_index(index, len(self))
+        return self._read(index) if self._cache is None else self._cache.get(index, self._read)
+
+    def truth(self, index: int) -> NDArray[np.uint8]:
+        """The label as its file has it, not resized."""
+        check_index(index, len(self))
+        return self._label(self._pairs[index], image_size(self._pairs[index].image))
+
+    def scan(self) -> None:
+        """Read every file of the split with the cache on, for that is all the reading there will be.
+
+        Without, every label is read, and of every image what tells its size and whether its file is whole.
+        """
+        scan_frames(self._check if self._cache is None else self.load, len(self))
+
+    def _check(self, index: int) -> None:
+        pair = self._pairs[index]
+        check_whole(pair.image)
+        size = image_size(pair.image)
+        self._check_size(pair, size)
+        self._label(pair, size)
+
+    def _read(self, index: int) -> Frame:
+        pair = self._pairs[index]
+        image = read_image(pair.image)
+        height, width, _ = image.shape
+        self._check_size(pair, (height, width))
+        return resize_image(image, self._size), resize_label(self._label(pair, (height, width)), self._size)
+
+    def _label(self, pair: FramePair, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Class ids [H, W] of a pair whose image has the given size."""
+        if pair.label is None:
+            return np.full(size, IGNORE_INDEX, dtype=np.uint8)
+        label = self._code.read(pair.label)
+        if label.shape != size:
+            raise DataError(
+                f"{pair.label}: the label is {_text(label.shape)}, its image {pair.image.name} is {_text(size)},"
+                " expected the same height x width; restore both from one copy of the data set"
+            )
+        return label
+
+    def _check_size(self, pair: FramePair, size: tuple[int, int]) -> None:
+        if not self._resize and size != self._size:
+            raise DataError(
+                f"{pair.image}: got {_text(size)}, expected {_text(self._size)} like the first image;"
+                f" set data.size=[{self._size[0]},{self._size[1]}] to resize all"
+            )
+
+
+def _text(size: tuple[int, ...]) -> str:
+    """Height and width in words."""
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,153 @@
+"""A user's own pictures without labels: one image, a folder of images, or the frames of a video, one at a time."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.data.files.decode import check_whole, image_size, read_image
+from nas.data.files.pairs import IMAGE_SUFFIXES, by_key, visible_files
+from nas.data.files.scan import scan_frames
+from nas.errors import ConfigError, DataError
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
+"""Files that are taken for videos."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image, or one frame of a video.
+
+    Args:
+        name: Path below the folder given, without suffix; for a frame, the video's name and the frame's number.
+        source: File it comes from.
+        image: RGB pixels [H, W, 3], turned upright.
+    """
+
+    name: str
+    source: Path
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Images by their names."""
+
+    files: dict[str, Path]
+
+    def __iter__(self) -> Iterator[Picture]:
+        """The images in the order of their names."""
+        return (Picture(name, path, read_image(path, upright=True)) for name, path in sorted(self.files.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrames:
+    """Frames 0, n, 2n, ... of a video.
+
+    Args:
+        path: The file.
+        every: n.
+    """
+
+    path: Path
+    every: int
+
+    def __iter__(self) -> Iterator[Picture]:
+        """The frames in order."""
+        video = _opened(self.path)
+        try:
+            number = 0
+            while video.grab():
+                if number % self.every == 0:
+                    whole, frame = video.retrieve()
+                    if not whole:
+                        raise DataError(f"{self.path}: frame {number} cannot be decoded, expected a whole video; convert it again")
+                    image = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+                    yield Picture(f"{self.path.stem}_{number:06d}", self.path, image)
+                number += 1
+        finally:
+            video.release()
+
+
+Pictures = ImageFiles | VideoFrames
+"""Where pictures come from; iterating reads them one by one."""
+
+
+def find_pictures(path: Path, every_frame: int = 1) -> Pictures:
+    """The pictures of a file or a folder, checked to be there and whole.
+
+    Args:
+        path: An image, a video, or a folder in which and below which images lie.
+        every_frame: Which frames of a video to take: every n-th.
+
+    Raises:
+        ConfigError: If frames are to be left out of what is no video.
+        DataError: If there is no picture, or one cannot be read.
+    """
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        if next(iter(VideoFrames(path, 1)), None) is None:
+            raise DataError(f"{path}: no frame in it that can be decoded, expected a video; convert it again")
+        return VideoFrames(path, every_frame)
+    if every_frame != 1:
+        kinds = ", ".join(VIDEO_SUFFIXES)
+        raise ConfigError(f"every_frame: got {every_frame}, but images={path} is no video ({kinds}); leave every_frame away")
+    files = _image_files(path)
+    paths = list(files.values())
+
+    def check(index: int) -> None:
+        check_whole(paths[index])
+        image_size(paths[index])
+
+    scan_frames(check, len(paths))
+    return ImageFiles(files)
+
+
+def _image_files(path: Path) -> dict[str, Path]:
+    """The image files by name."""
+    kinds = ", ".join(IMAGE_SUFFIXES)
+    if path.is_file():
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(f"{path}: got a file {path.suffix or 'without extension'}, expected an image ({kinds}) or a video")
+        return {path.stem: path}
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or folder; set images= to an image, a folder of images, or a video")
+    found = visible_files(path, IMAGE_SUFFIXES, deep=True)
+    if not found:
+        videos = visible_files(path, VIDEO_SUFFIXES, deep=True)
+        hint = f"; give a video by itself, e.g. images={videos[0]}" if videos else "; set images= to another folder"
+        raise DataError(f"{path}: no image in it, expected files {kinds}{hint}")
+    return by_key(found, lambda file: file.relative_to(path).with_suffix("").as_posix())
+
+
+def _opened(path: Path) -> cv2.VideoCapture:
+    """A video that can be read."""
+    with _nothing_on_stderr():
+        video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise DataError(f"{path}: unreadable or truncated, expected a video that OpenCV can decode; convert or copy it again")
+    return video
+
+
+@contextmanager
+def _nothing_on_stderr() -> Iterator[None]:
+    """Keep a decoder from writing its own lines to the process's stderr: our error says what is wrong in one.
+
+    OpenCV reads the environment variable for that only while it is loaded.
+    """
+    sys.stderr.flush()
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)

@@ -1,0 +1,1 @@
+"""A network as ONNX, and the check against PyTorch."""

@@ -1,0 +1,29 @@
+"""Where and how operations and networks are timed: one file a runtime, listed in `BACKENDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from nas.devices.runtime_name import RuntimeName
+from nas.measuring.backends.backend import Backend
+from nas.measuring.backends.onnx_runtime import OnnxRuntime
+from nas.measuring.backends.torch_compile import TorchCompile
+from nas.measuring.backends.torch_eager import TorchEager
+
+
+class MakeBackend(Protocol):
+    """How a backend is made: for a runtime, on an accelerator."""
+
+    def __call__(self, runtime: RuntimeName, *, accelerator: str) -> Backend:
+        """Make it, or raise `ConfigError` where the runtime or the accelerator is not supported."""
+
+
+BACKENDS: Mapping[str, MakeBackend] = {
+    "torch-eager": TorchEager,
+    "torch-compile": TorchCompile,
+    "onnxruntime": OnnxRuntime,
+}
+"""The key is the first part of a runtime's name."""
+
+__all__ = ["BACKENDS", "Backend", "MakeBackend", "OnnxRuntime", "RuntimeName", "TorchCompile", "TorchEager"]

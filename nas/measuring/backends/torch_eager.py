@@ -1,0 +1,15 @@
+"""Backend `torch-eager`: PyTorch as it runs by itself, without a compiler, on a CPU or a CUDA GPU."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nas.measuring.backends.torch_modules import Call, TorchModules
+
+
+class TorchEager(TorchModules):
+    """Calls the modules as they are; see `TorchModules`."""
+
+    def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> Call:
+        del inputs, name
+        return module

@@ -1,0 +1,105 @@
+"""What a profile job comes down to: the operations, what executes them, on which device, into which file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.config.jobs import ProfileJob
+from nas.cost.lookup import WORK_FOLDER
+from nas.cost.table_parts import RuntimeInfo
+from nas.devices.runtime_name import RuntimeName
+from nas.devices.runtimes import WORKER_RUNTIMES
+from nas.devices.this_machine import DeviceInfo, identify
+from nas.errors import ConfigError
+from nas.measuring.backends import BACKENDS
+from nas.measuring.backends.backend import Backend
+from nas.measuring.effort import Effort, effort_of, protocol_of
+from nas.measuring.journal import Conditions
+from nas.ops.spec import OpSpec
+from nas.space.search_space import SearchSpace, deployed_specs
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The operations that a profile job asks for.
+
+    Args:
+        specs: What any network of the space can need at the shape.
+        input_size: (height, width) of the deployed network's input in pixels.
+        init_channels: Its initial channels.
+    """
+
+    specs: tuple[OpSpec, ...]
+    input_size: tuple[int, int]
+    init_channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a profile job comes down to that is measured in this process.
+
+    Args:
+        backend: What executes the operations.
+        device: What it executes them on.
+        path: The table's file.
+        effort: How long to measure.
+    """
+
+    backend: Backend
+    device: DeviceInfo
+    path: Path
+    effort: Effort
+
+    @property
+    def conditions(self) -> Conditions:
+        """The conditions that a table at the target must have been measured under."""
+        return conditions_of(self.backend, self.device, self.effort)
+
+
+def wanted_by(job: ProfileJob, space: SearchSpace) -> Wanted:
+    """The operations that a job asks for; raises `ConfigError` if it states no shape."""
+    if job.deploy.input is None:
+        raise ConfigError(
+            "deploy.input: got null, expected the size of the deployed network's input; "
+            "give deploy.input=[HEIGHT,WIDTH], e.g. deploy.input=[360,480]"
+        )
+    height, width = job.deploy.input
+    channels = job.deploy.init_channels or space.deploy_channels
+    specs = deployed_specs(space, input_size=(height, width), init_channels=channels, num_classes=job.num_classes)
+    return Wanted(specs=specs, input_size=(height, width), init_channels=channels)
+
+
+def is_in_process(job: ProfileJob) -> bool:
+    """Whether the operations run in this process, not in the worker.
+
+    Raises:
+        ConfigError: If the runtime is none, or not one for the runner, or cannot measure what is asked for.
+    """
+    names = dict.fromkeys((*BACKENDS, *WORKER_RUNTIMES)) if job.runner == "local" else WORKER_RUNTIMES
+    runtime = RuntimeName.parse(job.runtime, backends=names)
+    here = job.runner == "local" and runtime.backend in BACKENDS and not (job.energy and runtime.backend in WORKER_RUNTIMES)
+    if here and job.energy:
+        raise ConfigError(f"energy: got true with runtime={runtime}, expected one of {', '.join(WORKER_RUNTIMES)}")
+    return here
+
+
+def target_of(job: ProfileJob) -> Target:
+    """What to measure with in this process, and into which file; raises `ConfigError` for settings that are wrong."""
+    effort = effort_of(job.rounds, job.max_rounds, job.ci)
+    accelerator = job.accelerator or "cpu"
+    runtime = RuntimeName.parse(job.runtime, backends=BACKENDS)
+    device = identify(accelerator, name=job.device)
+    backend = BACKENDS[runtime.backend](runtime, accelerator=accelerator)
+    path = WORK_FOLDER / device.name / f"{runtime}.json" if job.out is None else Path(job.out)
+    return Target(backend=backend, device=device, path=path, effort=effort)
+
+
+def conditions_of(backend: Backend, device: DeviceInfo, effort: Effort) -> Conditions:
+    """The conditions of a measurement now."""
+    protocol = protocol_of(effort, threads=backend.runtime.threads)
+    return Conditions(device, RuntimeInfo.of(backend.runtime, version=backend.version), protocol)

@@ -1,0 +1,42 @@
+"""The conditions of a measurement by the worker."""
+
+from __future__ import annotations
+
+from nas.cost.table_parts import RuntimeInfo
+from nas.devices.this_machine import DeviceInfo, is_device_name
+from nas.errors import ConfigError
+from nas.files.strict_json import short
+from nas.measuring.effort import protocol_of
+from nas.measuring.journal import Conditions
+from nas.measuring.runners.bundle import Request
+from nas.measuring.runners.worker_identity import Identity
+
+MOST_ROUNDS = 200
+"""Most rounds of a measurement by the worker: a file that states more is refused before it is worked on."""
+
+
+def far_conditions(request: Request, identity: Identity, *, device: str | None = None) -> Conditions:
+    """The conditions of a measurement in a place that says what it is on.
+
+    Args:
+        request: How is measured.
+        identity: What the worker is on.
+        device: A name for the device that counts before that of the request and the worker's own.
+
+    Raises:
+        ConfigError: If the name is none that a device can have.
+    """
+    name = device or request.device or identity.name
+    if name is None:
+        raise ConfigError("device: nothing there says what it is; give it a name: device=NAME")
+    if not is_device_name(name):
+        raise ConfigError(
+            f"device: got {short(name)}, expected at most 100 lower-case letters, digits, '.', '_' and '-', the first "
+            "a letter or digit; give device=NAME"
+        )
+    effort = request.program_effort if identity.is_program else request.effort
+    return Conditions(
+        DeviceInfo(name=name, power_mode=identity.facts.get("power_mode"), clocks=identity.facts.get("clock_limits")),
+        RuntimeInfo.of(request.runtime, version=identity.version),
+        protocol_of(effort, threads=request.runtime.threads, is_program=identity.is_program),
+    )

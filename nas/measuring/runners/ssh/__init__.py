@@ -1,0 +1,1 @@
+"""A place on another machine that is reached over SSH."""

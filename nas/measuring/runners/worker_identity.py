@@ -1,0 +1,55 @@
+"""What the worker says of the device that it is on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nas.files.strict_json import as_bool, as_object, as_optional_text, as_text, short
+from nas.measuring.runners.untrusted_text import plain
+
+MAX_FACTS = 100
+"""Most facts that are read."""
+MAX_VERSION = 100
+"""Most characters of a version; no version has as many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the worker says of the device that it is on and of what runs there.
+
+    Args:
+        name: A name for the device; None: nothing there says what it is.
+        facts: What could be read of it.
+        version: Version of the runtime.
+        details: Further facts of the runtime.
+        is_program: Whether each sample starts a program.
+    """
+
+    name: str | None
+    facts: Mapping[str, str]
+    version: str
+    details: Mapping[str, str]
+    is_program: bool
+
+    @classmethod
+    def parse(cls, value: object, where: str) -> Identity:
+        """The identity that plain data states; raises `ValueError`."""
+        fields = as_object(value, where, ("name", "facts", "version", "details", "is_program"))
+        return cls(
+            name=as_optional_text(fields["name"], f"{where}.name"),
+            facts=_texts(fields["facts"], f"{where}.facts"),
+            version=plain(as_text(fields["version"], f"{where}.version"), limit=MAX_VERSION),
+            details=_texts(fields["details"], f"{where}.details"),
+            is_program=as_bool(fields["is_program"], f"{where}.is_program"),
+        )
+
+
+def _texts(value: object, where: str) -> dict[str, str]:
+    """The object from text to text at `where`; raises `ValueError`."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: got {short(value)}, expected an object")
+    if len(value) > MAX_FACTS:
+        raise ValueError(f"{where}: got {len(value)} facts, expected at most {MAX_FACTS}")
+    named = {plain(as_text(name, f"{where}: a name"), limit=80): text for name, text in value.items()}
+    return {name: plain(as_text(text, f"{where}.{name}"), limit=300) for name, text in named.items()}

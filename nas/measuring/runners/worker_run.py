@@ -1,0 +1,266 @@
+"""A measurement by the worker in some place, line by line into the journal of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedError
+from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, parse_strict, short
+from nas.measuring.journal import Journal
+from nas.measuring.runners.bundle import WORKER_FILE, Request, bundle_files
+from nas.measuring.runners.place import Place
+from nas.measuring.runners.untrusted_text import plain
+from nas.measuring.runners.worker_file import worker_source
+from nas.measuring.runners.worker_identity import Identity
+from nas.ops.spec import OpSpec
+from nas.worker.drift import Timing
+from nas.worker.job import GRAPHS_FILE, JOB_FILE
+from nas.worker.job_journal import JOURNAL_FILE, conditions_under, header_of, line_of, timing_of, whole_lines
+from nas.worker.main import WORKER_DONE, WORKER_REFUSED
+from nas.worker.rounds import Log, OnProgress
+
+GRAPHS_DIGEST_FILE = "graphs.sha256"
+CLOCK_TOLERANCE_S = 120.0
+"""A far clock that differs by more is reported."""
+MAX_REASON = 600
+"""Most characters of what the worker says that an error quotes."""
+
+_log = logging.getLogger(__name__)
+
+
+class FarRun:
+    """The worker in one place.
+
+    Args:
+        place: Where it runs.
+        request: How it is to measure.
+    """
+
+    def __init__(self, place: Place, request: Request) -> None:
+        self._place = place
+        self._request = request
+        self._busy: str | None = None
+        self.result: Mapping[str, Any] | None = None
+        """What the worker said at its end, without the timings."""
+
+    def identify(self) -> Identity:
+        """Ask the worker what it is on.
+
+        Raises:
+            UserError: If it cannot run there, or lacks the runtime.
+        """
+        self._place.put(WORKER_FILE, worker_source().encode())
+        try:
+            heard = self._run(["--identify", self._request.question], {})
+        except UserError:
+            if self._place.get(JOURNAL_FILE) is None:
+                self._place.remove()
+            raise
+        try:
+            said = heard.get("identity")
+            fields = dict(said) if isinstance(said, dict) else {}
+            clock = as_number(fields.pop("clock", None), "identity.clock")
+            self._busy = as_optional_text(fields.pop("busy", None), "identity.busy")
+            identity = Identity.parse(fields, "identity")
+        except ValueError as error:
+            raise ConfigError(f"{self._place.name}: the worker does not say what it is on: {error}") from error
+        if abs(clock - time.time()) > CLOCK_TOLERANCE_S:
+            _log.warning(
+                "%s: its clock is wrong by %+.0f s; the table has the time of this machine", self._place.name, clock - time.time()
+            )
+        return identity
+
+    def take(
+        self, plan: Sequence[OpSpec], reference: OpSpec, journal: Journal, *, identity: Identity, on_progress: OnProgress | None
+    ) -> None:
+        """Take the timings of a plan that a journal lacks; what a stopped run has left in the place comes first.
+
+        Args:
+            plan: The operations.
+            reference: The reference operation.
+            journal: Where the timings are and will be.
+            identity: What `identify` said.
+            on_progress: See `OnProgress`.
+
+        Raises:
+            UserError: If the worker refuses.
+            ResumableError: If it stopped before its time.
+        """
+        _log.info("making the graphs of %d operations", len(plan))
+        files = bundle_files(plan, reference, self._request, on_graph=_say_tenths("%d of %d graphs are made"))
+        self.measure(files, journal, identity=identity, on_progress=on_progress)
+
+    def measure(self, files: Mapping[str, bytes], log: Log, *, identity: Identity, on_progress: OnProgress | None) -> None:
+        """Let the worker measure what files state, as `take`.
+
+        Args:
+            files: From `bundle_files` or `measurement_files`.
+            log: Where the timings are and will be.
+            identity: What `identify` said.
+            on_progress: See `OnProgress`.
+        """
+        job = json.loads(files[JOB_FILE])
+        if self._busy not in (None, job["id"]):
+            raise ConfigError(
+                f"{self._place.name}: another measurement is running there; wait for its end, or give another folder: ssh.folder="
+            )
+        keys = [str(operation["key"]) for operation in job["operations"]]
+        header = header_of(job["id"], conditions_under(identity.version, identity.facts))
+        protocol = job["protocol"]
+        rounds = max(protocol["rounds"][1], protocol["program_rounds"][1])
+        known = self._meet(log, keys, header, reference=keys[job["reference"]], rounds=rounds)
+        self._put_files(files)
+        if log.num_samples:
+            _log.info("%d samples are there from a stopped run", log.num_samples)
+
+        def on_timing(value: object) -> None:
+            log.record(timing_of(json.dumps(value), keys))
+
+        def on_numbers(value: object) -> None:
+            done, total = _counts(value, "progress")
+            if on_progress is not None:
+                on_progress(done, total)
+
+        say_ready = _say_tenths("%d of %d operations are ready")
+
+        def on_ready(value: object) -> None:
+            say_ready(*_counts(value, "ready"))
+
+        listeners = {"timing": on_timing, "progress": on_numbers, "ready": on_ready}
+        heard = self._run(["--stream", str(known)], listeners, log=log)
+        result = heard.get("result")
+        if not isinstance(result, dict):
+            raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
+        self.result = result
+
+    def _put_files(self, files: Mapping[str, bytes]) -> None:
+        """Put the files of a measurement; the graphs, which may be large, only if those that are there are others."""
+        digest = hashlib.sha256(files[GRAPHS_FILE]).hexdigest().encode()
+        if self._place.get(GRAPHS_DIGEST_FILE) != digest:
+            self._place.put(GRAPHS_FILE, files[GRAPHS_FILE])
+            self._place.put(GRAPHS_DIGEST_FILE, digest)
+        for name in (WORKER_FILE, JOB_FILE):
+            self._place.put(name, files[name])
+
+    def _meet(self, log: Log, keys: Sequence[str], header: str, *, reference: str, rounds: int) -> int:
+        """Let both journals hold what either has: the longer one counts, of which the other is the beginning.
+
+        What the journal here has of other operations, which the table holds by now, stays here.
+
+        Returns:
+            The number of timings that both hold then.
+        """
+        far = self._far_timings(keys, header, reference=reference, rounds=rounds)
+        numbers = {key: number for number, key in enumerate(keys)}
+        here = [timing for timing in log.timings if timing.key in numbers]
+        shared = min(len(far), len(here))
+        if far[:shared] == here[:shared]:
+            for timing in far[shared:]:
+                log.record(timing)
+            here += far[shared:]
+        else:
+            _log.warning("%s: its journal holds other timings than that of this machine, which counts", self._place.name)
+        if far != here:
+            lines = [header, *(line_of(timing, numbers[timing.key]) for timing in here)]
+            self._place.put(JOURNAL_FILE, "".join(f"{line}\n" for line in lines).encode())
+        return len(here)
+
+    def _far_timings(self, keys: Sequence[str], header: str, *, reference: str, rounds: int) -> list[Timing]:
+        """The timings in the far journal of the same job; of another one, none count."""
+        content = self._place.get(JOURNAL_FILE)
+        lines = whole_lines((content or b"").decode("ascii", errors="replace"))
+        if not lines or lines[0] != header:
+            return []
+        log = Log()
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                timing = timing_of(line, keys)
+                log.check_new(timing)
+                if timing.round_index >= rounds or (timing.is_reference and timing.key != reference):
+                    raise ValueError("got no timing of this job")
+            except ValueError as error:
+                raise ConfigError(
+                    f"{self._place.name}: {JOURNAL_FILE} is damaged (line {number}: {plain(str(error))}); delete it there, then "
+                    "the same command goes on with the timings that are here"
+                ) from error
+            log.keep(timing)
+        return log.timings
+
+    def _run(
+        self, arguments: Sequence[str], listeners: Mapping[str, Callable[[object], None]], *, log: Log | None = None
+    ) -> dict[str, object]:
+        """Run the worker; returns the last value of each event that nobody listens to."""
+        heard: dict[str, object] = {}
+
+        def on_line(line: str) -> None:
+            if not line.strip():
+                return
+            event = _event(line)
+            if event is None:
+                _log.info("%s says: %s", self._place.name, short(line, limit=200))
+                return
+            for name, value in event.items():
+                if name in listeners:
+                    listeners[name](value)
+                else:
+                    heard[name] = value
+
+        try:
+            status = self._place.run([WORKER_FILE, *arguments], on_line=on_line)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise WorkerStoppedError(f"{self._place.name}: the worker said what no worker says: {error}") from error
+        if status != WORKER_DONE:
+            raise self._failure(status, heard.get("error"), log)
+        return heard
+
+    def _failure(self, status: int, said: object, log: Log | None) -> ConfigError | ResumableError:
+        """What an exit status means."""
+        if status == WORKER_REFUSED and isinstance(said, str):
+            return ConfigError(f"{self._place.name}: {plain(said, limit=MAX_REASON)}")
+        if said is None and log is None and status > 0:
+            return ConfigError(
+                f"{self._place.name}: the worker does not start there (status {status}: {self._last_words()}); "
+                "it needs Python 3.6 or newer: ssh.python="
+            )
+        there = 0 if log is None else len(log.timings)
+        kept = f" after {there} timings, which are kept; the same command goes on from there" if there else ""
+        if status < 0:
+            return WorkerStoppedError(f"{self._place.name}: the worker was ended by signal {-status}{kept}")
+        return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({self._last_words()}){kept}")
+
+    def _last_words(self) -> str:
+        return plain(self._place.stderr[-1]) if self._place.stderr else "it said nothing"
+
+
+def _say_tenths(text: str) -> Callable[[int, int], None]:
+    """A listener to (done, total) that logs each tenth."""
+
+    def say(done: int, total: int) -> None:
+        if 10 * done // total > 10 * (done - 1) // total:
+            _log.info(text, done, total)
+
+    return say
+
+
+def _counts(value: object, where: str) -> tuple[int, int]:
+    """How many there are and how many there will be; raises `ValueError`."""
+    done, total = (as_count(one, where, minimum=1) for one in as_list(value, where)[:2])
+    return done, total
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """The event that a line states; None for a line that is none."""
+    if not line.startswith("{"):
+        return None
+    try:
+        event = parse_strict(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

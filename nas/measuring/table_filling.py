@@ -1,0 +1,356 @@
+"""A latency table filled with what it lacks: from timings in a journal, wherever they are taken."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from nas.cost.latency_table import LatencyTable, read_table, save_table
+from nas.cost.lookup import WORK_FOLDER
+from nas.cost.table_parts import Entry, Reference, parse_key
+from nas.errors import ConfigError, TableError
+from nas.measuring.effort import Effort
+from nas.measuring.journal import Conditions, Journal
+from nas.measuring.reference_operation import choose_reference
+from nas.ops import is_free
+from nas.ops.spec import OpSpec
+from nas.worker.drift import corrected_samples, local_levels
+from nas.worker.robust_medians import relative_half_width
+from nas.worker.rounds import Log, unstable
+
+BUSY_SPREAD = 0.2
+"""A spread of the median operation above this is reported as a busy machine (idle, here: 0.03)."""
+LISTED = 5
+"""Operations that the summary names of those whose median is not known well enough."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileResult:
+    """What a profile run did.
+
+    Args:
+        path: The table's file.
+        table: The table in it.
+        measured: Keys of the entries that this run added.
+        unstable: Half-width of the confidence interval of those that are not stable, the widest first.
+        drift: Lowest and highest level of the reference operation over the run, over the level of the table; None if nothing
+            was measured.
+        seconds: Duration in s.
+    """
+
+    path: Path
+    table: LatencyTable
+    measured: tuple[str, ...]
+    unstable: Mapping[str, float]
+    drift: tuple[float, float] | None
+    seconds: float
+
+    @property
+    def kept(self) -> int:
+        """Number of entries that were there before."""
+        return len(self.table.entries) - len(self.measured)
+
+    def summary(self) -> list[str]:
+        """Lines for the terminal: what was measured, how well, and the next command."""
+        lines = [f"{self.path}: nothing to measure, all operations of this plan are among its {self.kept} entries"]
+        if self.measured:
+            spreads = [relative_spread(self.table.entries[key]) for key in self.measured]
+            lines = [
+                f"{self.path}: {len(self.measured)} operations measured, {self.kept} kept, in {self.seconds:.1f} s",
+                f"spread over rounds, (p90 - p10) / median: {np.median(spreads):.1%} at the median operation, "
+                f"{max(spreads):.1%} at the worst",
+                *self._drift_line(),
+                *self._throttled_lines(),
+                *self.unstable_lines(),
+            ]
+            if np.median(spreads) > BUSY_SPREAD:
+                lines.append(
+                    f"the spread is above {BUSY_SPREAD:.0%}: other programs keep this machine busy; "
+                    "for times to rely on, delete the file and measure again on an idle machine"
+                )
+        return [*lines, f"next: nas search latency.table={self._name()}"]
+
+    def _drift_line(self) -> list[str]:
+        if self.drift is None or self.table.reference is None:
+            return []
+        low, high = (factor - 1 for factor in self.drift)
+        return [
+            f"drift, corrected: the reference operation went from {low:+.1%} to {high:+.1%} of its "
+            f"{self.table.reference.median_ms:.3f} ms ({self.table.reference.key})"
+        ]
+
+    def _throttled_lines(self) -> list[str]:
+        if not self.table.throttled:
+            return []
+        reasons = "; ".join(self.table.throttled[:LISTED])
+        return [
+            f"the device was slowed down while it was measured: {reasons}; for times to rely on, cool it or lower its clocks, "
+            "delete the file and measure again"
+        ]
+
+    def unstable_lines(self) -> list[str]:
+        """How many medians are not known well enough, and which are the worst; no line if none."""
+        if not self.unstable:
+            return []
+        protocol = self.table.protocol
+        listed = list(self.unstable.items())[:LISTED]
+        worst = "; ".join(f"{key} " + (f"+-{width:.1%}" if math.isfinite(width) else "(too few rounds)") for key, width in listed)
+        return [
+            f"not stable: the median of {len(self.unstable)} operations is not known to +-{protocol.ci:.1%} after "
+            f"{protocol.max_rounds} rounds; the worst: {worst}"
+        ]
+
+    def _name(self) -> str:
+        in_work_folder = self.path == WORK_FOLDER / f"{self.table.identifier}.json"
+        return self.table.identifier if in_work_folder else str(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What was seen of a device while timings were taken on it.
+
+    Args:
+        clocks_before: Its clocks before the first timing of the run; None where they cannot be read.
+        clocks_after: The same after the last.
+        temperature_before: Its temperatures, as its clocks.
+        temperature_after: The same after the last timing.
+        throttled: What slowed it down meanwhile.
+        system: Facts of the device.
+        energy_mj: Key of an operation -> energy of a call in mJ, where that was measured.
+    """
+
+    clocks_before: str | None = None
+    clocks_after: str | None = None
+    temperature_before: str | None = None
+    temperature_after: str | None = None
+    throttled: tuple[str, ...] = ()
+    system: Mapping[str, str] = field(default_factory=dict)
+    energy_mj: Mapping[str, float] = field(default_factory=dict)
+
+
+Take = Callable[[Sequence[OpSpec], OpSpec, Journal], Observed]
+"""Takes the timings of a plan, with a reference operation, that a journal lacks, and records them there."""
+
+
+def fill_table(specs: Iterable[OpSpec], conditions: Conditions, take: Take, *, path: Path, effort: Effort) -> ProfileResult:
+    """Measure what a table lacks of `specs` and add it.
+
+    A journal beside the table holds the timings until the table is saved. If the run stops, the same call goes on from
+    there; what the journal holds of another plan is finished along with this one. A table that is extended keeps its
+    reference operation and its level.
+
+    Args:
+        specs: The operations; repetitions and free ones are left out.
+        conditions: The conditions of the measurement.
+        take: See `Take`.
+        path: The table's file, new or to be extended.
+        effort: How long to measure.
+
+    Raises:
+        ConfigError: If `path` cannot be used.
+        TableError: If table or journal are of another device, runtime or protocol, or malformed.
+    """
+    start = time.monotonic()
+    table = table_so_far(path, conditions)
+    if table is None:
+        check_writable(path)
+        table = _empty(conditions)
+    with Journal(journal_path(path), conditions) as journal:
+        wanted = {spec for spec in specs if not is_free(spec)} | {parse_key(key) for key in journal.keys}
+        plan = table.missing(wanted)
+        if not plan and not table.entries:
+            raise ValueError("got no operation that costs anything, expected at least one to measure")
+        observed = Observed()
+        if plan:
+            observed = take(plan, reference_of(table, journal, plan, path=path), journal)
+        result = _saved(table, plan, journal, observed, path=path, effort=effort)
+    journal.delete()
+    return replace(result, seconds=time.monotonic() - start)
+
+
+def fill_from_log(
+    log: Log,
+    specs: Iterable[OpSpec],
+    conditions: Conditions,
+    observed: Observed,
+    *,
+    path: Path,
+    effort: Effort,
+    measured_at: str | None = None,
+) -> ProfileResult:
+    """Add to a table what it lacks of `specs`, from timings that were taken elsewhere.
+
+    Args:
+        log: All their timings, with those of one reference operation.
+        specs: The operations.
+        conditions: The conditions of the measurement.
+        observed: What was seen of the device.
+        path: The table's file, new or to be extended.
+        effort: How long was measured.
+        measured_at: When, in ISO 8601 with the offset from UTC; None: now.
+
+    Raises:
+        ConfigError: If `path` cannot be used.
+        TableError: If the table is of another device, runtime, protocol or reference operation, or malformed.
+    """
+    table = table_so_far(path, conditions) or _empty(conditions)
+    if table.reference is not None and log.reference_key != table.reference.key:
+        raise TableError(
+            f"{path}: the table's reference operation is {table.reference.key!r}, and the measurement's is "
+            f"{log.reference_key!r}, so they do not stand at one level; make the bundle with "
+            f"device={table.device.name}, or give another out="
+        )
+    return _saved(table, table.missing(specs), log, observed, path=path, effort=effort, measured_at=measured_at)
+
+
+def _saved(
+    table: LatencyTable,
+    plan: Sequence[OpSpec],
+    log: Log,
+    observed: Observed,
+    *,
+    path: Path,
+    effort: Effort,
+    measured_at: str | None = None,
+) -> ProfileResult:
+    """Save the table with what the log has of a plan, and say what that is."""
+    unknown: dict[str, float] = {}
+    drift = None
+    if plan:
+        table, unknown = extended(table, plan, log, observed, effort=effort)
+        table = replace(table, measured_at=measured_at or table.measured_at)
+        drift = _drift(table, log)
+        save_table(table, path)
+    measured = tuple(spec.key for spec in plan)
+    result = ProfileResult(path=path, table=table, measured=measured, unstable=unknown, drift=drift, seconds=0.0)
+    for line in result.unstable_lines():
+        _log.warning(line)
+    return result
+
+
+def journal_path(path: Path) -> Path:
+    """The journal of the run that measures into a table."""
+    return path.with_name(f"{path.name}.journal.jsonl")
+
+
+def entry_of(samples_ms: Sequence[float], *, stable: bool = True) -> Entry:
+    """Median, 10th and 90th percentile of the samples of one operation, to the nanosecond.
+
+    >>> entry_of([3.0, 1.0, 2.0])
+    Entry(median_ms=2.0, p10_ms=1.2, p90_ms=2.8, n=3, stable=True, energy_mj=None)
+    """
+    p10, median, p90 = (round(float(value), 6) for value in np.quantile(samples_ms, [0.1, 0.5, 0.9]))
+    return Entry(median, p10, p90, len(samples_ms), stable)
+
+
+def relative_spread(entry: Entry) -> float:
+    """(p90 - p10) / median of an entry."""
+    return (entry.p90_ms - entry.p10_ms) / entry.median_ms
+
+
+def table_so_far(path: Path, conditions: Conditions) -> LatencyTable | None:
+    """The table to extend; None where there is none.
+
+    Raises:
+        ConfigError: If `path` is a folder.
+        TableError: If the table is of other conditions, has no reference operation, or is malformed.
+    """
+    if not path.exists():
+        return None
+    if path.is_dir():
+        raise ConfigError(f"out: {path} is a folder, expected a file, e.g. out={path / 'table.json'}")
+    table = read_table(path)
+    if differences := Conditions.of(table).differences(conditions):
+        raise TableError(
+            f"{path}: the table was measured under other conditions: {differences}; measure under those conditions, "
+            "or give another file with out="
+        )
+    if table.entries and table.reference is None:
+        raise TableError(f"{path}: the table names no reference operation, so nothing can be added at its level; give another out=")
+    return table
+
+
+def reference_of(table: LatencyTable, journal: Journal, plan: Sequence[OpSpec], *, path: Path) -> OpSpec:
+    """The reference operation of the table, else of the stopped run, else of the plan."""
+    key = journal.reference_key
+    if table.reference is not None:
+        if key not in (None, table.reference.key):
+            raise TableError(
+                f"{journal.path}: journal of a stopped run with the reference operation {key!r}, expected that of {path}, "
+                f"{table.reference.key!r}; delete the journal to start over"
+            )
+        key = table.reference.key
+    return choose_reference(plan) if key is None else parse_key(key)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a target before the measurement rather than after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out: the folder {path.parent} cannot be made ({error.strerror}); give another out=") from error
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"out: the folder {path.parent} is not writable; give another out=")
+
+
+def _empty(conditions: Conditions) -> LatencyTable:
+    return LatencyTable(
+        device=conditions.device,
+        runtime=conditions.runtime,
+        protocol=conditions.protocol,
+        measured_at=_now(),
+        entries={},
+    )
+
+
+def extended(
+    table: LatencyTable, plan: Sequence[OpSpec], log: Log, observed: Observed, *, effort: Effort
+) -> tuple[LatencyTable, dict[str, float]]:
+    """The table with entries made of timings, and the half-widths of those that are not stable, the widest first."""
+    references = [timing for timing in log.timings if timing.is_reference]
+    level = round(float(np.median([timing.ms for timing in references])), 6)
+    reference = table.reference or Reference(references[0].key, level)
+    samples = corrected_samples(log.timings, level_ms=reference.median_ms)
+    unfinished = set(unstable([spec.key for spec in plan], log.timings, effort.as_rounds))
+    new = {
+        spec.key: replace(
+            entry_of(samples[spec.key], stable=spec.key not in unfinished), energy_mj=observed.energy_mj.get(spec.key)
+        )
+        for spec in plan
+    }
+    widths = {key: relative_half_width(samples[key]) for key in unfinished}
+    grown = replace(
+        table,
+        measured_at=_now(),
+        reference=reference,
+        entries={**table.entries, **new},
+        clocks_before=observed.clocks_before,
+        clocks_after=observed.clocks_after,
+        temperature_before=observed.temperature_before,
+        temperature_after=observed.temperature_after,
+        throttled=tuple(dict.fromkeys((*table.throttled, *observed.throttled))),
+        system={**table.system, **observed.system},
+    )
+    return grown, dict(sorted(widths.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _drift(table: LatencyTable, log: Log) -> tuple[float, float] | None:
+    """Lowest and highest local level of the reference over the table's."""
+    if table.reference is None:
+        return None
+    levels = local_levels([timing.ms for timing in log.timings if timing.is_reference])
+    return min(levels) / table.reference.median_ms, max(levels) / table.reference.median_ms
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

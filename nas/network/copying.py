@@ -1,0 +1,111 @@
+"""Initial weights of a training: those of the same network, or of its encoder while the classifier starts anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.errors import CheckpointError
+from nas.network.image_classifier import CLASSIFIERS, ENCODER, HEAD, ImageClassifier, encoder_graph, is_of_images
+from nas.network.network import Network
+from nas.runs.checkpoint import load_weights
+
+Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Turns the tensors of a file into ours by name, where it has the names of another code."""
+
+
+def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
+    """Load weights of the very same network, strictly, save that classifiers of other classes stay out.
+
+    Args:
+        network: What is to be trained.
+        path: The file.
+        rename: What its tensors pass first.
+
+    Returns:
+        Names of the tensors that were not loaded and so keep their initial values: none, or those of the classifiers.
+
+    Raises:
+        CheckpointError: Naming what is missing, left over or of another shape.
+    """
+    wanted, given = network.state_dict(), rename(load_weights(Path(path)))
+    classifier = classifier_names(network)
+    anew = classifier if _of_other_classes(wanted, given, classifier) else []
+    given = {name: value for name, value in given.items() if name not in anew}
+    wanted = {name: value for name, value in wanted.items() if name not in anew}
+    advice = "give the weights that were trained for this genotype, or encoder_weights= of a pretraining"
+    copy_strictly(wanted, given, f"{path}", advice)
+    return anew
+
+
+def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
+    """Load the weights of all but the classifier, strictly.
+
+    The file is of a training with train.task=classification, or of a segmentation with any number of classes; its own
+    classifier is left out. Every tensor of the encoder must be there, in its shape, and nothing else may be but a classifier.
+
+    Args:
+        network: What is to be trained.
+        path: The file.
+        rename: What its tensors pass first.
+
+    Returns:
+        Names of the tensors that were not loaded and so keep their initial values, in the network's order.
+
+    Raises:
+        CheckpointError: Naming what is missing, left over or of another shape.
+    """
+    state, given = network.state_dict(), rename(load_weights(Path(path)))
+    encoder = encoder_names(network)
+    anew = [name for name in state if name not in encoder]
+    left_out, prefix = (HEAD, ENCODER) if is_of_images(given) else (anew, "")
+    offered = {name.removeprefix(prefix): value for name, value in given.items() if name not in left_out}
+    wanted = {short: state[name] for name, short in encoder.items()}
+    copy_strictly(wanted, offered, f"{path}: encoder", "give encoder_weights= of a training of this genotype")
+    return anew
+
+
+def encoder_names(network: Network | ImageClassifier) -> dict[str, str]:
+    """Names of the tensors of the encoder in a network -> their names in the encoder."""
+    if isinstance(network, ImageClassifier):
+        return {f"{ENCODER}{name}": name for name in network.encoder.state_dict()}
+    paths = tuple(f"{node.module}." for node in encoder_graph(network.graph).nodes)
+    return {name: name for name in network.state_dict() if name.startswith(paths)}
+
+
+def classifier_names(network: Network | ImageClassifier) -> list[str]:
+    """Names of the tensors of all classifiers of a network, those of auxiliary heads among them, in the network's order."""
+    if isinstance(network, ImageClassifier):
+        return [name for name in network.state_dict() if name in HEAD]
+    paths = tuple(f"{node.module}." for node in network.graph.nodes if node.role == "op" and node.spec.kind in CLASSIFIERS)
+    return [name for name in network.state_dict() if name.startswith(paths)]
+
+
+def _of_other_classes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], classifier: list[str]) -> bool:
+    """Whether classifiers are there, and differ in the number of their classes alone, which is the first axis of every tensor."""
+    if not all(name in given and given[name].dim() == wanted[name].dim() > 0 for name in classifier):
+        return False
+    same = all(given[name].shape[1:] == wanted[name].shape[1:] for name in classifier)
+    return same and {len(given[name]) for name in classifier} != {len(wanted[name]) for name in classifier}
+
+
+@torch.no_grad()
+def copy_strictly(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str, advice: str) -> None:
+    """Copy the given tensors into those wanted, if names and shapes are the same.
+
+    Raises:
+        CheckpointError: Naming `what`, what is missing, left over or of another shape, and `advice`.
+    """
+    missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    if missing or extra:
+        raise CheckpointError(
+            f"{what}: got {len(given)} tensors, expected {len(wanted)}; missing {missing[:3]}, left over {extra[:3]}; {advice}"
+        )
+    for name, value in wanted.items():
+        if given[name].shape != value.shape:
+            raise CheckpointError(f"{what}: {name} has shape {list(given[name].shape)}, expected {list(value.shape)}; {advice}")
+    for name, value in wanted.items():
+        value.copy_(given[name])

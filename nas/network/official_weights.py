@@ -1,0 +1,116 @@
+"""Weights that the authors of a space released: their names turned into ours, strictly, and told from ours by their names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.errors import CheckpointError
+from nas.network.network import Network
+from nas.space.genotype import Genotype, genotype_graph, genotype_space
+from nas.space.search_space import SpaceEntry
+
+log = logging.getLogger("nas")
+
+_LISTED = 5
+
+
+def import_official(
+    genotype: Genotype, state_dict: Mapping[str, Tensor], spaces: Mapping[str, SpaceEntry], *, source: str
+) -> dict[str, Tensor]:
+    """The tensors of an official checkpoint under our names.
+
+    Args:
+        genotype: The network that they belong to.
+        state_dict: Official name -> tensor.
+        spaces: The search spaces by name.
+        source: What messages begin with.
+
+    Raises:
+        CheckpointError: If its space has no official checkpoints, or a tensor is missing, left over or of another shape: all are
+            named, up to a few of each.
+    """
+    graph = genotype_graph(genotype, spaces)
+    space = genotype_space(genotype, spaces)
+    keys = space.official_keys(graph)
+    if keys is None:
+        raise CheckpointError(f"{source}: there are no official checkpoints of space {genotype.space}; give weights of nas train")
+    wanted = {name for names in keys.values() for name in names}
+    state_dict = _without_extras(state_dict, space.official_extras(graph), source)
+    _check_names(wanted, set(state_dict), source)
+    ours = {name: _joined([state_dict[one] for one in names]) for name, names in keys.items()}
+    with torch.device("meta"):
+        shapes = {name: list(tensor.shape) for name, tensor in Network(graph).state_dict().items()}
+    _check_shapes(shapes, ours, keys, source=source)
+    return ours
+
+
+def own_names(
+    tensors: Mapping[str, Tensor], *, genotype: Genotype, spaces: Mapping[str, SpaceEntry], source: str | Path
+) -> Mapping[str, Tensor]:
+    """Tensors of a file under our names, whether it has ours or the official ones; says so of the latter.
+
+    Names decide: a file with any official name is an official one. Shapes that only another number of classes explains are let
+    pass, as for our own weights; the network that is built decides on them.
+
+    Raises:
+        CheckpointError: If an official file lacks a tensor or has one too many.
+    """
+    graph, space = genotype_graph(genotype, spaces), genotype_space(genotype, spaces)
+    keys = space.official_keys(graph)
+    official = {name for names in keys.values() for name in names} if keys else set()
+    if not keys or official.isdisjoint(tensors):
+        return tensors
+    tensors = _without_extras(tensors, space.official_extras(graph), str(source))
+    _check_names(official, set(tensors), str(source))
+    log.info("weights: %s has the names of the official code of %s; renamed to ours", source, genotype.space)
+    return {name: _joined([tensors[one] for one in names]) for name, names in keys.items()}
+
+
+def _without_extras(tensors: Mapping[str, Tensor], extras: Mapping[str, str | None], source: str) -> dict[str, Tensor]:
+    """What is left without tensors that repeat others, after checking that they do, and without those that take no part."""
+    for name, original in extras.items():
+        both = name in tensors and original in tensors
+        if both and original is not None and not torch.equal(tensors[name], tensors[original]):
+            raise CheckpointError(
+                f"{source}: {name} differs from {original}, expected copies of one tensor, for this genotype shares it; "
+                "give the checkpoint that was released for it"
+            )
+    return {name: tensor for name, tensor in tensors.items() if name not in extras}
+
+
+def _check_names(wanted: set[str], got: set[str], source: str) -> None:
+    faults = [(word, sorted(names)) for word, names in (("missing", wanted - got), ("left over", got - wanted)) if names]
+    if faults:
+        listed = "; ".join(f"{word} {_some(names)}" for word, names in faults)
+        raise CheckpointError(
+            f"{source}: got {len(got)} tensors, expected the {len(wanted)} official ones of this genotype: {listed}; "
+            "give the checkpoint that was released for it"
+        )
+
+
+def _check_shapes(
+    shapes: Mapping[str, list[int]], ours: Mapping[str, Tensor], keys: Mapping[str, tuple[str, ...]], *, source: str
+) -> None:
+    assert shapes.keys() == ours.keys()
+    wrong = [
+        f"{' + '.join(keys[name])} has shape {list(ours[name].shape)}, expected {shape}"
+        for name, shape in shapes.items()
+        if list(ours[name].shape) != shape
+    ]
+    if wrong:
+        raise CheckpointError(f"{source}: {_some(wrong)}; give the checkpoint that was released for this genotype")
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """One tensor, or several laid end to end along the channels; of counters the first."""
+    return parts[0] if len(parts) == 1 or parts[0].dim() == 0 else torch.cat(parts)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,0 +1,21 @@
+"""Class ids that a network predicts for one picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from nas.data.batches.transforms import to_tensors
+from nas.data.files.resize import resize_label
+from nas.network.network import Network
+from nas.ops.modules import predicted_labels
+
+
+def predict_ids(network: Network, image: NDArray[np.uint8], size: tuple[int, int], *, fabric: Fabric) -> NDArray[np.uint8]:
+    """Predicted class ids of an image [H, W, 3], resized to a size (height, width)."""
+    tensor = to_tensors(image, np.zeros(image.shape[:2], dtype=np.uint8))[0]
+    with torch.no_grad():
+        labels = predicted_labels(network(fabric.to_device(tensor[None])))[0]
+    return resize_label(labels.byte().cpu().numpy(), size)

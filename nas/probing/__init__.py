@@ -1,0 +1,1 @@
+"""Steps taken in other processes: what `search plan=true` and `bench search` start and read."""

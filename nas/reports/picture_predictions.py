@@ -1,0 +1,161 @@
+"""Predictions for a user's own pictures, which have no labels: overlays for people, class ids for programs, a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from PIL import Image
+
+from nas.config.jobs import EvalJob
+from nas.data import data_classes
+from nas.data.classes.class_set import MAX_CLASSES, ClassSet, numbered_classes
+from nas.data.files.picture_files import Picture, Pictures
+from nas.data.files.resize import resize_image
+from nas.data.synthetic import SyntheticConfig
+from nas.errors import ConfigError
+from nas.files.atomic import write_text_atomic
+from nas.network.network import Network
+from nas.network.predicted_ids import predict_ids
+from nas.reports.overlay import overlay, save_png
+from nas.runs import rundir
+from nas.runs.known_classes import known_classes
+from nas.space.genotype import Genotype
+
+OVERLAYS = "predictions"
+"""Folder of the pictures under their predictions."""
+LABEL_IDS = "label_ids"
+"""Folder of the predicted class ids, one grey byte a pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesResult:
+    """Predictions for pictures without labels.
+
+    Args:
+        out: Folder of eval.json, predictions/ and label_ids/.
+        images: Number of pictures.
+        shares: Share of all pixels predicted as each class, by name.
+        classes_from: Where the names of the classes come from.
+    """
+
+    out: Path
+    images: int
+    shares: Mapping[str, float]
+    classes_from: str
+
+    def summary(self) -> list[str]:
+        """Human lines: what was predicted, and the files."""
+        lines = [f"{self.images} images without labels; class names: {self.classes_from}"]
+        lines.extend(f"  {name:<24}{share:.1%}" for name, share in self.shares.items() if share)
+        lines.append(f"  wrote                   {self.out / 'eval.json'}")
+        lines.append(f"  wrote                   {self.out / OVERLAYS}/ ({self.images} overlays)")
+        lines.append(f"  wrote                   {self.out / LABEL_IDS}/ ({self.images} maps of class ids)")
+        return lines
+
+
+def predict_pictures(
+    job: EvalJob, pictures: Pictures, network: Network, *, genotype: Genotype, weights: Path, num_classes: int, fabric: Fabric
+) -> ImagesResult:
+    """Predict every picture and write what was predicted.
+
+    Each is resized to `images_size`, or else to the input that the genotype is deployed with; the predicted ids are
+    resized back to the picture's own size, each pixel taking the id at its centre.
+
+    Args:
+        job: The settings.
+        pictures: What to predict.
+        network: The network with its weights, on its device.
+        genotype: Where it comes from.
+        weights: The file of its weights.
+        num_classes: Number of its classes.
+        fabric: Devices and precision.
+
+    Raises:
+        UserError: If the classes do not fit the network, the folder is not empty or a picture cannot be read.
+    """
+    classes, origin = find_classes(job, genotype, weights, num_classes)
+    size = genotype.deploy.input if job.images_size is None else (job.images_size[0], job.images_size[1])
+    out = rundir.prepare_out(job.out, "eval", None)
+    counts = np.zeros(num_classes, dtype=np.int64)
+    rows = []
+    for picture, ids in _predicted(pictures, network, size, fabric):
+        Path(out / OVERLAYS / picture.name).parent.mkdir(parents=True, exist_ok=True)
+        Path(out / LABEL_IDS / picture.name).parent.mkdir(parents=True, exist_ok=True)
+        save_png(out / OVERLAYS / f"{picture.name}.png", overlay(picture.image, ids, classes.palette))
+        Image.fromarray(ids).save(out / LABEL_IDS / f"{picture.name}.png", format="PNG")
+        found = np.bincount(ids.ravel(), minlength=num_classes)
+        counts += found
+        rows.append(_row(picture, found, classes))
+    shares = _shares(counts, classes)
+    report = {
+        "images": len(rows),
+        "source": str(job.images),
+        "every_frame": job.every_frame,
+        "input": list(size),
+        "genotype_space": genotype.space,
+        "weights": str(weights),
+        "classes": list(classes.names),
+        "palette": classes.palette.tolist(),
+        "classes_from": origin,
+        "class_shares": shares,
+        "files": rows,
+    }
+    write_text_atomic(out / "eval.json", json.dumps(report, indent=2) + "\n")
+    return ImagesResult(out, len(rows), shares, origin)
+
+
+def find_classes(job: EvalJob, genotype: Genotype, weights: Path, num_classes: int) -> tuple[ClassSet, str]:
+    """Names and colours of a network's classes, and where they come from.
+
+    In this order: the data set of `data=`; that of the training whose folder the weights lie in; that of the genotype's
+    search, if it has the same number of classes; else numbers.
+
+    Raises:
+        UserError: If `data=` was given and its classes are not known or not as many as the network's.
+    """
+    if num_classes > MAX_CLASSES:
+        raise ConfigError(f"images: got a network of {num_classes} classes, expected at most {MAX_CLASSES}, which fit a grey PNG")
+    # conf/eval.yaml puts data=synthetic there if nothing was given.
+    if job.data != SyntheticConfig():
+        classes = data_classes(job.data)
+        if len(classes.names) != num_classes:
+            raise ConfigError(
+                f"data: got data={job.data.name} with {len(classes.names)} classes, but the network of {weights} has {num_classes};"
+                " give the data set that it was trained on, or leave data= away"
+            )
+        return classes, f"data={job.data.name}"
+    known, origin = known_classes(genotype, weights, num_classes)
+    return (numbered_classes(num_classes), origin) if known is None else (known, origin)
+
+
+def _predicted(
+    pictures: Pictures, network: Network, size: tuple[int, int], fabric: Fabric
+) -> Iterator[tuple[Picture, NDArray[np.uint8]]]:
+    """Pictures with their predicted class ids [H, W] at their own size."""
+    for picture in pictures:
+        height, width, _ = picture.image.shape
+        yield picture, predict_ids(network, resize_image(picture.image, size), (height, width), fabric=fabric)
+
+
+def _row(picture: Picture, counts: NDArray[np.int64], classes: ClassSet) -> dict[str, Any]:
+    """What the report says of one picture."""
+    return {
+        "file": str(picture.source),
+        "name": picture.name,
+        "size": list(picture.image.shape[:2]),
+        "overlay": f"{OVERLAYS}/{picture.name}.png",
+        "label_ids": f"{LABEL_IDS}/{picture.name}.png",
+        "class_shares": _shares(counts, classes),
+    }
+
+
+def _shares(counts: NDArray[np.int64], classes: ClassSet) -> dict[str, float]:
+    """Share of the pixels of each class, by name."""
+    return dict(zip(classes.names, (counts / counts.sum()).tolist(), strict=True))

@@ -1,0 +1,75 @@
+"""What `nas predict` says, and what `predict.json` holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.cost.prediction import Latency, share
+from nas.reports.text_table import text_table
+from nas.space.genotype import Genotype
+
+FORMAT_VERSION = 1
+"""The version of `predict.json`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictReport:
+    """What `nas predict` found.
+
+    Args:
+        genotype: The architecture.
+        table: Identifier of the table.
+        unit: Unit of all costs: ms, or that of an analytic table.
+        latency: The prediction, in `unit`.
+        operations: Number of operations executed.
+        path: The file written; None: none.
+    """
+
+    genotype: Genotype
+    table: str
+    unit: str
+    latency: Latency
+    operations: int
+    path: Path | None
+
+    def summary(self) -> list[str]:
+        """Lines for the terminal: the total, what is known of its error, each part."""
+        deploy, total = self.genotype.deploy, self.latency.ms
+        height, width = deploy.input
+        rows = [[part, f"{cost:.3f}", f"{share(cost, total):.1%}"] for part, cost in self.latency.by_part.items()]
+        lines = [
+            f"predicted {_quantity(self.unit)} on {self.table}: {total:.3f} {self.unit}, "
+            f"{self.genotype.space} at {height}x{width}, one image to its label map, {self.operations} operations",
+            _bounds(self.latency, self.unit),
+            *text_table(["part", self.unit, "share"], [*rows, ["total", f"{total:.3f}", f"{share(total, total):.1%}"]]),
+        ]
+        return lines if self.path is None else [*lines, f"wrote {self.path}"]
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of `predict.json`."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "table": self.table,
+            "unit": self.unit,
+            "latency": self.latency.ms,
+            "low": self.latency.low_ms,
+            "high": self.latency.high_ms,
+            "by_part": self.latency.by_part,
+            "operations": self.operations,
+            "space": self.genotype.space,
+            "deploy": asdict(self.genotype.deploy),
+        }
+
+
+def _quantity(unit: str) -> str:
+    return "latency" if unit == "ms" else "cost"
+
+
+def _bounds(latency: Latency, unit: str) -> str:
+    if unit != "ms":
+        return "no bounds: the costs are counted, not measured"
+    if latency.low_ms is None or latency.high_ms is None:
+        return "bounds: not known until the table is calibrated for this space and shape: nas profile validate"
+    return f"bounds: {latency.low_ms:.3f} to {latency.high_ms:.3f} {unit} (+- {latency.high_ms / latency.ms - 1:.1%})"

@@ -1,0 +1,232 @@
+"""The page of a run, made from the files of its folder alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from nas.cost.prediction import FILE_NAME as PREDICTION
+from nas.cost.prediction import share
+from nas.errors import ConfigError
+from nas.files.atomic import write_text_atomic
+from nas.reports.page import folded, note, page, picture, table
+from nas.runs import rundir
+from nas.runs.checkpoint import load_checkpoint
+from nas.runs.progress import duration
+from nas.runs.tracking import read_metrics
+from nas.space.genotype import FILE_NAME as GENOTYPE
+from nas.space.genotype import Genotype, dump_genotype, genotype_graph, load_genotype
+from nas.space.search_space import SpaceEntry
+from nas.supernet.derivation import genotype_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+FILE_NAME = "report.html"
+"""The page in the folder of a run."""
+
+
+MAX_PICTURES = 8
+"""Pictures of predictions that are shown; the others stay in their folder."""
+
+
+_DPI = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFiles:
+    """What the folder of a run holds.
+
+    Args:
+        run: The folder.
+        config: Its settings, the verb among them.
+        rows: Rows of its metrics; none if it has none yet.
+        done: What there is to say of its end; None while it is not finished.
+        genotype: Its architecture; None before the first checkpoint.
+        prediction: Content of predict.json if it is of this genotype.
+        evaluation: Content of eval.json; None if there is none.
+        pictures: The pictures of predictions.
+    """
+
+    run: Path
+    config: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    done: Mapping[str, Any] | None
+    genotype: Genotype | None
+    prediction: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
+    pictures: Sequence[Path]
+
+
+def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
+    """Read the folder of a run.
+
+    Raises:
+        UserError: If it is no run, or a file is damaged; a last line of metrics.jsonl that is not whole is left out.
+    """
+    metrics = run / "metrics.jsonl"
+    config = rundir.load_config(run)
+    genotype = _genotype(run, config["verb"], spaces)
+    prediction = _json(run / PREDICTION)
+    expected = None if genotype is None else genotype.provenance.get("expected_latency")
+    if prediction is not None and not (expected is not None and math.isclose(expected, prediction["latency"], rel_tol=1e-5)):
+        prediction = None  # of another genotype than the one that is there now
+    return RunFiles(
+        run=run,
+        config=config,
+        rows=read_metrics(metrics) if metrics.is_file() else [],
+        done=_json(run / rundir.FINISHED),
+        genotype=genotype,
+        prediction=prediction,
+        evaluation=_json(run / "eval.json"),
+        pictures=sorted((run / "predictions").glob("*.png")),
+    )
+
+
+def write_report(files: RunFiles, folder: Path, spaces: Mapping[str, SpaceEntry]) -> Path:
+    """Write the page of a run; the same files give the same page, byte for byte."""
+    config = files.config
+    title = f"nas {config['verb']}: {_space_name(files)} on {config['data']['name']}"
+    sections = [
+        ("", table([], _facts(files), facts=True)),
+        ("Curves", _curves(files)),
+        ("Architecture", _architecture(files, spaces)),
+        *([("Latency of each part", _parts(files.prediction))] if files.prediction else []),
+        *([("Evaluation", _evaluation(files.evaluation))] if files.evaluation else []),
+        *([("Predictions", _predictions(files.pictures))] if files.pictures else []),
+        ("Settings", folded(rundir.CONFIG, yaml.safe_dump(dict(config), sort_keys=False))),
+        ("Files", table(["file", "bytes"], _files(files.run))),
+    ]
+    path = folder / FILE_NAME
+    write_text_atomic(path, page(title, sections))
+    return path
+
+
+def _genotype(run: Path, verb: str, spaces: Mapping[str, SpaceEntry]) -> Genotype | None:
+    """The genotype of a run; of an unfinished search that of its last checkpoint."""
+    if (run / GENOTYPE).is_file():
+        return load_genotype(run, spaces)
+    if verb == "search" and (run / rundir.CHECKPOINT).is_file():
+        return genotype_of(load_checkpoint(run / rundir.CHECKPOINT), spaces)[0]
+    return None
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """A JSON object of a file; None if there is no file."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON ({error}); remove it or put it back") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: got {type(content).__name__}, expected a JSON object; remove it or put it back")
+    return content
+
+
+def _space_name(files: RunFiles) -> str:
+    if files.genotype is not None:
+        return files.genotype.space
+    return str(files.config.get("space", {}).get("name", "a network"))
+
+
+def _facts(files: RunFiles) -> list[list[str]]:
+    """What one wants to know first."""
+    config, step = files.config, max((row["step"] for row in files.rows), default=0)
+    state = f"not finished; {step} steps so far"
+    if files.done is not None:
+        state = f"finished after {step} steps, {duration(files.done.get('seconds'))} since it was last started"
+    facts = [["run", files.run.name or str(files.run)], ["state", state], ["seed", str(config.get("seed"))]]
+    scores = {
+        row["split"]: row["miou"] for row in files.rows if row["split"] in ("val", "val_argmax") and row.get("miou") is not None
+    }
+    named = {"val": "validation mIoU", "val_argmax": "validation mIoU, argmax"}
+    facts += [[named[split], f"{value:.4f}"] for split, value in scores.items()]
+    if files.prediction is not None:
+        low, high = files.prediction["low"], files.prediction["high"]
+        bounds = "" if low is None else f", {low:.3f} to {high:.3f}"
+        facts.append(["predicted latency", f"{files.prediction['latency']:.3f} {files.prediction['unit']}{bounds}"])
+    if files.genotype is not None:
+        targets = {name: value for name, value in files.genotype.provenance.items() if name.startswith("target_latency")}
+        facts += [[name.replace("_", " "), f"{value:g} ms"] for name, value in targets.items()]
+        facts += [[name, str(value)] for name, value in files.genotype.provenance.items() if name in ("table", "commit") and value]
+    return facts
+
+
+def _curves(files: RunFiles) -> str:
+    from nas.reports.curves import draw_curves
+
+    unit = files.genotype.provenance.get("cost_unit") if files.genotype is not None else None
+    figure = draw_curves(files.rows, cost_unit=str(unit or ""))
+    if figure is None:
+        return note("no rows in metrics.jsonl yet")
+    return picture(_png(figure), "from metrics.jsonl", width_px=round(figure.get_figwidth() * 100))
+
+
+def _architecture(files: RunFiles, spaces: Mapping[str, SpaceEntry]) -> str:
+    from nas.reports.plots import draw_genotype
+
+    genotype = files.genotype
+    if genotype is None:
+        return note("no genotype and no checkpoint yet")
+    prediction = files.prediction
+    parts_ms = prediction["by_part"] if prediction is not None and prediction["unit"] == "ms" else None
+    figure = draw_genotype(genotype, genotype_graph(genotype, spaces), parts_ms=parts_ms)
+    source = GENOTYPE if (files.run / GENOTYPE).is_file() else "the argmax of the last checkpoint"
+    counts = Counter(genotype.choices.values())
+    return "\n".join(
+        [
+            picture(_png(figure), source, width_px=round(figure.get_figwidth() * 80)),
+            table(["option", "decisions"], [[option, str(count)] for option, count in counts.most_common()]),
+            folded(GENOTYPE, dump_genotype(genotype)),
+        ]
+    )
+
+
+def _parts(prediction: Mapping[str, Any]) -> str:
+    total, unit = prediction["latency"], prediction["unit"]
+    costs = [*prediction["by_part"].items(), ("total", total)]
+    rows = [[part, f"{cost:.3f}", f"{share(cost, total):.1%}"] for part, cost in costs]
+    return table(["part", unit, "share"], rows) + note(f"predicted from {prediction['table']}")
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    scalars = [[name, f"{value:.4f}"] for name, value in evaluation.items() if isinstance(value, float)]
+    classes = evaluation.get("classes", {})
+    rows = [[name, "-" if row.get("iou") is None else f"{row['iou']:.4f}"] for name, row in classes.items()]
+    where = note(f"{evaluation.get('images')} images of the {evaluation.get('split')} split of {evaluation.get('data')}")
+    return "\n".join([where, table([], scalars, facts=True), "<br>", table(["class", "IoU"], rows)])
+
+
+def _predictions(pictures: Sequence[Path]) -> str:
+    shown = [picture(path.read_bytes(), path.stem) for path in pictures[:MAX_PICTURES]]
+    rest = len(pictures) - len(shown)
+    return "\n".join([*shown, *([note(f"{rest} more in predictions/")] if rest else [])])
+
+
+def _files(run: Path) -> list[list[str]]:
+    """Files and folders of a run, a folder with the sum of what is in it; without the report itself."""
+    rows = []
+    for path in sorted(run.iterdir()):
+        if path.is_dir():
+            inside = [file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+            rows.append([f"{path.name}/ ({len(inside)} files)", f"{sum(inside):,}"])
+        elif path.name != FILE_NAME:
+            rows.append([path.name, f"{path.stat().st_size:,}"])
+    return rows
+
+
+def _png(figure: Figure) -> bytes:
+    """A figure as PNG, without a name of what made it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=_DPI, format="png", metadata={"Software": None})
+    return buffer.getvalue()

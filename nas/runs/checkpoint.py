@@ -1,0 +1,172 @@
+"""Files of a run that must never be half-written: checkpoints, weights, texts.
+
+A file is written beside its target, forced to the disk and renamed: at every moment, also after `kill -9` or a power
+cut, the target is either the old file or the new one. A file has one writer at a time.
+
+A checkpoint holds tensors and plain Python only, so that loading it can run no code.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from nas.errors import CheckpointError
+from nas.files.atomic import _atomic
+
+FORMAT_VERSION = 1
+"""The version of checkpoint files that this code writes and reads."""
+
+_PLAIN_TYPES = (str, int, float, bool, type(None))
+_KEY_TYPES = (str, int)
+_TENSOR_TYPES = (Tensor, nn.Parameter)
+
+
+def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
+    """Write a checkpoint atomically.
+
+    Args:
+        path: The file; its folder is made.
+        state: Nested dicts (keys: str or int), lists and tuples of tensors, str, int, float, bool and None. Tensors are
+            saved detached and as plain tensors, subclasses of dict as dicts.
+
+    Raises:
+        TypeError: If the state holds anything else; the message names where.
+    """
+    content = {"format_version": FORMAT_VERSION, "state": _plain(state, "state")}
+    with _atomic(path) as file:
+        torch.save(content, file)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read the state that `save_checkpoint` was given, tensors on the CPU; no code in the file can run.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of another version or no checkpoint.
+    """
+    _require_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # PyTorch itself does not compare the check sums of tensors.
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: damaged, or holds other things than tensors and plain Python, which are never loaded; "
+            "give a checkpoint that nas search or nas train wrote"
+        ) from error
+    except Exception as error:  # Whatever a foreign file makes the reader stumble over.
+        raise CheckpointError(
+            f"{path}: cannot be read ({_first_line(error)}); give a checkpoint that nas search or nas train wrote"
+        ) from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version is None:
+        raise CheckpointError(
+            f"{path}: got a file without a format_version, expected a checkpoint that nas search or nas train wrote"
+        )
+    if version != FORMAT_VERSION or not isinstance(content.get("state"), dict):
+        raise CheckpointError(
+            f"{path}: got a checkpoint of format_version {version!r}, expected {FORMAT_VERSION}; "
+            "load it with the version of segnas that wrote it"
+        )
+    state: dict[str, Any] = content["state"]
+    return state
+
+
+def save_last(folder: Path, state: Mapping[str, object], *, best: bool = False) -> None:
+    """Write `last.pt`, and with `best` the same as `best.pt`.
+
+    `best.pt` is replaced first. Killed between the two, a run goes on from the older `last.pt` and comes past the same
+    best state again; the other way round, `last.pt` would speak of a best state that was never written.
+
+    Args:
+        folder: Where both lie; made where it is missing.
+        state: As for `save_checkpoint`.
+        best: Whether this state is the best so far.
+
+    Raises:
+        TypeError: As `save_checkpoint`.
+    """
+    last = folder / "last.pt"
+    if not best:
+        save_checkpoint(last, state)
+        return
+    save_checkpoint(folder / "best.pt", state)
+    with (folder / "best.pt").open("rb") as source, _atomic(last) as target:
+        shutil.copyfileobj(source, target)
+
+
+def save_weights(path: Path, state_dict: Mapping[str, Tensor]) -> None:
+    """Write weights atomically in the safetensors format; tensors may share memory or be non-contiguous.
+
+    Args:
+        path: The file; its folder is made.
+        state_dict: Name -> tensor.
+
+    Raises:
+        TypeError: If a value is no tensor; the message names it.
+    """
+    tensors = {}
+    for name, value in state_dict.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"weights {name!r}: got {type(value).__name__}, expected a tensor")
+        # Copied one by one: the format knows neither strides nor shared memory.
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    with _atomic(path) as file:
+        file.write(content)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read weights in the safetensors format, tensors on the CPU.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or of another format.
+    """
+    _require_file(path)
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: damaged or no safetensors file ({_first_line(error)}); give weights that nas train wrote"
+        ) from error
+
+
+def _plain(value: object, where: str) -> object:
+    """A copy of a nested state in plain types; types are compared exactly, for loading a subclass needs its code."""
+    if type(value) in _PLAIN_TYPES:
+        return value
+    if isinstance(value, _TENSOR_TYPES) and type(value) in _TENSOR_TYPES:
+        return value.detach()
+    if isinstance(value, Mapping):
+        for key in value:
+            if type(key) not in _KEY_TYPES:
+                raise TypeError(f"{where}: got the key {key!r} of type {type(key).__name__}, expected str or int")
+        return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if type(value) is list or type(value) is tuple:
+        items = [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return items if type(value) is list else tuple(items)
+    raise TypeError(
+        f"{where}: got {type(value).__name__}, expected a tensor, dict, list, tuple, str, int, float, bool or None; "
+        "convert it before saving"
+    )
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: {'not a file' if path.exists() else 'no such file'}, expected a file that a run wrote")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

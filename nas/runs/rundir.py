@@ -1,0 +1,219 @@
+"""Folders of runs: where a run writes, which run to go on with, and whether the settings are still the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas.config.jobs import SearchJob, TrainJob
+from nas.errors import ConfigError
+
+RUNS = Path("runs")
+"""Where runs go that name no folder, below the working folder."""
+CONFIG = "config.yaml"
+FINISHED = "done.json"
+"""There once a run has come to its end."""
+CHECKPOINT = Path("checkpoints") / "last.pt"
+"""What a run can be resumed from."""
+MAY_CHANGE = frozenset(
+    {
+        "out",
+        "resume",
+        "search.epochs",
+        "train.epochs",
+        "search.log_every",
+        "train.log_every",
+        "trainer.accelerator",
+        "trainer.checkpointing",
+        "trainer.compile",
+        "trainer.devices",
+        "trainer.threads",
+    }
+)
+"""Settings that a resumed run may have otherwise than before: length, devices, memory and logging."""
+TRACKERS = "logger."
+"""All settings of this section may change as well."""
+
+
+def open_run(job: SearchJob | TrainJob, verb: str) -> Path:
+    """The folder of a run, with `config.yaml` in it: a fresh one, or that of the run to resume.
+
+    Args:
+        job: The settings; `out` and `resume` decide the folder.
+        verb: The verb, which names a fresh folder.
+
+    Raises:
+        ConfigError: If `out` is not empty, or the run to resume is not there or has other settings.
+    """
+    resume = job.resume
+    if resume == "auto":
+        resume = str(find_resumable(RUNS, verb, job)) if job.out is None else job.out
+    folder = prepare_out(job.out, verb, resume)
+    if resume is not None:
+        check_same(folder, verb, job)
+        (folder / FINISHED).unlink(missing_ok=True)
+    write_config(folder, job, verb)
+    return folder
+
+
+def prepare_out(out: str | None, verb: str, resume: str | None) -> Path:
+    """The folder that a run writes to, made if need be.
+
+    Args:
+        out: The folder wanted; None: a fresh one under `RUNS`, or that of the run to resume.
+        verb: Names a fresh folder.
+        resume: Folder of the run to resume; None: start anew.
+
+    Raises:
+        ConfigError: If `out` has something in it, is no folder, or is another folder than `resume`.
+    """
+    if resume is not None:
+        return _folder_to_resume(out, resume)
+    if out is None:
+        return fresh(verb)
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"out: {folder} is a file, expected a folder; give another out=")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(
+            f"out: the folder {folder} is not empty; go on with the run in it by resume={folder}, or give another out="
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def fresh(verb: str) -> Path:
+    """A new folder under `RUNS`, named after the verb and the time; made here, so two processes never share one."""
+    stem = f"{verb}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in count(1):
+        folder = RUNS / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("count never ends")
+
+
+def write_config(out: Path, job: SearchJob | TrainJob, verb: str) -> None:
+    """Write the settings of a run as plain YAML, the verb first."""
+    target = out / CONFIG
+    partial = target.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump(_plain(job, verb), sort_keys=False), encoding="utf-8")
+    os.replace(partial, target)  # noqa: PTH105  Path.replace is the same call; this one says that it is atomic
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """The settings of a run, from its folder or its `config.yaml`.
+
+    Raises:
+        ConfigError: If there is no such file or it does not hold settings.
+    """
+    file = path / CONFIG if path.is_dir() else path
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file}: no such file; expected the settings of a run, give the folder of one") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or "verb" not in content:
+        raise ConfigError(f"{file}: got no settings of a run, expected a mapping with the key verb")
+    return content
+
+
+def find_resumable(runs: Path, verb: str, job: SearchJob | TrainJob) -> Path:
+    """The newest unfinished run of the same verb and settings, among the folders of `runs` and those of sweeps in it.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    found = []
+    for config in [*runs.glob(f"*/{CONFIG}"), *runs.glob(f"*/*/{CONFIG}")]:
+        folder = config.parent
+        if is_resumable(folder) and not _changed(folder, verb, job):
+            found.append(folder)
+    if not found:
+        raise ConfigError(
+            f"resume: got auto, and {runs}/ has no unfinished nas {verb} with these settings and a checkpoint; "
+            "give resume=FOLDER of a run, or leave resume out to start anew"
+        )
+    return max(found, key=lambda folder: ((folder / CHECKPOINT).stat().st_mtime_ns, folder.name))
+
+
+def is_resumable(folder: Path) -> bool:
+    """Whether a run has a checkpoint and has not come to its end."""
+    return (folder / CHECKPOINT).is_file() and not (folder / FINISHED).exists()
+
+
+def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Note that a run has come to its end, and what there is to say of it."""
+    (folder / FINISHED).write_text(json.dumps(dict(facts)) + "\n", encoding="utf-8")
+
+
+def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
+    """Refuse to resume a run with other settings than it has, save those of `MAY_CHANGE`.
+
+    A setting that the run does not state, for there was none when it began, had what is its default now.
+
+    Raises:
+        ConfigError: Naming every key that differs, with both values.
+    """
+    keys = _changed(folder, verb, job)
+    if keys:
+        listed = ", ".join(f"{key} (run: {was}, now: {now})" for key, (was, now) in keys.items())
+        raise ConfigError(f"resume: {folder} has other settings: {listed}; give the same ones, or start anew without resume")
+
+
+def _folder_to_resume(out: str | None, resume: str) -> Path:
+    folder = Path(resume)
+    if not (folder / CHECKPOINT).is_file():
+        raise ConfigError(f"resume: {folder} has no {CHECKPOINT} to go on from; give the folder of a run, or leave resume out")
+    if out is not None and Path(out).resolve() != folder.resolve():
+        raise ConfigError(f"out: got {out} beside resume={resume}, expected the same folder; leave out= away")
+    return folder
+
+
+def _plain(job: SearchJob | TrainJob, verb: str) -> dict[str, Any]:
+    return _as_read({"verb": verb, **dataclasses.asdict(job)})
+
+
+def _as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as YAML gives them back: no tuples, no dataclasses."""
+    return dict(yaml.safe_load(yaml.safe_dump(dict(settings), sort_keys=False)))
+
+
+def _changed(folder: Path, verb: str, job: SearchJob | TrainJob) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> what the run of a folder has and what is given now, of every setting that may not change and did."""
+    sections = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
+    defaults = {
+        name: dataclasses.asdict(type(one)())
+        for name, one in sections.items()
+        if dataclasses.is_dataclass(one) and not isinstance(one, type)
+    }
+    before = {**_flat(_as_read(defaults)), **_flat(load_config(folder))}
+    return _differences(before, _flat(_plain(job, verb)))
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> both values, of every setting that may not change and did."""
+    keys = [key for key in {**before, **after} if key not in MAY_CHANGE and not key.startswith(TRACKERS)]
+    pairs = {key: (before.get(key, "absent"), after.get(key, "absent")) for key in keys}
+    return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

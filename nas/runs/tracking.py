@@ -1,0 +1,149 @@
+"""What a run tells while it works: `metrics.jsonl` for programs, a progress bar or plain lines for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nas.errors import CheckpointError
+from nas.runs.progress import Scalar
+
+
+class MetricsLog(AbstractContextManager["MetricsLog"]):
+    """Appends scalars to a file of JSON lines that can be read while it grows.
+
+    Args:
+        path: The file; it and its folder are made. A last line that a crash has torn is cut off.
+        also: Told every row after it was written: step=, epoch=, split=, scalars=.
+    """
+
+    def __init__(self, path: Path, *, also: Callable[..., None] | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self._also = path, also
+        if path.exists():
+            _cut(path, path.read_bytes().rfind(b"\n") + 1)
+        self._file = path.open("ab")
+
+    @classmethod
+    def resume(cls, path: Path, offset: int, *, also: Callable[..., None] | None = None) -> Self:
+        """Go on where a checkpoint was taken: cut the file to the offset and append.
+
+        Args:
+            path: The file.
+            offset: What `offset()` returned then.
+            also: Told every row that is written from now on.
+
+        Raises:
+            CheckpointError: If the file is missing, is shorter than that, or has no line ending there.
+        """
+        size = path.stat().st_size if path.is_file() else 0
+        if size < offset:
+            raise CheckpointError(
+                f"{path}: got {size} bytes, expected at least the {offset} that the checkpoint counted; "
+                "put the file of the run back, or start a new run"
+            )
+        if offset and _byte_before(path, offset) != b"\n":
+            raise CheckpointError(
+                f"{path}: got no end of a line at byte {offset}, where the checkpoint was taken; "
+                "put the file of the run back, or start a new run"
+            )
+        if size:
+            _cut(path, offset)
+        return cls(path, also=also)
+
+    def write(self, *, step: int, epoch: int, split: str, **scalars: Scalar) -> None:
+        """Append one line and hand it to the system.
+
+        Args:
+            step: Steps that are done.
+            epoch: Epoch, from 0.
+            split: What the scalars are of: step, train, val, ...
+            scalars: By name; NaN and infinities are written as null.
+
+        Raises:
+            TypeError: If a value is no number; the message names it.
+        """
+        row = {"step": step, "epoch": epoch, "split": split}
+        row.update({name: _json_scalar(name, value) for name, value in scalars.items()})
+        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        if self._also is not None:
+            self._also(step=step, epoch=epoch, split=split, scalars=scalars)
+
+    def offset(self) -> int:
+        """Bytes written so far, all of them forced to the disk: what a checkpoint stores for `resume`."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close the file."""
+        self.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines, also while it is being written: an unfinished last line is left out.
+
+    Raises:
+        CheckpointError: If the file is missing, or a line is not a JSON object; the message names the line.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, expected the metrics.jsonl of a run")
+    whole, _, _unfinished = path.read_bytes().rpartition(b"\n")
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise CheckpointError(f"{path}:{number}: got {line[:40]!r}, expected a JSON object; remove the line")
+        rows.append(row)
+    return rows
+
+
+def _json_scalar(name: str, value: Scalar) -> Scalar:
+    """The value as JSON can hold it."""
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"metric {name}: got {type(value).__name__}, expected a float, an int or None; call float() on it")
+    return value if math.isfinite(value) else None
+
+
+def _cut(path: Path, size: int) -> None:
+    """Drop what a file holds beyond `size` bytes."""
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
+def _byte_before(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset - 1)
+        return file.read(1)
+
+
+class QuietMetrics(MetricsLog):
+    """A log that is not written: the first process has it."""
+
+    def __init__(self) -> None:
+        self.path = Path()
+
+    def write(self, *, step: int, epoch: int, split: str, **scalars: Scalar) -> None:
+        """Leave it to the first process."""
+
+    def offset(self) -> int:
+        """Nothing is written."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,48 @@
+"""What a search space is: decisions, the graph that depends on them, the genotype that settles them.
+
+The names that another package needs for a space of its own can be imported from here. Each is loaded when it is asked for, so the
+light modules of this folder load no PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.space.choice import Choice, NeverAll
+    from nas.space.deployment import Shape
+    from nas.space.graph import Graph, NetworkBuilder, Value
+    from nas.space.search_space import Derivation, Judge, SearchSpace, SpaceEntry
+    from nas.space.weights import Weights
+
+__all__ = [
+    "Choice",
+    "Derivation",
+    "Graph",
+    "Judge",
+    "NetworkBuilder",
+    "NeverAll",
+    "SearchSpace",
+    "Shape",
+    "SpaceEntry",
+    "Value",
+    "Weights",
+]
+
+_HOME = {
+    "Choice": "choice",
+    "NeverAll": "choice",
+    "Shape": "deployment",
+    "Graph": "graph",
+    "NetworkBuilder": "graph",
+    "Value": "graph",
+    "Weights": "weights",
+}
+"""Name -> its module; the others are of `search_space`."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever has this name
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'search_space')}"), name)

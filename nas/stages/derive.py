@@ -1,0 +1,153 @@
+"""Derive: from a search's checkpoint to a genotype, also in the middle of a search; under latency targets by exact repair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nas.config.checks import check_tables, check_targets
+from nas.config.jobs import DeriveJob
+from nas.cost.deployed import DeployedCosts, check_target_unit, deployed_costs
+from nas.cost.repair import check_repairable, log_probability
+from nas.errors import CheckpointError, ConfigError
+from nas.reports.front import Point, undominated, write_front
+from nas.runs import rundir
+from nas.runs.checkpoint import load_checkpoint
+from nas.space.genotype import Genotype
+from nas.space.search_space import SpaceEntry
+from nas.supernet.derivation import _deploy_of, genotype_of, genotypes_of, shown_repairs, space_of, write_genotype, write_genotypes
+
+
+@dataclass(frozen=True, slots=True)
+class DeriveResult:
+    """A derived genotype.
+
+    Args:
+        path: The file.
+        genotype: What is in it.
+        step: Step of the search it belongs to.
+        repairs: What had to be mended.
+        predicted: By table, a line on what it costs there; none if no table was asked for.
+        others: The files of the other architecture sets.
+    """
+
+    path: Path
+    genotype: Genotype
+    step: int
+    repairs: tuple[str, ...]
+    predicted: tuple[str, ...] = ()
+    others: tuple[Path, ...] = ()
+
+    def summary(self) -> list[str]:
+        """Human lines: what was written, what was mended, what to do next."""
+        lines = [f"derived after {self.step} steps of search", *(f"  repaired  {line}" for line in shown_repairs(self.repairs))]
+        return [
+            *lines,
+            *(f"  predicted {line}" for line in self.predicted),
+            *(f"  wrote     {path}" for path in (self.path, *self.others)),
+            f"next: nas train genotype={self.path} data={self.genotype.provenance['data']}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontResult:
+    """The genotypes of a front.
+
+    Args:
+        folder: Where they lie.
+        points: By target, what was derived.
+        kept: Those that no other dominates.
+        table: The table's name.
+        data: The data set of the search.
+    """
+
+    folder: Path
+    points: tuple[Point, ...]
+    kept: tuple[Point, ...]
+    table: str
+    data: str
+
+    def summary(self) -> list[str]:
+        """Human lines: a row for each target, the files, what to do next."""
+        lines = [f"front of {len(self.kept)} architectures from {len(self.points)} targets on {self.table}"]
+        for point in self.points:
+            what = f"wrote {self.folder / point.file_name}" if point in self.kept else "dominated, left out"
+            lines.append(
+                f"  {point.target:g} ms: predicted {point.cost:.3f} ms, log-probability {point.log_probability:.3f}, {what}"
+            )
+        lines.extend(f"  wrote {self.folder / name}" for name in ("front.json", "front.png"))
+        return [*lines, f"next: nas train genotype={self.folder / self.kept[0].file_name} data={self.data}"]
+
+
+def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | FrontResult:
+    """Derive the architecture of a search's checkpoint (SPEC section 7), or one under each of several targets.
+
+    Raises:
+        UserError: If the run has no such checkpoint, it is no search, or a target is out of reach.
+    """
+    path = Path(job.run) / "checkpoints" / f"{job.checkpoint}.pt"
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such checkpoint; give run= the folder of a nas search, and checkpoint=last or best")
+    state = load_checkpoint(path)
+    if state.get("verb") != "search":
+        raise CheckpointError(f"{path}: got a checkpoint of nas {state.get('verb')}, expected one of nas search")
+    costs = _costs(job, state, spaces)
+    if job.targets is not None:
+        assert costs is not None
+        return _derive_front(job, state, spaces, costs)
+    genotypes, repairs = genotypes_of(state, spaces, sample=job.sample, costs=costs)
+    target, *others = write_genotypes(_folder(job), genotypes)
+    genotype = next(iter(genotypes.values()))
+    predicted = () if costs is None else costs.lines(costs.predicted(genotype.choices))
+    return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs, predicted, tuple(others))
+
+
+def _derive_front(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry], costs: DeployedCosts) -> FrontResult:
+    """A genotype for each target, dominated ones left out."""
+    assert job.targets is not None
+    space = space_of(state, spaces)
+    choices, logits = space.choices(), state["guided_logits"][space.architecture_sets[0]]
+    points, genotypes = [], {}
+    for target in sorted(map(float, job.targets)):
+        limited = replace(costs, targets=(target,))
+        genotype, _ = genotype_of(state, spaces, costs=limited)
+        cost = limited.predicted(genotype.choices)[0]
+        points.append(Point(target, cost, log_probability(logits, choices, genotype.choices), genotype.choices))
+        genotypes[target] = genotype
+    kept, table, folder = undominated(points), costs.tables[0].identifier, _folder(job)
+    for point in kept:
+        write_genotype(folder / point.file_name, genotypes[point.target])
+    write_front(folder, points=points, kept=kept, table=table)
+    return FrontResult(folder, tuple(points), tuple(kept), table, state["provenance"]["data"])
+
+
+def _costs(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> DeployedCosts | None:
+    """Tables and targets: those of the job, else those of the search; None where there is neither table nor target to look at."""
+    searched = state.get("latency", {"table": "none", "target_ms": None})  # searches of before did not state them
+    given = searched["table"] if job.table is None else job.table
+    target_ms = searched["target_ms"] if job.target_ms is None else job.target_ms
+    space = space_of(state, spaces)
+    chooses = not space.contains_derived and given != "none"  # between networks, by their latency, too
+    if job.table is None and job.targets is None and target_ms is None and not chooses:
+        return None
+    if given == "none":
+        raise ConfigError("table: the search states none, expected one to predict with; give table=DEVICE/RUNTIME")
+    count = check_tables("table", given)
+    if job.targets is not None and count > 1:
+        raise ConfigError(f"targets: got them for {count} tables, expected one table; give table=DEVICE/RUNTIME")
+    targets: list[float | None] = [None] * count
+    if job.targets is not None:
+        check_repairable(space)
+    elif target_ms is not None:
+        check_targets("target_ms", target_ms, count=count)
+        targets = target_ms if isinstance(target_ms, list) else [target_ms]
+    costs = deployed_costs(space, _deploy_of(state), given=given, targets=targets)
+    for table, target in zip(costs.tables, job.targets[:1] if job.targets else targets, strict=True):
+        check_target_unit("target_ms", table, target)
+    return costs
+
+
+def _folder(job: DeriveJob) -> Path:
+    return rundir.prepare_out(job.out, "derive", None) if job.out else Path(job.run)

@@ -1,0 +1,42 @@
+"""Latency of a derived network from a table: the sum over the operations that it executes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from nas.config.jobs import PredictJob
+from nas.cost import resolve_table
+from nas.cost.genotype_latency import _predict_with
+from nas.cost.prediction import FILE_NAME
+from nas.errors import ConfigError
+from nas.reports.prediction_report import PredictReport
+from nas.runs.rundir import prepare_out
+from nas.space.genotype import genotype_graph, load_genotype
+from nas.space.search_space import SpaceEntry
+
+
+def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictReport:
+    """Predict as `nas predict` does, and write `predict.json` where a folder is given.
+
+    Raises:
+        UserError: If genotype, table or folder cannot be used.
+    """
+    genotype = load_genotype(job.genotype, spaces)
+    table = resolve_table(job.latency.table)
+    if table is None:
+        raise ConfigError("latency.table: got none, expected a table to look the operations up in, e.g. auto/torch-eager or macs")
+    graph = genotype_graph(genotype, spaces)
+    latency = _predict_with(graph, genotype, table, spaces)
+    path = None if job.out is None else prepare_out(job.out, "predict", None) / FILE_NAME
+    report = PredictReport(
+        genotype=genotype,
+        table=table.identifier,
+        unit=table.unit,
+        latency=latency,
+        operations=len(graph.operations()),
+        path=path,
+    )
+    if path is not None:
+        path.write_text(json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return report

@@ -1,0 +1,187 @@
+"""Search: train the supernet and its architecture parameters, cross-entropy plus expected latency (LGCNet, eq. 10)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nas.config.jobs import SearchJob
+from nas.cost import CostTable
+from nas.cost.prediction import FILE_NAME as PREDICTION
+from nas.cost.prediction import predict_on
+from nas.data import build_dataset
+from nas.errors import ConfigError
+from nas.files.atomic import write_text_atomic
+from nas.reports.prediction_report import PredictReport
+from nas.reports.run_pictures import architecture_picture
+from nas.reports.run_report import read_run, write_report
+from nas.runs import rundir
+from nas.runs.trackers import check_trackers, open_trackers
+from nas.space.genotype import Genotype, genotype_graph
+from nas.space.search_space import SearchSpace, SpaceEntry
+from nas.supernet.architecture import light_share
+from nas.supernet.derivation import genotype_files, shown_repairs, write_genotypes
+from nas.supernet.search_task import SearchTask
+from nas.training.loop import fit, make_fabric, ranks_of
+
+TOO_LIGHT = 0.8
+"""Share of none, skip and pooling above which a search has collapsed (SPEC section 5)."""
+FILES = ("genotype.yaml", "metrics.jsonl", "checkpoints/", "config.yaml", "report.html")
+"""What every search leaves in its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A finished search.
+
+    Args:
+        out: Its folder.
+        genotype: The derived architecture.
+        latency: Its predicted latency in `unit`; None without a table. By the first table where there are several.
+        unit: Unit of the cost table.
+        predicted: By table, a line on what it costs there.
+        light_share: Share of decisions for zero, skip or pooling among those that could be; None: none could.
+        repairs: What derivation had to mend.
+        seconds: Wall time.
+        others: Files of the genotypes of the other architecture sets.
+    """
+
+    out: Path
+    genotype: Genotype
+    latency: float | None
+    unit: str
+    predicted: tuple[str, ...]
+    light_share: float | None
+    repairs: tuple[str, ...]
+    seconds: float
+    others: tuple[Path, ...] = ()
+
+    def summary(self) -> list[str]:
+        """Human lines: what came out, where it lies, what to do next."""
+        lines = [f"search finished in {self.seconds:.0f} s"]
+        lines.extend(f"  predicted latency   {line}" for line in self.predicted)
+        if self.light_share is not None:
+            lines.append(f"  light operations    {self.light_share:.0%} of the decisions that can be none, skip or pooling")
+        lines.extend(f"  repaired            {repair}" for repair in shown_repairs(self.repairs))
+        if self.light_share is not None and self.light_share > TOO_LIGHT:
+            lines.append("  warning             more than 80 % are none, skip or pooling: lower latency.weight")
+        files = [*FILES, *([] if self.latency is None else [PREDICTION])]
+        lines.extend(f"  wrote               {path}" for path in (*(self.out / name for name in files), *self.others))
+        lines.append(f"next: nas train genotype={self.out / 'genotype.yaml'} data={self.genotype.provenance['data']}")
+        return lines
+
+
+def search(job: SearchJob, space: SearchSpace) -> SearchResult:
+    """Search an architecture.
+
+    Raises:
+        UserError: If data, table or settings do not fit.
+        NonFiniteLossError: If a loss is not finite; no weight was moved by it.
+        KeyboardInterrupt: On Ctrl-C, after a checkpoint was saved.
+    """
+    started = time.perf_counter()
+    if job.plan:
+        raise ConfigError("plan: got true, expected false for a search; nas.plan(config) gives the plan")
+    check_trackers(job.logger)
+    train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
+    train_set.scan()
+    val_set.scan()
+    fabric = make_fabric(job.trainer)
+    torch.manual_seed(job.seed)
+    task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)
+    ranks, resume = ranks_of(fabric), job.resume is not None
+    out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search"))))
+    loggers = job.logger if ranks.is_first else {}
+    with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
+        fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+    result = _result(task, out, time.perf_counter() - started)
+    if ranks.is_first:
+        _write(task, out, result)
+    return result
+
+
+def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
+    """What a finished search leaves in its folder."""
+    write_genotypes(out, _genotypes(task))
+    if tables := task.costs.tables:
+        _write_prediction(task, tables[0], result.genotype, out)
+    rundir.mark_finished(out, {"seconds": result.seconds})
+    write_report(read_run(out, _entry(task)), out, _entry(task))
+
+
+def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
+    """Derive, predict, summarise; nothing is written."""
+    derivation, predicted, tables = task.derivation(), task.derived_latencies(), task.costs.tables
+    genotypes = _genotypes(task)
+    genotype = next(iter(genotypes.values()))
+    return SearchResult(
+        out=out,
+        genotype=genotype,
+        latency=predicted[0] if tables else None,
+        unit=tables[0].unit if tables else "",
+        predicted=task.costs.lines(predicted, at=f" at {list(task.deploy.input)}"),
+        light_share=light_share(derivation.choices, task.space),
+        repairs=derivation.repairs,
+        seconds=seconds,
+        others=tuple(genotype_files(out, genotypes)[1:]),
+    )
+
+
+def _genotypes(task: SearchTask) -> dict[str, Genotype]:
+    """The discrete architectures of all sets as they stand."""
+    genotypes = {}
+    for name, derivation in task.derivations().items():
+        genotype = _genotype(task, derivation.choices, task.costs.predicted(derivation.choices))
+        alone = len(task.space.architecture_sets) == 1
+        facts = genotype.provenance if alone else {**genotype.provenance, "architecture": name}
+        genotypes[name] = dataclasses.replace(genotype, provenance=facts)
+    return genotypes
+
+
+def _genotype(task: SearchTask, choices: Mapping[str, str], predicted: Sequence[float]) -> Genotype:
+    return Genotype(
+        space=task.job.space.name,
+        space_config=dataclasses.asdict(task.job.space),
+        deploy=task.deploy,
+        choices=choices,
+        provenance={**task.provenance(), "expected_latency": None, **task.costs.facts(predicted)},
+    )
+
+
+def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, out: Path) -> None:
+    """What each part of the derived network costs by the search's first table: `predict.json`, as `nas predict` writes it."""
+    graph = genotype_graph(genotype, _entry(task))
+    report = PredictReport(
+        genotype=genotype,
+        table=table.identifier,
+        unit=table.unit,
+        latency=predict_on(graph, table),
+        operations=len(graph.operations()),
+        path=None,
+    )
+    write_text_atomic(out / PREDICTION, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
+
+
+def _picture(task: SearchTask) -> NDArray[np.uint8]:
+    """The argmax architecture as it stands."""
+    genotype = _genotype(task, task.derivation().choices, task.derived_latencies())
+    graph = genotype_graph(genotype, _entry(task))
+    parts_ms = None
+    tables = task.costs.tables
+    if tables and tables[0].unit == "ms":
+        parts_ms = predict_on(graph, tables[0]).by_part
+    return architecture_picture(genotype, graph, parts_ms=parts_ms)
+
+
+def _entry(task: SearchTask) -> dict[str, SpaceEntry]:
+    """The space of a search, as one looks it up by name."""
+    config, space = task.job.space, task.space
+    return {config.name: SpaceEntry(type(config), lambda _: space)}

@@ -1,0 +1,1 @@
+"""The search itself: supernet, architecture parameters, relaxation, steps, derivation."""

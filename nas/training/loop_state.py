@@ -1,0 +1,136 @@
+"""What the loop drives, how long, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from nas.data.batches.loader import WHOLE, Batches, BatchPart, steps_per_epoch, train_loader
+from nas.distributed.ranks import ALONE, Ranks
+from nas.metrics import mean_iou
+from nas.runs import checkpoint
+from nas.runs.tracking import MetricsLog
+from nas.training.out_of_memory import Remedy
+
+Row = dict[str, float]
+
+
+class Samples(Protocol):
+    """What the loop asks of a data set; the rest is between the data set and the plan's loader."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def name(self, index: int) -> str:
+        """Name of a sample."""
+
+
+class Task(Protocol):
+    """What the loop drives: a search or a training."""
+
+    def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor | None]:
+        """One optimisation step -> scalars of the step, and the confusion matrix of labelled pixels; raises NonFiniteLossError."""
+
+    def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
+        """(split, scalars) for each evaluation, and the score by which the best checkpoint is kept."""
+
+    def epoch_scalars(self) -> Row:
+        """Scalars that are worth stating once an epoch."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that an exact resume needs; tensors and plain Python."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopPlan:
+    """Length and rhythm of a loop, and what makes the batches of an epoch; `part` is what this process loads of each."""
+
+    epochs: int
+    max_steps: int | None
+    batch_size: int
+    crop: tuple[int, int]
+    seed: int
+    workers: int
+    cached: bool | None = None
+    eval_every: int
+    checkpoint_every: int
+    log_every: int
+    part: BatchPart = WHOLE
+    remedy: Remedy = Remedy()
+    loader: Callable[..., Batches] = train_loader
+
+    def total_steps(self, dataset: Samples) -> int:
+        """Steps of the whole run."""
+        steps = self.epochs * steps_per_epoch(len(dataset), self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+@dataclass(slots=True)
+class LoopState:
+    """Where a loop stands, beside the task's own state."""
+
+    step: int = 0
+    best: float = float("-inf")
+    metrics_offset: int = 0
+    totals: Row = field(default_factory=dict)
+    counted: int = 0
+    confusion: Tensor | None = None
+
+    def add(self, row: Row, confusion: Tensor | None) -> None:
+        """Count a step into the averages of its epoch; the confusion matrix stays on its device."""
+        self.totals = {key: self.totals.get(key, 0.0) + value for key, value in row.items()}
+        self.counted += 1
+        if confusion is not None:
+            self.confusion = confusion if self.confusion is None else self.confusion.to(confusion.device) + confusion
+
+    def gather(self, ranks: Ranks) -> None:
+        """Bring the confusion matrices of all processes together in the first one, where a checkpoint finds them."""
+        if self.confusion is not None and ranks.are_several:
+            total = ranks.sum(self.confusion.to(ranks.device))
+            self.confusion = total if ranks.is_first else torch.zeros_like(total)
+
+    def flush(self) -> Row:
+        """Averages of the epoch, which then starts anew."""
+        row = {key: value / self.counted for key, value in self.totals.items()}
+        if self.confusion is not None:
+            row["miou"] = float(mean_iou(self.confusion.cpu()))
+        self.totals, self.counted, self.confusion = {}, 0, None
+        return row
+
+
+def _save(task: Task, state: LoopState, metrics: MetricsLog, out: Path, ranks: Ranks, *, best: bool = False) -> None:
+    """Write a checkpoint, once all processes were found to have the same state."""
+    state.gather(ranks)
+    saved = task.state()
+    ranks.require_same(saved)
+    state.metrics_offset = metrics.offset()
+    if ranks.is_first:
+        checkpoint.save_last(out / "checkpoints", {**saved, "loop": _plain(state)}, best=best)
+
+
+def _plain(state: LoopState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "best": state.best,
+        "metrics_offset": state.metrics_offset,
+        "totals": state.totals,
+        "counted": state.counted,
+        "confusion": state.confusion,
+    }
+
+
+def _restore(task: Task, out: Path, ranks: Ranks = ALONE) -> LoopState:
+    saved = checkpoint.load_checkpoint(out / "checkpoints" / "last.pt")
+    task.load_state(saved)
+    state = LoopState(**saved["loop"])
+    if state.confusion is not None and not ranks.is_first:
+        state.confusion = torch.zeros_like(state.confusion)
+    return state

@@ -1,0 +1,78 @@
+"""What the worker saw beside timings, a line each as soon as it saw it, so that a stopped run does not forget it."""
+
+import json
+import os
+from typing import Any, Dict, List, Mapping
+
+from nas.worker.interface import WorkerError
+from nas.worker.job_journal import header_of, whole_lines
+
+NOTES_FILE = "notes.jsonl"
+
+
+class FarNotes:
+    """Notes of a job: the first reading of the device, what slowed it down, and energies.
+
+    Args:
+        folder: Where the file lies; one of another job, or under other conditions, is replaced.
+        job_id: Identifies the job.
+        under: The conditions now, from `conditions_under`.
+
+    Raises:
+        WorkerError: If the file cannot be read or written.
+    """
+
+    def __init__(self, folder: str, job_id: str, *, under: Mapping[str, str]) -> None:
+        self._path = os.path.join(folder, NOTES_FILE)
+        self.before: Dict[str, Any] = {}
+        """The first reading, in words."""
+        self.throttled: List[str] = []
+        """What slowed the device, in words, each once."""
+        self.energies: Dict[int, Dict[str, float]] = {}
+        """Number of an operation -> `mj`, millijoules a call, and `idle_w`, the idle power in W."""
+        header, lines = header_of(job_id, under), self._read()
+        if not lines or lines[0] != header:
+            lines = [header]
+            self._replace(lines)
+        for line in lines[1:]:
+            self._take(json.loads(line))
+
+    def note(self, fields: Dict[str, Any]) -> None:
+        """Keep a note: `before`, `throttled`, or an energy (`op`, `mj`, `idle_w`)."""
+        try:
+            with open(self._path, "a", encoding="ascii") as file:
+                file.write(json.dumps(fields, allow_nan=False) + "\n")
+        except OSError as error:
+            raise WorkerError(
+                f"{self._path}: cannot be written ({error.strerror}); make room, then run the same again: it goes on from here"
+            ) from error
+        self._take(fields)
+
+    def _take(self, fields: Dict[str, Any]) -> None:
+        if "before" in fields and not self.before:
+            self.before = fields["before"]
+        self.throttled += [reason for reason in fields.get("throttled", []) if reason not in self.throttled]
+        if "op" in fields:
+            self.energies[fields["op"]] = {"mj": fields["mj"], "idle_w": fields["idle_w"]}
+
+    def _read(self) -> List[str]:
+        if not os.path.exists(self._path):
+            return []
+        try:
+            with open(self._path, encoding="ascii") as file:
+                lines = whole_lines(file.read())
+            for line in lines:
+                json.loads(line)
+        except (OSError, ValueError) as error:
+            raise WorkerError(f"{self._path}: cannot be read ({error}); delete it") from error
+        self._replace(lines)  # without a last line that a crash has torn
+        return lines
+
+    def _replace(self, lines: List[str]) -> None:
+        temporary = self._path + ".part"
+        try:
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write("".join(line + "\n" for line in lines))
+            os.replace(temporary, self._path)
+        except OSError as error:
+            raise WorkerError(f"{self._path}: cannot be written ({error.strerror}); make room there") from error

@@ -1,0 +1,170 @@
+"""A job of the worker: its rounds, what the device was like meanwhile, energies, and the result."""
+
+import os
+import time
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from nas.worker.device_facts import device_identity, device_slug
+from nas.worker.drift import Timing
+from nas.worker.events import Teller
+from nas.worker.interface import Runtime, Setup, WorkerError
+from nas.worker.job import Graphs, Job, read_job
+from nas.worker.job_journal import JOURNAL_FILE, FarJournal, conditions_under, line_of
+from nas.worker.job_notes import FarNotes
+from nas.worker.lock import sole_worker
+from nas.worker.power import PowerSource, energy_per_call, find_power_source
+from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text, throttling_between
+from nas.worker.ready_operations import ReadyOperations, memory_to_keep
+from nas.worker.result import RESULT_VERSION, save_result
+from nas.worker.rounds import measure_rounds
+
+OpenRuntime = Callable[[str, Setup], Runtime]
+"""Opens a runtime by its name."""
+
+
+class SpokenJournal(FarJournal):
+    """A journal that passes each new line on, and those that are there but are not known to who listens.
+
+    Args:
+        path: See `FarJournal`.
+        job: The job.
+        teller: Passes lines on.
+        under: See `FarJournal`.
+        known: How many of the first timings are known; None: all.
+    """
+
+    def __init__(self, path: str, job: Job, teller: Teller, *, under: Mapping[str, str], known: Optional[int] = None) -> None:
+        keys = [operation.key for operation in job.operations]
+        super().__init__(path, job.job_id, keys, under=under)
+        self._teller = teller
+        self._places = {key: number for number, key in enumerate(keys)}
+        for timing in [] if known is None else self.timings[known:]:
+            self._tell(timing)
+
+    def keep(self, timing: Timing) -> None:
+        """Keep a timing, and pass it on unless it was read from the file."""
+        super().keep(timing)
+        if hasattr(self, "_teller"):
+            self._tell(timing)
+
+    def _tell(self, timing: Timing) -> None:
+        self._teller.timing(line_of(timing, self._places[timing.key]))
+
+
+class Watch:
+    """What the device's state was before, between and after the rounds, also those of a run that was stopped.
+
+    Args:
+        accelerator: `cpu` or `cuda`.
+        notes: Where it is kept.
+    """
+
+    def __init__(self, accelerator: str, notes: FarNotes) -> None:
+        self._accelerator = accelerator
+        self._notes = notes
+        self.last = read_state(accelerator)
+        """The last reading."""
+        if not notes.before:
+            notes.note({"before": _words(self.last)})
+
+    def look(self) -> None:
+        """Read the state and compare it with the one before."""
+        now = read_state(self._accelerator)
+        new = [reason for reason in throttling_between(self.last, now) if reason not in self._notes.throttled]
+        if new:
+            self._notes.note({"throttled": new})
+        self.last = now
+
+
+def run_job(folder: str, teller: Teller, open_runtime: OpenRuntime, *, known: Optional[int]) -> None:
+    """Measure the job in a folder and write its result there.
+
+    Args:
+        folder: The worker's folder.
+        teller: Says what happens.
+        open_runtime: See `OpenRuntime`.
+        known: How many timings who listens knows, and whose worker at the same job may be taken over; None: nobody listens.
+    """
+    job = read_job(folder)
+    with sole_worker(folder, job.job_id, take_over=known is not None):
+        runtime, graphs = open_runtime(job.backend, job.setup), Graphs(folder)
+        source = _power_source(runtime, job.setup) if job.energy else None
+        under = conditions_under(runtime.version, device_identity(job.setup.accelerator))
+        journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, teller, under=under, known=known)
+        notes = FarNotes(folder, job.job_id, under=under)
+        watch = Watch(job.setup.accelerator, notes)
+        teller.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
+        started = time.time()
+        ready = ReadyOperations(runtime, graphs, job.operations, keep_bytes=memory_to_keep(), on_ready=teller.ready)
+        keys = [operation.key for operation in job.operations]
+        measure_rounds(
+            keys[: job.planned],
+            keys[job.reference],
+            ready.prepare,
+            log=journal,
+            rounds=job.program_rounds if runtime.is_program else job.rounds,
+            is_program=runtime.is_program,
+            on_progress=teller.progress,
+            on_round=lambda index, count: watch.look(),  # noqa: ARG005
+        )
+        watch.look()
+        energy = None if source is None else _energies(job, ready, source, notes, teller)
+        seen: Dict[str, Any] = {
+            "format_version": RESULT_VERSION,
+            "device": about_device(runtime, job.setup),
+            "before": notes.before,
+            "after": _words(watch.last),
+            "throttled": notes.throttled,
+            "energy": energy,
+            "started_at": started,
+            "finished_at": time.time(),
+        }
+        places = {key: number for number, key in enumerate(keys)}
+        timings = [[places[one.key], one.round_index, one.ms, one.calls, one.is_reference] for one in journal.timings]
+        journal.close()
+        path = save_result(dict(seen, job=job.raw, timings=timings), folder)
+        teller.event("result", seen, f"wrote {path}; carry it back and run there: nas profile import file={os.path.basename(path)}")
+
+
+def about_device(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
+    """What this device is and what runs on it."""
+    facts = device_identity(setup.accelerator)
+    return {
+        "name": device_slug(facts, setup.accelerator) if "model" in facts else None,
+        "facts": facts,
+        "version": runtime.version,
+        "details": dict(runtime.details),
+        "is_program": runtime.is_program,
+    }
+
+
+def _power_source(runtime: Runtime, setup: Setup) -> PowerSource:
+    """What energy can be read from; asked for before anything is measured, for a refusal afterwards would be one too late."""
+    if runtime.is_program:
+        raise WorkerError(
+            "energy: got the program trtexec, whose start would be counted with each sample; leave energy out, or install "
+            "TensorRT's Python package"
+        )
+    source = find_power_source(setup.accelerator)
+    if source is None:
+        raise WorkerError("energy: this device tells no power (no INA3221, RAPL or nvidia-smi that can be read); leave energy out")
+    return source
+
+
+def _energies(job: Job, ready: ReadyOperations, source: PowerSource, notes: FarNotes, teller: Teller) -> Dict[str, Any]:
+    """Energy of a call of each operation, by its number; what it was read from; and the mean idle power."""
+    for number, operation in enumerate(job.operations[: job.planned]):
+        if number not in notes.energies:
+            energy = energy_per_call(source, ready.prepare(operation.key))
+            notes.note({"op": number, "mj": energy.mj_per_call, "idle_w": energy.idle_w})
+        teller.event("energy", number, f"energy of {number + 1} of {job.planned} operations")
+    found = notes.energies.values()
+    return {
+        "source": source.name,
+        "idle_w": sum(one["idle_w"] for one in found) / len(found),
+        "mj": {str(number): one["mj"] for number, one in notes.energies.items()},
+    }
+
+
+def _words(reading: Reading) -> Dict[str, Any]:
+    return {"clocks": clocks_text(reading), "temperatures": temperatures_text(reading)}

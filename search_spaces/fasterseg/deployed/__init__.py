@@ -1,0 +1,1 @@
+"""The derived network: branches that share cells, and their operators."""

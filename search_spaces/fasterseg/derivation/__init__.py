@@ -1,0 +1,1 @@
+"""From logits to a derived network: branches, paths, compaction."""

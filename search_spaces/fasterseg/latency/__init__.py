@@ -1,0 +1,1 @@
+"""Expected latency of the lattice, whose paths depend on each other."""

@@ -1,0 +1,114 @@
+"""Expected latency of the derived networks that the lattice stands for: the cells on their paths, and all else (SPEC section 9).
+
+It differs from the official accumulation in SPEC's Q1 to Q4: each operator has its own entry, each cell its own betas, paths are
+followed as they are, a cell that both branches read is counted once, and the decoder is counted.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nas.cost.contraction import Contraction, ContractionBank
+from nas.ops import OpSpec, is_free
+from nas.space.weights import Weights
+from search_spaces.fasterseg.config import BRANCHES, STRIDES
+from search_spaces.fasterseg.latency.costs import (
+    REFINES,
+    DeployedShape,
+    decoder_contraction,
+    decoder_costs,
+    down_places,
+    keep_places,
+    operator_contractions,
+    stem_contraction,
+)
+from search_spaces.fasterseg.latency.official import OfficialLatticeLatency
+from search_spaces.fasterseg.latency.paths import ReadProbability, Reads
+from search_spaces.fasterseg.lattice.lattice_choices import HEAD_WIDTH, width_in
+
+
+class LatticeLatency(nn.Module):
+    """Mean latency of the derived network over independent draws of all decisions, in the unit of `cost`.
+
+    Without skips the mean is exact, and for one-hot weights it is the prediction of the network whose paths, operators and widths
+    they state. A skip of stride 1 costs nothing, for derivation leaves the layer out; one of stride 2 what the supernet runs. With
+    skips the value is no mean of predictions. Behind a layer that is left out the map counts with the width that the skip would
+    give it, where the derived network has the one that enters the skip; for a skip of stride 2 derivation takes another operator;
+    and branches may share other cells once layers are left out. Paths are those of the drawn inputs; the official derivation
+    chooses its own otherwise (Q12).
+
+    Args:
+        shape: What determines the operations.
+        cost: Cost of one operation; asked once for each, and not for free ones (`nas.ops.is_free`).
+        overhead: What every network costs beside its operations.
+    """
+
+    gates: Tensor
+
+    def __init__(self, shape: DeployedShape, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> None:
+        super().__init__()
+        self.shape, self.overhead = shape, overhead
+        self.reads = ReadProbability(shape.config.layers)
+        terms = _terms(shape, functools.cache(lambda spec: 0.0 if is_free(spec) else cost(spec)))
+        self.terms = ContractionBank([term for _, term in terms])
+        self.register_buffer("gates", torch.tensor([gate for gate, _ in terms]), persistent=False)
+
+    def forward(self, weights: Weights) -> Tensor:
+        """The mean, [] or [N] as the weights are, in float64."""
+        terms, gates = self.terms(weights), _gate_values(self.reads(weights))
+        total: Tensor = (terms * gates[..., self.gates]).sum(dim=-1) + self.overhead
+        return total
+
+
+_FIELDS = 4
+"""Tables of `Reads` that `_gate_values` puts end to end; behind them the options of `branches`, and 1."""
+
+
+def _gate_values(reads: Reads) -> Tensor:
+    """All probabilities with which terms count, [..., G]."""
+    maps = torch.stack([reads.keep, reads.down, reads.down_of_32, reads.down_of_16], dim=-3).flatten(start_dim=-3)
+    options = functional.pad(reads.options, (0, 1), value=1.0)
+    return torch.cat([maps, options.expand(*maps.shape[:-1], -1)], dim=-1)
+
+
+def _terms(shape: DeployedShape, cost: Callable[[OpSpec], float]) -> list[tuple[int, Contraction]]:
+    """(index among `_gate_values`, costs) of all terms."""
+    layers = shape.config.layers
+
+    def gate(field: int, layer: int, stride: int) -> int:
+        return (field * layers + layer) * len(STRIDES) + STRIDES.index(stride)
+
+    keeps = zip(keep_places(layers), operator_contractions(shape, cost, down=False), strict=True)
+    downs = zip(down_places(layers), operator_contractions(shape, cost, down=True), strict=True)
+    terms = [(gate(0, *place), term) for place, term in keeps] + [(gate(1, *place), term) for place, term in downs]
+    options = {option: decoder_costs(shape, cost, option) for option in BRANCHES}
+    first = gate(_FIELDS, 0, STRIDES[0])
+    terms += [(first + i, decoder_contraction(costs)) for i, costs in enumerate(options.values())]
+    terms.append((first + len(options), stem_contraction(shape, cost)))
+    # The map that a branch leaves behind at a scale enters the cell in which it goes down.
+    both = options["32+16"]
+    for (end, stride), part in REFINES.items():
+        field = 2 if end == 32 else 3
+        for layer, _ in (place for place in down_places(layers) if place[1] == stride):
+            terms.append((gate(field, layer, stride), Contraction((width_in(layer, stride), HEAD_WIDTH), both[part])))
+    return terms
+
+
+def lattice_latency(shape: DeployedShape, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> nn.Module:
+    """The expected latency that `space.fidelity` asks for.
+
+    Args:
+        shape: What determines the operations.
+        cost: Cost of one operation; asked once for each.
+        overhead: What every network costs beside its operations.
+
+    Returns:
+        A module of (weights) -> expected latency, [] or [N] as the weights are, in float64.
+    """
+    kind = OfficialLatticeLatency if shape.config.fidelity == "official" else LatticeLatency
+    return kind(shape, cost, overhead=overhead)

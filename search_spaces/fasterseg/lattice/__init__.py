@@ -1,0 +1,1 @@
+"""The supernet: a lattice of cells of searched operators, widths and paths."""

@@ -1,0 +1,73 @@
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.data.files.label_code import ColourCode, IdCode
+from nas.errors import DataError
+
+IDS = IdCode(classes={0: 1, 7: 0, 200: 253, 255: 255}, expected="0, 7, 200, 255", fix="mend it")
+COLOURS = {(0, 0, 0): 2, (255, 255, 255): 0, (0, 0, 255): 1, (255, 0, 0): 255, (1, 2, 3): 253}
+RGB = ColourCode(classes=COLOURS, fix="mend it")
+
+
+def write(path, pixels, mode=None):
+    image = Image.fromarray(np.asarray(pixels, dtype=np.uint8))
+    (image if mode is None else image.convert(mode)).save(path)
+    return path
+
+
+def test_ids_follow_the_table(tmp_path):
+    stored = np.random.default_rng(0).choice([0, 7, 200, 255], (20, 30))
+    found = IDS.read(write(tmp_path / "a.png", stored))
+    np.testing.assert_array_equal(found, np.vectorize(IDS.classes.get)(stored))
+    assert found.dtype == np.uint8
+
+
+def test_colours_follow_the_table(tmp_path):
+    known = np.array(list(COLOURS))
+    choice = np.random.default_rng(0).integers(0, len(known), (20, 30))
+    found = RGB.read(write(tmp_path / "a.png", known[choice]))
+    np.testing.assert_array_equal(found, np.array(list(COLOURS.values()))[choice])
+    assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
+def test_colours_may_be_stored_as_grey_palette_or_with_alpha(tmp_path, mode):
+    pixels = np.zeros((6, 8, 3)) + np.where(np.arange(8) > 3, 255, 0)[None, :, None]
+    np.testing.assert_array_equal(RGB.read(write(tmp_path / "a.png", pixels, mode)), np.where(pixels[..., 0] > 0, 0, 2))
+
+
+def test_unknown_ids_are_listed_with_their_pixels(tmp_path):
+    stored = np.zeros((4, 5))
+    stored[0] = [1, 1, 2, 3, 0]
+    with pytest.raises(DataError, match=r"a\.png: unknown label id 1, 2, 3 \(4 pixels\), expected 0, 7, 200, 255; mend it$"):
+        IDS.read(write(tmp_path / "a.png", stored))
+
+
+def test_unknown_colours_are_listed_with_their_pixels(tmp_path):
+    pixels = np.zeros((4, 5, 3))
+    pixels[0, :2] = [9, 8, 7]
+    pixels[1, 0] = [255, 255, 254]
+    message = (
+        r"a\.png: unknown label colour \[9, 8, 7\], \[255, 255, 254\] \(3 pixels\), expected one of the 5 known ones; mend it$"
+    )
+    with pytest.raises(DataError, match=message):
+        RGB.read(write(tmp_path / "a.png", pixels))
+
+
+def test_many_unknown_colours_are_cut_short(tmp_path):
+    noise = np.random.default_rng(0).integers(10, 200, (8, 8, 3))
+    with pytest.raises(DataError, match="and 59 more"):
+        RGB.read(write(tmp_path / "a.png", noise))
+
+
+def test_colours_where_ids_are_expected_are_refused(tmp_path):
+    with pytest.raises(DataError, match="pixels of mode RGB, expected one 8-bit channel"):
+        IDS.read(write(tmp_path / "a.png", np.zeros((4, 5, 3))))
+
+
+@pytest.mark.parametrize("code", [IDS, RGB])
+def test_codes_are_values_that_can_be_pickled(code):
+    assert pickle.loads(pickle.dumps(code)) == code

@@ -1,0 +1,136 @@
+"""Whole networks timed by the worker: over SSH with an imitated runtime, and in a process of its own here with a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nas.config.jobs import ValidateJob
+from nas.config.settings import DeploySettings, SshSettings
+from nas.cost.latency_table import LatencyTable, read_table, save_table
+from nas.cost.table_parts import Reference
+from nas.errors import ConfigError, ResumableError, TableError
+from nas.measuring.runners.operation_graphs import network_file, operation_file
+from nas.measuring.runners.time_networks_there import time_far
+from nas.network.network import Network
+from nas.ops import is_free
+from nas.space.graph import Graph
+from nas.space.search_space import deployed_specs
+from search_spaces import SEARCH_SPACES
+from tests.cost.simulated_table import table_of
+from tests.measuring.runners.fake_onnxruntime_speed import seconds_of
+from tests.measuring.runners.far_side import FarSide
+from tests.simulated_device import conv
+
+SIZE, ROUNDS = (32, 32), 2
+SPACE = SEARCH_SPACES["squeezenas_small"]
+
+
+def graphs(count: int) -> list[Graph]:
+    """Random networks."""
+    space = SPACE.build(SPACE.config())
+    draw = random.Random(0)
+    decided: list[Mapping[str, str]] = [
+        {name: draw.choice(options) for name, options in space.genotype_choices().items()} for _ in range(count)
+    ]
+    return [space.graph(decided=one, input_size=SIZE, init_channels=16, num_classes=4) for one in decided]
+
+
+def the_table(**changes: Any) -> LatencyTable:
+    """A table of the imitated device at twice its reference's true time."""
+    reference = operation_file(conv(3), batch=1, script=False)
+    level = Reference(conv(3).key, 2e3 * seconds_of(reference.content))
+    return table_of({conv(3): 1.0}, **{"backend": "onnxruntime", "version": "99.0-fake", "reference": level, **changes})
+
+
+def the_job(side: FarSide, **changes: Any) -> ValidateJob:
+    target = side.sshd.target()
+    ssh = SshSettings(key=str(target.key), known_hosts=str(target.known_hosts), python=str(side.python), folder=str(side.base))
+    settings = {"runner": "ssh", "host": target.text, "ssh": ssh, "device": "board", "rounds": ROUNDS}
+    deploy = DeploySettings(input=list(SIZE))
+    return ValidateJob(**{"space": SPACE.config(), "deploy": deploy, **settings, **changes})
+
+
+def true_ms(number: int, graph: Graph) -> float:
+    """What the imitation takes for a network: a function of its graph."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        network = Network(graph.deployed()).eval()
+    return 1e3 * seconds_of(network_file(network, size=SIZE, batch=1, script=False).content)
+
+
+def test_networks_are_timed_over_ssh_twice_at_the_level_of_the_table(far_side: FarSide) -> None:
+    networks = graphs(3)
+    samples = time_far(networks, the_job(far_side), the_table())
+    assert samples.shape == (3, 2, ROUNDS)
+    for number, graph in enumerate(networks):
+        expected = 2 * true_ms(number, graph)  # of the table's level; a sleep may take longer on a busy machine
+        assert 0.6 * expected < np.median(samples[number]) < 1.8 * expected
+    assert not far_side.files.exists()
+
+
+def test_a_stopped_validation_goes_on_from_the_workers_journal(far_side: FarSide) -> None:
+    networks = graphs(3)
+    far_side.at(kill=40)
+    with pytest.raises(ResumableError, match="the same command goes on from there"):
+        time_far(networks, the_job(far_side), the_table())
+    there = len(far_side.far_journal.read_text().splitlines()) - 1
+    calls = far_side.num_calls
+    assert there > 3
+    assert time_far(networks, the_job(far_side), the_table()).shape == (3, 2, ROUNDS)
+    whole = 3 * 2 * ROUNDS
+    # Each operation is called twice to set it up; a timing has one call before it and num_calls in it.
+    assert far_side.num_calls - calls < (whole + ROUNDS + 4 - there) * 7 + 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "reason"),
+    [
+        ({"device": "other"}, TableError, "got one of other, expected one of board, where this runs"),
+        ({"version": "1.0"}, TableError, "measured with onnxruntime 1.0, and there is 99.0-fake"),
+        ({"reference": None}, TableError, "names no reference operation"),
+        ({"backend": "torch-eager"}, ConfigError, "expected a table of one of onnxruntime"),
+    ],
+)
+def test_a_table_that_the_place_cannot_judge_is_refused(
+    table: dict[str, Any], error: type[Exception], reason: str, far_side: FarSide
+) -> None:
+    with pytest.raises(error, match=reason):
+        time_far(graphs(1), the_job(far_side), the_table(**table))
+
+
+def test_a_table_of_a_runtime_of_the_worker_is_validated_and_calibrated_here(run_nas, tmp_path: Path) -> None:
+    specs = deployed_specs(SPACE.build(SPACE.config()), input_size=SIZE, init_channels=16, num_classes=4)
+    about = {
+        "device": "here",
+        "backend": "torch-script",
+        "version": str(torch.__version__),
+        "reference": Reference(conv(3).key, 1.0),
+    }
+    save_table(table_of(dict.fromkeys((spec for spec in specs if not is_free(spec)), 1.0), **about), tmp_path / "table.json")
+    shape = ["space=squeezenas_small", "deploy.input=[32,32]", "num_classes=4", "device=here"]
+    validated = run_nas("profile", "validate", *shape, "latency.table=table.json", "samples=8", "rounds=1", "out=found")
+    assert validated.status == 0, validated.err
+    (calibration,) = read_table(tmp_path / "table.json").calibrations
+    assert (calibration.space, calibration.fitted, calibration.judged) == ("squeezenas_small", 4, 4)
+    assert (tmp_path / "found" / "scatter.png").stat().st_size > 0
+
+
+def test_validation_in_a_bundle_is_refused(run_nas, tmp_path: Path) -> None:
+    save_table(the_table(), tmp_path / "table.json")
+    outcome = run_nas("profile", "validate", "runner=bundle", "latency.table=table.json", "deploy.input=[32,32]")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert "runner: got 'bundle', expected one of local, ssh" in outcome.err
+
+
+def test_the_imitation_takes_the_time_that_is_expected_of_it() -> None:
+    content = b"graph"
+    share = int(hashlib.sha256(content).hexdigest()[:12], 16) / 16**12
+    assert seconds_of(content) == pytest.approx(1e-3 * (1 + share))

@@ -1,0 +1,341 @@
+"""Checkpoints and weights: round trips, atomic writing, and what is refused."""
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+import zipfile
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nas.errors import CheckpointError
+from nas.files.atomic import write_text_atomic
+from nas.runs.checkpoint import FORMAT_VERSION, load_checkpoint, load_weights, save_checkpoint, save_last, save_weights
+
+Point = namedtuple("Point", "x y")
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+class Bomb:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def trained_state() -> dict[str, Any]:
+    """State of a small network with batch norm and of two optimisers after a step."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    sgd = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    adam = torch.optim.Adam(network.parameters(), lr=1e-3)
+    network(torch.randn(2, 3, 8, 8)).square().mean().backward()
+    sgd.step()
+    adam.step()
+    return {
+        "network": network.state_dict(),
+        "sgd": sgd.state_dict(),
+        "adam": adam.state_dict(),
+        "rng": torch.get_rng_state(),
+        "loop": {"step": 7, "best": float("-inf"), "split": "train", "done": False, "none": None, "pair": (1, [2.5])},
+    }
+
+
+def assert_equal(got: object, want: object) -> None:
+    """Equality of nested plain data, bit for bit."""
+    if isinstance(want, torch.Tensor):
+        assert type(got) is torch.Tensor
+        assert got.dtype == want.dtype
+        assert torch.equal(got, want)
+    elif isinstance(want, dict):
+        assert type(got) is dict
+        assert list(got) == list(want)
+        for key, item in want.items():
+            assert_equal(got[key], item)
+    elif isinstance(want, (list, tuple)):
+        assert type(got) is type(want)
+        for mine, theirs in zip(got, want, strict=True):  # type: ignore[call-overload]
+            assert_equal(mine, theirs)
+    else:
+        assert type(got) is type(want)
+        assert got == want
+
+
+def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
+    state = trained_state()
+    save_checkpoint(tmp_path / "new" / "folder" / "c.pt", state)
+    assert_equal(load_checkpoint(tmp_path / "new" / "folder" / "c.pt"), state)
+
+
+def test_loaded_state_restores_network_and_optimiser(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", trained_state())
+    state = load_checkpoint(tmp_path / "c.pt")
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    network.load_state_dict(state["network"])
+    torch.optim.Adam(network.parameters()).load_state_dict(state["adam"])
+    assert_equal(dict(network.state_dict()), dict(trained_state()["network"]))
+
+
+def test_file_states_its_format_version_and_loads_with_weights_only(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", {"a": 1})
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    assert content == {"format_version": FORMAT_VERSION, "state": {"a": 1}}
+
+
+def test_parameters_and_tensors_with_a_graph_are_saved_as_plain_tensors(tmp_path: Path) -> None:
+    parameter = nn.Parameter(torch.randn(3))
+    tagged = torch.ones(2)
+    tagged.note = lambda: None  # type: ignore[attr-defined]
+    save_checkpoint(tmp_path / "c.pt", {"parameter": parameter, "result": 2 * parameter, "tagged": tagged})
+    state = load_checkpoint(tmp_path / "c.pt")
+    assert not any(tensor.requires_grad for tensor in state.values())
+    assert_equal(state["result"], 2 * parameter.detach())
+
+
+def test_subclasses_of_dict_are_saved_as_dicts(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", OrderedDict(a=OrderedDict({3: 1.5})))
+    assert_equal(load_checkpoint(tmp_path / "c.pt"), {"a": {3: 1.5}})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float64(1.5),
+        np.arange(3),
+        np.str_("text"),
+        {1, 2},
+        b"bytes",
+        Path("x"),
+        Colour.RED,
+        Point(1, 2),
+        nn.Linear(1, 1),
+        torch.float32,
+        torch.device("cpu"),
+        lambda: None,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_anything_but_tensors_and_plain_python_is_refused_and_named(tmp_path: Path, value: object) -> None:
+    expected = rf"state\['loop'\]\[1\]\['x'\]: got {type(value).__name__}, expected a tensor"
+    with pytest.raises(TypeError, match=expected):
+        save_checkpoint(tmp_path / "c.pt", {"loop": [0, {"x": value}]})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", [1.5, (1, 2), None, True, Colour.RED])
+def test_keys_other_than_str_and_int_are_refused(tmp_path: Path, key: object) -> None:
+    with pytest.raises(TypeError, match=r"state\['a'\]: got the key"):
+        save_checkpoint(tmp_path / "c.pt", {"a": {key: 1}})
+
+
+def malicious_archive(path: Path, bomb: Path) -> None:
+    """A file as `torch.save` writes it, with a pickle that runs code."""
+    torch.save({"format_version": 1, "state": {"bomb": Bomb(bomb)}}, path)
+
+
+def malicious_pickle(path: Path, bomb: Path) -> None:
+    path.write_bytes(pickle.dumps(Bomb(bomb)))
+
+
+def malicious_legacy(path: Path, bomb: Path) -> None:
+    torch.save({"state": Bomb(bomb)}, path, _use_new_zipfile_serialization=False)
+
+
+@pytest.mark.parametrize("write", [malicious_archive, malicious_pickle, malicious_legacy])
+def test_malicious_file_is_refused_without_running(tmp_path: Path, write: Callable[[Path, Path], None]) -> None:
+    write(tmp_path / "c.pt", tmp_path / "exploded")
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="c.pt"):
+            load_checkpoint(tmp_path / "c.pt")
+    assert not (tmp_path / "exploded").exists()
+    torch.load(write_trusted(tmp_path), weights_only=False)
+    assert (tmp_path / "exploded").exists()  # The bomb is live.
+
+
+def write_trusted(folder: Path) -> Path:
+    malicious_archive(folder / "live.pt", folder / "exploded")
+    return folder / "live.pt"
+
+
+def assert_refused(load: Callable[[Path], object], path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+
+
+def test_missing_file_and_folder_are_refused_in_one_line(tmp_path: Path) -> None:
+    for load in (load_checkpoint, load_weights):
+        assert_refused(load, tmp_path / "absent")
+        assert_refused(load, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"not a checkpoint\n" * 50, b"PK\x03\x04" + b"x" * 300])
+def test_garbage_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "garbage").write_bytes(content)
+    assert_refused(load_checkpoint, tmp_path / "garbage")
+    assert_refused(load_weights, tmp_path / "garbage")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])
+def test_truncated_file_is_refused_in_one_line(tmp_path: Path, share: float) -> None:
+    save_checkpoint(tmp_path / "c.pt", trained_state())
+    save_weights(tmp_path / "w", trained_state()["network"])
+    for path, load in ((tmp_path / "c.pt", load_checkpoint), (tmp_path / "w", load_weights)):
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        assert_refused(load, path)
+
+
+def test_flipped_byte_in_a_tensor_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, {"x": torch.full((1000,), 3.0)})
+    content = bytearray(path.read_bytes())
+    position = content.index(np.full(1000, 3.0, dtype=np.float32).tobytes())
+    content[position + 2000] ^= 1
+    path.write_bytes(content)
+    assert_refused(load_checkpoint, path)
+
+
+def test_foreign_archives_are_refused_in_one_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "plain.zip", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    with zipfile.ZipFile(tmp_path / "broken.zip", "w") as archive:
+        archive.writestr("c/data.pkl", "garbage")
+        archive.writestr("c/version", "3")
+    torch.save({"state_dict": {"x": torch.ones(1)}}, tmp_path / "foreign.pt")
+    torch.save(torch.ones(1), tmp_path / "tensor.pt")
+    torch.save({"format_version": FORMAT_VERSION, "state": 3}, tmp_path / "stateless.pt")
+    for path in sorted(tmp_path.iterdir()):
+        assert_refused(load_checkpoint, path)
+
+
+def test_other_format_version_is_refused_and_named(tmp_path: Path) -> None:
+    torch.save({"format_version": 99, "state": {}}, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match="format_version 99, expected 1"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_weights_round_trip_with_shared_and_strided_tensors(tmp_path: Path) -> None:
+    base = torch.arange(12.0).reshape(3, 4)
+    weights = {"base": base, "shared": base, "row": base[1], "transposed": base.t(), "count": torch.tensor(3)}
+    weights["channels_last"] = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    save_weights(tmp_path / "w.safetensors", weights)
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert_equal({name: loaded[name] for name in weights}, weights)
+    assert loaded.keys() == weights.keys()
+
+
+def test_loaded_weights_do_not_depend_on_the_file(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w", {"x": torch.ones(1000)})
+    loaded = load_weights(tmp_path / "w")
+    (tmp_path / "w").write_bytes(b"")
+    loaded["x"] += 1
+    assert torch.equal(loaded["x"], torch.full((1000,), 2.0))
+
+
+def test_weights_that_are_no_tensors_are_refused_and_named(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="weights 'lr': got float"):
+        save_weights(tmp_path / "w", {"lr": 0.1})  # type: ignore[dict-item]
+
+
+def test_last_is_always_written_and_best_only_on_request(tmp_path: Path) -> None:
+    save_last(tmp_path, {"step": 1})
+    assert not (tmp_path / "best.pt").exists()
+    save_last(tmp_path, {"step": 2}, best=True)
+    save_last(tmp_path, {"step": 3})
+    assert load_checkpoint(tmp_path / "last.pt") == {"step": 3}
+    assert load_checkpoint(tmp_path / "best.pt") == {"step": 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt"]
+
+
+def test_best_is_replaced_before_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_last(tmp_path, {"step": 1}, best=True)
+    replaced: list[str] = []
+    real = Path.replace
+
+    def spy(self: Path, target: Path) -> Path:
+        replaced.append(Path(target).name)
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", spy)
+    save_last(tmp_path, {"step": 2}, best=True)
+    assert replaced == ["best.pt", "last.pt"]
+    assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "last.pt").read_bytes()
+
+
+def test_text_is_written_whole_and_in_utf8(tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "a" / "t.txt", "größer\n")
+    write_text_atomic(tmp_path / "a" / "t.txt", "ß\n")
+    assert (tmp_path / "a" / "t.txt").read_bytes() == "ß\n".encode()
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text_atomic(tmp_path / "t.txt", "old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, f"no space left for {descriptor}")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_text_atomic(tmp_path / "t.txt", "new")
+    assert (tmp_path / "t.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]
+
+
+def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / ".t.txt.tmp").write_text("torn text that is longer")
+    write_text_atomic(tmp_path / "t.txt", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("t.txt", "new")]
+
+
+def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "atomic", "x")
+    (tmp_path / "ordinary").write_text("x")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def save_forever(folder: Path) -> None:
+    torch.set_num_threads(1)  # A forked process must not touch the threads of its parent.
+    for step in itertools.count(1):
+        save_last(folder, {"step": step, "x": torch.full((300_000,), float(step))}, best=step % 2 == 0)
+
+
+def test_kill_in_the_middle_of_saving_never_leaves_an_unreadable_checkpoint(tmp_path: Path) -> None:
+    steps = []
+    for number in range(15):
+        folder = tmp_path / str(number)
+        process = multiprocessing.get_context("fork").Process(target=save_forever, args=(folder,), daemon=True)
+        process.start()
+        try:
+            deadline = time.monotonic() + 60
+            while not (folder / "last.pt").exists() or not (folder / "best.pt").exists():
+                assert process.is_alive()
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            time.sleep(0.0037 * number)
+        finally:
+            process.kill()
+            process.join()
+        assert process.exitcode == -signal.SIGKILL
+        for name in ("last.pt", "best.pt"):
+            state = load_checkpoint(folder / name)
+            assert torch.equal(state["x"], torch.full((300_000,), float(state["step"])))
+            steps.append(state["step"])
+    assert max(steps) > 2

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from nas.config.jobs import SearchJob, TrainJob
+from nas.config.settings import SearchSettings, TrainerSettings
+from nas.errors import ConfigError
+from nas.runs import rundir
+from search_spaces.lgcnet.config import LGCNetConfig
+
+
+def search_job(**settings):
+    return SearchJob(space=LGCNetConfig(num_cells=14), data=LGCNetConfig(), **settings)
+
+
+@pytest.fixture(autouse=True)
+def _work_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def stop_after_checkpoint(folder):
+    (folder / "checkpoints").mkdir()
+    (folder / rundir.CHECKPOINT).write_bytes(b"state")
+    return folder
+
+
+def test_fresh_folders_of_the_same_second_differ():
+    folders = [rundir.fresh("search") for _ in range(5)]
+    assert len(set(folders)) == 5
+    assert all(folder.is_dir() and folder.parent.name == "runs" and folder.name.startswith("search-") for folder in folders)
+
+
+def test_out_is_made_with_its_parents(tmp_path):
+    assert rundir.prepare_out("a/b", "search", None).resolve() == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_empty_out_is_taken(tmp_path):
+    (tmp_path / "a").mkdir()
+    assert rundir.prepare_out("a", "search", None).is_dir()
+
+
+def test_out_with_something_in_it_is_refused_with_both_remedies(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "note.txt").touch()
+    with pytest.raises(ConfigError, match=r"folder a is not empty.*resume=a.*another out="):
+        rundir.prepare_out("a", "search", None)
+
+
+def test_out_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(ConfigError, match="a is a file, expected a folder"):
+        rundir.prepare_out("a", "search", None)
+
+
+def test_config_is_plain_yaml_that_reads_back_with_the_verb(tmp_path):
+    rundir.write_config(tmp_path, search_job(search=SearchSettings(arch_lr=1e-5, crop=[64, 96])), "search")
+    text = (tmp_path / "config.yaml").read_text()
+    assert "!!" not in text
+    settings = rundir.load_config(tmp_path)
+    assert settings == yaml.safe_load(text) == rundir.load_config(tmp_path / "config.yaml")
+    assert (settings["verb"], settings["space"]["name"], settings["search"]["arch_lr"]) == ("search", "lgcnet", 1e-5)
+    assert settings["search"]["crop"] == [64, 96]
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "no such file"), ("a: [", "cannot be read as YAML"), ("- 1", "no settings of a run"), ("a: 1", "key verb")],
+)
+def test_broken_config_is_named(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        rundir.load_config(tmp_path)
+    assert str(tmp_path / "config.yaml") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_resume_takes_the_run_back_and_unmarks_it_as_finished():
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    rundir.mark_finished(folder, {"seconds": 1.5})
+    longer = search_job(search=SearchSettings(epochs=90), trainer=TrainerSettings(threads=1), resume=str(folder))
+    assert rundir.open_run(longer, "search") == folder
+    assert rundir.load_config(folder)["search"]["epochs"] == 90
+    assert rundir.is_resumable(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"seed": 1}, r"seed \(run: 0, now: 1\)"),
+        ({"search": SearchSettings(tau_end=0.1)}, r"search.tau_end \(run: 0.03, now: 0.1\)"),
+        ({"trainer": TrainerSettings(precision="bf16-mixed")}, "trainer.precision"),
+    ],
+)
+def test_resume_with_other_settings_names_the_keys(changed, key):
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    before = (folder / "config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=key) as caught:
+        rundir.open_run(search_job(resume=str(folder), **changed), "search")
+    assert "search.epochs" not in str(caught.value)
+    assert (folder / "config.yaml").read_bytes() == before
+
+
+def test_resume_of_another_verbs_run_is_refused():
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    job = TrainJob(genotype="g.yaml", data=LGCNetConfig(), resume=str(folder))
+    with pytest.raises(ConfigError, match=r"verb \(run: search, now: train\)"):
+        rundir.open_run(job, "train")
+
+
+def test_resume_without_a_checkpoint_is_refused():
+    folder = rundir.open_run(search_job(), "search")
+    with pytest.raises(ConfigError, match=r"has no checkpoints/last\.pt"):
+        rundir.open_run(search_job(resume=str(folder)), "search")
+
+
+def test_resume_beside_another_out_is_refused():
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    with pytest.raises(ConfigError, match="expected the same folder"):
+        rundir.open_run(search_job(resume=str(folder), out="elsewhere"), "search")
+    assert rundir.open_run(search_job(resume=str(folder), out=str(folder.resolve())), "search") == folder
+
+
+def test_auto_takes_the_newest_unfinished_run_with_these_settings():
+    def run(modified, **settings):
+        folder = stop_after_checkpoint(rundir.open_run(search_job(**settings), "search"))
+        os.utime(folder / rundir.CHECKPOINT, (modified, modified))
+        return folder
+
+    wanted = run(300)
+    run(200)
+    run(400, seed=1)
+    rundir.mark_finished(run(500), {})
+    rundir.open_run(search_job(), "search")
+    assert rundir.open_run(search_job(resume="auto"), "search") == wanted
+
+
+def test_auto_finds_the_jobs_of_a_sweep():
+    folder = stop_after_checkpoint(rundir.open_run(search_job(out="runs/multirun-1/0"), "search"))
+    assert rundir.find_resumable(rundir.RUNS, "search", search_job()) == folder
+
+
+def test_auto_beside_out_means_that_folder():
+    folder = stop_after_checkpoint(rundir.open_run(search_job(out="here"), "search"))
+    assert rundir.open_run(search_job(out="here", resume="auto"), "search") == folder
+
+
+def test_auto_without_a_match_says_so_and_makes_nothing(tmp_path):
+    with pytest.raises(ConfigError, match="no unfinished nas search with these settings"):
+        rundir.open_run(search_job(resume="auto"), "search")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tuples_and_lists_are_the_same_setting():
+    folder = stop_after_checkpoint(rundir.open_run(search_job(search=SearchSettings(crop=[4, 6])), "search"))
+    again = search_job(search=SearchSettings(crop=(4, 6)), resume=str(folder))  # type: ignore[arg-type]
+    assert rundir.open_run(again, "search") == folder
+
+
+@pytest.mark.parametrize("section", ["search", "space"])
+def test_a_setting_that_a_run_does_not_know_had_its_default(section):
+    key, default, other = {"search": ("loss", "cross_entropy", "ohem"), "space": ("head", "dcfc", "none")}[section]
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    config = rundir.load_config(folder)
+    assert config[section].pop(key) == default
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    again = search_job(resume=str(folder))
+    setattr(getattr(again, section), key, other)
+    with pytest.raises(ConfigError, match=rf"{section}\.{key} \(run: {default}, now: {other}\)"):
+        rundir.open_run(again, "search")
+    assert rundir.open_run(search_job(resume=str(folder)), "search") == folder
+
+
+def test_settings_that_may_change_are_settings():
+    settings = [asdict(search_job()), asdict(TrainJob(genotype="g", data={}))]
+    keys = {key for job in settings for key in job} | {
+        f"{section}.{key}" for job in settings for section, keys in job.items() if isinstance(keys, dict) for key in keys
+    }
+    assert keys >= rundir.MAY_CHANGE

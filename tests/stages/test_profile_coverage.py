@@ -1,0 +1,33 @@
+"""The profile plan holds every operation that any network of a space can need."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nas.ops import is_free
+from nas.space.search_space import deployed_specs
+from search_spaces import SEARCH_SPACES
+
+SHAPE = {"input_size": (64, 96), "init_channels": 4, "num_classes": 3}
+NETWORKS = 500
+
+
+@pytest.mark.parametrize("name", SEARCH_SPACES)
+def test_the_plan_covers_five_hundred_random_networks(name: str) -> None:
+    entry = SEARCH_SPACES[name]
+    space = entry.build(entry.config())
+    plan = set(deployed_specs(space, **SHAPE))
+    generator = torch.Generator().manual_seed(0)
+    met = set()
+    architectures = set()
+    for _ in range(NETWORKS):
+        decided = dict(space.random_choices(generator))
+        architectures.add(tuple(sorted(decided.items())))
+        graph = space.graph(**SHAPE, decided=decided)
+        executed = {spec for _, spec in graph.operations() if not is_free(spec)}
+        assert executed <= plan
+        met |= executed
+    assert len(architectures) > 0.9 * NETWORKS
+    assert len(met) > 0.5 * len(plan)
+    assert {"argmax"} <= {spec.kind for spec in met}

@@ -1,0 +1,239 @@
+"""Validation and calibration of a table on a simulated device whose networks obey a known law."""
+
+from __future__ import annotations
+
+import csv
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nas
+from nas.config.jobs import ValidateJob
+from nas.config.settings import DeploySettings, LatencySettings
+from nas.cost.calibrated import CalibratedTable, multiplies
+from nas.cost.genotype_latency import predict
+from nas.cost.latency_table import LatencyTable, read_table, save_table
+from nas.devices.runtime_name import RuntimeName
+from nas.devices.this_machine import identify
+from nas.errors import ConfigError, TableError
+from nas.measuring.network_rounds import Level, noise_floor, time_networks
+from nas.ops import is_free, macs
+from nas.space.search_space import deployed_specs
+from nas.stages import profile_validate as validating
+from nas.stages.profile_validate import validate
+from search_spaces import SEARCH_SPACES
+from tests.cost.simulated_table import table_of
+
+SIZE, CHANNELS = (64, 96), 16
+LAW = {"overhead": 1.5, "compute": 1.1, "memory": 1.6, "gap": 0.0}
+
+
+def true_ms(spec) -> float:
+    """What the simulated device takes for an operation alone."""
+    moved = spec.in_channels * spec.height * spec.width + spec.out_channels * spec.out_height * spec.out_width
+    return 0.01 + macs(spec) / 2e7 + moved / 1e6
+
+
+def network_ms(graph) -> float:
+    """What it takes for a network, by the law."""
+    specs = [spec for _, spec in graph.operations() if not is_free(spec)]
+    scales = [LAW["compute"] if multiplies(spec) else LAW["memory"] for spec in specs]
+    return LAW["overhead"] + sum(scale * true_ms(spec) + LAW["gap"] for scale, spec in zip(scales, specs, strict=True))
+
+
+class Simulated:
+    """A backend that obeys the law, with noise that is a function of the number of the call alone."""
+
+    version = "1.0"
+
+    def __init__(self, runtime: RuntimeName, *, accelerator: str = "cpu", noise: float = 0.01) -> None:
+        self.runtime, self.noise = runtime, noise
+        self.generator = np.random.default_rng(0)
+
+    @contextmanager
+    def measuring(self):
+        yield
+
+    def prepare_network(self, network, *, size):
+        exact = network_ms(network.graph)
+        return lambda calls: exact * float(np.exp(self.noise * self.generator.standard_normal()))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a complete table of the simulated device for a small space."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(validating, "BACKENDS", {"torch-eager": Simulated})
+    save_table(simulated_table(), tmp_path / "table.json")
+    return tmp_path
+
+
+def the_space(name: str = "squeezenas_small"):
+    entry = SEARCH_SPACES[name]
+    return entry.build(entry.config())
+
+
+def simulated_table(**changes) -> LatencyTable:
+    specs = deployed_specs(the_space(), input_size=SIZE, init_channels=CHANNELS, num_classes=11)
+    return table_of({spec: true_ms(spec) for spec in specs}, device=identify().name, version="1.0", **changes)
+
+
+def the_job(**changes) -> ValidateJob:
+    settings = {"latency": LatencySettings(table="table.json"), "samples": 40, "rounds": 5, "out": "found"}
+    deploy = DeploySettings(input=list(SIZE))
+    return ValidateJob(**{"space": the_space().config, "deploy": deploy, **settings, **changes})
+
+
+def test_what_the_plain_sum_lacks_is_found_and_judged_on_other_networks(desk):
+    result = validate(the_job(), the_space())
+    assert result.plain_held_out.bias < -0.1  # the plain sum lacks overhead and what scales up
+    assert result.held_out.mape < 0.01
+    assert result.held_out.within_5 == 1.0
+    assert result.held_out.spearman > 0.99
+    assert 0.001 < result.floor < 0.02
+    sums = [sample.terms.total_ms for sample in result.samples]
+    assert sums == sorted(sums)
+    assert max(sums) > 2 * min(sums)
+    assert sum(sample.judges for sample in result.samples) == 20
+    for sample in result.samples:
+        assert sum(ms for _, ms in sample.kinds.values()) == pytest.approx(sample.terms.total_ms)
+
+
+def test_files_tell_everything_and_the_table_keeps_the_calibration(desk):
+    before = read_table(desk / "table.json")
+    result = validate(the_job(), the_space())
+    report = json.loads((desk / "found" / "validate.json").read_text())
+    assert report["held_out"]["mape"] == result.held_out.mape
+    rows = list(csv.DictReader((desk / "found" / "networks.csv").open()))
+    assert len(rows) == 40
+    assert (desk / "found" / "scatter.png").read_bytes().startswith(b"\x89PNG")
+    for row in rows:
+        space = the_space()
+        graph = space.graph(input_size=SIZE, init_channels=CHANNELS, num_classes=11, decided=json.loads(row["choices"]))
+        assert float(row["measured_ms"]) == pytest.approx(network_ms(graph), rel=0.03)
+    after = read_table(desk / "table.json")
+    assert dict(after.entries) == dict(before.entries)
+    (calibration,) = after.calibrations
+    assert calibration.key == ("squeezenas_small", SIZE, CHANNELS)
+    assert (calibration.fitted, calibration.judged) == (20, 20)
+    text = "\n".join(result.summary())
+    assert "20 held out" in text
+    assert f"{result.held_out.mape:.1%}" in text
+
+
+def test_predictions_of_a_calibrated_table_are_near_the_truth_and_have_its_bar(desk):
+    fitted = validate(the_job(), the_space()).fitted
+    table, space = read_table(desk / "table.json"), the_space()
+    for seed in range(10):
+        genotype = random_genotype(space, seed)
+        latency = predict(genotype, table, SEARCH_SPACES)
+        graph = space.graph(input_size=SIZE, init_channels=CHANNELS, num_classes=11, decided=genotype.choices)
+        assert latency.ms == pytest.approx(network_ms(graph), rel=0.01)
+        assert latency.ms == pytest.approx(sum(latency.by_part.values()))
+        assert (latency.low_ms, latency.high_ms) == pytest.approx((latency.ms * (1 - fitted.bar), latency.ms * (1 + fitted.bar)))
+    other = predict(random_genotype(space, 0, size=(32, 48)), full_table((32, 48)), SEARCH_SPACES)
+    assert (other.low_ms, other.high_ms) == (None, None)
+
+
+def random_genotype(space, seed: int, size=SIZE):
+    import dataclasses
+
+    import torch
+
+    from nas.space.deployment import Deploy
+    from nas.space.genotype import Genotype
+
+    choices = space.random_choices(torch.Generator().manual_seed(seed))
+    return Genotype(space.config.name, dataclasses.asdict(space.config), Deploy(size, CHANNELS, 11), choices, {})
+
+
+def full_table(size) -> LatencyTable:
+    specs = deployed_specs(the_space(), input_size=size, init_channels=CHANNELS, num_classes=11)
+    calibrations = read_table(Path("table.json")).calibrations
+    return table_of({s: true_ms(s) for s in specs}, device=identify().name, version="1.0", calibrations=calibrations)
+
+
+def test_without_calibrate_the_table_stays_as_it_is(desk):
+    before = (desk / "table.json").read_bytes()
+    result = validate(the_job(calibrate=False), the_space())
+    assert (desk / "table.json").read_bytes() == before
+    assert result.table_path is None
+
+
+def test_a_shipped_table_is_calibrated_in_a_copy(desk, monkeypatch):
+    monkeypatch.setattr(validating, "_is_shipped", lambda path: True)
+    result = validate(the_job(), the_space())
+    assert result.table_path == Path("latency_tables") / identify().name / "torch-eager-fp32-b1-t1.json"
+    assert read_table(result.table_path).calibrations
+    assert not read_table(desk / "table.json").calibrations
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"latency": LatencySettings(table="macs")}, ConfigError, "latency.table: got macs"),
+        ({"deploy": DeploySettings()}, ConfigError, "deploy.input: got null"),
+        ({"device": "jetson-nano"}, TableError, "expected one of jetson-nano, where this runs"),
+        ({"deploy": DeploySettings(input=[96, 96])}, TableError, "were not measured"),
+    ],
+)
+def test_what_cannot_be_validated_is_refused_before_anything_runs(desk, changes, error, message):
+    with pytest.raises(error, match=message):
+        validate(the_job(**changes), the_space())
+    assert not (desk / "found").exists()
+
+
+def test_a_table_of_another_version_of_the_runtime_is_refused(desk):
+    specs = deployed_specs(the_space(), input_size=SIZE, init_channels=CHANNELS, num_classes=11)
+    save_table(table_of({s: true_ms(s) for s in specs}, device=identify().name, version="0.9"), desk / "table.json")
+    with pytest.raises(TableError, match=r"measured with torch-eager 0\.9, and here is 1\.0"):
+        validate(the_job(), the_space())
+
+
+def test_series_of_a_round_are_independent_samples_and_every_network_has_all_of_them():
+    calls = []
+
+    def run_of(name, ms):
+        def run(count):
+            calls.append((name, count))
+            return ms
+
+        return run
+
+    samples = time_networks([run_of("a", 10.0), run_of("b", 100.0)], rounds=3, seed=0)
+    assert samples.shape == (2, 2, 3)
+    assert (samples[0] == 10.0).all()
+    assert (samples[1] == 100.0).all()
+    timed = [count for name, count in calls[4:] if name == "a"]
+    assert timed == [1, 3] * 6  # one untimed call, then enough to fill a sample
+    assert noise_floor(samples) == 0.0
+    assert noise_floor(np.array([[[9.0, 9.0], [11.0, 11.0]]])) == pytest.approx(0.2)
+
+
+def test_samples_are_brought_to_the_level_of_the_reference():
+    speed = iter(np.repeat([1.0, 1.3, 1.0], [60, 60, 4000]))
+
+    def run(ms):
+        return lambda calls: ms * next(speed)
+
+    names = [5.0, 50.0, 20.0]
+    samples = time_networks([run(ms) for ms in names], rounds=40, seed=0, reference=Level(run(2.0), 3, 1.0))
+    np.testing.assert_allclose(np.median(samples, axis=(1, 2)), np.array(names) / 2.0, rtol=1e-9)
+    assert np.mean(np.abs(samples / (np.array(names)[:, None, None] / 2.0) - 1) < 1e-9) > 0.97  # all but at the two steps
+
+
+def test_the_command_validates_a_real_table_of_this_machine(run_nas, tmp_path):
+    tiny = ["space=squeezenas_small", "space.stages=[[8,1,2],[16,1,2]]", "space.stem_channels=8", "space.last_channels=16"]
+    shape = [*tiny, "space.low_level_block=0", "space.decoder_channels=8", "deploy.input=[32,48]"]
+    assert run_nas("profile", *shape, "rounds=1", "max_rounds=1", "out=table.json").status == 0
+    outcome = run_nas("profile", "validate", *shape, "latency.table=table.json", "samples=8", "rounds=2", "out=found")
+    assert outcome.status == 0, outcome.err
+    assert "noise floor" in outcome.out
+    assert "wrote the calibration into table.json" in outcome.out
+    table = nas.load_table("table.json")
+    assert isinstance(
+        nas.cost.calibrated.calibrated(table, space="squeezenas_small", input_size=(32, 48), init_channels=8), CalibratedTable
+    )

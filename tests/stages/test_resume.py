@@ -1,0 +1,233 @@
+"""A stopped run goes on exactly: killed or interrupted and resumed equals never stopped, bit by bit on a CPU."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nas
+from nas.cli.command_line import main
+from nas.runs.tracking import read_metrics
+from nas.stages.search import SearchTask
+from nas.stages.train import TrainTask
+from tests.small_jobs import CHECKOUT, STEPS_PER_EPOCH, assert_same_run, overrides, random_genotype, rows, search_job, train_job
+
+RELAXATIONS = ("soft", "sampled")
+TOTAL = 2 * STEPS_PER_EPOCH
+CHECKPOINT_EVERY = 2  # checkpoints after steps 2, 3 (end of the epoch), 4 and 6
+LAST_BETWEEN = 5  # stopped in its sixth step a run has a row of step 5 behind the checkpoint of step 4
+RANDOM = random.Random(1)
+KILLED_AT = {"soft": RANDOM.randrange(CHECKPOINT_EVERY, TOTAL), "sampled": LAST_BETWEEN, "train": LAST_BETWEEN}
+
+STOPPING = """
+import os, signal, sys
+from nas.cli import main
+from nas.{module} import {task}
+step = {task}.step
+def stopped(self, images, labels, number):
+    if number == {at}:
+        os.kill(os.getpid(), signal.{signal})
+    return step(self, images, labels, number)
+{task}.step = stopped
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class StoppedError(Exception):
+    """Stands for a sudden death of the process."""
+
+
+def make_job(kind, out, genotype, **changes):
+    """A search by its relaxation, or a training."""
+    if kind == "train":
+        return train_job(genotype, out, train__checkpoint_every=CHECKPOINT_EVERY, **changes)
+    return search_job(out, search__relaxation=kind, search__checkpoint_every=CHECKPOINT_EVERY, **changes)
+
+
+def run_job(job):
+    (nas.search if hasattr(job, "search") else nas.train)(job)
+
+
+def stop_at(monkeypatch, at):
+    """Let the step of this number raise, in searches and trainings."""
+    for task in (SearchTask, TrainTask):
+
+        def step(self, images, labels, number, original=task.step):
+            if number == at:
+                raise StoppedError
+            return original(self, images, labels, number)
+
+        monkeypatch.setattr(task, "step", step)
+
+
+def stop_process(kind, job, *, at, by):
+    """Run a job as a process that gets a real signal in the step of this number; its exit status and stderr."""
+    module, task = ("train", "TrainTask") if kind == "train" else ("search", "SearchTask")
+    code = STOPPING.format(module=module, task=task, at=at, signal=by.name)
+    done = subprocess.run(
+        [sys.executable, "-c", code, module, *overrides(job)],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def genotype(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("genotype") / "genotype.yaml"
+    random_genotype(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, genotype):
+    """Kind -> the run that was never stopped, made once."""
+    made = {}
+
+    def get(kind) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind) / "run"
+            run_job(make_job(kind, made[kind], genotype))
+        return made[kind]
+
+    return get
+
+
+@pytest.mark.parametrize("kind", [*RELAXATIONS, "train"])
+@pytest.mark.parametrize("at", [RANDOM.randrange(CHECKPOINT_EVERY, LAST_BETWEEN), LAST_BETWEEN])
+def test_run_stopped_at_a_step_and_resumed_equals_one_never_stopped(uninterrupted, genotype, tmp_path, monkeypatch, kind, at):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, at)
+        with pytest.raises(StoppedError):
+            run_job(make_job(kind, run, genotype))
+    steps = [row["step"] for row in rows(run, "step")]
+    assert steps == list(range(1, at + 1))
+    run_job(make_job(kind, run, genotype, resume=str(run)))
+    assert_same_run(run, uninterrupted(kind))
+    assert [row["step"] for row in rows(run, "step")] == list(range(1, TOTAL + 1))
+
+
+@pytest.mark.parametrize(("kind", "at"), KILLED_AT.items())
+def test_process_killed_with_9_and_resumed_by_the_command_equals_one_never_killed(uninterrupted, genotype, tmp_path, kind, at):
+    job = make_job(kind, tmp_path / "run", genotype)
+    status, errors = stop_process(kind, job, at=at, by=signal.SIGKILL)
+    assert status == -signal.SIGKILL, errors
+    assert not (tmp_path / "run" / "done.json").exists()
+    verb = "train" if kind == "train" else "search"
+    assert main([verb, *overrides(job), f"resume={tmp_path / 'run'}"]) == 0
+    assert_same_run(tmp_path / "run", uninterrupted(kind))
+
+
+def test_ctrl_c_saves_at_the_end_of_the_step_exits_130_and_the_resumed_run_equals_one_never_interrupted(
+    uninterrupted, genotype, tmp_path
+):
+    job = make_job("sampled", tmp_path / "run", genotype)
+    status, errors = stop_process("sampled", job, at=4, by=signal.SIGINT)
+    assert (status, errors.splitlines()) == (130, ["nas search: interrupted"])
+    assert [row["step"] for row in rows(tmp_path / "run", "step")] == [1, 2, 3, 4, 5]
+    with pytest.MonkeyPatch.context() as patch:
+        started = []
+        step = SearchTask.step
+        patch.setattr(SearchTask, "step", lambda self, *batch: (started.append(batch[2]), step(self, *batch))[1])
+        run_job(make_job("sampled", tmp_path / "run", genotype, resume=str(tmp_path / "run")))
+    assert started == [5]  # step 5 was in the checkpoint though none was due
+    assert_same_run(tmp_path / "run", uninterrupted("sampled"))
+
+
+@pytest.fixture
+def stopped(genotype, tmp_path, monkeypatch):
+    """A search under runs/ of the working folder that died in its sixth step."""
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs") / "search-1"
+    with monkeypatch.context() as patch:
+        stop_at(patch, LAST_BETWEEN)
+        with pytest.raises(StoppedError):
+            run_job(make_job("sampled", run, genotype))
+    return run
+
+
+CHANGED = {
+    "seed": ("seed", "seed=1"),
+    "learning rate": ("search.arch_lr", "search.arch_lr=0.5"),
+    "relaxation": ("search.relaxation", "search.relaxation=hard"),
+    "table": ("latency.table", "latency.table=none"),
+    "space": ("space.gamma", "space.gamma=0.25"),
+    "data": ("data.seed", "data.seed=1"),
+    "deployment": ("deploy.init_channels", "deploy.init_channels=8"),
+    "precision": ("trainer.precision", "trainer.precision=bf16-mixed"),
+}
+
+
+def test_resume_with_another_setting_is_status_2_naming_the_key_and_both_values(stopped, genotype, run_nas, tmp_path):
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    arguments = overrides(make_job("sampled", stopped, genotype))
+    for key, override in CHANGED.values():
+        outcome = run_nas("search", *arguments, override, f"resume={stopped}")
+        assert outcome.status == 2, override
+        assert len(outcome.err_lines) == 1, override
+        assert f"{key} (run: " in outcome.err, override
+        assert f"now: {override.partition('=')[2]})" in outcome.err, override
+    assert {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()} == before
+
+
+def test_resume_auto_goes_on_with_the_stopped_run_also_with_other_logging(stopped, uninterrupted, genotype, run_nas):
+    arguments = overrides(make_job("sampled", None, genotype))
+    assert run_nas("search", *arguments, "resume=auto", "seed=1").status == 2
+    assert run_nas("search", *arguments, "resume=auto", "search.log_every=2").status == 0
+    assert list(Path("runs").iterdir()) == [stopped]
+    again = run_nas("search", *arguments, "resume=auto")
+    assert again.status == 2
+    assert "no unfinished nas search" in again.err
+    finished = [row for row in rows(stopped) if row["split"] != "step"]
+    assert finished == [row for row in rows(uninterrupted("sampled")) if row["split"] != "step"]
+    assert [row["step"] for row in rows(stopped, "step")] == [1, 2, 3, 4, 6]
+
+
+@pytest.mark.parametrize("kind", ["sampled", "train"])
+def test_finished_run_goes_on_when_epochs_are_raised(genotype, tmp_path, kind):
+    run = tmp_path / "run"
+    key = "train__epochs" if kind == "train" else "search__epochs"
+    run_job(make_job(kind, run, genotype, **{key: 1}))
+    first = (run / "metrics.jsonl").read_bytes()
+    assert (run / "done.json").exists()
+    run_job(make_job(kind, run, genotype, **{key: 3}, resume=str(run)))
+    assert (run / "metrics.jsonl").read_bytes().startswith(first)
+    assert [row["step"] for row in rows(run, "step")] == list(range(1, 3 * STEPS_PER_EPOCH + 1))
+    assert [row["epoch"] for row in rows(run, "train")] == [0, 1, 2]
+    assert (run / "done.json").exists()
+
+
+def test_resume_of_a_finished_run_changes_nothing_but_wall_times(uninterrupted, genotype, tmp_path):
+    run = tmp_path / "run"
+    run_job(make_job("train", run, genotype))
+    metrics, weights = read_metrics(run / "metrics.jsonl"), (run / "weights.safetensors").read_bytes()
+    run_job(make_job("train", run, genotype, resume=str(run)))
+    assert read_metrics(run / "metrics.jsonl") == metrics
+    assert (run / "weights.safetensors").read_bytes() == weights
+    assert_same_run(run, uninterrupted("train"))
+
+
+def test_training_is_not_resumed_with_a_genotype_file_that_has_changed_since(genotype, run_nas, tmp_path):
+    run, copy = tmp_path / "run", tmp_path / "copy.yaml"
+    copy.write_text(genotype.read_text())
+    job = make_job("train", run, copy)
+    run_job(job)
+    before = (run / "genotype.yaml").read_text()
+    random_genotype(copy, seed=1)
+    outcome = run_nas("train", *overrides(job), f"resume={run}")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert f"resume: {run} trains another network" in outcome.err
+    assert (run / "genotype.yaml").read_text() == before
+    random_genotype(copy)
+    assert run_nas("train", *overrides(job), f"resume={run}").status == 0

@@ -1,0 +1,82 @@
+"""The house: folders of `nas/` import from rows below theirs alone, and what only one place may do is done there."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ROWS = (
+    ("__main__",),
+    ("cli",),
+    ("__init__",),
+    ("stages",),
+    ("probing",),
+    ("reports",),
+    ("supernet",),
+    ("measuring", "training", "search_spaces"),
+    ("network",),
+    ("losses", "metrics", "exporting", "runs", "cost"),
+    ("distributed",),
+    ("config", "data"),
+    ("space", "devices"),
+    ("ops", "files", "worker", "errors"),
+)
+"""From top to bottom."""
+ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
+SEES_SPACES = {"nas/__init__.py", "nas/probing/bench/step_process.py"}
+"""What looks into `search_spaces` beside the command line: the public functions and the entry points of child processes."""
+
+
+def _files(package: str) -> list[Path]:
+    return sorted((CHECKOUT / package).rglob("*.py"))
+
+
+def _room(module: str) -> str:
+    first, _, rest = module.partition(".")
+    return "search_spaces" if first == "search_spaces" else rest.partition(".")[0] or "__init__"
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {_module(path): path for package in ("nas", "search_spaces") for path in _files(package)}
+
+
+def imported(path: Path) -> set[str]:
+    """Our modules that a file imports, also inside of functions; those for the type checker alone count, too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.partition(".")[0] in ("nas", "search_spaces")}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("nas", "search_spaces"):
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in full}
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_folder_imports_from_rows_below_it_alone(name):
+    path, room = MODULES[name], _room(name)
+    allowed = {other for other in ROW if ROW[other] > ROW[room]} | {room}
+    if room == "cli" or str(path.relative_to(CHECKOUT)) in SEES_SPACES:
+        allowed |= {"search_spaces"}
+    assert {other for other in imported(path) if _room(other) not in allowed} == set()
+
+
+def test_a_stage_imports_no_other_stage():
+    stages = {name: path for name, path in MODULES.items() if name.startswith("nas.stages.")}
+    assert {name: others for name, path in stages.items() if (others := imported(path) & set(stages))} == {}
+
+
+def test_every_room_has_its_row():
+    assert {_room(name) for name in MODULES} == set(ROW)
+
+
+def test_a_module_name_occurs_once():
+    names = Counter(path.stem for path in _files("nas") if path.stem not in ("__init__", "__main__"))
+    assert [name for name, count in names.items() if count > 1] == []
