@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -52,8 +51,8 @@ def stored(request: pytest.FixtureRequest) -> Iterator[Stored]:
 
 
 @pytest.fixture
-def golden(stored: Stored) -> Callable[[str, Any], None]:
-    """Compares plain data with what is stored under a name."""
+def golden(stored: Stored) -> Callable[..., None]:
+    """Compares plain data with what is stored under a name; see `Stored.check`."""
     return stored.check
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ DIGEST = "sha256:"
 """What the text of a hash begins with, which holds for one kind of machine only."""
 MARGIN = 1e-3
 """Relative error allowed on another kind of machine; the absolute one, too, for what is near 0."""
+NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+"""A fraction in a printed line, which is compared as a number."""
 MOST_LISTED = 12
 
 
@@ -73,14 +76,20 @@ class Stored:
         """Whether the values were made on this kind of machine, so that every bit counts."""
         return self.made_on == fingerprint()
 
-    def check(self, name: str, value: Any) -> None:
-        """Compare plain data with what is stored under a name; exactly on the same kind of machine."""
+    def check(self, name: str, value: Any, *, bits: Collection[str] = ()) -> None:
+        """Compare plain data with what is stored under a name; exactly on the same kind of machine.
+
+        Args:
+            name: The name.
+            value: The data.
+            bits: Keys of what a rounding decides, e.g. the larger of two almost equal logits; elsewhere they are not compared.
+        """
         value = json.loads(json.dumps(value))
         if self.write:
             assert self.written.setdefault(name, value) == value, f"{name}: two values in one run"
             return
         assert name in self.values, f"{name}: nothing is stored in {self.path.name}; see the docstring of conftest.py"
-        found = list(differences(self.values[name], value, exact=self.exact, where=name))
+        found = list(differences(self.values[name], value, exact=self.exact, bits=bits, where=name))
         assert not found, "\n".join([f"{len(found)} differences from {self.path.name}", *found[:MOST_LISTED]])
 
     def save(self) -> None:
@@ -101,16 +110,16 @@ def check_text(name: str, text: str, *, write: bool) -> None:
     assert text == path.read_text(encoding="utf-8"), f"{path.name} differs"
 
 
-def differences(expected: Any, got: Any, *, exact: bool, where: str) -> Iterator[str]:
+def differences(expected: Any, got: Any, *, exact: bool, bits: Collection[str] = (), where: str) -> Iterator[str]:
     """One line for every place where plain data differs."""
     if isinstance(expected, dict) and isinstance(got, dict):
         if list(expected) != list(got):
             yield f"{where}: expected the keys {list(expected)}, got {list(got)}"
-        for key in expected.keys() & got.keys():
-            yield from differences(expected[key], got[key], exact=exact, where=f"{where} / {key}")
+        for key in [key for key in expected if key in got and (exact or key not in bits)]:
+            yield from differences(expected[key], got[key], exact=exact, bits=bits, where=f"{where} / {key}")
     elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
         for index, pair in enumerate(zip(expected, got, strict=True)):
-            yield from differences(*pair, exact=exact, where=f"{where} / {index}")
+            yield from differences(*pair, exact=exact, bits=bits, where=f"{where} / {index}")
     elif not _same(expected, got, exact=exact):
         yield f"{where}: expected {expected!r}, got {got!r}"
 
@@ -120,7 +129,20 @@ def _same(expected: Any, got: Any, *, exact: bool) -> bool:
         return True
     if exact:
         return False
+    if isinstance(expected, str) and isinstance(got, str):
+        return _alike(expected, got)
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (expected, got))
-    if numbers:
-        return math.isclose(expected, got, rel_tol=MARGIN, abs_tol=MARGIN)
-    return all(isinstance(value, str) and value.startswith(DIGEST) for value in (expected, got))
+    return numbers and _close(expected, got)
+
+
+def _alike(expected: str, got: str) -> bool:
+    if expected.startswith(DIGEST) and got.startswith(DIGEST):
+        return True
+    if NUMBER.sub("", expected) != NUMBER.sub("", got):
+        return False
+    pairs = zip(NUMBER.findall(expected), NUMBER.findall(got), strict=True)
+    return all(_close(float(one), float(other)) for one, other in pairs)
+
+
+def _close(expected: float, got: float) -> bool:
+    return math.isclose(expected, got, rel_tol=MARGIN, abs_tol=MARGIN)

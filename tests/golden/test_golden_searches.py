@@ -50,13 +50,15 @@ CASES: dict[str, tuple[str, ...]] = {
     "squeezenas_xlarge": SPACES["squeezenas_xlarge"],
     "fasterseg": SPACES["fasterseg"],
 }
+DECIDED_BY_BITS = {"fasterseg": ("genotypes", "predicted", "derived_latency")}
+"""Four steps leave some of FasterSeg's logits almost equal: which is the largest may differ on another kind of machine."""
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_search_gives_the_same_numbers_architecture_and_weights(golden, tmp_path, case):
     run_in(tmp_path, "search", *words(DATA, CPU, SEARCH, ["latency.table=macs"], CASES[case]), "out=run")
     found = records.search(tmp_path / "run")
-    golden(case, _without_folders(found))
+    golden(case, _without_folders(found), bits=DECIDED_BY_BITS.get(case, ()))
 
 
 def test_an_executions_results_are_those_of_the_other(stored):

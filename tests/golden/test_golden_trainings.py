@@ -18,12 +18,19 @@ from tests.golden.stored import FOLDER
 
 GENOTYPES = FOLDER / "before" / "genotypes"
 LGCNET = f"genotype={GENOTYPES / 'lgcnet.yaml'}"
-MIXTURE = ("train.loss=cross_entropy", "train.class_weights=auto", "train.accumulate=2", "train.ema=0.9", "train.grad_clip=1")
+MIXTURE = (
+    "train.loss=cross_entropy",
+    "train.class_weights=auto",
+    "train.accumulate=2",
+    "train.ema=0.9",
+    "train.grad_clip=1",
+    "train.crop=[16,32]",
+)
 CASES = {
     "lgcnet": (LGCNET,),
     "lgcnet averaged and weighted": (LGCNET, *MIXTURE),
     "squeezenas_small": (f"genotype={GENOTYPES / 'squeezenas_small.yaml'}", "trainer.checkpointing=all"),
-    "fasterseg": (f"genotype={GENOTYPES / 'fasterseg.yaml'}", "train.aux_weight=0.4", "train.crop=[16,32]"),
+    "fasterseg": (f"genotype={GENOTYPES / 'fasterseg.yaml'}", "train.aux_weight=0.4", "data.size=[64,96]", "train.lr=1e-3"),
 }
 
 
