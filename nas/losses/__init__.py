@@ -13,7 +13,13 @@ from nas.losses.ohem import ohem
 
 
 class Loss(Protocol):
-    """A pure function of a batch."""
+    """A pure function of a batch: logits and labels -> scalar.
+
+    The cross-entropy term CE(a, w) of Cheng et al., LGCNet, 2023, arXiv:2302.08481, eq. 10, is one.
+
+    Shapes:
+        logits [N, K, H, W], labels [N, H, W] int64 -> [].
+    """
 
     def __call__(self, logits: Tensor, label: Tensor, /, *, weights: Tensor | None = None, ranks: Ranks = ALONE) -> Tensor:
         """Scalar loss, classes weighted by `weights` [K]; exactly 0 with zero gradients for a batch in which no pixel counts.

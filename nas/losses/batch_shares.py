@@ -15,7 +15,7 @@ from nas.losses.cross_entropy import pixel_weights
 def batch_shares(
     labels: Sequence[Tensor], weights: Tensor | None = None, *, ignore_index: int = IGNORE_INDEX, ranks: Ranks = ALONE
 ) -> Tensor:
-    """The share of each batch in the pixels of all batches: s_k = W_k / sum_j W_j, W_k the weight of the pixels that count.
+    """Share of each batch in the pixels of all batches: s_k = W_k / sum_j W_j, W_k the weight of the pixels that count.
 
     A weighted mean over all batches is then sum_k s_k * mean_k, so that the gradient of cross-entropy is that of one large
     batch. A mean of means would favour batches with few labelled pixels. Without any pixel that counts the shares are 0.

@@ -10,10 +10,10 @@ SHIFT = 1.02
 
 
 def inverse_log_share(counts: Tensor, *, shift: float = SHIFT) -> Tensor:
-    """1 / ln(shift + p), p the share of a class in all labels that count; rare classes weigh more, within bounds.
+    """Weights of classes: w = 1 / ln(c + p), p the share of a class in all labels that count.
 
-    Paszke, Chaurasia, Kim, Culurciello, "ENet: A deep neural network architecture for real-time semantic segmentation",
-    arXiv:1606.02147, section 5.1.
+    Paszke, Chaurasia, Kim, Culurciello, "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation",
+    arXiv:1606.02147. Rare classes weigh more, within bounds.
 
     Args:
         counts: [K], pixels (or images) of each class; not all 0.

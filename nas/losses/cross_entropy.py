@@ -13,7 +13,10 @@ from nas.distributed.ranks import ALONE, Ranks
 def cross_entropy(
     logits: Tensor, label: Tensor, *, weights: Tensor | None = None, ignore_index: int = IGNORE_INDEX, ranks: Ranks = ALONE
 ) -> Tensor:
-    """Mean over the valid pixels of -ln p, p the softmax probability of the true class.
+    """Cross-entropy: the mean over the valid pixels of -ln p, p the softmax probability of the true class.
+
+    The term CE(a, w) of Cheng et al., LGCNet, 2023, arXiv:2302.08481, eq. 10; pixel by pixel as in Long, Shelhamer, Darrell, "Fully
+    Convolutional Networks for Semantic Segmentation", CVPR 2015, arXiv:1411.4038.
 
     With weights w of the classes it is the weighted mean sum_i w[label_i] * -ln p_i / sum_i w[label_i], as in PyTorch. A batch
     without a valid pixel, or none of positive weight, gives exactly 0, connected to the graph with zero gradients.
@@ -36,7 +39,7 @@ def pixel_losses(logits: Tensor, label: Tensor, *, ignore_index: int = IGNORE_IN
     """-ln p of each pixel, p the softmax probability of the true class; 0 where the label does not count.
 
     Args:
-        logits: [N, K, H, W] or [N, K]; half precision is raised to float32, for sums over a batch need it.
+        logits: [N, K, H, W] or [N, K]; half precision is raised to float32, which sums over a batch need.
         label: int64 [N, H, W] or [N]; class id or `ignore_index`.
         ignore_index: Label of what does not count.
 
@@ -49,7 +52,7 @@ def pixel_losses(logits: Tensor, label: Tensor, *, ignore_index: int = IGNORE_IN
 
 
 def pixel_weights(label: Tensor, weights: Tensor | None, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """What each pixel counts: nothing where the label does not count, else the weight of its class.
+    """Weight of each pixel: 0 where the label does not count, else that of its class.
 
     Args:
         label: int64 [N, H, W] or [N]; class id or `ignore_index`.

@@ -19,18 +19,19 @@ def distillation(  # noqa: PLR0913
     divide_by_classes: bool = False,
     ranks: Ranks = ALONE,
 ) -> Tensor:
-    """Mean over the valid pixels of the divergence of the student's classes from the teacher's, both softened by a temperature.
+    """Knowledge distillation: the mean over the valid pixels of KL(p || q), p of the teacher and q of the student, both softened.
 
-    With p = softmax(teacher / T) and q = softmax(student / T) of a pixel,
+    Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531. With p = softmax(teacher / T) and
+    q = softmax(student / T) of a pixel,
 
         loss = T^2 * mean over valid pixels of sum_k p_k (ln p_k - ln q_k)
 
-    Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531: the gradient with respect to the logits
-    shrinks as 1 / T^2, which the factor makes good. The teacher gets no gradient. A batch without a valid pixel gives exactly 0
-    with zero gradients.
+    The gradient with respect to the logits shrinks as 1 / T^2, which the factor makes good. The teacher gets no gradient. A batch
+    without a valid pixel gives exactly 0 with zero gradients.
 
-    FasterSeg's code takes the mean over classes as well, so that it is K times smaller (`divide_by_classes`), over all pixels,
-    ignored ones too, and the logarithm of a softmax, which may underflow [SPEC section 12, Q16]. Here ignored pixels do not count.
+    The official code of FasterSeg (Chen et al., ICLR 2020, arXiv:1912.10917) takes the mean over classes too, which is K times
+    smaller (`divide_by_classes`), and over ignored pixels. It takes the logarithm of a softmax, which may underflow. Here ignored
+    pixels do not count.
 
     Args:
         student_logits: [N, K, H, W]; half precision is raised to float32.

@@ -9,11 +9,16 @@ from torch.nn import functional
 
 
 def labels_at(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Labels [N, H, W] -> [N, h, w] int64, nearest pixel (FasterSeg's search: labels at an eighth of the size).
+    """Labels at another size, by the nearest pixel.
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: the official code searches on labels at an eighth of the size.
 
     Args:
-        labels: int64.
+        labels: [N, H, W] int64.
         size: (h, w).
+
+    Returns:
+        [N, h, w] int64.
     """
     if labels.shape[1:] == tuple(size):
         return labels

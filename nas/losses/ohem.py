@@ -20,9 +20,10 @@ def ohem(
     min_kept_share: float = 1 / 16,
     ranks: Ranks = ALONE,
 ) -> Tensor:
-    """Mean cross-entropy over the pixels whose true class is given too small a probability (OHEM).
+    """Online bootstrapping (OHEM): the mean cross-entropy over the pixels whose true class is given too small a probability.
 
-    With p_i the softmax probability of the true class of pixel i, 1 where the label does not count,
+    Wu, Shen, van den Hengel, "High-performance Semantic Segmentation Using Very Deep Fully Convolutional Networks",
+    arXiv:1604.04339. With p_i the softmax probability of the true class of pixel i, 1 where the label does not count,
 
         m    = max(1, floor(min_kept_share * N * H * W))
         t    = max(threshold, the m-th smallest p over the whole batch)
@@ -35,8 +36,8 @@ def ohem(
     Weights w of the classes have no say in which pixels are kept; the loss is then the weighted mean over those,
     sum over kept of w[label_i] * -ln p_i / sum over kept of w[label_i], as in FasterSeg.
 
-    The idea: Wu, Shen, van den Hengel, "High-performance semantic segmentation using very deep fully convolutional
-    networks", arXiv:1604.04339. LGCNet and GAS name it without its constants: both are [reading], taken from FasterSeg.
+    LGCNet (arXiv:2302.08481, section IV-A) names the strategy without its constants: both are [reading], taken from the official
+    code of FasterSeg.
 
     Args:
         logits: [N, K, H, W].

@@ -140,11 +140,16 @@ def _normed_sum(ops: Sequence[Mixed], source: Source, z: Tensor) -> Tensor | Non
 
 
 class _BatchNorms:
-    """The batch norms of T candidates on E edges, C channels each, all in one mode; each times the weight of its candidate.
+    """Batch norms of T candidates on E edges, C channels each, times their weights: z BN(x) = (z gamma) x^ + z beta.
+
+    x^ is the normalised map of Ioffe, Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167. All batch norms are in one mode.
 
     Args:
         norms: The T * E batch norms, those of one candidate in a row.
         z: [T, E], or [N, T, E].
+
+    Shapes:
+        Of one candidate, [N, E * C, H, W] -> [N, E * C, H, W].
     """
 
     def __init__(self, norms: Sequence[nn.BatchNorm2d], z: Tensor) -> None:
@@ -255,7 +260,16 @@ def _with_maps(total: Tensor | None, maps: Sequence[tuple[int, Tensor]], z: Tens
 
 
 class FusedOp(Mixed):
-    """The same sum with fewer passes over activations (`nas.ops.fused`); a `Network` runs several of them together."""
+    """Mixed operation with fewer passes over activations; a `Network` runs several of them together.
+
+    The sum is that of Cheng et al., LGCNet, 2023, arXiv:2302.08481, eq. 3; the order of its parts differs (see the module).
+
+    Args:
+        node: A node that depends on one decision.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)], s the stride of the node.
+    """
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)

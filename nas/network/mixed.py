@@ -16,10 +16,16 @@ def per_image(weight: Tensor) -> Tensor:
 
 
 class Mixed(nn.Module):
-    """The candidates of a searched node, and their plain weighted sum; its subclasses are the ways to run it.
+    """Mixed operation: the candidates of a searched node and their weighted sum; subclasses are the ways to run it.
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, eq. 3, one edge of it: sum_k Z^k O^k(x), k over the candidates. Liu, Simonyan,
+    Yang, "DARTS", ICLR 2019, arXiv:1806.09055, have softmax weights in place of Z.
 
     Args:
         node: A node that depends on one decision.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)], s the stride of the node.
     """
 
     def __init__(self, node: Node) -> None:
@@ -32,10 +38,11 @@ class Mixed(nn.Module):
         self.candidates = nn.ModuleDict({name: build(spec) for name, spec in self.specs.items() if spec.kind != "none"})
 
     def plain_sum(self, weights: Weights, *inputs: Tensor) -> Tensor:
-        """x_i = sum_k z_k o_k(x) (LGCNet, eq. 3): inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
+        """sum_k z_k o_k(x) (LGCNet, eq. 3): inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
 
-        A candidate `none` adds nothing and is not run. When the decision was sampled, only the drawn candidate runs; the gradient
-        reaches the logits through its weight (GDAS, Dong and Yang 2019).
+        A candidate `none` adds nothing and is not run. If the decision was sampled, only the drawn candidate runs; the gradient
+        reaches the logits through its weight (Dong, Yang, "Searching for a Robust Neural Architecture in Four GPU Hours", CVPR
+        2019, arXiv:1910.04465: GDAS).
         """
         z = weights.values[self.decision]
         drawn = weights.drawn.get(self.decision)
@@ -65,7 +72,16 @@ class Mixed(nn.Module):
 
 
 class MixedOp(Mixed):
-    """The plain weighted sum over candidates."""
+    """Mixed operation that runs its candidates one by one: sum_k Z^k O^k(x).
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, eq. 3.
+
+    Args:
+        node: A node that depends on one decision.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)], s the stride of the node.
+    """
 
     def forward(self, weights: Weights, *inputs: Tensor) -> Tensor:
         """Inputs each [N, C, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
@@ -73,7 +89,17 @@ class MixedOp(Mixed):
 
 
 class Select(nn.Module):
-    """A searched path: the weighted sum of its inputs, one for each option."""
+    """Searched path: sum_i z_i x_i over its inputs, one for each option.
+
+    The relaxation of paths of Liu et al., "Auto-DeepLab: Hierarchical Neural Architecture Search for Semantic Image Segmentation",
+    CVPR 2019, arXiv:1901.02985.
+
+    Args:
+        node: A node whose decision has one option for each input.
+
+    Shapes:
+        q inputs, each [N, C, H, W] -> [N, C, H, W].
+    """
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -89,7 +115,17 @@ class Select(nn.Module):
 
 
 class PerArchitecture(nn.Module):
-    """A fixed operation with weights of its own for each architecture set."""
+    """Fixed operation with weights of its own for each architecture set.
+
+    The co-search of a teacher and a student by Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917.
+
+    Args:
+        node: A node without decisions.
+        architecture_sets: Names of the architecture sets.
+
+    Shapes:
+        Those of the operation.
+    """
 
     def __init__(self, node: Node, architecture_sets: tuple[str, ...]) -> None:
         super().__init__()

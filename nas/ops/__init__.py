@@ -39,7 +39,9 @@ def _concat_inputs(spec: OpSpec) -> InputShapes:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One kind of operation.
+    """One kind of operation: how it is built, counted and fed.
+
+    The table of kinds is that of Liu, Simonyan, Yang, "DARTS", ICLR 2019, arXiv:1806.09055, whose code maps a name to a factory.
 
     Args:
         build: Makes the module of a spec.

@@ -10,7 +10,9 @@ from nas.ops.spec import OpSpec, out_size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeShape:
-    """What an edge does to the shape of a map.
+    """The change of a map's shape along an edge (i, j) of a cell.
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-B: each edge has the candidates of one set, all with the same shapes.
 
     Args:
         in_channels: Channels that come in.
@@ -18,6 +20,9 @@ class EdgeShape:
         height: Height that comes in, in pixels.
         width: Width that comes in, in pixels.
         stride: 1 or 2; height and width leave as ceil(size / stride).
+
+    Shapes:
+        [N, in_channels, height, width] -> [N, out_channels, ceil(height / stride), ceil(width / stride)].
     """
 
     in_channels: int
@@ -43,7 +48,7 @@ class EdgeShape:
 
 
 def _skip(edge: EdgeShape) -> OpSpec:
-    """The map itself where nothing changes; else the factorised reduction (stride 2) or a 1x1 convolution (channels)."""
+    """The map itself where its shape stays; else the factorised reduction (stride 2) or a 1x1 convolution (channels)."""
     if edge.stride > 1:
         return edge.spec("factorized_reduce")
     if edge.in_channels != edge.out_channels:

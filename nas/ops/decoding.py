@@ -1,4 +1,4 @@
-"""What decoders need beside convolutions with batch norm: gates from pooled windows, plain convolutions, resizing by corners."""
+"""Parts of decoders beside convolutions with batch norm: gates from pooled windows, plain convolutions, resizing by corners."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from nas.ops.spec import OpSpec
 
 
 class PlainConv(nn.Module):
-    """Convolution with bias and nothing behind it: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+    """Convolution with bias: y = W * x + b, without batch norm or activation.
+
+    Scores of the classes in the LR-ASPP of Howard et al., "Searching for MobileNetV3", ICCV 2019, arXiv:1905.02244; initialised by
+    `fan_out_init`, as in the official code of SqueezeNAS.
+
+    Args:
+        spec: Channels, kernel, stride s, dilation and groups.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -33,7 +43,16 @@ class PlainConv(nn.Module):
 
 
 class BareConv(nn.Module):
-    """Convolution without bias and nothing behind it: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+    """Convolution without bias: y = W * x, without batch norm or activation.
+
+    The channel attention in the official code of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, which never runs it.
+
+    Args:
+        spec: Channels, kernel, stride s, dilation and groups.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -46,7 +65,16 @@ class BareConv(nn.Module):
 
 
 class ConvSigmoid(PlainConv):
-    """Convolution with bias, then a sigmoid: a gate from 0 to 1."""
+    """Gate from 0 to 1: y = sigmoid(W * x + b).
+
+    The gate of LR-ASPP, Howard et al., "Searching for MobileNetV3", ICCV 2019, arXiv:1905.02244.
+
+    Args:
+        spec: Channels, kernel, stride s, dilation and groups.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply both."""
@@ -54,9 +82,16 @@ class ConvSigmoid(PlainConv):
 
 
 class WindowPool(nn.Module):
-    """Averages over windows of k x k pixels, without padding; a side shorter than k is one window.
+    """Average pooling over windows of k x k pixels, without padding; a side shorter than k is one window [reading].
 
-    [N, C, H, W] -> [N, C, h, w], h = (H - min(k, H)) // stride + 1, and w likewise with `stride_width`.
+    The pooling of LR-ASPP, Howard et al., "Searching for MobileNetV3", ICCV 2019, arXiv:1905.02244. The official code of SqueezeNAS
+    has k = 49 and strides of 16 and 20.
+
+    Args:
+        spec: Kernel k, stride along the height, and along the width where that is another one (`stride_width`).
+
+    Shapes:
+        [N, C, H, W] -> [N, C, h, w], h = (H - min(k, H)) // stride + 1, and w likewise with its stride.
     """
 
     def __init__(self, spec: OpSpec) -> None:
@@ -80,7 +115,13 @@ def windows(size: int, kernel: int, stride: int) -> int:
 
 
 class GlobalPool(nn.Module):
-    """The average of each map: [N, C, H, W] -> [N, C, 1, 1]."""
+    """Average of each map: y_c = 1 / (H W) sum_{i,j} x[c, i, j].
+
+    The image-level feature of ASPP, Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", arXiv:1706.05587.
+
+    Shapes:
+        [N, C, H, W] -> [N, C, 1, 1].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool."""
@@ -88,7 +129,13 @@ class GlobalPool(nn.Module):
 
 
 class Multiply(nn.Module):
-    """Product of two maps of one shape, pixel by pixel."""
+    """Product of two maps, pixel by pixel: y = a b.
+
+    How LR-ASPP applies its gate, Howard et al., "Searching for MobileNetV3", ICCV 2019, arXiv:1905.02244.
+
+    Shapes:
+        Both [N, C, H, W] -> [N, C, H, W].
+    """
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Both [N, C, H, W] -> [N, C, H, W]."""
@@ -96,7 +143,14 @@ class Multiply(nn.Module):
 
 
 class ResizeCorners(nn.Module):
-    """Bilinear resizing to the size of the second input that leaves the centres of corner pixels in place (align_corners True)."""
+    """Bilinear resizing to the size of the second input that leaves the centres of corner pixels in place (align_corners True).
+
+    As in the official code of FasterSeg (Chen et al., ICLR 2020, arXiv:1912.10917), and for the logits of SqueezeNAS (Shaw et al.,
+    ICCV Workshops 2019, arXiv:1908.01748).
+
+    Shapes:
+        x [N, C, H, W], like [N, *, H', W'] -> [N, C, H', W'].
+    """
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """[N, C, H, W], [N, *, H', W'] -> [N, C, H', W']."""

@@ -13,15 +13,17 @@ _NARROW_PADDING = 4
 
 
 def depthwise(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """Each channel with a k x k kernel of its own, stride 1, padded to keep the size.
+    """Dilated depthwise convolution of stride 1, padded to keep the size: y[c, p] = sum_t w[c, t] x[c, p + d t].
 
-    oneDNN has no fast backward pass for dilated depthwise convolutions (PyTorch 2.13: 4 to 10 times the forward pass). On a CPU,
-    the gradient of the maps is therefore taken as the convolution with the turned kernel that it is.
+    Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, arXiv:1511.07122, for each channel by itself.
+
+    oneDNN has no fast backward pass for dilated depthwise convolutions (PyTorch 2.13: 4 to 10 times the forward pass). On a CPU the
+    gradient of the maps is therefore a convolution with the kernel turned by 180 degrees.
 
     Args:
         x: [N, C, H, W].
         weight: [C, 1, k, k], k odd.
-        dilation: Pixels between taps.
+        dilation: Pixels d between taps.
 
     Returns:
         [N, C, H, W].
@@ -33,7 +35,13 @@ def depthwise(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
 
 
 class _DilatedDepthwise(torch.autograd.Function):
-    """`depthwise` with gradients of its own."""
+    """`depthwise` with gradients of its own: dL/dx is a dilated depthwise convolution of dL/dy with the turned kernel.
+
+    The convolution is that of Yu, Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016, arXiv:1511.07122.
+
+    Shapes:
+        x [N, C, H, W], weight [C, 1, k, k] -> [N, C, H, W].
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The inverted residual without its residual: expand, filter, project (MobileNetV2, arXiv 1801.04381; SqueezeNAS)."""
+"""The inverted residual without its residual: expand, filter, project."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from nas.ops.spec import OpSpec
 
 
 class InvertedResidual(nn.Module):
-    """1x1 convolution to e Cin channels, depthwise kxk, 1x1 convolution to Cout; BN behind each, ReLU behind the first two.
+    """Inverted residual without its sum: y = BN(P relu(BN(D * relu(BN(E x))))).
 
-    Groups split both 1x1 convolutions, and nothing is shuffled between them. The first 1x1 convolution is there even if e = 1.
-    No input is added: where a space wants that, it is a node of its own.
+    E is a 1x1 convolution to e Cin channels, D a depthwise one of k x k, P a 1x1 convolution to Cout.
+
+    Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, arXiv:1801.04381, in the form of the
+    official code of SqueezeNAS (Shaw et al., ICCV Workshops 2019, arXiv:1908.01748): ReLU in place of ReLU6, groups split E and P
+    without a shuffle, E is there even if e = 1. A space that adds the input does so in a node of its own.
+
+    Args:
+        spec: Channels, kernel k, stride s and dilation of D, groups of E and P, expansion e.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
     """
 
     def __init__(self, spec: OpSpec) -> None:
@@ -46,7 +55,7 @@ class InvertedResidual(nn.Module):
 
 
 def inverted_residual_macs(spec: OpSpec) -> int:
-    """With h = e Cin: Cin h / g at the input's size, then (k^2 + Cout / g) h at the output's."""
+    """MACs with h = e Cin: Cin h / g at the input's size, then (k^2 + Cout / g) h at the output's."""
     hidden = spec.expansion * spec.in_channels
     expand = spec.in_channels * hidden // spec.groups * spec.height * spec.width
     rest = (spec.kernel**2 + spec.out_channels // spec.groups) * hidden * spec.out_height * spec.out_width

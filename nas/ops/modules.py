@@ -10,7 +10,14 @@ from nas.ops.spec import OpSpec
 
 
 def fan_out_init(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Weights from N(0, 2 / fan_out), fan_out = Cout k^2 whatever the groups (He et al., 2015)."""
+    """Draw the weights of a convolution from N(0, 2 / fan_out), fan_out = Cout k^2 whatever the groups.
+
+    He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, arXiv:1502.01852. Fan-out is [reading] for LGCNet, and what the
+    official code of SqueezeNAS does.
+
+    Args:
+        conv: The convolution, whose weights change in place.
+    """
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
 
@@ -31,7 +38,17 @@ def pixels_read(x: Tensor, stride: int) -> tuple[Tensor, int]:
 
 
 class StridedPointwise(nn.Conv2d):
-    """A 1x1 convolution with a stride: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+    """1x1 convolution with a stride: y[:, i, j] = W x[:, s i, s j] + b.
+
+    The projection of a shortcut in He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
+    arXiv:1512.03385.
+
+    Args:
+        As of `nn.Conv2d`, with a kernel of 1 and without padding.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name of the method that is overridden
         """Apply the convolution to the pixels that it reads."""
@@ -40,7 +57,17 @@ class StridedPointwise(nn.Conv2d):
 
 
 class ConvBNReLU(nn.Module):
-    """Convolution, batch norm, ReLU: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+    """Convolution, batch norm, ReLU: y = max(0, BN(W * x)).
+
+    The order of Ioffe, Szegedy, "Batch Normalization", ICML 2015, arXiv:1502.03167. LGCNet (section III-A) begins with three
+    convolutional layers; that they have this form is [reading].
+
+    Args:
+        spec: Channels, kernel, stride s, dilation and groups.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -53,7 +80,17 @@ class ConvBNReLU(nn.Module):
 
 
 class ReLUConvBN(nn.Module):
-    """ReLU, convolution, batch norm, the order of DARTS's cells: [N, Cin, H, W] -> [N, Cout, ceil(H/s), ceil(W/s)]."""
+    """ReLU, convolution, batch norm: y = BN(W * max(0, x)).
+
+    The order of the cells of Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, arXiv:1806.09055. LGCNet
+    lists the 3x3 convolution (Table II) and the 1x1 convolution (Table III); it does not state the order [reading].
+
+    Args:
+        spec: Channels, kernel, stride s, dilation and groups.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -67,7 +104,17 @@ class ReLUConvBN(nn.Module):
 
 
 class ReLUSepConvBN(nn.Module):
-    """ReLU, depthwise convolution, 1x1 convolution, batch norm: one depthwise stage [reading]."""
+    """Separable convolution, with a dilation d: y = BN(P (D *_d max(0, x))), D depthwise, P pointwise.
+
+    Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017, arXiv:1610.02357. LGCNet lists it without
+    dilation and with d = 2, 4, 8 (Table II), and 12 (Table III). One depthwise stage is [reading].
+
+    Args:
+        spec: Channels, kernel of D, stride s of D, dilation d.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -83,10 +130,16 @@ class ReLUSepConvBN(nn.Module):
 
 
 class ShiftedReduce(nn.Module):
-    """Two 1x1 convolutions of stride 2 on maps shifted by one pixel, each to half of the channels, concatenated; batch norm.
+    """Factorised reduction: y = BN([W1 x[:, 0::2, 0::2], W2 x[:, 1::2, 1::2]]), each 1x1 convolution to half of the channels.
 
-    An odd side is padded by one pixel at its end, so that both halves have ceil(size / 2) pixels. Subclasses say what lies
-    before and behind.
+    As in the code of Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, arXiv:1806.09055. An odd side is
+    padded by one pixel at its end [reading], so that both halves have ceil(size / 2) pixels. Subclasses add the activation.
+
+    Args:
+        spec: Channels that come in and go out.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)].
     """
 
     def __init__(self, spec: OpSpec) -> None:
@@ -107,7 +160,17 @@ class ShiftedReduce(nn.Module):
 
 
 class FactorizedReduce(ShiftedReduce):
-    """ReLU, then a shifted reduction, the order of DARTS's cells."""
+    """Skip connection of stride 2: a shifted reduction of max(0, x).
+
+    The order of the cells of Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, arXiv:1806.09055. LGCNet
+    names the skip connection (Table II); its form at stride 2 is [reading].
+
+    Args:
+        spec: Channels that come in and go out.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]."""
@@ -115,7 +178,17 @@ class FactorizedReduce(ShiftedReduce):
 
 
 class ReduceBNReLU(ShiftedReduce):
-    """A shifted reduction, then ReLU: the skip of stride 2 in FasterSeg's supernet (Chen et al., ICLR 2020, arXiv 1912.10917)."""
+    """Skip of stride 2 in FasterSeg's supernet: a shifted reduction, then ReLU.
+
+    Chen et al., "FasterSeg: Searching for Faster Real-time Semantic Segmentation", ICLR 2020, arXiv:1912.10917, as in the official
+    code.
+
+    Args:
+        spec: Channels that come in and go out.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)].
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, Cin, H, W] -> [N, Cout, ceil(H / 2), ceil(W / 2)]."""
@@ -123,7 +196,16 @@ class ReduceBNReLU(ShiftedReduce):
 
 
 class MaxPool(nn.Module):
-    """Max pooling, padded like a convolution: [N, C, H, W] -> [N, C, ceil(H / stride), ceil(W / stride)]."""
+    """Max pooling, padded like a convolution: y[c, i, j] = the largest x[c, s i + u, s j + v], |u|, |v| <= k // 2.
+
+    The 3x3 max pooling of Cheng et al., LGCNet, 2023, arXiv:2302.08481, Table II. That no batch norm follows it is [reading].
+
+    Args:
+        spec: Kernel k and stride s.
+
+    Shapes:
+        [N, C, H, W] -> [N, C, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -136,9 +218,17 @@ class MaxPool(nn.Module):
 
 
 class GridPool(nn.Module):
-    """Average pooling to a grid of bins, 1x1 convolution, bilinear resizing to ceil(size / stride).
+    """Global pooling to a grid of b x b bins, 1x1 convolution, bilinear resizing: y = up(W pool_b(x) + b0).
 
-    The convolution has a bias and no batch norm [reading]: one bin of one image has no variance to normalise by.
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, Table III (b = 1, 2, 5), as in the pyramid of Zhao et al., "Pyramid Scene Parsing
+    Network", CVPR 2017, arXiv:1612.01105. The convolution has a bias and no batch norm [reading]: one bin of one image has no
+    variance to normalise by.
+
+    Args:
+        spec: Channels, bins a side (as its kernel), stride s of the output.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
     """
 
     def __init__(self, spec: OpSpec) -> None:
@@ -156,7 +246,14 @@ class GridPool(nn.Module):
 
 
 class Resize(nn.Module):
-    """Bilinear resizing (align_corners False) of the first input to the height and width of the second."""
+    """Bilinear resizing of the first input to the height and width of the second.
+
+    The interpolation of Up2 in Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C. That it is bilinear, with align_corners
+    False, is [reading].
+
+    Shapes:
+        x [N, C, H, W], like [N, *, H', W'] -> [N, C, H', W'].
+    """
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """[N, C, H, W], [N, *, H', W'] -> [N, C, H', W']."""
@@ -164,7 +261,17 @@ class Resize(nn.Module):
 
 
 class TransposedConv(nn.Module):
-    """ReLU, transposed convolution 4x4 that doubles the size [reading], crop to the size of the second input, batch norm."""
+    """Transposed convolution that doubles the size: y = BN(crop(W^T * max(0, x))).
+
+    The deconvolution of Up2 in Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C. The kernel of 4x4, the order and the
+    crop to the size of the second input are [reading].
+
+    Args:
+        spec: Channels that come in and go out.
+
+    Shapes:
+        x [N, Cin, H, W], like [N, *, H', W'] -> [N, Cout, H', W'], H' in {2H - 1, 2H}, W' likewise.
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -180,7 +287,16 @@ class TransposedConv(nn.Module):
 
 
 class Classifier(nn.Module):
-    """1x1 convolution with bias to the classes: [N, Cin, H, W] -> [N, classes, H, W]."""
+    """Scores of the classes of each pixel: s = W x + b, a 1x1 convolution.
+
+    Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, arXiv:1411.4038.
+
+    Args:
+        spec: Channels that come in; channels that go out are the classes K.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, K, H, W].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -193,7 +309,13 @@ class Classifier(nn.Module):
 
 
 class Add(nn.Module):
-    """Sum of maps of one shape; n maps are n - 1 binary additions."""
+    """Sum of maps of one shape: x_i = sum_{j < i} o_{j,i}(x_j), in which the terms are given.
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, eq. 2. The sum of n maps is n - 1 binary additions.
+
+    Shapes:
+        Each [N, C, H, W] -> [N, C, H, W].
+    """
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         """Each [N, C, H, W] -> [N, C, H, W]."""
@@ -203,7 +325,13 @@ class Add(nn.Module):
 
 
 class Concat(nn.Module):
-    """Concatenation along the channels."""
+    """Concatenation along the channels.
+
+    The output node of a cell in Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-B.
+
+    Shapes:
+        Each [N, C_i, H, W] -> [N, sum C_i, H, W].
+    """
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Each [N, C_i, H, W] -> [N, sum C_i, H, W]."""
@@ -211,7 +339,14 @@ class Concat(nn.Module):
 
 
 class Argmax(nn.Module):
-    """The label of each pixel: [N, classes, H, W] -> [N, 1, H, W] int64."""
+    """Label of each pixel: the class of the largest score.
+
+    The prediction of Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015,
+    arXiv:1411.4038.
+
+    Shapes:
+        [N, K, H, W] -> [N, 1, H, W] int64.
+    """
 
     def forward(self, logits: Tensor) -> Tensor:
         """Take a largest logit."""

@@ -13,7 +13,10 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class OpSpec:
-    """One operation at one shape, hashable; the key of a latency table's entry.
+    """One operation at one shape: the key of an entry in a latency table, hashable.
+
+    The lookup table of Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C, records the latency of each candidate
+    operation.
 
     Args:
         kind: A key of `nas.ops.OPERATIONS`.
@@ -29,6 +32,9 @@ class OpSpec:
         groups: Groups of the convolution; for concatenation, the number of inputs.
         expansion: Channels inside over channels that come in.
         stride_width: Stride along the width where it is another one; 0: `stride`.
+
+    Shapes:
+        [N, in_channels, height, width] -> [N, out_channels, out_height, out_width].
     """
 
     kind: str

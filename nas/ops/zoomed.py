@@ -1,6 +1,7 @@
-"""FasterSeg's operators (Chen et al., ICLR 2020, arXiv 1912.10917): one or two 3x3 convolutions, at full or at half resolution.
+"""FasterSeg's operators: one or two 3x3 convolutions, at full or at half resolution.
 
-Resizing is bilinear and leaves the centres of corner pixels in place (align_corners True).
+Chen, Gong, Liu, Zhang, Li, Wang, "FasterSeg: Searching for Faster Real-time Semantic Segmentation", ICLR 2020, arXiv:1912.10917,
+as in the official code: no operator adds its input, and resizing leaves the centres of corner pixels in place (align_corners True).
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from nas.ops.spec import OpSpec, out_size
 
 
 class ConvBN(nn.Module):
-    """Convolution and batch norm: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)]."""
+    """Convolution and batch norm: y = BN(W * x).
+
+    A part of the zoomed operators of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, before the resizing.
+
+    Args:
+        spec: Channels, kernel and stride s.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -31,7 +41,16 @@ class ConvBN(nn.Module):
 
 
 class Conv2x(nn.Module):
-    """Twice convolution, batch norm, ReLU; the stride is the first one's: [N, Cin, H, W] -> [N, Cout, ceil(H/s), ceil(W/s)]."""
+    """Double convolution: y = relu(BN(W2 * relu(BN(W1 * x)))), of which W1 has the stride.
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917 (conv_2x in the official code).
+
+    Args:
+        spec: Channels, kernel and stride s.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
+    """
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
@@ -46,9 +65,15 @@ class Conv2x(nn.Module):
 
 
 class ConvDownUp(nn.Module):
-    """Zoomed convolution: halve the map, convolution, batch norm, back to the size that came in, ReLU.
+    """Zoomed convolution: y = relu(up(BN(W * down(x)))), down to half of the size, up to the size that came in.
 
-    With stride 2 nothing is resized back: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917 (conv_downup in the official code). With stride 2 nothing is resized back.
+
+    Args:
+        spec: Channels, kernel and stride s.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
     """
 
     def __init__(self, spec: OpSpec) -> None:
@@ -63,9 +88,16 @@ class ConvDownUp(nn.Module):
 
 
 class Conv2xDownUp(nn.Module):
-    """Zoomed double convolution: halve, convolution, batch norm, ReLU, convolution, batch norm, back to the size, ReLU.
+    """Zoomed double convolution: y = relu(up(BN(W2 * relu(BN(W1 * down(x)))))), down and up as for `ConvDownUp`.
 
-    With stride 2 nothing is resized back: [N, Cin, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917 (conv_2x_downup in the official code). With stride 2 nothing is resized
+    back.
+
+    Args:
+        spec: Channels, kernel and stride s.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, Cout, ceil(H / s), ceil(W / s)].
     """
 
     def __init__(self, spec: OpSpec) -> None:
@@ -126,7 +158,7 @@ def _halved(x: Tensor, stride: int) -> Tensor:
 
 
 def _back(x: Tensor, like: Tensor, stride: int) -> Tensor:
-    """ReLU, behind the resizing where there is one."""
+    """ReLU after the resizing, where there is one."""
     height, width = like.shape[2:]
     return torch.relu(x if stride == 2 else _resized(x, (height, width)))
 

@@ -51,8 +51,9 @@ def sample(
 ) -> Weights:
     """Draw the weights of all decisions.
 
-    Decisions with the same number of options and the same relaxation are drawn as one tensor, in the order of `choices`, from noise
-    made on the CPU: the same generator state gives the same weights on every device and rank.
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-B: the variables Z are drawn from a fully factorizable joint
+    distribution. Decisions with the same number of options and the same relaxation are drawn as one tensor, in the order of
+    `choices`, from noise made on the CPU: the same generator state gives the same weights on every device and rank.
 
     Args:
         logits: Group name -> [p, q], one row a decision of the group.
@@ -89,7 +90,7 @@ def sample(
 
 
 def probabilities(logits: Mapping[str, Tensor], choices: Sequence[Choice], *, never_all: Sequence[NeverAll] = ()) -> Weights:
-    """softmax(logits) of all decisions as weights: no noise, temperature one.
+    """Weights of all decisions without noise: softmax(logits), at a temperature of one.
 
     Args:
         logits: Group name -> [p, q].

@@ -11,11 +11,12 @@ from nas.space.choice import Choice, NeverAll
 
 
 def barred(scores: Tensor, rows: Tensor, option: int) -> Tensor:
-    """Which options must not be taken so that no set of decisions takes `option` throughout.
+    """Options that must not be taken, so that no set of decisions takes `option` throughout [reading].
 
-    A decision is barred from `option` where all others of its set take it: the only one that does not, or, if all do, the one with
-    the largest score of another option, as derivation would repair it (LGCNet, SPEC section 7). The gradient of a barred option is
-    zero, so that no search is drawn towards a node without input and what it would save.
+    A decision is barred from `option` where all others of its set take it. It is the only one that does not; or, if all do, the one
+    with the largest score of another option, which derivation would repair too. LGCNet (arXiv:2302.08481) is silent about nodes
+    without input. The gradient of a barred option is zero, so that no search is drawn towards a node without input and what it
+    would save.
 
     Args:
         scores: Perturbed logits, [..., m, q]; a decision takes the option of its largest score.
