@@ -20,9 +20,10 @@ from nas.cost.prediction import predict_on
 from nas.cost.profile_command import profile_words
 from nas.cost.repair import Limit, check_repairable
 from nas.errors import ConfigError
+from nas.space.capabilities import Judge
 from nas.space.deployment import Deploy, Shape
 from nas.space.graph import Graph
-from nas.space.search_space import Judge, SearchSpace
+from nas.space.search_space import SearchSpace
 from nas.space.weights import Weights
 
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from nas.cost.architecture_program import ArchitectureProgram, Share, Terms
 from nas.cost.expected import ExpectedLatency
 from nas.errors import ConfigError, GenotypeError
+from nas.space.capabilities import Derivation, Judge
 from nas.space.choice import Choice, argmax_choices
-from nas.space.search_space import Derivation, Judge, SearchSpace
+from nas.space.search_space import SearchSpace
 from nas.space.weights import one_hot
 
 MAX_EXCLUDED = 200

@@ -10,10 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.space.capabilities import Derivation, Judge
     from nas.space.choice import Choice, NeverAll
     from nas.space.deployment import Shape
     from nas.space.graph import Graph, NetworkBuilder, Value
-    from nas.space.search_space import Derivation, Judge, SearchSpace, SpaceEntry
+    from nas.space.search_space import SearchSpace, SpaceEntry
     from nas.space.weights import Weights
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "Derivation": "capabilities",
+    "Judge": "capabilities",
     "Choice": "choice",
     "NeverAll": "choice",
     "Shape": "deployment",

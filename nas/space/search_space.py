@@ -3,76 +3,41 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from nas.ops import OpSpec
-from nas.ops.candidates import LIGHT_OPS
-from nas.space.choice import Choice, NeverAll, argmax_choices, check_decisions
+from nas.space.capabilities import (
+    ArchitectureParameters,
+    ArchitectureSets,
+    DerivedNetworks,
+    LatencyObjective,
+    OfficialCheckpoints,
+    Validity,
+)
+from nas.space.choice import Choice, check_decisions
 from nas.space.deployment import Shape
 from nas.space.graph import Graph, NetworkBuilder
 
-if TYPE_CHECKING:
-    from nas.space.weights import Weights
 
+class SearchSpace(ArchitectureParameters, ArchitectureSets, Validity, DerivedNetworks, LatencyObjective, OfficialCheckpoints, ABC):
+    """A search space: `choices`, `describe` and `random_choices`; all else has defaults.
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """A discrete architecture and what had to be mended on the way.
-
-    Args:
-        choices: Decision of the derived network -> option.
-        repairs: One sentence for each decision that is not the most probable option.
-    """
-
-    choices: Mapping[str, str]
-    repairs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """What is known of a search beside its logits.
-
-    Args:
-        scores: Architecture set -> output of the supernet -> mIoU on the validation split; empty before the first evaluation.
-        latency: Predicted latency of a derived network in ms, by the first table in ms; None without one.
-    """
-
-    scores: Mapping[str, Mapping[str, float]]
-    latency: Callable[[Mapping[str, str]], float] | None = None
-
-
-class SearchSpace(ABC):
-    """A search space. Final subclasses describe one network and name its decisions.
+    Final subclasses describe one network and name its decisions. What they may define beside the three stands in
+    `nas.space.capabilities`, in groups: the start of the architecture parameters, architecture sets and passes, validity,
+    derivation, the objective's latency, official checkpoints.
 
     Args:
         config: The space's own dataclass; it has a `name`.
     """
 
-    architecture_sets: tuple[str, ...] = ("default",)
-    """Names of the architecture sets that share one supernet."""
     search_channels: int = 8
     """Initial channels of the supernet where `search.init_channels` leaves them open."""
     deploy_channels: int = 40
     """Initial channels of the deployed network where `deploy.init_channels` leaves them open."""
-    light_options: frozenset[str] = LIGHT_OPS
-    """Options of which a search that has collapsed chooses little else."""
-    noise_per_image: bool = False
-    """Whether a search draws weights for each image of a batch where `search.noise` leaves it open."""
-    passes: tuple[str, ...] = ()
-    """The passes of a step where `search.passes` leaves them open, each SET or SET:MODE; empty: one of the first set."""
-    warmup_passes: tuple[str, ...] = ()
-    """The same for `search.warmup_passes`; empty: those of every other step."""
-    modes: tuple[str, ...] = ()
-    """Modes of a pass that `forced` knows."""
-    trained_outputs: tuple[str, ...] = ("logits",)
-    """Outputs of the supernet that a search trains, each by a loss at its own resolution."""
-    contains_derived: bool = True
-    """Whether a derived network is a part of the supernet, so that it can be evaluated there."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -81,20 +46,6 @@ class SearchSpace(ABC):
     def choices(self) -> tuple[Choice, ...]:
         """What the supernet decides."""
 
-    def fixed(self, architecture: str) -> Mapping[str, str]:
-        """Decisions that an architecture set does not search, and their options; it has no logits for them."""
-        del architecture
-        return {}
-
-    def forced(self, mode: str, generator: torch.Generator) -> Mapping[str, str]:
-        """What a pass of a mode decides, whatever is drawn.
-
-        Args:
-            mode: One of `modes`.
-            generator: Source of what is random.
-        """
-        raise ValueError(f"mode: got {mode!r}, and space {self.config.name} has none")
-
     @abstractmethod
     def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
         """Describe the network, once for the supernet and the derived network alike.
@@ -102,98 +53,6 @@ class SearchSpace(ABC):
         The graph returned has the outputs `logits` [N, num_classes, H, W] at the size of the images and `labels` [N, 1, H, W];
         further outputs are auxiliary.
         """
-
-    def genotype_choices(self) -> Mapping[str, tuple[str, ...]]:
-        """The decisions of a derived network and their options; by default those of the supernet."""
-        return {choice.name: choice.options for choice in self.choices()}
-
-    def check(self, decided: Mapping[str, str]) -> None:  # noqa: B027
-        """Refuse decisions that are well-formed but make no network.
-
-        Raises:
-            GenotypeError: With the name of the offending decision.
-        """
-
-    def never_all(self) -> tuple[NeverAll, ...]:
-        """What no architecture may decide throughout; draws of a search respect it, so that they are networks, too."""
-        return ()
-
-    def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Initial logits [p, q] of a group: N(0, 1e-3) (SPEC section 2)."""
-        del group
-        return torch.randn(shape, generator=generator) * 1e-3
-
-    def communication(self) -> nn.Module | None:
-        """A module that maps {group: logits [p, q]} to guided logits of the same shapes; None: no communication."""
-        return None
-
-    def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
-        """Discrete architectures from logits: for each decision the option with the largest logit.
-
-        Args:
-            logits: Architecture set -> group -> guided logits [p, q].
-            judge: What else is known, for spaces that choose between several networks of the same logits.
-        """
-        del judge
-        return {name: Derivation(argmax_choices(groups, self.choices())) for name, groups in logits.items()}
-
-    def alternatives(self, logits: Mapping[str, Tensor], architecture: str) -> Mapping[str, Mapping[str, str]]:
-        """The networks between which `derive` chooses, by name.
-
-        Args:
-            logits: Group -> guided logits [p, q] of one architecture set.
-            architecture: The set.
-        """
-        return {"": self.derive({architecture: logits})[architecture].choices}
-
-    def output_of(self, choices: Mapping[str, str]) -> str:
-        """The trained output of the supernet that stands for a derived network of these decisions."""
-        del choices
-        return self.trained_outputs[0]
-
-    def expected_latency(self, shape: Shape, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module | None:
-        """A module from `Weights` to expected latency, [] or [N] in float64; None: `nas.cost.ExpectedLatency` of the open graph.
-
-        Args:
-            shape: Where the network is deployed.
-            cost: Cost of one operation; free ones are not asked for.
-            overhead: What every network costs beside its operations.
-        """
-        del shape, cost, overhead
-        return None
-
-    def latency_views(self, weights: Weights) -> Sequence[tuple[float, Weights]]:
-        """The weights whose expected latency the objective has, and the share of each."""
-        return [(1.0, weights)]
-
-    def plan(self, shape: Shape) -> tuple[OpSpec, ...]:
-        """The distinct operations that cost something and that any derived network or the expected latency can need."""
-        graph = self.graph(input_size=shape.input_size, init_channels=shape.init_channels, num_classes=shape.num_classes)
-        return graph.specs()
-
-    def official_keys(self, graph: Graph) -> Mapping[str, tuple[str, ...]] | None:
-        """How the checkpoints that the space's authors released name the tensors of a derived network.
-
-        Args:
-            graph: The derived network.
-
-        Returns:
-            Our name -> the official tensors that lie in it end to end along the first axis; None: none were released.
-        """
-        del graph
-        return None
-
-    def official_extras(self, graph: Graph) -> Mapping[str, str | None]:
-        """Tensors that these checkpoints may have beside those of `official_keys`, and that are dropped.
-
-        Args:
-            graph: The derived network.
-
-        Returns:
-            Official name -> the official tensor that it repeats, or None where it takes no part in the network.
-        """
-        del graph
-        return {}
 
     @abstractmethod
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:

@@ -11,9 +11,10 @@ import torch
 from nas.cost.deployed import DeployedCosts
 from nas.cost.repair import derive_within
 from nas.errors import CheckpointError
+from nas.space.capabilities import Judge
 from nas.space.deployment import Deploy
 from nas.space.genotype import Genotype, save_genotype
-from nas.space.search_space import Judge, SearchSpace, SpaceEntry
+from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.relaxation.gumbel import gumbel_noise
 
 SHOWN_REPAIRS = 5

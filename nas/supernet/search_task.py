@@ -28,8 +28,9 @@ from nas.network.compiling import compile_training
 from nas.network.network import LOGITS, Network
 from nas.ops.modules import predicted_labels
 from nas.runs.provenance import provenance
+from nas.space.capabilities import Derivation
 from nas.space.deployment import Deploy
-from nas.space.search_space import Derivation, SearchSpace
+from nas.space.search_space import SearchSpace
 from nas.space.weights import one_hot
 from nas.supernet.architecture import choice_entropy, light_share, same_logits
 from nas.supernet.draw_plan import DrawPlan, check_noise

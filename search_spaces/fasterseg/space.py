@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nas.ops import OpSpec
+from nas.space.capabilities import Derivation, Judge
 from nas.space.choice import Choice
 from nas.space.deployment import Shape
 from nas.space.graph import Graph, NetworkBuilder
-from nas.space.search_space import Derivation, Judge, SearchSpace
+from nas.space.search_space import SearchSpace
 from nas.space.weights import Weights
 from search_spaces.fasterseg.config import FasterSegConfig, student_width, width_name
 from search_spaces.fasterseg.deployed.branches import branch_options, decided_choices, random_branches, read_branches

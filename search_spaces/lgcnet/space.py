@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from nas.errors import GenotypeError
 from nas.ops import OpSpec, out_size
+from nas.space.capabilities import Derivation, Judge
 from nas.space.choice import Choice, NeverAll, argmax_choices
 from nas.space.graph import Graph, NetworkBuilder, Value, map_spec
-from nas.space.search_space import Derivation, Judge, SearchSpace
+from nas.space.search_space import SearchSpace
 from search_spaces.lgcnet.cell import cell_edges, describe_cell, edge_name
 from search_spaces.lgcnet.config import SEARCHED_HEADS, LGCNetConfig
 from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from nas.ops import OpSpec, out_size
 from nas.ops.candidates import EdgeShape, candidate_specs
+from nas.space.capabilities import Derivation, Judge
 from nas.space.choice import Choice, argmax_choices
 from nas.space.graph import Graph, NetworkBuilder, Node, Value
-from nas.space.search_space import Derivation, Judge, SearchSpace
+from nas.space.search_space import SearchSpace
 from nas.space.weights import Weights
 
 FULL = 8

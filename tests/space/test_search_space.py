@@ -102,6 +102,10 @@ def test_by_default_each_set_derives_its_argmax_and_genotypes_have_the_decisions
     assert SPACE.architecture_sets == ("default",)
 
 
+def test_a_space_must_define_three_methods() -> None:
+    assert SearchSpace.__abstractmethods__ == {"choices", "describe", "random_choices"}
+
+
 def test_the_plan_holds_what_any_derived_network_needs() -> None:
     shape = {"input_size": (8, 6), "init_channels": 4, "num_classes": 2}
     plan = deployed_specs(SPACE, **shape)

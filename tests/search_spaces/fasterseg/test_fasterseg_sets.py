@@ -18,8 +18,9 @@ from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError
 from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.runs.tracking import read_metrics
+from nas.space.capabilities import Judge
 from nas.space.genotype import Genotype
-from nas.space.search_space import Judge, deployed_specs, open_choices
+from nas.space.search_space import deployed_specs, open_choices
 from nas.supernet.passes import Pass, passes_of
 from nas.supernet.search_task import SearchTask
 from nas.training.loop import make_fabric
