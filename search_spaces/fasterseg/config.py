@@ -1,4 +1,4 @@
-"""Settings of the FasterSeg space; defaults are those of the official code (reference: FasterSeg, SPEC sections 1-4)."""
+"""Settings of the FasterSeg space; defaults are those of the official code (VITA-Group/FasterSeg, commit 478b026)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def stride_of(option: str) -> int:
 
 
 def channels(filters: int, stride: int, twelfths: int) -> int:
-    """Channels of a map: round(s F w), SPEC section 1.
+    """Channels of a map: round(s F w).
 
     >>> channels(12, 8, 4), channels(12, 32, 12)
     (32, 384)

@@ -1,4 +1,4 @@
-"""FasterSeg's published latency table as a latency table of ours (Chen et al., ICLR 2020, arXiv 1912.10917).
+"""FasterSeg's published latency table as a latency table of ours (Chen et al., ICLR 2020, arXiv:1912.10917).
 
 The authors keep a dictionary from text to milliseconds, written by `np.save`: a GTX 1080 Ti with TensorRT, fp32, one image, one
 layer an engine, for networks of 1024x2048 images. A key is the name of a layer and its numbers, each behind its letters, the sizes
@@ -28,7 +28,7 @@ from search_spaces.fasterseg.npy_dict import read_npy_dict
 DEVICE = "gtx-1080ti"
 RUNTIME = RuntimeName(backend="tensorrt")
 VERSION = "5.1.5"
-"""Of TensorRT, as the authors state it (reference: FasterSeg, SPEC section 9); the file says none."""
+"""Of TensorRT, as the authors state it; the file says none."""
 PUBLISHED_AT = "2019-12-23T00:00:00+00:00"
 """When the paper appeared; when the table was measured is not published."""
 SOURCE = "FasterSeg (Chen et al., ICLR 2020, arXiv 1912.10917): the latency table of the authors' repository, VITA-Group/FasterSeg"
@@ -40,7 +40,7 @@ CAVEATS = (
     "the skip of stride 2 that was timed is one 1x1 convolution, the one that is trained has two",
     "no entries for resizing, concatenation, argmax and heads: predictions and searches need another table for these",
 )
-"""What the table's origin says of it (SPEC section 14, Q22)."""
+"""What the table's origin says of it (Q22 of the README)."""
 
 _SHAPE = ("H", "W", "Cin", "Cout")
 _CELL = (*_SHAPE, "stride", "dilation")

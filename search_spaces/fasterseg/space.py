@@ -34,12 +34,17 @@ Latency = Callable[[Mapping[str, str]], float]
 
 
 class FasterSeg(SearchSpace):
-    """FasterSeg (Chen et al., FasterSeg: Searching for Faster Real-time Semantic Segmentation, ICLR 2020, arXiv 1912.10917).
+    """FasterSeg: a lattice of cells that a student and a teacher share, and the networks with two branches derived from it.
 
-    What a derived network decides differs from what the supernet does: see `search_spaces.fasterseg.branches`.
+    Chen, Gong, Liu, Zhang, Li, Wang, "FasterSeg: Searching for Faster Real-time Semantic Segmentation", ICLR 2020,
+    arXiv:1912.10917. What a derived network decides differs from what the supernet does: see
+    `search_spaces.fasterseg.deployed.branches`.
 
     Args:
         config: Its settings.
+
+    Shapes:
+        [N, 3, H, W] -> logits [N, K, H, W].
     """
 
     config: FasterSegConfig
@@ -65,7 +70,7 @@ class FasterSeg(SearchSpace):
         return self._choices
 
     def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """1e-3 throughout (SPEC section 6)."""
+        """1e-3 throughout (official code)."""
         del group, generator
         return torch.full(shape, 1e-3)
 
@@ -91,10 +96,10 @@ class FasterSeg(SearchSpace):
         return branch_options(self.config)
 
     def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
-        """Of each set the network whose branches score best (SPEC section 10), by the mIoU of the supernet's outputs over them.
+        """Network of each set whose branches score best by the mIoU of the supernet's outputs over them.
 
         Without scores, which are there from the first evaluation on, branches end at 32 and 16, as those of the released networks.
-        Officially both sets take the branches of the student's scores (Q11).
+        Officially both sets take the branches of the student's scores (Q11 of the README).
         """
         known = judge or Judge({})
         derived = {}

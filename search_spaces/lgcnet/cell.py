@@ -1,4 +1,7 @@
-"""The cell: a small graph of nodes whose edges are searched (LGCNet, section III-B, eq. 2-3)."""
+"""The cell: a small graph of nodes whose edges are searched.
+
+Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-B, eq. 2 and 3.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,15 @@ from search_spaces.lgcnet.config import LGCNetConfig
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An edge of a cell: from state `source` (0, 1: the inputs; 2, ...: the nodes) into node `node` (0, ...)."""
+    """Edge (i, j) of a cell, the place of one mixed operation.
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-B.
+
+    Args:
+        number: Row of the edge in the architecture parameters of its cell.
+        source: State i that it leaves: 0 and 1 are the inputs of the cell, 2, ... its nodes.
+        node: Node that it enters, from 0.
+    """
 
     number: int
     source: int
@@ -19,7 +30,7 @@ class Edge:
 
 
 def cell_edges(num_nodes: int) -> tuple[Edge, ...]:
-    """Every node reads both inputs and all earlier nodes; two nodes have p = 5 edges.
+    """Edges of a cell: every node reads both inputs and all earlier nodes (LGCNet, section III-B); two nodes have p = 5 edges.
 
     >>> [(edge.source, edge.node) for edge in cell_edges(2)]
     [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1)]
@@ -46,9 +57,10 @@ def describe_cell(
     decided_as: int | str,
     channels: int,
 ) -> Value:
-    """Append a cell.
+    """Append a cell: x_i = sum_{j < i} sum_k Z^k_{j,i} O^k_{j,i}(x_j); its output is the concatenation of the nodes.
 
-    In a reduction cell the edges that leave the inputs have stride 2; behind one, the older input has twice the size of the newer.
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-B, eq. 3. In a reduction cell the edges that leave the inputs have
+    stride 2 [reading]. In the cell after one, the older input has twice the size of the newer.
 
     Args:
         builder: Where to.
@@ -60,6 +72,9 @@ def describe_cell(
 
     Returns:
         The concatenated nodes, n * C channels.
+
+    Shapes:
+        [N, C0, H0, W0] and [N, C1, H, W] -> [N, n C, ceil(H / s), ceil(W / s)], s = 2 in a reduction cell, else 1.
     """
     older, newer = inputs
     states: list[Value] = [

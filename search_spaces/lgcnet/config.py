@@ -1,4 +1,4 @@
-"""Settings of the LGCNet space; defaults are the paper's, or readings of it (reference: LGCNet, SPEC sections 1-4)."""
+"""Settings of the LGCNet space; defaults are the paper's (arXiv:2302.08481), or readings of it that the README lists."""
 
 from __future__ import annotations
 
@@ -207,7 +207,10 @@ class LGCNetConfig:
 
 @dataclass(kw_only=True, slots=True)
 class GASConfig(LGCNetConfig):
-    """GAS (Lin et al., CVPR 2020): LGCNet's cells and guided module under ASPP."""
+    """GAS: LGCNet's cells and guided module under ASPP.
+
+    Lin et al., "Graph-Guided Architecture Search for Real-Time Semantic Segmentation", CVPR 2020, arXiv:1909.06793.
+    """
 
     name: str = "gas"
     """Name of the space."""
@@ -217,7 +220,10 @@ class GASConfig(LGCNetConfig):
 
 @dataclass(kw_only=True, slots=True)
 class CASConfig(LGCNetConfig):
-    """CAS (Zhang et al., CVPR 2019) as LGCNet describes it: shared cells, the multi-scale cell as head [reading]."""
+    """CAS as LGCNet describes it: shared cells, the multi-scale cell as head [reading].
+
+    Zhang et al., "Customizable Architecture Search for Semantic Segmentation", CVPR 2019.
+    """
 
     name: str = "cas"
     """Name of the space."""

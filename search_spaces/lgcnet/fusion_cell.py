@@ -1,6 +1,7 @@
-"""The dense-connected fusion cell, DCFC (LGCNet, section III-C and Figure 5; the wiring is a reading, given as data).
+"""The dense-connected fusion cell, DCFC; the wiring is a reading, given as data.
 
-CAS's multi-scale cell is the same thing with two strides.
+Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C, Figure 5 and Table III. CAS's multi-scale cell is the same thing with
+two strides [reading].
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _EDGE = re.compile(r"(?P<source>[imf](?:4|8|16))->(?P<target>[mf](?:4|8|16)|out)
 
 @dataclass(frozen=True, slots=True)
 class FusionEdge:
-    """An edge of the fusion cell.
+    """Edge of the fusion cell.
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C: each edge chooses from Table III, those marked Up2 from a
+    deconvolution and an interpolation. Which edges there are is [reading].
 
     Args:
         source: Node it leaves: i4, m8, f16, ...
@@ -48,13 +52,19 @@ class FusionEdge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusionCell:
-    """A searched head.
+    """Dense-connected fusion cell: middle maps are joined across branches, the output is the sum of the branches' final maps.
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C and Figure 5; with the strides 8 and 16 alone it stands for the
+    multi-scale cell of Zhang et al., "Customizable Architecture Search for Semantic Segmentation", CVPR 2019 [reading].
 
     Args:
         edges: Its edges.
         strides: Strides of the maps that it reads, ascending; the output has the first.
         ops: Candidate operations of an edge that keeps or halves the size.
         up_ops: Candidate operations of an edge that doubles it.
+
+    Shapes:
+        One map [N, C_s, ceil(H / s), ceil(W / s)] for each stride s -> [N, C, h, w] at the first stride, C the width of the cell.
     """
 
     edges: tuple[FusionEdge, ...]

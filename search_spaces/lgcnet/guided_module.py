@@ -1,6 +1,7 @@
-"""Communication between adjacent cells: the GCN-guided module, GGM (LGCNet, section III-C, eq. 5-7), and the paper's alternatives.
+"""Communication between adjacent cells: the GCN-guided module, GGM, and the paper's alternatives.
 
-Used only while searching; the derived network does not know them.
+Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C, eq. 5 to 7. Used only while searching; the derived network does not
+know them.
 """
 
 from __future__ import annotations
@@ -13,15 +14,24 @@ from torch_geometric.nn import GCNConv
 
 
 class GuidedModule(nn.Module):
-    """Carries the architecture parameters of one cell to the next; each edge of a cell is a node of the reasoning graph.
+    """GCN-guided module: carries the architecture parameters of one cell to the next; each edge of a cell is a node of the graph.
 
-    Adj = softmax_rows((alpha_k W1) (alpha'_{k-1} W2)^T), X^0 = Phi1(alpha'_{k-1}), X^1 = Adj X^0 W + X^0,
-    alpha'_k = alpha_k + gamma * Phi2(X^1).
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section III-C,
+
+        alpha'_k = alpha_k + gamma Phi2(X^1)                          (eq. 5)
+        Adj = softmax_rows((alpha_k W1) (alpha'_{k-1} W2)^T)          (eq. 6)
+        X^1 = Adj X^0 W + X^0, X^0 = Phi1(alpha'_{k-1})               (eq. 7)
+
+    with the graph convolution of Kipf, Welling, "Semi-Supervised Classification with Graph Convolutional Networks", ICLR 2017,
+    arXiv:1609.02907. That alpha'_{k-1} is already guided is [reading].
 
     Args:
         num_ops: Candidate operations q.
         dim: Width d.
         gamma: Weight of the update.
+
+    Shapes:
+        alpha_k [p, q], alpha'_{k-1} [p, q] -> alpha'_k [p, q].
     """
 
     def __init__(self, num_ops: int, *, dim: int, gamma: float) -> None:
@@ -54,15 +64,23 @@ class GuidedModule(nn.Module):
 
 
 class OperationIdentityModule(nn.Module):
-    """The ablation's reasoning graph `operation-identity` (Table IX): each candidate operation of each edge is a node [reading].
+    """Reasoning graph `operation-identity`: each candidate operation of each edge is a node.
 
-    With a_k = vec(alpha_k) of length p * q in row-major order: Adj = softmax_rows(a_k a'_{k-1}^T), X^0 = Phi1(a'_{k-1}) with
-    Phi1: 1 -> d, X^1 = Adj X^0 W + X^0, a'_k = a_k + gamma * Phi2(X^1) with Phi2: d -> 1.
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section IV-C and Table IX. With a_k = vec(alpha_k) of length p q in row-major
+    order,
+
+        Adj = softmax_rows(a_k a'_{k-1}^T), X^0 = Phi1(a'_{k-1}), X^1 = Adj X^0 W + X^0, a'_k = a_k + gamma Phi2(X^1)
+
+    The paper states the flattening and the product; Phi1: 1 -> d, Phi2: d -> 1, the softmax over rows and the absence of W1 and W2
+    are [reading].
 
     Args:
         num_ops: Candidate operations q; the parameters do not depend on it.
         dim: Width d.
         gamma: Weight of the update.
+
+    Shapes:
+        alpha_k [p, q], alpha'_{k-1} [p, q] -> alpha'_k [p, q].
     """
 
     def __init__(self, num_ops: int, *, dim: int, gamma: float) -> None:
@@ -86,14 +104,18 @@ class OperationIdentityModule(nn.Module):
 
 
 class FullyConnectedModule(nn.Module):
-    """The ablation's alternative (Table VI c): a fully connected layer in place of the graph convolution [reading].
+    """Fully connected layer in place of the graph convolution: no edge sees another one.
 
-    X^0 = Phi1(alpha'_{k-1}), X^1 = X^0 W + b + X^0, alpha'_k = alpha_k + gamma * Phi2(X^1): no edge sees another one.
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section IV-C, strategy c of Table VI. Its form is [reading]:
+    X^0 = Phi1(alpha'_{k-1}), X^1 = X^0 W + b + X^0, alpha'_k = alpha_k + gamma Phi2(X^1).
 
     Args:
         num_ops: Candidate operations q.
         dim: Width d.
         gamma: Weight of the update.
+
+    Shapes:
+        alpha_k [p, q], alpha'_{k-1} [p, q] -> alpha'_k [p, q].
     """
 
     def __init__(self, num_ops: int, *, dim: int, gamma: float) -> None:
@@ -119,11 +141,17 @@ MODULES: dict[tuple[str, str], Callable[..., nn.Module]] = {
 
 
 class GuidedChain(nn.Module):
-    """One module for each adjacent pair of cells, applied along the chain [reading].
+    """Chain of modules, one for each adjacent pair of cells: alpha'_0 = alpha_0, alpha'_k from alpha_k and alpha'_{k-1}.
+
+    Cheng et al., LGCNet, 2023, arXiv:2302.08481, section IV-A: one graph convolutional network between two adjacent cells. That
+    each pair has its own weights is [reading].
 
     Args:
         groups: Names of the cells' groups, in order.
         make: Makes the module of one pair: (alpha_k [p, q], alpha'_{k-1} [p, q]) -> alpha'_k [p, q].
+
+    Shapes:
+        Group -> [p, q], the same before and after.
     """
 
     def __init__(self, groups: Sequence[str], make: Callable[[], nn.Module]) -> None:

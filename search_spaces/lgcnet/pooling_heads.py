@@ -1,4 +1,4 @@
-"""The heads without decisions: ASPP and PPM, on the last cell (LGCNet, Table X)."""
+"""The heads without decisions: ASPP and PPM, on the last cell (LGCNet, arXiv:2302.08481, Table X)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from nas.space.graph import NetworkBuilder, Value, map_spec
 
 
 def describe_aspp(builder: NetworkBuilder, value: Value, *, channels: int, rates: Sequence[int]) -> Value:
-    """Atrous spatial pyramid pooling (Chen et al., Rethinking Atrous Convolution, DeepLabV3).
+    """Append atrous spatial pyramid pooling: y = W [conv_1x1(x), conv_3x3 of each rate(x), pool(x)].
 
-    A 1x1 convolution, a 3x3 convolution for each dilation and global average pooling, side by side, each `channels` wide; their
-    concatenation is brought back to `channels` by a 1x1 convolution. Convolutions are ReLU-conv-BN, as a cell's output wants it
-    [reading].
+    Chen, Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", arXiv:1706.05587. Its width
+    and that convolutions are ReLU-conv-BN are [reading]: LGCNet and GAS name the module alone.
 
     Args:
         builder: Where to.
         value: Output of the last cell.
         channels: Width of each branch and of the result.
         rates: Dilations.
+
+    Shapes:
+        [N, C, H, W] -> [N, channels, H, W].
     """
     pointwise = map_spec("relu_conv_bn", value, value, channels)
     branches = [builder.op("aspp.conv", pointwise, value)]
@@ -32,16 +34,19 @@ def describe_aspp(builder: NetworkBuilder, value: Value, *, channels: int, rates
 
 
 def describe_ppm(builder: NetworkBuilder, value: Value, *, channels: int, bins: Sequence[int]) -> Value:
-    """Pyramid pooling module (Zhao et al., PSPNet).
+    """Append a pyramid pooling module: y = W * [x, up(W_b pool_b(x)) for each count b of bins], W a 3x3 convolution.
 
-    Each level pools to a grid, goes to 1 / levels of the input's channels and is resized back; input and levels are concatenated
-    and brought to `channels` by a 3x3 convolution (ReLU-conv-BN [reading]).
+    Zhao, Shi, Qi, Wang, Jia, "Pyramid Scene Parsing Network", CVPR 2017, arXiv:1612.01105: each level goes to 1 / levels of the
+    channels that come in. That convolutions are ReLU-conv-BN is [reading]: LGCNet names the module alone.
 
     Args:
         builder: Where to.
         value: Output of the last cell.
         channels: Width of the result.
         bins: Bins a side of each level.
+
+    Shapes:
+        [N, C, H, W] -> [N, channels, H, W].
     """
     width = max(1, value.channels // len(bins))
     levels = [builder.op(f"ppm.bins_{count}", _pool(value, width, bins=count), value) for count in bins]

@@ -25,10 +25,16 @@ NONE = "none"
 
 
 class LGCNet(SearchSpace):
-    """LGCNet (Lin et al., Local-to-Global Information Communication for Real-Time Semantic Segmentation Network Search).
+    """LGCNet: independent cells, a guided module between them, a fusion cell on top.
+
+    Cheng, Sun, Xu, Lyu, Lin, "Local-to-Global Information Communication for Real-Time Semantic Segmentation Network Search", 2023,
+    arXiv:2302.08481.
 
     Args:
         config: Its settings.
+
+    Shapes:
+        [N, 3, H, W] -> logits [N, K, H, W].
     """
 
     config: LGCNetConfig
@@ -41,7 +47,7 @@ class LGCNet(SearchSpace):
         self.num_cells = max(self._fused.values()) + 1 if self._fused else config.num_cells
 
     def choices(self) -> tuple[Choice, ...]:
-        """P decisions a cell, or a kind of cells that share them; then those of the fusion cell."""
+        """All decisions: p for each cell, or each kind of cells that share them; then those of the fusion cell."""
         ops = tuple(self.config.ops)
         cells = [
             Choice(edge_name(key, edge.number), ops, f"cell_{key}", edge.number) for key in self._keys() for edge in self._edges
@@ -72,7 +78,7 @@ class LGCNet(SearchSpace):
         return builder.finish(logits=logits, labels=labels)
 
     def check(self, decided: Mapping[str, str]) -> None:
-        """Every node of every cell needs an incoming operation other than none (SPEC section 7)."""
+        """Every node of every cell needs an incoming operation other than none [reading]."""
         for key in self._keys():
             for node, names in self._into_nodes(key):
                 if all(decided[name] == NONE for name in names):

@@ -1,4 +1,4 @@
-"""Settings of the SqueezeNAS spaces; defaults are those of the official code (reference: SqueezeNAS, SPEC sections 1-3)."""
+"""Settings of the SqueezeNAS spaces; defaults are those of the official code (ashaw596/squeezenas, commit bdb2798)."""
 
 from __future__ import annotations
 

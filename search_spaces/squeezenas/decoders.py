@@ -1,4 +1,4 @@
-"""The two decoders: from the encoder's output E and a low-level feature L to scores of classes (SPEC section 3).
+"""The two decoders: from the encoder's output E and a low-level feature L to scores of classes, as in SqueezeNAS's official code.
 
 Nothing is padded: maps are resized to the size of the map that they meet, which at sizes divisible by 16 are the official factors.
 """
@@ -17,17 +17,23 @@ from search_spaces.squeezenas.config import SqueezeNASSmallConfig
 def describe_lr_aspp(
     builder: NetworkBuilder, features: Value, low: Value, config: SqueezeNASSmallConfig, *, num_classes: int
 ) -> Value:
-    """LR-ASPP: a branch gated by pooled windows, and scores of both features added at the size of the low-level one.
+    """Append LR-ASPP: s = W1 up(up(sigmoid(W2 pool(E))) relu(BN(W3 E))) + W4 L, each W a 1x1 convolution.
+
+    Howard et al., "Searching for MobileNetV3", ICCV 2019, arXiv:1905.02244, as in the official code of Shaw et al., "SqueezeNAS",
+    ICCV Workshops 2019, arXiv:1908.01748. W1, W2 and W4 have a bias.
 
     Args:
         builder: Where to.
         features: E.
         low: L.
         config: Channels and windows.
-        num_classes: C.
+        num_classes: Classes K.
 
     Returns:
-        Scores, C channels at L's size.
+        Scores, K channels at L's size.
+
+    Shapes:
+        E [N, C, H, W], L [N, C', H', W'] -> [N, K, H', W'].
     """
     channels = config.decoder_channels
     branch = _op(builder, "branch", "conv_bn_relu", features, channels=channels)
@@ -44,9 +50,24 @@ def describe_lr_aspp(
 def describe_aspp(
     builder: NetworkBuilder, features: Value, low: Value, config: SqueezeNASSmallConfig, *, num_classes: int
 ) -> Value:
-    """ASPP: a 1x1 convolution, dilated 3x3 ones with a group for each channel, and the average of E, joined; then refined with L.
+    """Append ASPP with a refinement by L: a 1x1 convolution, dilated 3x3 ones and the average of E, joined, resized, joined with L.
 
-    The average is one pixel, which bilinear resizing spreads as nearest does. Arguments as for `describe_lr_aspp`.
+    Chen, Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", arXiv:1706.05587, as in the
+    official code of Shaw et al., "SqueezeNAS", ICCV Workshops 2019, arXiv:1908.01748: the dilated convolutions have a group for
+    each output channel. The average is one pixel, which bilinear resizing spreads as nearest does.
+
+    Args:
+        builder: Where to.
+        features: E.
+        low: L.
+        config: Channels and dilations.
+        num_classes: Classes K.
+
+    Returns:
+        Scores, K channels at L's size.
+
+    Shapes:
+        E [N, C, H, W], L [N, C', H', W'] -> [N, K, H', W'].
     """
     channels = config.decoder_channels
     branches = [_op(builder, "branch", "conv_bn_relu", features, channels=channels)]

@@ -22,12 +22,17 @@ DECODERS = {"lr_aspp": describe_lr_aspp, "aspp": describe_aspp}
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A searched block.
+    """Searched block: y = [x +] o(x), o one of twelve inverted residuals or a skip; x is added where the shapes agree.
+
+    Shaw et al., "SqueezeNAS", ICCV Workshops 2019, arXiv:1908.01748.
 
     Args:
         number: Its number, from 0 over all stages.
         out_channels: Channels that leave it.
         stride: 1 or 2.
+
+    Shapes:
+        [N, Cin, H, W] -> [N, out_channels, ceil(H / stride), ceil(W / stride)].
     """
 
     number: int
@@ -41,10 +46,16 @@ class Block:
 
 
 class SqueezeNAS(SearchSpace):
-    """SqueezeNAS (Shaw et al., Fast Neural Architecture Search for Faster Semantic Segmentation, arXiv 1908.01748).
+    """SqueezeNAS: a stem, a chain of searched blocks, a decoder.
+
+    Shaw, Hunter, Iandola, Sidhu, "SqueezeNAS: Fast Neural Architecture Search for Faster Semantic Segmentation", ICCV Workshops
+    2019, arXiv:1908.01748.
 
     Args:
         config: Its settings.
+
+    Shapes:
+        [N, 3, H, W] -> logits [N, K, H, W].
     """
 
     config: SqueezeNASSmallConfig
@@ -80,7 +91,7 @@ class SqueezeNAS(SearchSpace):
         return builder.finish(logits=logits, labels=labels)
 
     def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Ones: the start is uniform (SPEC section 4)."""
+        """Ones, so that the start is uniform (official code)."""
         del group, generator
         return torch.ones(shape)
 

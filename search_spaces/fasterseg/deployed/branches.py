@@ -31,7 +31,9 @@ PARTS = ("op", "scale", "width")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer of a branch.
+    """Layer of a branch.
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: each has an operator, a scale and an expansion ratio.
 
     Args:
         op: One of `OPS`.
@@ -46,7 +48,9 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch.
+    """Branch of a derived network: a path through the lattice.
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: a network has two, which end at different scales.
 
     Args:
         stride: Stride of the map in which it ends: 8, 16 or 32.
@@ -119,7 +123,7 @@ def read_branches(decided: Mapping[str, str], config: FasterSegConfig) -> tuple[
 
 
 def shared_layers(first: Branch, second: Branch) -> int:
-    """Number of leading layers at which two branches are one (SPEC section 10, step 5).
+    """Number of leading layers at which two branches are one, as in the official code.
 
     A layer is shared if operator and width agree and both branches go on, at the same scale, and all layers before it are shared.
     So the last layer of a branch never is.
@@ -195,7 +199,7 @@ def _read_branch(decided: Mapping[str, str], end: int, most: int) -> Branch:
 
 
 def _read_layer(decided: Mapping[str, str], end: int, number: int, before: list[Layer]) -> Layer:
-    """A layer that has an operator, behind those before it."""
+    """A layer that has an operator, after those before it."""
     names = {part: decision_name(end, number, part) for part in PARTS}
     for part in ("scale", "width"):
         if decided[names[part]] == NONE:

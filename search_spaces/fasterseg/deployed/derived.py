@@ -1,6 +1,7 @@
-"""The derived network: stem, cells that branches share or have of their own, fusion, heads (SPEC sections 2, 10 and 11).
+"""The derived network: stem, cells that branches share or have of their own, fusion, heads.
 
-Maps are resized to the size of the map that they meet, which at sizes divisible by 32 are the official factors.
+Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, as in the official code. Maps are resized to the size of the map that they
+meet, which at sizes divisible by 32 are the official factors.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ Maps = dict[int, Value]
 
 @dataclass(frozen=True, slots=True)
 class _Derived:
-    """What the parts of the description share.
+    """What the parts of the description share (a derived network of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917).
 
     Args:
         builder: Where to.
         filters: F.
         num_classes: Classes.
-        head_width: Width of everything behind the branches, in twelfths.
+        head_width: Width of everything after the branches, in twelfths.
     """
 
     builder: NetworkBuilder
@@ -41,7 +42,7 @@ class _Derived:
     head_width: int
 
     def head_channels(self, stride: int) -> int:
-        """C_s of SPEC section 11."""
+        """Channels of a map at a stride in the width of the head."""
         return channels(self.filters, stride, self.head_width)
 
 
@@ -54,18 +55,18 @@ def describe_derived(
     num_classes: int,
     with_attention: bool,
 ) -> Graph:
-    """Describe a derived network.
+    """Describe a derived network of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917.
 
     Args:
         builder: Where to.
         decided: The decisions; of these only the widths of stem and head are read.
         branches: What they say of the branches.
         filters: F.
-        num_classes: Classes.
-        with_attention: Hold the weights of the official channel attention, which is never run (Q15).
+        num_classes: Classes K.
+        with_attention: Hold the weights of the official channel attention, which is never run (Q15 of the README).
 
     Returns:
-        The graph; beside `logits` and `labels` it has the auxiliary outputs `heads16` and `heads32`, [N, classes, H, W] each.
+        The graph. It has `logits`, `labels` and the auxiliary outputs `heads16` and `heads32`, [N, K, H, W] each.
     """
     parts = _Derived(builder, filters, num_classes, width_of(decided["head.width"]))
     image = builder.image()

@@ -1,4 +1,7 @@
-"""The operators of FasterSeg as operations: one `OpSpec` each, which is what a latency table measures (SPEC section 3)."""
+"""The operators of FasterSeg as operations: one `OpSpec` each, which is what a latency table measures.
+
+Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, as in the official code.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,9 @@ def operator_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpe
 
 
 def lattice_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpec:
-    """What an operator of the supernet costs on a map: that of `operator_spec`, or a skip, which no derived network has (Q6).
+    """What an operator of the supernet costs on a map: `operator_spec`, or a skip, which no derived network has (Q6 of the README).
 
-    A skip of stride 2 costs what the supernet runs. One of stride 1, there a 1x1 convolution, costs nothing, for its layer is left
-    out.
+    A skip of stride 2 costs what the supernet runs. One of stride 1, there a 1x1 convolution, costs nothing: its layer is left out.
 
     Args:
         op: `SKIP` or a key of `KINDS`.

@@ -1,4 +1,7 @@
-"""Which layers of a path are kept, and with which operators: skips are left out where a network remains (SPEC section 10)."""
+"""Layers of a path that are kept, with their operators: skips are left out where a network remains.
+
+The paper of FasterSeg (arXiv:1912.10917) is silent about it; the rules are those of the official code.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ SKIP = LATTICE_OPS.index(SKIP_OP)
 
 
 def least_length(scales: Sequence[int]) -> int:
-    """Layers that a branch keeps at least: round(L / 3) and two for each down, but not more than it has.
+    """Least number of layers of a branch: round(L / 3) and two for each down, but not more than it has (official code).
 
     >>> least_length([0] * 6 + [1] * 5 + [2] * 5), least_length([0, 1, 1, 2])
     (9, 4)
@@ -25,9 +28,9 @@ def least_length(scales: Sequence[int]) -> int:
 
 
 def kept_operators(rows: Sequence[Tensor], scales: Sequence[int]) -> list[tuple[int, str]]:
-    """What is left of a path when skips are left out.
+    """Layers of a path that remain when skips are left out (official code).
 
-    A layer that goes down is kept, and so is one behind each down, and as many as `least_length` says; where these choose the skip
+    A layer that goes down is kept, and so is one after each down, and as many as `least_length` says; where these choose the skip
     they take the next best operator.
 
     Args:

@@ -1,9 +1,9 @@
-"""From architecture parameters to the decisions of derived networks: path, widths, operators of each branch (SPEC section 10).
+"""From architecture parameters to the decisions of derived networks: path, widths, operators of each branch.
 
-With `space.fidelity=corrected` each branch takes the path of `space.path_rule`, and is derived from the parameters as they are.
-With `official` it takes the official path, and the branches that end at 8, 16 and 32 are derived one after another from one copy of
-the parameters: betas are normalised again for each, and a skip that was ruled out for one stays so for the next (Q12, Q13). The
-caller's tensors stay as they are in both.
+Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917. With `space.fidelity=corrected` each branch takes the path of
+`space.path_rule`, and is derived from the parameters as they are. With `official` it takes the official path, and the branches that
+end at 8, 16 and 32 are derived one after another from one copy of the parameters: betas are normalised again for each, and a skip
+that was ruled out for one stays so for the next (Q12 and Q13 of the README). The caller's tensors stay as they are in both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ EXPONENT = -0.07
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The architecture parameters of one architecture, as logits; L layers (SPEC section 6).
+    """Architecture parameters of one architecture, as logits; L layers.
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: alpha of operators, beta of paths, and expansion ratios, in the layout of
+    the official code.
 
     Args:
         alphas: [L, 5], [L-1, 5], [L-2, 5]: operators of the cells at each scale, skip first.
@@ -52,7 +55,7 @@ class Parameters:
 
     @classmethod
     def of(cls, logits: Mapping[str, Tensor]) -> Parameters:
-        """Those of an architecture set, from its groups of logits; without groups of widths all have the largest one (Q11).
+        """Parameters of an architecture set; without groups of widths all have the largest one (Q11 of the README).
 
         Args:
             logits: Group of `lattice_choices` -> logits [p, q].
@@ -129,7 +132,9 @@ def derive_branches(parameters: Parameters, config: FasterSegConfig, *, head_wid
 
 
 def branch_score(miou: float, latency_ms: float | None, *, target_ms: float = TARGET_MS) -> float:
-    """MIoU (latency / target)^-0.07: by which branches are chosen.
+    """Score by which branches are chosen: mIoU (latency / target)^-0.07, as in the official code.
+
+    The form is that of Tan et al., "MnasNet: Platform-Aware Neural Architecture Search for Mobile", CVPR 2019, arXiv:1807.11626.
 
     Args:
         miou: Of the supernet's output over the two branches, from 0 to 1.
@@ -161,7 +166,7 @@ def _derive_branch(
 
 
 def _width(parameters: Parameters, layer: int, scale: int, widths: Sequence[int]) -> int:
-    """The width of what enters a cell behind layer 0, in twelfths."""
+    """The width of what enters a cell after layer 0, in twelfths."""
     if parameters.ratios is None:
         return widths[-1]
     return widths[int(parameters.ratios[scale][layer - max(scale, 1)].argmax())]

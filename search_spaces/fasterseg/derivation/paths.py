@@ -1,7 +1,7 @@
-"""The path of a branch through the lattice: by where going down is likeliest, as a whole, or officially (SPEC section 10, Q12).
+"""The path of a branch through the lattice: by where going down is likeliest, as a whole, or officially (Q12 of the README).
 
 A path is the scale (0, 1, 2) of each layer. It begins at scale 0, goes down by one scale at most from layer to layer, never up, and
-ends at the branch's scale.
+ends at the branch's scale. Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def official_path(shares: Sequence[Tensor], last: int, *, layers: int) -> list[i
     """The path as the official code chooses it.
 
     One down: in the layer of the most probable down to scale 1, first and last row left out, which is one layer before the one
-    that the row is about. Two: the pair of rows with the largest product, the second at least two behind the first. The
+    that the row is about. Two: the pair of rows with the largest product, the second at least two after the first. The
     probabilities of staying are not compared.
 
     Args:

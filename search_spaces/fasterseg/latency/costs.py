@@ -1,4 +1,4 @@
-"""What the operations of the lattice cost, read off the derived network's own description; and which operations there are."""
+"""Costs of the operations of the lattice, read off the derived network's own description; and which operations there are."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ REFINES = {(32, 16): "refines32.0", (32, 8): "refines32.1", (16, 8): "refines16"
 
 @dataclass(frozen=True, slots=True)
 class DeployedShape:
-    """What determines the operations of all networks of the space.
+    """Deployed shape: it determines the operations of all networks of the space, and so what their entries in a latency table are.
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: the official table has an entry for each operator, scale and pair of
+    widths.
 
     Args:
         config: Settings of the space.
@@ -81,7 +84,7 @@ class DeployedShape:
 
         Args:
             option: Of `branches`.
-            widths: That of stem and cells, which every map has that a branch leaves behind, and that of the head; in twelfths.
+            widths: That of stem and cells, which every map has that a branch leaves, and that of the head; in twelfths.
         """
         inner, head = widths
         config = replace(self.config, layers=len(STRIDES))
@@ -141,7 +144,7 @@ def stem_contraction(shape: DeployedShape, cost: Cost) -> Contraction:
 
 
 def decoder_costs(shape: DeployedShape, cost: Cost, option: str) -> dict[str, Tensor]:
-    """Cost of each part behind the branches, by the width of all maps that these leave behind and by the head's.
+    """Cost of each part after the branches, by the width of all maps that these leave and by the head's.
 
     Args:
         shape: What determines the operations.
@@ -162,7 +165,7 @@ def decoder_costs(shape: DeployedShape, cost: Cost, option: str) -> dict[str, Te
 
 
 def decoder_contraction(costs: Mapping[str, Tensor]) -> Contraction:
-    """Cost by the head's width of the parts behind the branches that are not in `REFINES`, from `decoder_costs`."""
+    """Cost by the head's width of the parts after the branches that are not in `REFINES`, from `decoder_costs`."""
     parts = [part for part in costs if part not in REFINES.values()]
     return Contraction((HEAD_WIDTH,), torch.stack([costs[part][0] for part in parts]).sum(dim=0))
 

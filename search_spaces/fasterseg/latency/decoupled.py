@@ -1,4 +1,7 @@
-"""The latency loss takes operators, paths and widths apart (SPEC section 9, Loss)."""
+"""The latency loss takes operators, paths and widths apart.
+
+Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: the decoupled and fine-grained latency regularisation of the abstract.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,11 @@ SHARES_OF_ONE_WIDTH = (1 / 500, 499 / 500)
 
 
 def decoupled(weights: Weights, config: FasterSegConfig) -> tuple[tuple[float, Weights], ...]:
-    """(share, weights) of each term of the latency loss: sum over terms of share * expected latency(weights).
+    """Terms of the latency loss, (share, weights) each: sum over terms of share * expected latency(weights).
 
-    In the terms of operators and of paths all widths between layers are the largest. The inputs weigh alike in that of operators,
-    the operators in that of paths, both in that of widths. The widths of stem and head are those given.
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917; the shares are those of the official code. In the terms of operators and
+    of paths all widths between layers are the largest. The inputs weigh alike in that of operators, the operators in that of paths,
+    both in that of widths. The widths of stem and head are those given.
 
     Args:
         weights: Of all decisions of the lattice.

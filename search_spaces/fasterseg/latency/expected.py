@@ -1,7 +1,7 @@
-"""Expected latency of the derived networks that the lattice stands for: the cells on their paths, and all else (SPEC section 9).
+"""Expected latency of the derived networks that the lattice stands for: the cells on their paths, and all else.
 
-It differs from the official accumulation in SPEC's Q1 to Q4: each operator has its own entry, each cell its own betas, paths are
-followed as they are, a cell that both branches read is counted once, and the decoder is counted.
+It differs from the official accumulation in Q1 to Q4 of the README: each operator has its own entry, each cell its own betas, paths
+are followed as they are, a cell that both branches read is counted once, and the decoder is counted.
 """
 
 from __future__ import annotations
@@ -33,19 +33,25 @@ from search_spaces.fasterseg.lattice.lattice_choices import HEAD_WIDTH, width_in
 
 
 class LatticeLatency(nn.Module):
-    """Mean latency of the derived network over independent draws of all decisions, in the unit of `cost`.
+    """Expected latency over independent draws of all decisions, E[LAT] = sum_t P(t is read) E[cost of t], in the unit of `cost`.
 
-    Without skips the mean is exact, and for one-hot weights it is the prediction of the network whose paths, operators and widths
-    they state. A skip of stride 1 costs nothing, for derivation leaves the layer out; one of stride 2 what the supernet runs. With
-    skips the value is no mean of predictions. Behind a layer that is left out the map counts with the width that the skip would
-    give it, where the derived network has the one that enters the skip; for a skip of stride 2 derivation takes another operator;
-    and branches may share other cells once layers are left out. Paths are those of the drawn inputs; the official derivation
-    chooses its own otherwise (Q12).
+    It takes the place of the latency of the supernet in Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917 [reading]. Without
+    skips the mean is exact, and for one-hot weights it is the prediction of the network whose paths, operators and widths they
+    state.
+
+    A skip of stride 1 costs nothing, for derivation leaves the layer out; one of stride 2 what the supernet runs. With skips the
+    value is no mean of predictions. After a layer that is left out the map counts with the width that the skip would give it, where
+    the derived network has the one that enters the skip; for a skip of stride 2 derivation takes another operator; and branches may
+    share other cells once layers are left out. Paths are those of the drawn inputs; the official derivation chooses its own
+    otherwise (Q12 of the README).
 
     Args:
         shape: What determines the operations.
         cost: Cost of one operation; asked once for each, and not for free ones (`nas.ops.is_free`).
         overhead: What every network costs beside its operations.
+
+    Shapes:
+        Weights [q] or [N, q] -> [] or [N], float64.
     """
 
     gates: Tensor

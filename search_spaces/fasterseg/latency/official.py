@@ -1,4 +1,4 @@
-"""`space.fidelity=official`: latency of the lattice as the official code accumulates it (SPEC section 9, Q1 to Q4)."""
+"""`space.fidelity=official`: latency of the lattice as the official code accumulates it (Q1 to Q4 of the README)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,19 @@ from search_spaces.fasterseg.lattice.lattice_choices import input_decision
 class OfficialLatticeLatency(nn.Module):
     """The official accumulation over the lattice, from the stem to the sum of the three maps of the last layer, without a decoder.
 
-    Q1: `conv_2x_downup` costs what `conv_2x` does. Q2: the betas of 1/32 also weigh the cells at 1/16, of layer 2 the last ones.
-    Q3: a layer is computed in place. Q4: the three ends are added up. Of a decision that was drawn only the option drawn has a
-    gradient, for officially costs are looked up at the drawn width and multiplied by its gate.
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, with the quirks of the official code. Q1: `conv_2x_downup` costs what
+    `conv_2x` does. Q2: the betas of 1/32 also weigh the cells at 1/16, of layer 2 the last ones. Q3: a layer is computed in place.
+    Q4: the three ends are added up. Of a decision that was drawn only the option drawn has a gradient, for officially costs are
+    looked up at the drawn width and multiplied by its gate.
 
     Args:
         shape: What determines the operations.
         cost: Cost of one operation; asked once for each. The skip of stride 1 is asked for, too, as `identity`: our tables have it
             free, the official one has entries.
         overhead: What every network costs beside its operations.
+
+    Shapes:
+        Weights [q] or [N, q] -> [] or [N], float64.
 
     Raises:
         ConfigError: If there are fewer than four layers.

@@ -1,4 +1,4 @@
-"""How probable it is that what a cell of the lattice computes is read, when each cell's input is drawn.
+"""Probability that what a cell of the lattice computes is read, when each cell's input is drawn.
 
 A branch is a path, followed from its end: each cell names the one that its input is from. Two branches that meet in a cell are one
 from there on, so going from layer to layer the set of strides at which a branch runs is a Markov chain.
@@ -29,6 +29,8 @@ _DOWN, _KEEP, _ABSENT = range(3)
 class Reads:
     """Probabilities that a map is read; L layers, strides in the order of `STRIDES`.
 
+    Of the lattice of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917.
+
     Args:
         keep: What a cell keeps, by any branch, [..., L, 3].
         down: What it sends down, by any branch, [..., L, 3].
@@ -47,8 +49,13 @@ class Reads:
 class ReadProbability(nn.Module):
     """Weights -> `Reads`, exact for independent draws of all decisions.
 
+    Of the lattice of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917; the Markov chain is [reading].
+
     Args:
         layers: L.
+
+    Shapes:
+        Betas [2] or [N, 2] -> the fields of `Reads`.
     """
 
     inputs: Tensor

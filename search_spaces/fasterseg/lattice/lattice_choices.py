@@ -1,8 +1,10 @@
-"""Decisions of the supernet: operator, input and width of each cell of the lattice (SPEC sections 5 and 6).
+"""Decisions of the supernet: operator, input and width of each cell of the lattice.
 
 The cell of a layer at a stride is named `cells.LAYER.STRIDE`. Its decisions are `.op` (one for what it keeps and what it sends
 down), `.input` (from the finer scale, or from the same) and `.width` (of the map that enters it). Layer 0 has stride 8 alone, layer
 1 strides 8 and 16. What enters layer 0 has the width of the stem, what leaves the last layer that of the head.
+
+Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: alpha, beta and the expansion ratios, in the layout of the official code.
 """
 
 from __future__ import annotations
@@ -70,7 +72,11 @@ def has_two_inputs(layer: int, stride: int) -> bool:
 
 
 def lattice_choices(config: FasterSegConfig) -> tuple[Choice, ...]:
-    """All decisions of the supernet; those on the widths of stem and head have no logits in any architecture set."""
+    """All decisions of the supernet; those on the widths of stem and head have no logits in any architecture set.
+
+    Args:
+        config: Layers and widths.
+    """
     widths = tuple(map(width_name, config.widths))
     return (
         *(Choice(name, widths, name.replace(".", "_"), 0, relaxation="sampled") for name in (STEM_WIDTH, HEAD_WIDTH)),
@@ -79,7 +85,7 @@ def lattice_choices(config: FasterSegConfig) -> tuple[Choice, ...]:
 
 
 def _cell_choices(layers: int, widths: tuple[str, ...]) -> Iterator[Choice]:
-    """Groups `op_S`, `input_S` and `width_S` are alpha, beta and ratio of SPEC section 6, rows in order of layers."""
+    """Decisions in groups: `op_S`, `input_S` and `width_S` are the official alpha, beta and ratio, rows in order of layers."""
     for scale, stride in enumerate(STRIDES):
         for layer in range(scale, layers):
             yield Choice(op_decision(layer, stride), LATTICE_OPS, f"op_{stride}", layer - scale, relaxation="softmax")

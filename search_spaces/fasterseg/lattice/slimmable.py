@@ -1,7 +1,9 @@
-"""Slimmable operators: weights at full width of which a pass uses the first channels (SPEC sections 3 to 6).
+"""Slimmable operators: weights at full width of which a pass uses the first channels.
 
-A convolution uses its first filters and their first input channels; a batch norm has parameters and statistics of its own for each
-width of its output (Yu et al., Slimmable Neural Networks, ICLR 2019, arXiv 1812.08928).
+A convolution uses its first filters and their first input channels. A batch norm has parameters and statistics of its own for each
+width of its output.
+
+Yu, Yang, Xu, Yang, Huang, "Slimmable Neural Networks", ICLR 2019, arXiv:1812.08928, as FasterSeg's supernet uses them.
 """
 
 from __future__ import annotations
@@ -25,13 +27,18 @@ Stack = list[Tensor]
 
 
 class SlimmableConv(nn.Module):
-    """Convolution without bias of which the first channels are used, padded so that ceil(size / stride) pixels leave it.
+    """Slimmable convolution without bias: y = W[:o, :i] * x, of W the first o filters and their first i input channels.
+
+    Yu et al., "Slimmable Neural Networks", ICLR 2019, arXiv:1812.08928. Padding leaves ceil(size / stride) pixels.
 
     Args:
         in_channels: Of the full convolution.
         out_channels: Of the full convolution.
         kernel: Side of the kernel.
         stride: 1 or 2.
+
+    Shapes:
+        [N, i, H, W] -> [N, o, ceil(H / stride), ceil(W / stride)].
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int, stride: int = 1) -> None:
@@ -51,10 +58,15 @@ class SlimmableConv(nn.Module):
 
 
 class SwitchableNorm(nn.ModuleDict):
-    """A batch norm for each number of channels.
+    """Switchable batch norm: parameters and statistics of its own for each number of channels.
+
+    Yu et al., "Slimmable Neural Networks", ICLR 2019, arXiv:1812.08928.
 
     Args:
         channels: The numbers of channels.
+
+    Shapes:
+        [parts N, C, H, W] -> the same.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -67,11 +79,16 @@ class SwitchableNorm(nn.ModuleDict):
 
 
 class SlimmableConvNorm(nn.Module):
-    """A slimmable convolution and its switchable batch norm.
+    """Slimmable convolution and its switchable batch norm: y = BN_o(W[:o, :i] * x).
+
+    Yu et al., "Slimmable Neural Networks", ICLR 2019, arXiv:1812.08928.
 
     Args:
         conv: The convolution.
         channels: Numbers of channels that may leave it.
+
+    Shapes:
+        [parts N, i, H, W] -> [parts N, o, ceil(H / stride), ceil(W / stride)].
     """
 
     def __init__(self, conv: SlimmableConv, channels: Sequence[int]) -> None:
@@ -85,9 +102,18 @@ class SlimmableConvNorm(nn.Module):
 
 
 class SlimmableReduce(nn.Module):
-    """The skip of stride 2: two 1x1 convolutions on maps shifted by one pixel, half of the channels each, and a batch norm.
+    """Skip of stride 2: y = BN_o([W1 x[:, 0::2, 0::2], W2 x[:, 1::2, 1::2]]), slimmable 1x1 convolutions to o / 2 channels.
 
-    An odd side is padded by one pixel at its end, so that both halves have ceil(size / 2) pixels.
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, as in the official code. An odd side is padded by one pixel at its end
+    [reading], so that both halves have ceil(size / 2) pixels.
+
+    Args:
+        in_channels: At full width.
+        out_channels: At full width.
+        channels: Numbers of channels that may leave it.
+
+    Shapes:
+        [parts N, i, H, W] -> [parts N, o, ceil(H / 2), ceil(W / 2)].
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, channels: Sequence[int]) -> None:
@@ -106,13 +132,18 @@ class SlimmableReduce(nn.Module):
 
 
 class SlimmableOps(nn.Module):
-    """The operators of a cell on one input width and one output width, weighted: sum_o alpha_o op_o(x).
+    """Operators of a cell on one input width and one output width, weighted: sum_o alpha_o op_o(x).
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: skip, conv, zoomed conv, double conv and zoomed double conv.
 
     Args:
         in_channels: At full width.
         out_channels: At full width.
         stride: 1, or 2 towards the next coarser scale.
         channels: Numbers of channels that may leave it.
+
+    Shapes:
+        Each [N, Cin used, H, W] -> [N, Cout, ceil(H / stride), ceil(W / stride)].
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, channels: Sequence[int]) -> None:
@@ -156,7 +187,7 @@ class SlimmableOps(nn.Module):
         return list(total.chunk(parts))
 
     def _run(self, op: str, x: Tensor, out_channels: int, parts: int) -> Tensor:
-        """An operator before its last ReLU."""
+        """The output of an operator before its last ReLU."""
         module = self.get_submodule(op)
         if not isinstance(module, nn.ModuleList):
             return cast("Tensor", module(x, out_channels, parts))
@@ -165,16 +196,20 @@ class SlimmableOps(nn.Module):
 
 
 class SlimmableCell(nn.Module):
-    """What a cell of the lattice keeps, or what it sends down: mixed operators between searched widths, on one input or on two.
+    """Cell of the lattice, what it keeps or what it sends down: mixed operators between searched widths, on one input or on two.
 
-    With one input x: g_in g_out sum_o alpha_o op_o(x). With two, beta-weighted: on the outputs, b_down f(down) + b_keep f(keep), or
-    on the inputs, f(b_down down + b_keep keep). The gates g are the entries of the drawn widths: one, and where the gradient of a
-    width enters; where no gradient is wanted they are left out.
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917. With one input x: g_in g_out sum_o alpha_o op_o(x). With two inputs,
+    betas weight the outputs as in the official code, b_down f(down) + b_keep f(keep), or the inputs as in the paper, f(b_down down
+    + b_keep keep). The gates g are the entries of the drawn widths. They are one, and carry the gradient of a width; they are left
+    out where no gradient is wanted.
 
     Args:
         node: Its node; decisions are operator, width in, width out and, with two inputs, the input.
         channels: Option of a width -> channels that leave.
         weigh_inputs: Whether betas weight inputs.
+
+    Shapes:
+        One or two maps, each [N, Cin used, H, W] -> [N, Cout drawn, ceil(H / stride), ceil(W / stride)].
     """
 
     def __init__(self, node: Node, *, channels: Mapping[str, int], weigh_inputs: bool) -> None:

@@ -1,6 +1,7 @@
-"""The supernet: stem, lattice of cells, and the heads on its last layer (SPEC sections 2, 5 and 7).
+"""The supernet: stem, lattice of cells, and the heads on its last layer.
 
-Cells are shared by all architecture sets. Stem, refinement and heads are there once for each set, in the set's own widths.
+Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, as in the official code. Cells are shared by all architecture sets. Each set
+has its own stem, refinement and heads, in its own widths.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ DEPLOYED_OUTPUT = "16s_32s"
 
 @dataclass(frozen=True, slots=True)
 class SetWidths:
-    """The fixed widths of an architecture set.
+    """Fixed widths of an architecture set, the teacher or the student.
+
+    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917; the values are those of the official code.
 
     Args:
         stem: Width of the stem, in twelfths.
-        head: Width of everything behind the lattice, in twelfths.
+        head: Width of everything after the lattice, in twelfths.
     """
 
     stem: int
@@ -53,10 +56,15 @@ class SetWidths:
 
 
 class BySet(nn.Module):
-    """A fixed operation with weights and widths of its own for each architecture set.
+    """Fixed operation with weights and widths of its own for each architecture set.
+
+    The co-search of a teacher and a student by Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917.
 
     Args:
         specs: Architecture set -> its operation.
+
+    Shapes:
+        Those of the operation of the weights' set.
     """
 
     def __init__(self, specs: Mapping[str, OpSpec]) -> None:
@@ -71,7 +79,7 @@ class BySet(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Supernet:
-    """What the parts of the description share."""
+    """What the parts of the description share (the supernet of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917)."""
 
     builder: NetworkBuilder
     config: FasterSegConfig
@@ -109,18 +117,18 @@ def describe_supernet(
     filters: int,
     num_classes: int,
 ) -> Graph:
-    """Describe the supernet.
+    """Describe the supernet of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917.
 
     Args:
         builder: Where to; all decisions are open.
         config: Settings of the space.
         sets: Architecture set -> its fixed widths.
         filters: F.
-        num_classes: Classes.
+        num_classes: Classes K.
 
     Returns:
-        The graph; `logits` are `DEPLOYED_OUTPUT` at the size of the image. Beside it and `labels` it has `OUTPUTS`,
-        [N, classes, H/8, W/8] each.
+        The graph; `logits` are `DEPLOYED_OUTPUT` at the size of the image. It also has `labels` and the maps of `OUTPUTS`,
+        [N, K, H/8, W/8] each.
     """
     parts = _Supernet(builder, config, filters, num_classes, sets)
     image = builder.image()
