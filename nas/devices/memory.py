@@ -5,7 +5,6 @@ What cannot be read is None: then nobody can say whether something fits.
 
 from __future__ import annotations
 
-import re
 import resource
 import sys
 from pathlib import Path
@@ -99,5 +98,4 @@ def resident_bytes(entry: str, status: Path = _STATUS) -> int | None:
     """
     if not status.is_file():
         return None
-    match = re.search(rf"^{entry}:\s*(\d+) kB$", status.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
-    return None if match is None else int(match[1]) * 1024
+    return kilobytes_of(status.read_text(encoding="ascii", errors="replace"), entry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 from nas.errors import ConfigError
+from nas.worker.device_facts import cpu_model, model_slug, unknown_cpu
 
 ACCELERATORS = ("cpu", "cuda")
 """Where operations can run."""
@@ -47,16 +47,6 @@ def is_device_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def slug(model: str) -> str:
-    """A device name from the name of a CPU or GPU model.
-
-    >>> slug("Intel(R) Xeon(R) CPU @ 2.20GHz")
-    'intel-xeon-cpu-2.20ghz'
-    """
-    plain = re.sub(r"\((r|tm|c)\)", " ", model.lower())
-    return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
-
-
 def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
     """The name of this machine's CPU; `unknown-ARCHITECTURE-cpu` where the system does not tell the model.
 
@@ -64,9 +54,7 @@ def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
         cpuinfo: The system's description of its CPUs.
     """
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    match = re.search(r"^(?:model name|cpu model|Model)[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE)
-    name = slug(match[1]) if match else ""
-    return name or f"unknown-{slug(platform.machine()) or 'architecture'}-cpu"
+    return model_slug(cpu_model(text) or "") or unknown_cpu()
 
 
 def cpu_clocks(cpufreq: Path = _CPUFREQ) -> tuple[str | None, str | None]:
@@ -105,7 +93,7 @@ def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
 
     Args:
         accelerator: One of `ACCELERATORS`.
-        name: The name to give it; `auto`: the slug of its model.
+        name: The name to give it; `auto`: made of its model's name.
 
     Raises:
         ConfigError: If there is no such accelerator here or the name cannot be one.
@@ -116,7 +104,7 @@ def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
             f"device: got {name!r}, expected auto or lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
         )
     if accelerator == "cuda":
-        return DeviceInfo(name=slug(torch.cuda.get_device_name()) if name == "auto" else name)
+        return DeviceInfo(name=model_slug(torch.cuda.get_device_name()) if name == "auto" else name)
     power_mode, clocks = cpu_clocks()
     return DeviceInfo(name=cpu_name() if name == "auto" else name, power_mode=power_mode, clocks=clocks)
 

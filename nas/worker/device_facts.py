@@ -43,7 +43,7 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
         "kernel": platform.release(),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "cpu": _cpu_model(root),
+        "cpu": cpu_model(read_probe(root, "proc/cpuinfo") or ""),
         "cpu_cores": _online_cpus(root),
         "l4t": l4t,
         "jetpack": jetpack_of(l4t) if l4t else None,
@@ -55,7 +55,7 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
         check_one_gpu_model(run=run)
         facts.update(_gpu_facts(run))
     facts["clock_limits"] = _clock_limits(root, max_gpu_mhz=facts.pop("gpu_max_clock", None), on_gpu=on_gpu)
-    facts["model"] = read_probe(root, "proc/device-tree/model") or (facts.get("gpu") if on_gpu else facts["cpu"] or _unknown_cpu())
+    facts["model"] = read_probe(root, "proc/device-tree/model") or (facts.get("gpu") if on_gpu else facts["cpu"] or unknown_cpu())
     texts = {name: _one_printable_line(text) for name, text in facts.items() if text is not None}
     return {name: text for name, text in sorted(texts.items()) if text}
 
@@ -79,7 +79,7 @@ def device_slug(facts: Dict[str, str], accelerator: str) -> str:
     """
     model = facts.get("model", "")
     board = jetson_slug(model)
-    name = _model_slug(model) if board is None else board + ("-cpu" if accelerator == "cpu" else "")
+    name = model_slug(model) if board is None else board + ("-cpu" if accelerator == "cpu" else "")
     if not name:
         raise WorkerError(
             f"device: got no model (read: {', '.join(sorted(facts)) or 'nothing'}), expected that of the board, GPU or CPU; "
@@ -88,19 +88,24 @@ def device_slug(facts: Dict[str, str], accelerator: str) -> str:
     return name
 
 
-def _model_slug(model: str) -> str:
-    """The same rule as `slug` of nas/devices/identity.py, which a device does not have."""
+def model_slug(model: str) -> str:
+    """A device name from the name of a board, GPU or CPU model.
+
+    >>> model_slug("Intel(R) Xeon(R) CPU @ 2.20GHz")
+    'intel-xeon-cpu-2.20ghz'
+    """
     plain = re.sub(r"\((r|tm|c)\)", " ", model.lower())
     return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
 
 
-def _unknown_cpu() -> str:
-    """What `cpu_name` of nas/devices/identity.py calls a CPU whose model the system does not tell."""
-    return f"unknown-{_model_slug(platform.machine()) or 'architecture'}-cpu"
+def unknown_cpu() -> str:
+    """What a CPU is called whose model the system does not tell."""
+    return f"unknown-{model_slug(platform.machine()) or 'architecture'}-cpu"
 
 
-def _cpu_model(root: str) -> Optional[str]:
-    match = re.search(r"^(?:model name|cpu model|Model)[ \t]*:[ \t]*(\S.*)$", read_probe(root, "proc/cpuinfo") or "", re.MULTILINE)
+def cpu_model(cpuinfo: str) -> Optional[str]:
+    """The model of the CPU by the text of `/proc/cpuinfo`; None where that does not state one."""
+    match = re.search(r"^(?:model name|cpu model|Model)[ \t]*:[ \t]*(\S.*)$", cpuinfo, re.MULTILINE)
     return match.group(1) if match else None
 
 

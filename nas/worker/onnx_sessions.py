@@ -58,7 +58,10 @@ class OnnxSessions(Runtime):
     def open(self, operation: Operation) -> Run:
         """Open a session; raises `WorkerError` where ONNX Runtime refuses the graph or the provider."""
         with open(operation.path, "rb") as file:  # the graph is read once: its file does not last
-            content = file.read()
+            return self.open_graph(file.read(), operation)
+
+    def open_graph(self, content: bytes, operation: Operation) -> Run:
+        """The same as `open` for a graph in memory."""
         call: List[Any] = []
 
         def run(calls: int) -> float:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.devices.this_machine import DeviceInfo, cpu_clocks, cpu_name, current_clocks, identify, is_device_name, local_names, slug
+from nas.devices.this_machine import DeviceInfo, cpu_clocks, cpu_name, current_clocks, identify, is_device_name, local_names
 from nas.errors import ConfigError
+from nas.worker.device_facts import model_slug
 
 
 @pytest.mark.parametrize(
@@ -19,9 +20,9 @@ from nas.errors import ConfigError
         ("  ../../etc  ", "etc"),
     ],
 )
-def test_slug_is_a_device_name(model: str, name: str) -> None:
-    assert slug(model) == name
-    assert is_device_name(slug(model))
+def test_name_of_a_model_is_a_device_name(model: str, name: str) -> None:
+    assert model_slug(model) == name
+    assert is_device_name(model_slug(model))
 
 
 @pytest.mark.parametrize(

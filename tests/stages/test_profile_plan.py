@@ -13,13 +13,13 @@ from nas.config.jobs import ProfileJob
 from nas.config.settings import DeploySettings
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
+from nas.measuring import profile_target
 from nas.measuring.effort import Effort
 from nas.measuring.reference_operation import choose_reference
 from nas.measuring.table_filling import journal_path
 from nas.ops import OpSpec, is_free
 from nas.reports.text_table import duration
 from nas.space.search_space import SearchSpace
-from nas.stages import profiling
 from nas.stages.profile_plan import PlanResult, evenly_spaced, forecast, plan
 from nas.stages.profiling import profile_specs
 from nas.worker.rounds import num_calls
@@ -52,8 +52,8 @@ def wanted() -> list[OpSpec]:
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedDevice:
     monkeypatch.chdir(tmp_path)
     simulated = SimulatedDevice(dict.fromkeys(wanted(), 2.0), journal_path(OUT))
-    monkeypatch.setattr(profiling, "BACKENDS", {"torch-eager": lambda runtime, *, accelerator: simulated})
-    monkeypatch.setattr(profiling, "identify", lambda accelerator, *, name: DEVICE)
+    monkeypatch.setattr(profile_target, "BACKENDS", {"torch-eager": lambda runtime, *, accelerator: simulated})
+    monkeypatch.setattr(profile_target, "identify", lambda accelerator, *, name: DEVICE)
     return simulated
 
 

@@ -48,3 +48,13 @@ def test_with_one_thread_each_operation_keeps_its_session(tmp_path: Path, monkey
     runs = [runtime.open(operation(name, tmp_path)) for name in ("a", "b")]
     monkeypatch.setattr(runtime, "_bound", lambda content, operation: pytest.fail(f"opened {operation.key} anew"))
     assert all(run(1) > 0 for run in (*runs, *runs))
+
+
+def test_bound_memory_holds_what_the_graph_computes(tmp_path: Path) -> None:
+    runtime = OnnxSessions(Setup("fp32", 1, "cpu", str(tmp_path)))
+    one = operation("a", tmp_path)
+    session, binding, options = runtime._bound(Path(one.path).read_bytes(), one)
+    (inputs,), _, output = binding.held
+    session.run_with_iobinding(binding, options)
+    assert (output.numpy() == 2 * inputs.numpy()).all()
+    assert output.numpy().any()

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import check_accelerator
 from nas.measuring.backends.backend import Run, require_fp32
-from nas.measuring.backends.examples import example_images, example_operation
 from nas.measuring.backends.kept import KEEP_BYTES, Kept, num_bytes
+from nas.measuring.example_operations import example_images, example_operation
 from nas.network.network import Labels, Network
 from nas.ops.spec import OpSpec
 from nas.worker.host_memory import keep_freed_memory

@@ -13,7 +13,7 @@ from typing import Any
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import WORKER_RUNTIMES
 from nas.measuring.effort import Effort
-from nas.measuring.runners.operation_graphs import SAME_DAY, OperationFile, operation_file
+from nas.measuring.operation_graphs import SAME_DAY, OperationFile, operation_file
 from nas.measuring.runners.worker_file import worker_source
 from nas.ops.spec import OpSpec
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION

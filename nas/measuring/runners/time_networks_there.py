@@ -17,8 +17,8 @@ from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
 from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
 from nas.measuring.network_rounds import OnProgress
+from nas.measuring.operation_graphs import OperationFile, network_file, operation_file
 from nas.measuring.runners.bundle import Request, measurement_files
-from nas.measuring.runners.operation_graphs import OperationFile, network_file, operation_file
 from nas.measuring.runners.profile_there import open_place
 from nas.measuring.runners.worker_run import FarRun
 from nas.network.network import Network

@@ -11,7 +11,8 @@ import torch
 
 from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError
-from nas.measuring.backends import examples, torch_compile
+from nas.measuring import example_operations
+from nas.measuring.backends import torch_compile
 from nas.measuring.backends.torch_compile import TorchCompile
 from nas.ops import OpSpec
 from tests.contracts.test_backend_contract import COMPILES
@@ -127,7 +128,7 @@ def test_what_cannot_be_one_graph_is_refused(compiler: CountingCompiler, monkeyp
             torch._dynamo.graph_break()
             return x
 
-    monkeypatch.setattr(examples, "build", lambda spec: Broken())  # noqa: ARG005
+    monkeypatch.setattr(example_operations, "build", lambda spec: Broken())  # noqa: ARG005
     with pytest.raises(ConfigError, match="cannot compile relu_conv_bn in=4x43x43.*use runtime=torch-eager"):
         TorchCompile(RUNTIME).prepare(conv(43))
     assert not compiler.graphs
@@ -148,7 +149,7 @@ def test_inductor_computes_the_same() -> None:
     from torch._inductor import config
 
     x, y = torch.randn(2, 4, 9, 9), torch.randn(2, 4, 9, 9)
-    add = examples.build(conv(9, "add"))
+    add = example_operations.build(conv(9, "add"))
     with config.patch(cpp_cache_precompile_headers=False):  # which would take longer than all the rest
         call = TorchCompile(RUNTIME)._finish(add, (x, y), name="add")
     with torch.inference_mode():

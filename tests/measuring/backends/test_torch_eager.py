@@ -11,7 +11,8 @@ import torch
 
 import nas
 from nas.devices.runtime_name import RuntimeName
-from nas.measuring.backends import examples, torch_modules
+from nas.measuring import example_operations
+from nas.measuring.backends import torch_modules
 from nas.measuring.backends.torch_eager import TorchEager
 from nas.network.network import Network
 from nas.ops import OpSpec
@@ -49,7 +50,7 @@ class Asleep(torch.nn.Module):
 @pytest.fixture
 def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
     module = Asleep()
-    monkeypatch.setattr(examples, "build", lambda spec: module)  # noqa: ARG005
+    monkeypatch.setattr(example_operations, "build", lambda spec: module)  # noqa: ARG005
     return module
 
 
@@ -92,8 +93,8 @@ def test_operations_are_built_once_while_they_fit_and_anew_beyond(
     keep_bytes: int, builds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[OpSpec] = []
-    build = examples.build
-    monkeypatch.setattr(examples, "build", lambda spec: (built.append(spec), build(spec))[1])
+    build = example_operations.build
+    monkeypatch.setattr(example_operations, "build", lambda spec: (built.append(spec), build(spec))[1])
     backend = TorchEager(RUNTIME, keep_bytes=keep_bytes)
     for _ in range(3):
         assert backend.prepare(conv(4))(1) > 0
@@ -109,7 +110,7 @@ def test_inputs_of_one_shape_are_shared(monkeypatch: pytest.MonkeyPatch) -> None
             seen.append(x.data_ptr())
             return x
 
-    monkeypatch.setattr(examples, "build", lambda spec: Spy())  # noqa: ARG005
+    monkeypatch.setattr(example_operations, "build", lambda spec: Spy())  # noqa: ARG005
     backend = TorchEager(RUNTIME)
     dilated = OpSpec(**{**{name: getattr(conv(4), name) for name in OpSpec.__slots__}, "dilation": 2})
     for spec in (conv(4), dilated, conv(5)):

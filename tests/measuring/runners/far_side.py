@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from nas.cost import LatencyTable, read_table
+from nas.measuring import profile_target
 from nas.measuring.journal import Journal
 from nas.measuring.runners.ssh.remote_place import SshPlace
 from nas.ops import OpSpec
-from nas.stages import profiling
 from nas.worker.job_journal import JOURNAL_FILE
 from tests.conftest import Outcome
 from tests.measuring.runners.sshd import Sshd, alive
@@ -245,4 +245,4 @@ def make_far_side(
 
 def want(monkeypatch: pytest.MonkeyPatch, plan: Sequence[OpSpec]) -> None:
     """Let the space need these operations."""
-    monkeypatch.setattr(profiling, "deployed_specs", lambda space, **shape: tuple(plan))  # noqa: ARG005
+    monkeypatch.setattr(profile_target, "deployed_specs", lambda space, **shape: tuple(plan))  # noqa: ARG005

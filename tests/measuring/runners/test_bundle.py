@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runners.test_graphs import odd_shapes, representatives
 
 from nas.devices.runtimes import WORKER_RUNTIMES
 from nas.measuring.effort import Effort
@@ -29,6 +28,7 @@ from nas.measuring.runners.worker_file import worker_source
 from nas.measuring.runners.worker_result import import_result
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, Graphs, read_job
 from tests.measuring.runners.bundles import PLAN, REFERENCE, request, run_worker, spec, unpack
+from tests.measuring.test_operation_graphs import odd_shapes, representatives
 
 pytest.importorskip("onnxruntime")
 
@@ -59,7 +59,7 @@ def test_the_same_measurement_gives_the_same_bytes_and_another_one_others(backen
 
 def test_another_process_makes_the_same_bundle() -> None:
     code = (
-        "import json, sys; from hashlib import sha256; from tests.runners.bundles import *\n"
+        "import json, sys; from hashlib import sha256; from tests.measuring.runners.bundles import *\n"
         "found = {b: {n: sha256(c).hexdigest() for n, c in bundle_files(PLAN, REFERENCE, request(b)).items()}"
         " for b in ('torch-script', 'onnxruntime')}\n"
         "sys.stdout.write(json.dumps(found))"

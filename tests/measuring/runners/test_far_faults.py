@@ -150,10 +150,10 @@ def test_a_worker_at_another_job_is_left_alone(far_side: FarSide, monkeypatch: p
 
 COMMAND = """
 import sys
-from nas import profiling
-from nas.cli import main
-from tests.runners.far_side import PLAN
-profiling.deployed_specs = lambda space, **shape: PLAN
+from nas.cli.command_line import main
+from nas.measuring import profile_target
+from tests.measuring.runners.far_side import PLAN
+profile_target.deployed_specs = lambda space, **shape: PLAN
 sys.exit(main(sys.argv[1:]))
 """
 

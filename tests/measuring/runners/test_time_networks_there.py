@@ -17,7 +17,7 @@ from nas.config.settings import DeploySettings, SshSettings
 from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.table_parts import Reference
 from nas.errors import ConfigError, ResumableError, TableError
-from nas.measuring.runners.operation_graphs import network_file, operation_file
+from nas.measuring.operation_graphs import network_file, operation_file
 from nas.measuring.runners.time_networks_there import time_far
 from nas.network.network import Network
 from nas.ops import is_free

@@ -142,7 +142,7 @@ def test_the_worker_needs_no_newer_python_than_3_6(tmp_path: Path) -> None:
 
 
 def test_the_text_is_the_same_in_every_process() -> None:
-    code = "import sys; from nas.runners.worker_file import worker_source; sys.stdout.write(worker_source())"
+    code = "import sys; from nas.measuring.runners.worker_file import worker_source; sys.stdout.write(worker_source())"
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONHASHSEED": seed}
         found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, timeout=120)

@@ -171,7 +171,7 @@ def test_an_interpreter_that_cannot_be_executed_is_told(python: str, sshd: Sshd)
 SCRIPT = """
 import sys
 from pathlib import Path
-from nas.runners.ssh import SshPlace, SshTarget
+from nas.measuring.runners.ssh.remote_place import SshPlace, SshTarget
 host, key, known_hosts, code = sys.argv[1:]
 target = SshTarget.parse(host=host, key=Path(key), known_hosts=Path(known_hosts), connect_timeout_s=60.0)
 with SshPlace(target, "interrupted") as place:
@@ -217,7 +217,7 @@ def test_a_line_without_end_is_refused_and_its_program_stopped(sshd: Sshd):
 FLOOD = """
 import resource, sys
 from pathlib import Path
-from nas.runners.ssh import SshPlace, SshTarget
+from nas.measuring.runners.ssh.remote_place import SshPlace, SshTarget
 host, key, known_hosts = sys.argv[1:]
 target = SshTarget.parse(host=host, key=Path(key), known_hosts=Path(known_hosts), connect_timeout_s=60.0)
 with SshPlace(target, "flood") as place:

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from nas.exporting.folding import fold_batch_norms
-from nas.measuring.backends.examples import example_operation
-from nas.measuring.runners.operation_graphs import OperationFile, _repeat_weights, operation_file
+from nas.measuring.example_operations import example_operation
+from nas.measuring.operation_graphs import OperationFile, _repeat_weights, operation_file
 from nas.ops import FREE_KINDS, OPERATIONS, OpSpec, is_free
 from nas.space.deployment import Shape
 from search_spaces import SEARCH_SPACES
@@ -117,7 +117,7 @@ def checked_onnx(file: OperationFile) -> None:
     (end,) = model.graph.output
     assert tuple(dim.dim_value for dim in end.type.tensor_type.shape.dim) == file.output
     assert end.type.tensor_type.elem_type == {"float32": 1, "int64": 7}[file.output_type]
-    assert str(Path(__file__).parents[3]).encode() not in file.content
+    assert str(Path(__file__).parents[2]).encode() not in file.content
 
 
 def test_every_kind_that_costs_something_is_among_the_operations() -> None:
@@ -178,14 +178,14 @@ def test_the_same_operation_gives_the_same_bytes_in_any_process(script: bool) ->
     again = [operation_file(one, batch=1, script=script).content for one in reversed(operations)][::-1]
     assert first == again
     code = (
-        "import sys, hashlib; from nas.ops import OpSpec; from nas.runners.graphs import operation_file\n"
+        "import sys, hashlib; from nas.ops import OpSpec; from nas.measuring.operation_graphs import operation_file\n"
         f"keys, script = {[one.key for one in operations[::-1]]!r}, {script}\n"
         "files = [operation_file(OpSpec.from_key(key), batch=1, script=script).content for key in keys]\n"
         "sys.stdout.write(' '.join(hashlib.sha256(file).hexdigest() for file in files[::-1]))"
     )
     from hashlib import sha256
 
-    root = str(Path(__file__).parents[3])
+    root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONHASHSEED": "17"}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120)
     assert found.stdout.split() == [sha256(content).hexdigest() for content in first]
@@ -198,7 +198,7 @@ def test_no_file_speaks_of_folders_of_this_machine() -> None:
         if script:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 unpacked = [archive.read(name) for name in archive.namelist()]
-        for folder in (Path(__file__).parents[3], Path(torch.__file__).parent, Path.home()):
+        for folder in (Path(__file__).parents[2], Path(torch.__file__).parent, Path.home()):
             assert not any(str(folder).encode() in part for part in unpacked if len(str(folder)) > 1)
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from nas.exporting.folding import fold_batch_norms
 from nas.exporting.onnx_graph import PlainSizes
-from nas.measuring.backends.examples import example_images, example_operation
+from nas.measuring.example_operations import example_images, example_operation
 from nas.network.network import Labels, Network
 from nas.ops.spec import OpSpec
 
