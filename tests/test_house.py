@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -29,6 +30,17 @@ ROWS = (
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 SEES_SPACES = {"nas/__init__.py", "nas/probing/bench/step_process.py"}
 """What looks into `search_spaces` beside the command line: the public functions and the entry points of child processes."""
+WRITES = {
+    "nas/files/atomic.py": "the writer",
+    "nas/runs/checkpoint.py": "torch.save into the writer's file, safetensors.torch.save into bytes",
+    "nas/reports/picture_bytes.py": "pictures into bytes",
+    "nas/measuring/runners/operation_graphs.py": "torch.jit.save into bytes",
+    "nas/measuring/runners/ssh/session.py": "files of the device at the other end",
+    "nas/probing/bench/step_process.py": "its standard output",
+    "nas/cli/probe_process.py": "a file of the kernel",
+    "search_spaces/fasterseg/latency/decoupled.py": "no file: replaces weights z",
+}
+"""What opens or saves something beside the one writer of results, and what it is; `nas/worker` runs alone and has its own."""
 
 
 def _files(package: str) -> list[Path]:
@@ -80,3 +92,30 @@ def test_every_room_has_its_row():
 def test_a_module_name_occurs_once():
     names = Counter(path.stem for path in _files("nas") if path.stem not in ("__init__", "__main__"))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def _opens_to_write(call: ast.Call) -> bool:
+    """Whether a call opens, saves or renames a file, as far as its name and its constants tell."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    constants = [
+        argument.value for argument in [*call.args, *(k.value for k in call.keywords)] if isinstance(argument, ast.Constant)
+    ]
+    if name in ("open", "fdopen"):
+        flags = {node.attr for argument in call.args for node in ast.walk(argument) if isinstance(node, ast.Attribute)}
+        writes = any(isinstance(mode, str) and re.fullmatch(r"[rwaxbt+]*[wax+][rwaxbt+]*", mode) for mode in constants)
+        return writes or bool(flags & {"O_WRONLY", "O_RDWR", "O_CREAT"} and "devnull" not in flags)
+    if name in ("replace", "rename", "move"):  # of a path: that of a text takes two arguments, that of a dataclass keywords
+        of_path = isinstance(call.func, ast.Attribute) and len(call.args) == 1 and not call.keywords
+        return of_path or ast.unparse(call.func).startswith(("os.", "shutil."))
+    return name in ("write_text", "write_bytes", "savefig", "save", "savez", "save_file", "tofile", "copyfile", "copy2", "touch")
+
+
+def test_only_one_module_writes_results():
+    files = {str(path.relative_to(CHECKOUT)): path for name, path in MODULES.items() if _room(name) != "worker"}
+    found = {
+        name
+        for name, path in files.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and _opens_to_write(node)
+    }
+    assert found == set(WRITES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -31,6 +30,7 @@ from nas.cost.table_parts import (
 )
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
+from nas.files.atomic import write_text_atomic
 from nas.files.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict, short
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
@@ -285,13 +285,4 @@ def read_table(path: Path) -> LatencyTable:
 
 def save_table(table: LatencyTable, path: Path) -> None:
     """Write a table so that the file is either the old or the new one, whole, whatever happens in between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(dump_table(table))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text_atomic(path, dump_table(table))

@@ -1,7 +1,12 @@
-"""Files that are written whole or not at all."""
+"""The one place that writes results: a file appears whole or not at all, and a file of lines grows at its end.
+
+A file is written beside its target, forced to the disk and renamed: at every moment, also after `kill -9` or a power cut, the
+target is either the old file or the new one. Its permissions follow the umask. A symbolic link is replaced by the file.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,27 +19,84 @@ def write_text_atomic(path: Path, text: str) -> None:
     write_bytes_atomic(path, text.encode())
 
 
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write bytes atomically; the folder is made."""
-    with _atomic(path) as file:
+def write_bytes_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write bytes atomically; the folder is made.
+
+    Args:
+        path: The file.
+        content: What it shall hold.
+        durable: Wait until the disk has it. A folder of many files that can be made again does without, for each wait takes
+            about as long as making a picture.
+    """
+    with atomic_file(path, durable=durable) as file:
         file.write(content)
 
 
+def write_new_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 to a file that does not exist yet; its folder does.
+
+    Raises:
+        FileExistsError: If the file exists; it is left as it is.
+    """
+    path.open("xb").close()  # holds the name, so that nobody else takes it in between
+    try:
+        write_text_atomic(path, text)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 @contextmanager
-def _atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` at once and as a whole when the block ends, and never if it raises."""
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` at once and as a whole when the block ends, and never if it raises.
+
+    Two processes that write the same file at once do not disturb each other: the later one wins.
+
+    Args:
+        path: The file; its folder is made.
+        durable: As for `write_bytes_atomic`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One name, so that what a killed process left behind is overwritten and does not pile up.
-    temporary = path.with_name(f".{path.name}.tmp")
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def open_to_append(path: Path, *, size: int) -> BinaryIO:
+    """Open a file to append to it behind its first `size` bytes; what follows them is cut off. File and folder are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab")
+    file.truncate(size)
+    file.seek(0, os.SEEK_END)  # so that tell() counts from the new end
+    return file
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes have left of this file, so that it does not pile up."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        pid = leftover.name.rsplit(".", 2)[1]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,12 +6,14 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import BinaryIO
 
 from nas.cost.latency_table import LatencyTable
 from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
+from nas.files.atomic import open_to_append
+from nas.files.json_lines import read_whole_lines
 from nas.files.strict_json import as_count, as_number, as_object, as_text, parse_strict, short
 from nas.worker.drift import Timing
 from nas.worker.rounds import Log
@@ -64,7 +66,7 @@ class Journal(Log):
         self.path = path
         self._conditions = conditions
         self._whole_bytes = 0
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         if path.exists():
             self._read()
 
@@ -96,29 +98,27 @@ class Journal(Log):
         try:
             if self._file is None:
                 self._file = self._open()
-            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
             self._file.flush()
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: the journal cannot be written ({error.strerror}); make room there, then the same command goes on"
             ) from error
 
-    def _open(self) -> TextIO:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("a", encoding="utf-8")
-        file.truncate(self._whole_bytes)
+    def _open(self) -> BinaryIO:
+        file = open_to_append(self.path, size=self._whole_bytes)
         if self._whole_bytes == 0:
             header = {"format_version": JOURNAL_VERSION, **asdict(self._conditions)}
-            file.write(json.dumps(header) + "\n")
+            file.write(json.dumps(header).encode() + b"\n")
         return file
 
     def _read(self) -> None:
         try:
-            whole, newline, _torn = self.path.read_bytes().rpartition(b"\n")
+            whole = read_whole_lines(self.path)
         except OSError as error:
             raise TableError(f"{self.path}: the journal cannot be read ({error.strerror})") from error
-        self._whole_bytes = len(whole) + len(newline)
-        for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
+        self._whole_bytes = whole.size
+        for number, line in enumerate(whole.lines, start=1):
             try:
                 value = parse_strict(line.decode("utf-8"))
                 self._read_header(value) if number == 1 else self._read_timing(value)

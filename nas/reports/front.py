@@ -6,8 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nas.files.atomic import write_text_atomic
+from nas.files.atomic import write_bytes_atomic, write_text_atomic
+from nas.reports.picture_bytes import figure_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT_VERSION = 1
 """The version of `front.json`."""
@@ -63,11 +68,11 @@ def write_front(folder: Path, *, points: Sequence[Point], kept: Sequence[Point],
     data, picture = folder / "front.json", folder / "front.png"
     text = json.dumps({"format_version": FORMAT_VERSION, "table": table, "points": rows}, indent=2, allow_nan=False)
     write_text_atomic(data, text + "\n")
-    _draw(picture, points=points, kept=kept, table=table)
+    write_bytes_atomic(picture, figure_bytes(_draw(points, kept=kept, table=table), dpi=110))
     return data, picture
 
 
-def _draw(path: Path, *, points: Sequence[Point], kept: Sequence[Point], table: str) -> None:
+def _draw(points: Sequence[Point], *, kept: Sequence[Point], table: str) -> Figure:
     """Log-probability against predicted latency; targets as lines, dominated points hollow."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -86,4 +91,4 @@ def _draw(path: Path, *, points: Sequence[Point], kept: Sequence[Point], table: 
     axes.set_ylabel("log-probability of the architecture")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=110)
+    return figure

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nas.data.dataset import IGNORE_INDEX
+from nas.files.atomic import write_bytes_atomic
+from nas.reports.picture_bytes import png_bytes
 
 Pixels = NDArray[np.uint8]
 """RGB picture [H, W, 3]."""
@@ -128,9 +130,8 @@ def comparison(
 
 
 def save_png(path: Path, picture: Pixels) -> None:
-    """Write a picture [H, W, 3] as PNG; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, format="PNG")
+    """Write a picture [H, W, 3], or a map of ids [H, W], as PNG; the folder is made."""
+    write_bytes_atomic(path, png_bytes(picture), durable=False)
 
 
 def _error_title(truth: Labels, prediction: Labels) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from PIL import Image
 
 from nas.config.jobs import EvalJob
 from nas.data import data_classes
@@ -86,10 +85,8 @@ def predict_pictures(
     counts = np.zeros(num_classes, dtype=np.int64)
     rows = []
     for picture, ids in _predicted(pictures, network, size, fabric):
-        Path(out / OVERLAYS / picture.name).parent.mkdir(parents=True, exist_ok=True)
-        Path(out / LABEL_IDS / picture.name).parent.mkdir(parents=True, exist_ok=True)
         save_png(out / OVERLAYS / f"{picture.name}.png", overlay(picture.image, ids, classes.palette))
-        Image.fromarray(ids).save(out / LABEL_IDS / f"{picture.name}.png", format="PNG")
+        save_png(out / LABEL_IDS / f"{picture.name}.png", ids)
         found = np.bincount(ids.ravel(), minlength=num_classes)
         counts += found
         rows.append(_row(picture, found, classes))

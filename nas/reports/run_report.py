@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections import Counter
@@ -18,6 +17,7 @@ from nas.cost.prediction import share
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.reports.page import folded, note, page, picture, table
+from nas.reports.picture_bytes import figure_bytes
 from nas.runs import rundir
 from nas.runs.checkpoint import load_checkpoint
 from nas.runs.progress import duration
@@ -227,6 +227,4 @@ def _files(run: Path) -> list[list[str]]:
 
 def _png(figure: Figure) -> bytes:
     """A figure as PNG, without a name of what made it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=_DPI, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return figure_bytes(figure, dpi=_DPI, metadata={"Software": None})

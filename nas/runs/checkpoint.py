@@ -1,7 +1,4 @@
-"""Files of a run that must never be half-written: checkpoints, weights, texts.
-
-A file is written beside its target, forced to the disk and renamed: at every moment, also after `kill -9` or a power
-cut, the target is either the old file or the new one. A file has one writer at a time.
+"""Checkpoints and weights of a run, each written whole or not at all.
 
 A checkpoint holds tensors and plain Python only, so that loading it can run no code.
 """
@@ -21,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nas.errors import CheckpointError
-from nas.files.atomic import _atomic
+from nas.files.atomic import atomic_file, write_bytes_atomic
 
 FORMAT_VERSION = 1
 """The version of checkpoint files that this code writes and reads."""
@@ -43,7 +40,7 @@ def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
         TypeError: If the state holds anything else; the message names where.
     """
     content = {"format_version": FORMAT_VERSION, "state": _plain(state, "state")}
-    with _atomic(path) as file:
+    with atomic_file(path) as file:
         torch.save(content, file)
 
 
@@ -103,7 +100,7 @@ def save_last(folder: Path, state: Mapping[str, object], *, best: bool = False) 
         save_checkpoint(last, state)
         return
     save_checkpoint(folder / "best.pt", state)
-    with (folder / "best.pt").open("rb") as source, _atomic(last) as target:
+    with (folder / "best.pt").open("rb") as source, atomic_file(last) as target:
         shutil.copyfileobj(source, target)
 
 
@@ -123,9 +120,7 @@ def save_weights(path: Path, state_dict: Mapping[str, Tensor]) -> None:
             raise TypeError(f"weights {name!r}: got {type(value).__name__}, expected a tensor")
         # Copied one by one: the format knows neither strides nor shared memory.
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    with _atomic(path) as file:
-        file.write(content)
+    write_bytes_atomic(path, safetensors.torch.save(tensors, metadata={"format": "pt"}))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

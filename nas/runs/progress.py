@@ -168,7 +168,7 @@ def _make_bar(console: Console, clock: Callable[[], float]) -> RichProgress:
     )
 
 
-class QuietProgress(Progress):
+class NoProgress(Progress):
     """A progress that nobody sees."""
 
     def __init__(self) -> None:

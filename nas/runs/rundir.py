@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
@@ -15,6 +14,7 @@ import yaml
 
 from nas.config.jobs import SearchJob, TrainJob
 from nas.errors import ConfigError
+from nas.files.atomic import write_text_atomic
 
 RUNS = Path("runs")
 """Where runs go that name no folder, below the working folder."""
@@ -105,10 +105,7 @@ def fresh(verb: str) -> Path:
 
 def write_config(out: Path, job: SearchJob | TrainJob, verb: str) -> None:
     """Write the settings of a run as plain YAML, the verb first."""
-    target = out / CONFIG
-    partial = target.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(_plain(job, verb), sort_keys=False), encoding="utf-8")
-    os.replace(partial, target)  # noqa: PTH105  Path.replace is the same call; this one says that it is atomic
+    write_text_atomic(out / CONFIG, yaml.safe_dump(_plain(job, verb), sort_keys=False))
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -155,7 +152,7 @@ def is_resumable(folder: Path) -> bool:
 
 def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
     """Note that a run has come to its end, and what there is to say of it."""
-    (folder / FINISHED).write_text(json.dumps(dict(facts)) + "\n", encoding="utf-8")
+    write_text_atomic(folder / FINISHED, json.dumps(dict(facts)) + "\n")
 
 
 def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:

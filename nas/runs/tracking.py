@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from nas.errors import CheckpointError
+from nas.files.atomic import open_to_append
+from nas.files.json_lines import read_whole_lines
 from nas.runs.progress import Scalar
 
 
@@ -24,11 +26,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
     """
 
     def __init__(self, path: Path, *, also: Callable[..., None] | None = None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._also = path, also
-        if path.exists():
-            _cut(path, path.read_bytes().rfind(b"\n") + 1)
-        self._file = path.open("ab")
+        self._file = open_to_append(path, size=read_whole_lines(path).size if path.exists() else 0)
 
     @classmethod
     def resume(cls, path: Path, offset: int, *, also: Callable[..., None] | None = None) -> Self:
@@ -54,7 +53,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
                 "put the file of the run back, or start a new run"
             )
         if size:
-            _cut(path, offset)
+            open_to_append(path, size=offset).close()
         return cls(path, also=also)
 
     def write(self, *, step: int, epoch: int, split: str, **scalars: Scalar) -> None:
@@ -98,9 +97,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, expected the metrics.jsonl of a run")
-    whole, _, _unfinished = path.read_bytes().rpartition(b"\n")
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+    for number, line in enumerate(read_whole_lines(path).lines, start=1):
         try:
             row = json.loads(line)
         except ValueError:
@@ -120,19 +118,13 @@ def _json_scalar(name: str, value: Scalar) -> Scalar:
     return value if math.isfinite(value) else None
 
 
-def _cut(path: Path, size: int) -> None:
-    """Drop what a file holds beyond `size` bytes."""
-    with path.open("r+b") as file:
-        file.truncate(size)
-
-
 def _byte_before(path: Path, offset: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset - 1)
         return file.read(1)
 
 
-class QuietMetrics(MetricsLog):
+class NoMetrics(MetricsLog):
     """A log that is not written: the first process has it."""
 
     def __init__(self) -> None:

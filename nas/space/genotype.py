@@ -5,7 +5,6 @@ A genotype alone crosses from the search to everything after it. Reading one che
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError, GenotypeError
+from nas.files.atomic import write_text_atomic
 from nas.files.plain_yaml import MAX_BYTES, PlainYaml, dump_plain_yaml, parse_plain_yaml, plain, shorten
 from nas.files.shipped import published_genotypes
 from nas.space.choice import check_decisions
@@ -139,17 +139,7 @@ def find_genotype(path_or_name: str | Path) -> Path:
 
 def save_genotype(path: str | Path, genotype: Genotype) -> None:
     """Write a genotype so that the file is either the old or the new one, whole, whatever happens in between."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(dump_genotype(genotype))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text_atomic(Path(path), dump_genotype(genotype))
 
 
 def genotype_space(genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> SearchSpace:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import torch
 
 from nas.devices.this_machine import DeviceInfo, current_clocks, identify
 from nas.errors import ConfigError
+from nas.files.atomic import write_new_text
 from nas.probing.bench.bench_job import BenchSearchJob
 from nas.probing.bench.cases import Shape, Variant, shapes_of, variants_of
 from nas.probing.bench.peers import FILES, PEERS
@@ -178,11 +178,9 @@ def _target(out: str | None, device: str) -> Path:
 def _write_new(path: Path, text: str) -> None:
     """Write a file that is not there; one that has come in between is left as it is."""
     try:
-        stream = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8")
+        write_new_text(path, text)
     except FileExistsError:
         raise ConfigError(f"out: {path} has come to be while measuring; nothing was written, give another out=FILE") from None
-    with stream:
-        stream.write(text)
 
 
 def _title(block: Block) -> str:

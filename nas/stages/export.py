@@ -18,7 +18,7 @@ from nas.config.settings import ExportSettings
 from nas.data.batches.transforms import MEAN, STD
 from nas.errors import ConfigError, FailedCheckError
 from nas.exporting.folding import batch_norms, fold_batch_norms
-from nas.files.atomic import write_text_atomic
+from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.network.network import Labels, Network
 from nas.network.trained_network import trained_network, trained_sources
 from nas.runs import rundir
@@ -238,9 +238,7 @@ def _write(result: ExportResult, model: ModelProto) -> ExportResult:
     passed = bool(result.report["passed"])
     (result.out / (REJECTED if passed else FILE_NAME)).unlink(missing_ok=True)
     target = result.out / (FILE_NAME if passed else REJECTED)
-    partial = target.with_suffix(".partial")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(target)
+    write_bytes_atomic(target, model.SerializeToString())
     write_text_atomic(result.out / REPORT, json.dumps(result.report, indent=2, allow_nan=False) + "\n")
     if not passed:
         worst = next(found for found in result.agreements if not found.passed)

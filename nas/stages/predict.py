@@ -10,6 +10,7 @@ from nas.cost import resolve_table
 from nas.cost.genotype_latency import _predict_with
 from nas.cost.prediction import FILE_NAME
 from nas.errors import ConfigError
+from nas.files.atomic import write_text_atomic
 from nas.reports.prediction_report import PredictReport
 from nas.runs.rundir import prepare_out
 from nas.space.genotype import genotype_graph, load_genotype
@@ -38,5 +39,5 @@ def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictRep
         path=path,
     )
     if path is not None:
-        path.write_text(json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_text_atomic(path, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
     return report

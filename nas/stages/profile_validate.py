@@ -27,11 +27,12 @@ from nas.cost.random_architecture import drawn_over_costs, spread_over_costs
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import identify
 from nas.errors import ConfigError, TableError
-from nas.files.atomic import write_text_atomic
+from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.measuring.backends import BACKENDS
 from nas.measuring.fit_calibration import Fit, Terms, fit, quality, terms_of
 from nas.measuring.network_rounds import OnProgress, level_of, noise_floor, time_networks
 from nas.network.network import Network
+from nas.reports.picture_bytes import figure_bytes
 from nas.reports.text_table import text_table
 from nas.runs import rundir
 from nas.space.deployment import Shape
@@ -317,7 +318,7 @@ def _write(result: ValidateResult, job: ValidateJob) -> None:
     }
     write_text_atomic(result.out / REPORT, json.dumps(report, indent=2) + "\n")
     write_text_atomic(result.out / NETWORKS, _csv(result))
-    _draw(result).savefig(result.out / PICTURE, dpi=110)
+    write_bytes_atomic(result.out / PICTURE, figure_bytes(_draw(result), dpi=110))
 
 
 def _csv(result: ValidateResult) -> str:

@@ -17,9 +17,11 @@ from nas.cost import known_tables, read_table, resolve_table
 from nas.cost.genotype_latency import predict
 from nas.cost.prediction import Latency, share
 from nas.errors import ConfigError, TableError
+from nas.files.atomic import write_bytes_atomic
 from nas.files.shipped import published_genotypes
 from nas.network.network import Network
 from nas.ops import build, macs
+from nas.reports.picture_bytes import figure_bytes
 from nas.reports.plots import draw_genotype, draw_space
 from nas.reports.text_table import text_table
 from nas.space.deployment import Shape
@@ -252,7 +254,7 @@ def _picture_path(out: str, name: str) -> Path:
 def _save(draw: Callable[[], Figure], path: Path) -> None:
     """Write a picture, in a format that the suffix names."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draw().savefig(path, dpi=_DPI, format=path.suffix.lower().removeprefix("."))
+        content = figure_bytes(draw(), dpi=_DPI, file_format=path.suffix.lower().removeprefix("."))
+        write_bytes_atomic(path.resolve(), content)  # a link that the user gives stays one
     except OSError as error:
         raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error

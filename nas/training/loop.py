@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from nas.data.batches.loader import steps_per_epoch
 from nas.distributed.fabric import check_shares, make_fabric, ranks_of
 from nas.errors import NonFiniteLossError
-from nas.runs.progress import Progress, QuietProgress
+from nas.runs.progress import NoProgress, Progress
 from nas.runs.trackers import Trackers
-from nas.runs.tracking import MetricsLog, QuietMetrics
+from nas.runs.tracking import MetricsLog, NoMetrics
 from nas.training.batch_waits import DataWatch
 from nas.training.loop_state import LoopPlan, LoopState, Row, Samples, Task, _restore, _save
 from nas.training.out_of_memory import Shortage, memory_error, shortage_of
@@ -56,8 +56,8 @@ def fit(  # noqa: PLR0913
         ranks.require_same(task.state())
     total = plan.total_steps(dataset)
     trackers = trackers or Trackers()
-    metrics: MetricsLog = QuietMetrics()
-    teller: Progress = QuietProgress()
+    metrics: MetricsLog = NoMetrics()
+    teller: Progress = NoProgress()
     if ranks.is_first:
         path, also = out / "metrics.jsonl", trackers.write
         metrics = MetricsLog.resume(path, state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)

@@ -1,8 +1,7 @@
-"""Checkpoints and weights: round trips, atomic writing, and what is refused."""
+"""Checkpoints and weights: round trips, a kill while they are written, and what is refused."""
 
 import itertools
 import multiprocessing
-import os
 import pickle
 import signal
 import time
@@ -19,7 +18,6 @@ import torch
 from torch import nn
 
 from nas.errors import CheckpointError
-from nas.files.atomic import write_text_atomic
 from nas.runs.checkpoint import FORMAT_VERSION, load_checkpoint, load_weights, save_checkpoint, save_last, save_weights
 
 Point = namedtuple("Point", "x y")
@@ -278,37 +276,6 @@ def test_best_is_replaced_before_last(tmp_path: Path, monkeypatch: pytest.Monkey
     save_last(tmp_path, {"step": 2}, best=True)
     assert replaced == ["best.pt", "last.pt"]
     assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "last.pt").read_bytes()
-
-
-def test_text_is_written_whole_and_in_utf8(tmp_path: Path) -> None:
-    write_text_atomic(tmp_path / "a" / "t.txt", "größer\n")
-    write_text_atomic(tmp_path / "a" / "t.txt", "ß\n")
-    assert (tmp_path / "a" / "t.txt").read_bytes() == "ß\n".encode()
-
-
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_text_atomic(tmp_path / "t.txt", "old")
-
-    def fail(descriptor: int) -> None:
-        raise OSError(28, f"no space left for {descriptor}")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="no space left"):
-        write_text_atomic(tmp_path / "t.txt", "new")
-    assert (tmp_path / "t.txt").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]
-
-
-def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / ".t.txt.tmp").write_text("torn text that is longer")
-    write_text_atomic(tmp_path / "t.txt", "new")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("t.txt", "new")]
-
-
-def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:
-    write_text_atomic(tmp_path / "atomic", "x")
-    (tmp_path / "ordinary").write_text("x")
-    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 def save_forever(folder: Path) -> None:

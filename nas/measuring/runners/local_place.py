@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import ConfigError
+from nas.files.atomic import write_bytes_atomic
 from nas.measuring.runners.place import OnLine
 
 LAST_LINES = 20
@@ -49,11 +50,9 @@ class LocalPlace:
         Raises:
             ConfigError: If it cannot be written.
         """
-        temporary = self._folder / f".{name}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary.write_bytes(content)
-            temporary.replace(self._folder / name)
+            write_bytes_atomic(self._folder / name, content)
         except OSError as error:
             raise ConfigError(
                 f"{self._folder}: {len(content):,} bytes cannot be written there ({error.strerror}); make room, or set "

@@ -1,0 +1,117 @@
+"""The writer of results: whole or not at all, whatever happens in between."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from nas.files.atomic import atomic_file, open_to_append, write_bytes_atomic, write_new_text, write_text_atomic
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def fail(*_: object) -> None:
+    raise OSError(28, "no space left")
+
+
+def test_text_is_written_whole_and_in_utf8(tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "a" / "t.txt", "größer\n")
+    write_text_atomic(tmp_path / "a" / "t.txt", "ß\n")
+    assert (tmp_path / "a" / "t.txt").read_bytes() == "ß\n".encode()
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
+def test_failed_write_leaves_the_old_file_and_nothing_else(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text_atomic(tmp_path / "t.txt", "old")
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_text_atomic(tmp_path / "t.txt", "new")
+    assert content(tmp_path) == {"t.txt": "old"}
+
+
+def test_an_error_of_the_one_who_writes_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "t.txt", "old")
+    with pytest.raises(TypeError), atomic_file(tmp_path / "t.txt") as file:
+        file.writelines([b"half", None])  # type: ignore[list-item]
+    assert content(tmp_path) == {"t.txt": "old"}
+
+
+def test_only_a_durable_write_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", fail)
+    write_bytes_atomic(tmp_path / "a.png", b"1", durable=False)
+    assert content(tmp_path) == {"a.png": "1"}
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_write_is_left(tmp_path: Path) -> None:
+    child = multiprocessing.get_context("fork").Process(target=lambda: None)
+    child.start()
+    child.join()
+    others = {
+        f".t.txt.{os.getppid()}.tmp": "being written",
+        f".[t.txt.{child.pid}.tmp": "of another file",
+        ".t.txt.x.tmp": "no number",
+    }
+    for name, text in {**others, f".t.txt.{child.pid}.tmp": "torn", f".t.txt.{10**30}.tmp": "no process"}.items():
+        (tmp_path / name).write_text(text)
+    write_text_atomic(tmp_path / "t.txt", "new")
+    assert content(tmp_path) == {"t.txt": "new", **others}
+
+
+def write_often(path: Path, letter: str) -> None:
+    for _ in range(40):
+        write_text_atomic(path, letter * 200_000)
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    writers = [multiprocessing.get_context("fork").Process(target=write_often, args=(path, letter)) for letter in "ab"]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert not path.exists() or path.read_text() in ("a" * 200_000, "b" * 200_000)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:
+    write_text_atomic(tmp_path / "atomic", "x")
+    (tmp_path / "ordinary").write_text("x")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_a_link_is_replaced_and_its_target_left(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_text_atomic(tmp_path / "link", "new")
+    assert content(tmp_path) == {"target": "old", "link": "new"}
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_a_new_file_is_written_once(tmp_path: Path) -> None:
+    write_new_text(tmp_path / "t.txt", "first")
+    with pytest.raises(FileExistsError):
+        write_new_text(tmp_path / "t.txt", "second")
+    assert content(tmp_path) == {"t.txt": "first"}
+
+
+def test_a_new_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_new_text(tmp_path / "t.txt", "text")
+    assert content(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0, "new"), (4, "one\nnew"), (8, "one\ntwo\nnew")])
+def test_appending_goes_on_behind_a_size(size: int, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "t.txt"
+    with open_to_append(path, size=0) as file:
+        file.write(b"one\ntwo\n")
+    with open_to_append(path, size=size) as file:
+        assert file.tell() == size
+        file.write(b"new")
+    assert path.read_text() == expected
