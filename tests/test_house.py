@@ -31,16 +31,16 @@ ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 SEES_SPACES = {"nas/__init__.py", "nas/probing/bench/step_process.py"}
 """What looks into `search_spaces` beside the command line: the public functions and the entry points of child processes."""
 WRITES = {
-    "nas/files/atomic.py": "the writer",
-    "nas/runs/checkpoint.py": "torch.save into the writer's file, safetensors.torch.save into bytes",
-    "nas/reports/picture_bytes.py": "pictures into bytes",
-    "nas/measuring/runners/operation_graphs.py": "torch.jit.save into bytes",
-    "nas/measuring/runners/ssh/session.py": "files of the device at the other end",
-    "nas/probing/bench/step_process.py": "its standard output",
-    "nas/cli/probe_process.py": "a file of the kernel",
-    "search_spaces/fasterseg/latency/decoupled.py": "no file: replaces weights z",
+    "atomic": "the writer",
+    "checkpoint": "torch.save into the writer's file, safetensors.torch.save into bytes",
+    "picture_bytes": "pictures into bytes",
+    "operation_graphs": "torch.jit.save into bytes",
+    "session": "files of the device at the other end",
+    "step_process": "its standard output",
+    "probe_process": "a file of the kernel",
+    "decoupled": "no file: replaces weights z",
 }
-"""What opens or saves something beside the one writer of results, and what it is; `nas/worker` runs alone and has its own."""
+"""Modules that open or save something, the one writer of results first, and what it is; `nas/worker` runs alone and has its own."""
 
 
 def _files(package: str) -> list[Path]:
@@ -111,10 +111,10 @@ def _opens_to_write(call: ast.Call) -> bool:
 
 
 def test_only_one_module_writes_results():
-    files = {str(path.relative_to(CHECKOUT)): path for name, path in MODULES.items() if _room(name) != "worker"}
     found = {
-        name
-        for name, path in files.items()
+        path.stem
+        for name, path in MODULES.items()
+        if _room(name) != "worker"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and _opens_to_write(node)
     }
