@@ -1,36 +1,66 @@
-"""Search spaces by name. A space of another package is found through the entry-point group `segnas.spaces`."""
+"""Search spaces by name. A space of another package is found through the entry-point group `segnas.spaces`.
+
+Nothing here loads PyTorch before a space is built.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
-from nas.cost.published_format import PublishedTable
-from nas.space.search_space import SpaceEntry
+from nas.space.space_entry import SpaceEntry
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.published_table import PUBLISHED as FASTERSEG_TABLE
-from search_spaces.fasterseg.space import FasterSeg
 from search_spaces.former_names import former_names
 from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
-from search_spaces.lgcnet.space import LGCNet
 from search_spaces.squeezenas.config import SqueezeNASLargeConfig, SqueezeNASSmallConfig, SqueezeNASXLargeConfig
-from search_spaces.squeezenas.space import SqueezeNAS
+
+if TYPE_CHECKING:
+    from nas.cost.published_format import PublishedTable
+    from nas.space.search_space import SearchSpace
+
+    PUBLISHED_TABLES: tuple[PublishedTable, ...]
 
 ENTRY_POINT_GROUP = "segnas.spaces"
 
 
-SEARCH_SPACES: dict[str, SpaceEntry] = {
-    "lgcnet": SpaceEntry(LGCNetConfig, LGCNet),
-    "gas": SpaceEntry(GASConfig, LGCNet),
-    "cas": SpaceEntry(CASConfig, LGCNet),
-    "squeezenas_small": SpaceEntry(SqueezeNASSmallConfig, SqueezeNAS),
-    "squeezenas_large": SpaceEntry(SqueezeNASLargeConfig, SqueezeNAS),
-    "squeezenas_xlarge": SpaceEntry(SqueezeNASXLargeConfig, SqueezeNAS),
-    "fasterseg": SpaceEntry(FasterSegConfig, FasterSeg),
-}
+def _lgcnet(config: Any) -> SearchSpace:
+    from search_spaces.lgcnet.space import LGCNet
 
-PUBLISHED_TABLES: tuple[PublishedTable, ...] = (FASTERSEG_TABLE,)
-"""The latency tables that authors published, which `nas profile import` reads."""
+    return LGCNet(config)
+
+
+def _squeezenas(config: Any) -> SearchSpace:
+    from search_spaces.squeezenas.space import SqueezeNAS
+
+    return SqueezeNAS(config)
+
+
+def _fasterseg(config: Any) -> SearchSpace:
+    from search_spaces.fasterseg.space import FasterSeg
+
+    return FasterSeg(config)
+
+
+SEARCH_SPACES: dict[str, SpaceEntry] = {
+    "lgcnet": SpaceEntry(LGCNetConfig, _lgcnet),
+    "gas": SpaceEntry(GASConfig, _lgcnet),
+    "cas": SpaceEntry(CASConfig, _lgcnet),
+    "squeezenas_small": SpaceEntry(SqueezeNASSmallConfig, _squeezenas),
+    "squeezenas_large": SpaceEntry(SqueezeNASLargeConfig, _squeezenas),
+    "squeezenas_xlarge": SpaceEntry(SqueezeNASXLargeConfig, _squeezenas),
+    "fasterseg": SpaceEntry(FasterSegConfig, _fasterseg),
+}
+"""The spaces of this package: names and configs are light, building one loads PyTorch."""
+
+
+def __getattr__(name: str) -> Any:
+    """`PUBLISHED_TABLES`: the latency tables that authors published, which `nas profile import` reads; loaded on first use."""
+    if name != "PUBLISHED_TABLES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from search_spaces.fasterseg.published_table import PUBLISHED
+
+    return (PUBLISHED,)
 
 
 def all_spaces() -> Mapping[str, SpaceEntry]:

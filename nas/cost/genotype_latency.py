@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from nas.cost import CostTable
 from nas.cost.calibrated import calibrated
@@ -10,7 +11,9 @@ from nas.cost.prediction import Latency, predict_on
 from nas.cost.profile_command import profile_command
 from nas.space.genotype import Genotype, genotype_graph
 from nas.space.graph import Graph
-from nas.space.search_space import SpaceEntry
+
+if TYPE_CHECKING:
+    from nas.space.space_entry import SpaceEntry
 
 
 def predict(genotype: Genotype, table: CostTable, spaces: Mapping[str, SpaceEntry]) -> Latency:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from nas import ops
 from nas.cost.latency_table import LatencyTable, read_table
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import IN_PROCESS, WORKER_RUNTIMES
 from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError
-from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
 
 WORK_FOLDER = Path("latency_tables")
@@ -78,7 +78,7 @@ class MacsTable:
 
     def cost(self, spec: OpSpec) -> float:
         """Millions of multiply-accumulates for one image."""
-        return 0.0 if is_free(spec) else macs(spec) / 1e6
+        return 0.0 if ops.is_free(spec) else ops.macs(spec) / 1e6
 
     def missing(self, specs: Iterable[OpSpec]) -> list[OpSpec]:
         """Nothing."""

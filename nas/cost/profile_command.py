@@ -6,11 +6,13 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.cost import CostTable, LatencyTable
 from nas.space.genotype import Genotype
-from nas.space.search_space import SpaceEntry
+
+if TYPE_CHECKING:
+    from nas.space.space_entry import SpaceEntry
 
 
 def profile_words(  # noqa: PLR0913

@@ -8,8 +8,10 @@ from __future__ import annotations
 import resource
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path("/")
 
@@ -54,6 +56,8 @@ def available_bytes(device: torch.device, root: Path = ROOT) -> int | None:
         root: Where `proc` and `sys` lie.
     """
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     group = root / "sys" / "fs" / "cgroup"
     known = [
@@ -70,6 +74,8 @@ def peak_bytes(device: torch.device) -> int:
     On Linux not from `getrusage`, whose number a process inherits from the one that started it.
     """
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.max_memory_allocated(device))
     most = kilobytes_of(_text(ROOT / "proc" / "self" / "status") or "", "VmHWM")
     if most is not None:

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from nas.errors import ConfigError
 from nas.worker.device_facts import cpu_model, model_slug, unknown_cpu
 
@@ -104,6 +102,8 @@ def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
             f"device: got {name!r}, expected auto or lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
         )
     if accelerator == "cuda":
+        import torch
+
         return DeviceInfo(name=model_slug(torch.cuda.get_device_name()) if name == "auto" else name)
     power_mode, clocks = cpu_clocks()
     return DeviceInfo(name=cpu_name() if name == "auto" else name, power_mode=power_mode, clocks=clocks)
@@ -117,7 +117,7 @@ def check_accelerator(accelerator: str) -> None:
     """
     if accelerator not in ACCELERATORS:
         raise ConfigError(f"accelerator: got {accelerator!r}, expected one of {', '.join(ACCELERATORS)}")
-    if accelerator == "cuda" and not torch.cuda.is_available():
+    if not _is_present(accelerator):
         raise ConfigError("accelerator: got 'cuda', but PyTorch sees no CUDA GPU here; use accelerator=cpu")
 
 
@@ -127,6 +127,8 @@ def local_names() -> list[str]:
 
 
 def _gpu_clock() -> str | None:
+    import torch
+
     try:
         return f"{torch.cuda.clock_rate()} MHz"
     except Exception:  # noqa: BLE001  PyTorch asks NVML, which may be missing or refuse, with errors of a package of its own
@@ -134,7 +136,11 @@ def _gpu_clock() -> str | None:
 
 
 def _is_present(accelerator: str) -> bool:
-    return accelerator == "cpu" or torch.cuda.is_available()
+    if accelerator == "cpu":
+        return True
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _read(path: Path) -> str | None:

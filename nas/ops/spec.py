@@ -99,3 +99,12 @@ class OpSpec:
 def out_size(size: int, stride: int) -> int:
     """Pixels that every operation of the given stride leaves of `size` pixels: ceil(size / stride)."""
     return -(-size // stride)
+
+
+FREE_KINDS = frozenset({"identity", "none"})
+"""Kinds that a derived network does not execute at all: the value is passed on, or nothing is. Nothing else costs zero."""
+
+
+def is_free(spec: OpSpec) -> bool:
+    """Whether a derived network executes nothing for `spec`, so that it costs zero by definition."""
+    return spec.kind in FREE_KINDS

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.ops.macs import conv_macs
+from nas.ops.mac_counts import conv_macs
 from nas.ops.modules import ConvBNReLU, same_conv
 from nas.ops.spec import OpSpec, out_size
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from nas.space.choice import Choice, NeverAll
     from nas.space.deployment import Shape
     from nas.space.graph import Graph, NetworkBuilder, Value
-    from nas.space.search_space import SearchSpace, SpaceEntry
+    from nas.space.search_space import SearchSpace
+    from nas.space.space_entry import SpaceEntry
     from nas.space.weights import Weights
 
 __all__ = [
@@ -39,6 +40,7 @@ _HOME = {
     "Shape": "deployment",
     "Graph": "graph",
     "NetworkBuilder": "graph",
+    "SpaceEntry": "space_entry",
     "Value": "graph",
     "Weights": "weights",
 }

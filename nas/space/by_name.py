@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import ConfigError
-from nas.space.search_space import SearchSpace, SpaceEntry
+from nas.space.space_entry import SpaceEntry
+
+if TYPE_CHECKING:
+    from nas.space.search_space import SearchSpace
 
 
 def build_space(config: Any, spaces: Mapping[str, SpaceEntry]) -> SearchSpace:  # noqa: ANN401  the config of any space

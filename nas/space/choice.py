@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from nas.errors import GenotypeError
 
 if TYPE_CHECKING:
-    pass
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)

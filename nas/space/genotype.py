@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,8 +20,11 @@ from nas.files.plain_yaml import MAX_BYTES, PlainYaml, dump_plain_yaml, parse_pl
 from nas.files.shipped import published_genotypes
 from nas.space.choice import check_decisions
 from nas.space.deployment import _DEPLOY_FIELDS, Deploy
-from nas.space.graph import Graph
-from nas.space.search_space import SearchSpace, SpaceEntry
+
+if TYPE_CHECKING:
+    from nas.space.graph import Graph
+    from nas.space.search_space import SearchSpace
+    from nas.space.space_entry import SpaceEntry
 
 FORMAT_VERSION = 1
 """The version of the file that this code writes and reads."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from nas.ops import OpSpec, is_free
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Combination = tuple[int, ...]
 """Option indices, one for each decision that a node depends on; empty for a fixed node."""
 
-MixedFactory = Callable[["Node"], nn.Module]
+MixedFactory = Callable[["Node"], "nn.Module"]
 """Makes the module of a node that depends on decisions; called as module(weights, *inputs)."""
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from nas.space.capabilities import (
 from nas.space.choice import Choice, check_decisions
 from nas.space.deployment import Shape
 from nas.space.graph import Graph, NetworkBuilder
+from nas.space.space_entry import SpaceEntry as SpaceEntry  # packages with a space of their own import it from here
 
 
 class SearchSpace(ArchitectureParameters, ArchitectureSets, Validity, DerivedNetworks, LatencyObjective, OfficialCheckpoints, ABC):
@@ -78,19 +78,6 @@ class SearchSpace(ArchitectureParameters, ArchitectureSets, Validity, DerivedNet
             self.check(decided)
         builder = NetworkBuilder(input_size, options, decided)
         return self.describe(builder, init_channels=init_channels, num_classes=num_classes)
-
-
-@dataclass(frozen=True, slots=True)
-class SpaceEntry:
-    """A space that can be chosen by name.
-
-    Args:
-        config: Its config dataclass, which has a field `name`.
-        build: What makes the space from a config.
-    """
-
-    config: type[Any]
-    build: Callable[[Any], SearchSpace]
 
 
 def open_choices(space: SearchSpace, architecture: str) -> tuple[Choice, ...]:

@@ -16,10 +16,11 @@ from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, GenotypeError, TableError
 from nas.network.build import build_network
 from nas.network.network import Network
+from nas.reports.network_summary import count_macs, count_parameters, log10_architectures
 from nas.space.deployment import Deploy
 from nas.space.genotype import Genotype, genotype_graph, save_genotype
 from nas.space.search_space import deployed_specs
-from nas.stages.show import count_macs, count_parameters, log10_architectures, show
+from nas.stages.show import show
 from nas.supernet.supernet import Supernet
 from search_spaces import SEARCH_SPACES
 

@@ -6,7 +6,6 @@ import mmap
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nas.data.dataset import Frame
@@ -33,6 +32,8 @@ class FrameCache:
     """
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
+        import torch
+
         height, width = size
         self._shape = (count, size)
         needed, available = 4 * count * height * width, available_bytes(torch.device("cpu"))

@@ -12,9 +12,9 @@ import torch
 import nas
 from nas.network.network import Network
 from nas.ops import macs
+from nas.reports.network_summary import count_idle, count_macs, count_parameters
 from nas.space.genotype import genotype_graph
 from nas.space.graph import Graph
-from nas.stages.show import count_idle, count_macs, count_parameters
 from search_spaces import all_spaces
 from tests.fasterseg_reference import FOLDER, NETWORKS, OFFICIAL_NAMES, Reference, needs_reference, official_table, row_of
 from tests.random_weights import as_if_trained

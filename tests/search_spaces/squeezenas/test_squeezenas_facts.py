@@ -10,10 +10,10 @@ import torch
 import nas
 from nas.network.network import Network
 from nas.ops import macs
+from nas.reports.network_summary import count_macs
 from nas.space.genotype import genotype_graph
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
-from nas.stages.show import count_macs
 from search_spaces import SEARCH_SPACES
 from tests.squeezenas_reference import FOLDER, NETWORKS, SUPERNETS, needs_reference
 

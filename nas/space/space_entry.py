@@ -1,0 +1,23 @@
+"""A search space by name: its config, and what makes the space, which may load PyTorch only then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.space.search_space import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceEntry:
+    """A space that can be chosen by name.
+
+    Args:
+        config: Its config dataclass, which has a field `name`.
+        build: What makes the space from a config.
+    """
+
+    config: type[Any]
+    build: Callable[[Any], SearchSpace]
