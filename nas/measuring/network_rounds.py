@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from nas.cost.latency_table import LatencyTable
 from nas.measuring.backends.backend import Backend, Run
 from nas.ops.spec import OpSpec
-from nas.worker.drift import local_levels
-from nas.worker.rounds import num_calls
+from nas.worker.drift import Timing, corrected_samples
+from nas.worker.rounds import Log, OnProgress, Rounds, Sampling, measure_rounds
+
+SERIES = 2
+"""Each network is measured twice, independently."""
 
 SAMPLE_MS = 30.0
 """A sample repeats a short network until about this time is filled."""
@@ -20,36 +23,33 @@ SAMPLE_MS = 30.0
 REFERENCE_EVERY = 2
 """Samples of networks between two timings of the reference operation."""
 
-OnProgress = Callable[[int, int], None]
-"""Called after each sample with the number of samples there are and of those planned."""
-
 
 @dataclass(frozen=True, slots=True)
 class Level:
     """A level of speed: what the reference operation took when a table was measured.
 
     Args:
-        run: Executes the operation.
-        calls: Calls in a sample.
+        key: Key of the operation.
+        run: Executes it.
         ms: The level.
     """
 
+    key: str
     run: Run
-    calls: int
     ms: float
-
-    def sample(self) -> float:
-        """Mean ms of a call now, after one that is not timed."""
-        self.run(1)
-        return self.run(self.calls)
 
 
 def level_of(table: LatencyTable, backend: Backend) -> Level | None:
     """The level of speed at which a table was measured; None: it has no reference operation."""
     if table.reference is None:
         return None
-    ms = table.reference.median_ms
-    return Level(backend.prepare(OpSpec.from_key(table.reference.key)), num_calls(ms), ms)
+    key = table.reference.key
+    return Level(key, backend.prepare(OpSpec.from_key(key)), table.reference.median_ms)
+
+
+def series_key(number: int, series: int) -> str:
+    """What a network of a series is called."""
+    return f"network {number} series {series}"
 
 
 def time_networks(
@@ -65,7 +65,7 @@ def time_networks(
     A round times all networks in a random order, and then again in another one: the two series of a network are independent
     measurements of the same thing. Before each sample the network is called once, untimed. With a reference operation, that is
     timed after every few samples, and all samples are brought to its level: what drifts between the rounds, or has changed since
-    the table was measured, is taken out (see `nas.drift`).
+    the table was measured, is taken out (see `nas.worker.drift`).
 
     Args:
         runs: What executes each network.
@@ -77,26 +77,39 @@ def time_networks(
     Returns:
         Samples [networks, 2 series, rounds].
     """
-    calls = []
-    for run in runs:
-        run(1)
-        calls.append(max(1, round(SAMPLE_MS / run(1))))
-    samples = np.zeros((len(runs), 2, rounds))
-    place = np.zeros(samples.shape, dtype=np.int64)  # how many timings of the reference came before
-    timings = [] if reference is None else [reference.sample()]
-    total, done = samples.size, 0
-    for number in range(rounds):
-        for series in (0, 1):
-            for index in np.random.default_rng([seed, number, series]).permutation(len(runs)):
-                runs[index](1)
-                samples[index, series, number] = runs[index](calls[index])
-                place[index, series, number] = len(timings)
-                done += 1
-                if reference is not None and done % REFERENCE_EVERY == 0:
-                    timings.append(reference.sample())
-                if on_progress is not None:
-                    on_progress(done, total)
-    return samples if reference is None else samples * (reference.ms / np.asarray(local_levels(timings)))[place]
+    ready = {series_key(number, series): run for number, run in enumerate(runs) for series in range(SERIES)}
+    plan = list(ready)
+    if reference is not None:
+        ready[reference.key] = reference.run
+
+    def order(keys: Sequence[str], index: int) -> list[str]:
+        del keys
+        drawn = [(series, np.random.default_rng([seed, index, series]).permutation(len(runs))) for series in range(SERIES)]
+        return [series_key(int(number), series) for series, numbers in drawn for number in numbers]
+
+    log = Log()
+    measure_rounds(
+        plan,
+        None if reference is None else reference.key,
+        ready.__getitem__,
+        log=log,
+        rounds=Rounds(rounds, rounds, ci=0.0),
+        sampling=Sampling(calls=lambda ms: max(1, round(SAMPLE_MS / ms)), reference_every=REFERENCE_EVERY, order=order),
+        on_progress=on_progress,
+    )
+    return series_samples(log.timings, len(runs), level_ms=None if reference is None else reference.ms)
+
+
+def series_samples(timings: Sequence[Timing], count: int, *, level_ms: float | None) -> NDArray[np.float64]:
+    """Samples [networks, 2 series, rounds] in ms from timings in order of time.
+
+    Args:
+        timings: Of all series, and of the reference operation.
+        count: Number of networks.
+        level_ms: What the reference takes at the level wanted; None: the samples stay as they are.
+    """
+    samples = corrected_samples(timings, level_ms=level_ms)
+    return np.array([[samples[series_key(number, series)] for series in range(SERIES)] for number in range(count)])
 
 
 def noise_floor(samples: NDArray[np.float64]) -> float:

@@ -30,7 +30,7 @@ from nas.errors import ConfigError, TableError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.measuring.backends import BACKENDS
 from nas.measuring.fit_calibration import Fit, Terms, fit, quality, terms_of
-from nas.measuring.network_rounds import OnProgress, level_of, noise_floor, time_networks
+from nas.measuring.network_rounds import level_of, noise_floor, time_networks
 from nas.network.network import Network
 from nas.reports.picture_bytes import figure_bytes
 from nas.reports.text_table import text_table
@@ -38,6 +38,7 @@ from nas.runs import rundir
 from nas.space.deployment import Shape
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
+from nas.worker.rounds import OnProgress
 
 if TYPE_CHECKING:
     from nas.measuring.backends.backend import Backend

@@ -1,7 +1,8 @@
-"""Interleaved rounds over operations until each median is known, with a reference operation timed in between."""
+"""Interleaved rounds over what is timed until each median is known, with a reference operation timed in between."""
 
 import math
 import random
+import time
 from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from nas.worker.drift import REFERENCE_EVERY, Timing, corrected_samples
@@ -27,12 +28,15 @@ class Rounds(NamedTuple):
     Fields:
         fewest: Rounds over all operations that every operation has.
         most: Most rounds.
-        ci: An operation is finished when the half-width of the 95 % confidence interval of its median is at most this share.
+        ci: An operation is finished when the half-width of the 95 % confidence interval of its median is at most this share; 0:
+            every operation gets all rounds.
+        seconds: No further round is begun after this time, once there are the fewest.
     """
 
     fewest: int
     most: int
     ci: float
+    seconds: float = math.inf
 
 
 class Log:
@@ -109,14 +113,40 @@ def num_calls(estimate_ms: float) -> int:
     return max(1, min(MAX_CALLS, math.ceil(SAMPLE_MS / estimate_ms)))
 
 
+def shuffled(active: Sequence[str], index: int) -> List[str]:
+    """The order of a round: random, and the same each time."""
+    order = list(active)
+    random.Random(f"round {index}").shuffle(order)  # noqa: S311  an order, no secret
+    return order
+
+
+class Sampling(NamedTuple):
+    """How samples are taken.
+
+    Fields:
+        calls: Calls in a sample of what takes so many ms; the reference operation's follow `num_calls`.
+        reference_every: Samples between two timings of the reference.
+        order: The order of a round, from the keys that it goes over and its index.
+        is_program: Whether each run starts a program, which warms up and counts its calls by itself: then nothing is run untimed.
+    """
+
+    calls: Callable[[float], int] = num_calls
+    reference_every: int = REFERENCE_EVERY
+    order: Callable[[Sequence[str], int], List[str]] = shuffled
+    is_program: bool = False
+
+
+_SAMPLING = Sampling()
+
+
 def measure_rounds(
     plan: Sequence[str],
-    reference: str,
+    reference: Optional[str],
     prepare: Callable[[str], Run],
     *,
     log: Log,
     rounds: Rounds,
-    is_program: bool = False,
+    sampling: Sampling = _SAMPLING,
     on_progress: Optional[OnProgress] = None,
     on_round: Optional[OnRound] = None,
 ) -> None:
@@ -125,27 +155,27 @@ def measure_rounds(
     Everything that is decided on the way follows from the log alone, so a stopped run goes on as if it had not stopped.
 
     Args:
-        plan: Keys of the operations, in an order that is the same in each run.
-        reference: The reference operation: timed first, after every `REFERENCE_EVERY` samples and at the end of each round.
+        plan: Keys of the operations, or of whatever else is timed, in an order that is the same in each run.
+        reference: The reference operation: timed first, after every few samples and at the end of each round; None: there is none.
         prepare: Makes the operation of a key ready; cheap when called again.
         log: Where the timings are and will be.
         rounds: How long to measure.
-        is_program: Whether each run starts a program, which warms up and counts its calls by itself: then nothing is run untimed.
+        sampling: How samples are taken.
         on_progress: See `OnProgress`.
         on_round: See `OnRound`.
     """
-    stopwatch = _Stopwatch(prepare, log, reference, is_program=is_program)
+    stopwatch = _Stopwatch(prepare, log, reference, sampling)
     progress = _Progress(plan, log, on_progress)
-    active = list(plan)
+    active, started = list(plan), time.monotonic()
     for index in range(rounds.most):
-        widths = half_widths(active, log.timings, before_round=index)
+        if index >= rounds.fewest and time.monotonic() - started > rounds.seconds:
+            break
+        widths = half_widths(active, log.timings, before_round=index) if rounds.ci > 0 else dict.fromkeys(active, math.inf)
         active = _unfinished(active, widths, index, rounds)
         if not active:
             break
         progress.expected = _expected(plan, {key: widths[key] for key in active}, index, log=log, rounds=rounds)
-        order = list(active)
-        random.Random(f"round {index}").shuffle(order)  # noqa: S311  an order, no secret
-        _measure_round(order, index, stopwatch, log=log, on_sample=progress.step)
+        _measure_round(sampling.order(active, index), index, stopwatch, log=log, on_sample=progress.step)
         if on_round is not None:
             on_round(index, len(active))
     progress.finish()
@@ -227,11 +257,11 @@ class _Progress:
 class _Stopwatch:
     """Times operations into a log, each with one number of calls throughout."""
 
-    def __init__(self, prepare: Callable[[str], Run], log: Log, reference: str, *, is_program: bool) -> None:
+    def __init__(self, prepare: Callable[[str], Run], log: Log, reference: Optional[str], sampling: Sampling) -> None:
         self._prepare = prepare
         self._log = log
         self._reference = reference
-        self._is_program = is_program
+        self._sampling = sampling
         self._calls: Dict[Tuple[str, bool], int] = {}
 
     def set_up(self, key: str, *, is_reference: bool = False) -> None:
@@ -240,24 +270,27 @@ class _Stopwatch:
         if name not in self._calls:
             run = self._prepare(key)
             estimate = 1
-            if not self._is_program:
+            if not self._sampling.is_program:
                 run(1)
-                estimate = num_calls(run(1))
+                estimate = (num_calls if is_reference else self._sampling.calls)(run(1))
             self._calls[name] = self._log.calls_of(key, is_reference=is_reference) or estimate
 
     def sample(self, key: str, round_index: int) -> None:
-        """Take a sample."""
+        """Take a sample, and first time the reference operation if that is due."""
+        if not any(timing.is_reference for timing in self._log.timings[-self._sampling.reference_every :]):
+            self.reference(round_index)
         self._time(key, round_index, is_reference=False)
 
     def reference(self, round_index: int) -> None:
-        """Time the reference operation."""
-        self.set_up(self._reference, is_reference=True)
-        self._time(self._reference, round_index, is_reference=True)
+        """Time the reference operation, if there is one."""
+        if self._reference is not None:
+            self.set_up(self._reference, is_reference=True)
+            self._time(self._reference, round_index, is_reference=True)
 
     def _time(self, key: str, round_index: int, *, is_reference: bool) -> None:
         calls = self._calls[key, is_reference]
         run = self._prepare(key)
-        if not self._is_program:
+        if not self._sampling.is_program:
             run(WARMUP_CALLS)
         self._log.record(Timing(key, round_index, run(calls), calls, is_reference))
 
@@ -268,8 +301,6 @@ def _measure_round(order: Sequence[str], index: int, stopwatch: _Stopwatch, *, l
     for key in left:
         stopwatch.set_up(key)
     for key in left:
-        if not any(timing.is_reference for timing in log.timings[-REFERENCE_EVERY:]):
-            stopwatch.reference(index)
         stopwatch.sample(key, index)
         on_sample()
     last = log.timings[-1]

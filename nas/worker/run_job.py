@@ -16,7 +16,7 @@ from nas.worker.power import PowerSource, energy_per_call, find_power_source
 from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text, throttling_between
 from nas.worker.ready_operations import ReadyOperations, memory_to_keep
 from nas.worker.result import RESULT_VERSION, save_result
-from nas.worker.rounds import measure_rounds
+from nas.worker.rounds import Sampling, measure_rounds
 
 OpenRuntime = Callable[[str, Setup], Runtime]
 """Opens a runtime by its name."""
@@ -103,7 +103,7 @@ def run_job(folder: str, teller: Teller, open_runtime: OpenRuntime, *, known: Op
             ready.prepare,
             log=journal,
             rounds=job.program_rounds if runtime.is_program else job.rounds,
-            is_program=runtime.is_program,
+            sampling=Sampling(is_program=runtime.is_program),
             on_progress=teller.progress,
             on_round=lambda index, count: watch.look(),  # noqa: ARG005
         )

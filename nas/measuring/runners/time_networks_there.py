@@ -16,7 +16,7 @@ from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
 from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
-from nas.measuring.network_rounds import OnProgress
+from nas.measuring.network_rounds import SERIES, series_key, series_samples
 from nas.measuring.operation_graphs import OperationFile, network_file, operation_file
 from nas.measuring.runners.bundle import Request, measurement_files
 from nas.measuring.runners.profile_there import open_place
@@ -24,11 +24,7 @@ from nas.measuring.runners.worker_run import FarRun
 from nas.network.network import Network
 from nas.ops.spec import OpSpec
 from nas.space.graph import Graph
-from nas.worker.drift import corrected_samples
-from nas.worker.rounds import Log
-
-SERIES = 2
-"""Each network is measured twice, independently."""
+from nas.worker.rounds import Log, OnProgress
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +32,7 @@ _log = logging.getLogger(__name__)
 def time_far(
     graphs: Sequence[Graph], job: ValidateJob, table: LatencyTable, *, on_progress: OnProgress | None = None
 ) -> NDArray[np.float64]:
-    """Samples of networks as `nas.network_timing.time_networks` takes them, by the worker.
+    """Samples of networks as `nas.measuring.network_rounds.time_networks` takes them, by the worker.
 
     A run that stopped goes on from the worker's journal when it is repeated.
 
@@ -74,8 +70,7 @@ def time_far(
         run.measure(_files(graphs, job, table, request), log, identity=identity, on_progress=on_progress)
         place.remove()
     assert table.reference is not None
-    samples = corrected_samples(log.timings, level_ms=table.reference.median_ms)
-    return np.array([[samples[_key(number, series)] for series in range(SERIES)] for number in range(len(graphs))])
+    return series_samples(log.timings, len(graphs), level_ms=table.reference.median_ms)
 
 
 def _request(job: ValidateJob, table: LatencyTable) -> Request:
@@ -105,13 +100,8 @@ def _files(graphs: Sequence[Graph], job: ValidateJob, table: LatencyTable, reque
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(job.seed + number)
                 network = Network(graph.deployed()).eval()
-            keys = [_key(number, series) for series in range(SERIES)]
+            keys = [series_key(number, series) for series in range(SERIES)]
             yield keys, network_file(network, size=size, batch=batch, script=script)
         yield (reference,), operation_file(OpSpec.from_key(reference), batch=batch, script=script)
 
     return measurement_files(items(), request, planned=SERIES * len(graphs), reference=reference)
-
-
-def _key(number: int, series: int) -> str:
-    """What a network of a series is called."""
-    return f"network {number} series {series}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from nas.probing.bench.cases import BASE, Shape, Variant
 from nas.probing.bench.processes import Case, Memory, StepProcess
 from nas.probing.bench.spreads import Spread, ratio, spread
+from nas.worker.drift import corrected_samples
+from nas.worker.rounds import Log, Rounds, Sampling, measure_rounds
 
 WARMUP_STEPS = 2
 """Steps of each process that do not count: the first one allocates, and sets up the gradients and the optimisers."""
@@ -120,15 +121,24 @@ def measure(cases: Sequence[Case], *, effort: Effort, on_round: OnRound | None =
 
 
 def _rounds(processes: Sequence[StepProcess], *, effort: Effort, report: OnRound) -> list[list[float]]:
-    """Process -> durations of its steps."""
-    seconds: list[list[float]] = [[] for _ in processes]
-    order, started = list(range(len(processes))), time.monotonic()
-    shuffler = random.Random(effort.seed)  # noqa: S311  an order, no secret
-    for number in range(effort.rounds):
-        if number >= FEWEST_ROUNDS and time.monotonic() - started > effort.seconds:
-            break
+    """Process -> durations of its steps in s."""
+    steps = {str(number): process.step for number, process in enumerate(processes)}
+    order, shuffler = list(steps), random.Random(effort.seed)  # noqa: S311  an order, no secret
+
+    def next_order(keys: Sequence[str], index: int) -> list[str]:
+        del keys, index
         shuffler.shuffle(order)
-        for index in order:
-            seconds[index].append(processes[index].step())
-        report()
-    return seconds
+        return list(order)
+
+    log = Log()
+    measure_rounds(
+        list(steps),
+        None,
+        lambda key: lambda calls: 1e3 * steps[key](),  # noqa: ARG005  a process takes one step at a time
+        log=log,
+        rounds=Rounds(FEWEST_ROUNDS, effort.rounds, ci=0.0, seconds=effort.seconds),
+        sampling=Sampling(order=next_order, is_program=True),
+        on_round=lambda index, count: report(),  # noqa: ARG005
+    )
+    samples = corrected_samples(log.timings)  # no reference operation: as they are
+    return [[ms / 1e3 for ms in samples[key]] for key in steps]
