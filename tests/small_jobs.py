@@ -20,6 +20,7 @@ from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
+from nas.distributed.fabric import make_fabric
 from nas.ops import OpSpec
 from nas.runs.checkpoint import load_checkpoint
 from nas.runs.tracking import read_metrics
@@ -27,7 +28,6 @@ from nas.space.deployment import Deploy
 from nas.space.genotype import Genotype, save_genotype
 from nas.space.search_space import deployed_specs
 from nas.stages.search import SearchTask
-from nas.training.loop import make_fabric
 from search_spaces import SEARCH_SPACES
 from search_spaces.lgcnet.config import LGCNetConfig
 

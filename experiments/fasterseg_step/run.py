@@ -32,10 +32,10 @@ from nas.config.jobs import SearchJob
 from nas.config.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings
 from nas.data.dataset import Frame, SegmentationDataset
 from nas.data.synthetic import SyntheticConfig
+from nas.distributed.fabric import make_fabric
 from nas.supernet.draw_plan import DrawPlan
 from nas.supernet.passes import passes_of
 from nas.supernet.search_task import SearchTask
-from nas.training.loop import make_fabric
 from search_spaces.fasterseg.config import FasterSegConfig
 from search_spaces.squeezenas.config import SqueezeNASSmallConfig
 

@@ -25,10 +25,10 @@ from nas.data import build_dataset
 from nas.data.batches.held_out import Part
 from nas.data.dataset import SegmentationDataset
 from nas.devices.memory import available_bytes, peak_bytes
+from nas.distributed.fabric import make_fabric
 from nas.errors import UserError
 from nas.space.search_space import SearchSpace
 from nas.supernet.search_task import SearchTask
-from nas.training.loop import make_fabric
 from nas.training.out_of_memory import shortage_of
 
 SMALL, MEDIUM = 2, 4

@@ -19,6 +19,7 @@ from nas.data.batches.transforms import to_tensors
 from nas.data.classes.class_map import class_table, load_class_map
 from nas.data.dataset import SegmentationDataset
 from nas.data.files.picture_files import find_pictures
+from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, DataError
 from nas.files.atomic import write_text_atomic
 from nas.metrics import summarise
@@ -31,7 +32,6 @@ from nas.runs.known_classes import known_classes
 from nas.space.genotype import Genotype, load_genotype
 from nas.space.search_space import SpaceEntry
 from nas.training.confusion import confusion_at_full_resolution, confusion_over
-from nas.training.loop import make_fabric
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from nas.cost import CostTable
 from nas.cost.prediction import FILE_NAME as PREDICTION
 from nas.cost.prediction import predict_on
 from nas.data import build_dataset
+from nas.distributed.fabric import make_fabric, ranks_of
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.reports.prediction_report import PredictReport
@@ -30,7 +31,7 @@ from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.architecture import light_share
 from nas.supernet.derivation import genotype_files, shown_repairs, write_genotypes
 from nas.supernet.search_task import SearchTask
-from nas.training.loop import fit, make_fabric, ranks_of
+from nas.training.loop import fit
 
 TOO_LIGHT = 0.8
 """Share of none, skip and pooling above which a search has collapsed (SPEC section 5)."""

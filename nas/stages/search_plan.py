@@ -13,6 +13,7 @@ import torch
 from nas.config.jobs import SearchJob
 from nas.config.settings import EXECUTION_NAMES, RELAXATION_NAMES, TrainerSettings
 from nas.data import build_dataset
+from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.probing.plan_report import Forecast, PlanReport, Row, Totals
@@ -22,7 +23,6 @@ from nas.space.search_space import SearchSpace
 from nas.supernet.passes import passes_of
 from nas.supernet.search_task import SearchTask
 from nas.supernet.step_macs import macs_of_passes
-from nas.training.loop import make_fabric
 
 FILE_NAME = "plan.json"
 SIDE_PX = 32

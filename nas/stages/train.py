@@ -17,6 +17,7 @@ from nas.data import build_dataset
 from nas.data.batches import image_batches, loader
 from nas.data.dataset import SegmentationDataset
 from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
+from nas.distributed.fabric import check_shares, make_fabric, ranks_of
 from nas.distributed.ranks import Ranks
 from nas.errors import ConfigError
 from nas.network.build import build_network
@@ -30,7 +31,7 @@ from nas.runs.checkpoint import save_weights
 from nas.runs.trackers import check_trackers, open_trackers
 from nas.space.genotype import Genotype, load_genotype, save_genotype
 from nas.space.search_space import SpaceEntry
-from nas.training.loop import check_shares, fit, make_fabric, ranks_of
+from nas.training.loop import fit
 from nas.training.loop_state import LoopPlan
 from nas.training.objectives import Classification, Objective, Segmentation, loss_name
 from nas.training.out_of_memory import remedy_of

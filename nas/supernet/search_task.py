@@ -18,6 +18,7 @@ from nas.cost.repair import check_reachable, derive_within
 from nas.data.batches.held_out import HeldOutBatches, HeldOutLossError, hold_out
 from nas.data.batches.loader import BatchPart, steps_per_epoch
 from nas.data.dataset import SegmentationDataset
+from nas.distributed.fabric import check_shares, ranks_of
 from nas.distributed.ranks import Ranks
 from nas.distributed.synced_batch_norm import synchronise_batch_norms
 from nas.errors import NonFiniteLossError
@@ -40,8 +41,8 @@ from nas.supernet.passes import passes_of
 from nas.supernet.step_scalars import checked_scalars
 from nas.supernet.supernet import Draw, Supernet
 from nas.supernet.supernet_evaluation import SupernetEvaluation
-from nas.training.loop import check_shares, clip_gradients, ranks_of
 from nas.training.loop_state import LoopPlan, Row
+from nas.training.optimisation_step import clip_gradients
 from nas.training.out_of_memory import moving, remedy_of
 from nas.training.schedules import cosine, exponential
 

@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from nas.data.batches.loader import eval_loader, train_loader
 from nas.data.dataset import SegmentationDataset
+from nas.distributed.fabric import ranks_of
 from nas.metrics import confusion_matrix, mean_iou
 from nas.network.network import Network
 from nas.network.norm_statistics import estimated_anew
 from nas.ops.modules import predicted_labels
 from nas.space.weights import Weights
-from nas.training.loop import ranks_of
 from nas.training.loop_state import LoopPlan
 
 

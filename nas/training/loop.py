@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
-from nas.data.batches.loader import steps_per_epoch
-from nas.distributed.fabric import check_shares, make_fabric, ranks_of
-from nas.errors import NonFiniteLossError
+from nas.data.batches.held_out import HeldOutLossError
+from nas.data.batches.loader import Batches
+from nas.distributed.fabric import ranks_of
+from nas.errors import MemoryLimitError, NonFiniteLossError
 from nas.runs.progress import NoProgress, Progress
 from nas.runs.trackers import Trackers
 from nas.runs.tracking import MetricsLog, NoMetrics
 from nas.training.batch_waits import DataWatch
-from nas.training.loop_state import LoopPlan, LoopState, Row, Samples, Task, _restore, _save
-from nas.training.out_of_memory import Shortage, memory_error, shortage_of
-from nas.training.stops import _interruptible, _named_batch, _out_of_memory, log
+from nas.training.interruption import interruptible
+from nas.training.loop_state import LoopPlan, LoopState, Row, Samples, Task
+from nas.training.out_of_memory import Shortage, fitting_batch, memory_error, release, shortage_of
+from nas.training.run_checkpoints import RunCheckpoints
 
-__all__ = ["LoopPlan", "LoopState", "Row", "Samples", "Task", "check_shares", "clip_gradients", "fit", "make_fabric", "ranks_of"]
-
-
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale gradients down to a norm of at most `max_norm`; 0 leaves them as they are.
-
-    Returns:
-        The norm before, [], on its device; whoever copies it to the host checks that it is finite.
-    """
-    return nn.utils.clip_grad_norm_(parameters, max_norm or float("inf"))
+log = logging.getLogger("nas")
 
 
-def fit(  # noqa: PLR0913
+def fit(
     task: Task,
     plan: LoopPlan,
     dataset: Samples,
@@ -43,137 +36,174 @@ def fit(  # noqa: PLR0913
     resume: bool,
     trackers: Trackers | None = None,
 ) -> None:
-    """Run a task to its end, or go on with it; `trackers` are told what metrics.jsonl is told.
+    """Run a task to its end, or go on with it.
+
+    Args:
+        task: A search or a training.
+        plan: Length and rhythm.
+        dataset: What the batches are made of.
+        fabric: Devices and precision.
+        out: Folder of the run.
+        resume: Whether to go on from the last checkpoint in it.
+        trackers: Get every row of metrics.jsonl, too.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved.
         NonFiniteLossError: Before any weight has moved; the state is saved in checkpoints/nonfinite.pt.
         MemoryLimitError: If memory runs out; in a step of one process, the state before it is saved.
     """
-    ranks = ranks_of(fabric)
-    state = _restore(task, out, ranks) if resume else LoopState()
-    if ranks.are_several:
-        ranks.require_same(task.state())
-    total = plan.total_steps(dataset)
-    trackers = trackers or Trackers()
-    metrics: MetricsLog = NoMetrics()
-    teller: Progress = NoProgress()
-    if ranks.is_first:
-        path, also = out / "metrics.jsonl", trackers.write
-        metrics = MetricsLog.resume(path, state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)
-        teller = Progress(total=total, start=state.step)
-    trackers.begin(state.step)
-    watch = DataWatch(plan.workers, cached=plan.cached)
-    with metrics, teller as progress, _interruptible() as interrupted:
-        while state.step < total:
-            try:
-                _epoch(
-                    task,
-                    plan,
-                    dataset,
-                    state,
-                    fabric=fabric,
-                    out=out,
-                    metrics=metrics,
-                    trackers=trackers,
-                    progress=progress,
-                    interrupted=interrupted,
-                    watch=watch,
-                )
-            except (RuntimeError, MemoryError) as error:  # beside the steps: in loading, evaluating, saving
-                if (shortage := shortage_of(error)) is None:
-                    raise
-                where = f"after step {state.step}"
-                raise memory_error(shortage, where, remedy=plan.remedy, out=out, saved=False, fits=None) from None
+    Loop(task, plan, dataset, fabric=fabric, out=out, trackers=trackers or Trackers()).run(resume=resume)
 
 
-def _epoch(  # noqa: PLR0913
-    task: Task,
-    plan: LoopPlan,
-    dataset: Samples,
-    state: LoopState,
-    *,
-    fabric: Fabric,
-    out: Path,
-    metrics: MetricsLog,
-    trackers: Trackers,
-    progress: Progress,
-    interrupted: threading.Event,
-    watch: DataWatch,
-) -> None:
-    """The rest of the epoch that `state.step` is in."""
-    ranks = ranks_of(fabric)
-    total, per_epoch = plan.total_steps(dataset), steps_per_epoch(len(dataset), plan.batch_size)
-    epoch, first = divmod(state.step, per_epoch)
-    batches = plan.loader(
-        dataset,
-        batch_size=plan.batch_size,
-        crop=plan.crop,
-        seed=plan.seed,
-        epoch=epoch,
-        start_batch=first,
-        workers=plan.workers,
-        part=plan.part,
-    )
-    # Fabric copies from pinned memory without waiting; elsewhere there is nothing to pin for.
-    batches.pin_memory = fabric.device.type == "cuda"
-    started, began_at = time.perf_counter(), state.step
-    for images, labels in watch.batches(batches):
-        try:
-            done = _step(task, fabric, images, labels, state.step)
-        except NonFiniteLossError as error:
-            raise _named_batch(error, task, plan, dataset, state, out, ranks) from None
-        if isinstance(done, Shortage):
-            raise _out_of_memory(done, task, plan, state, metrics, out, ranks, fabric=fabric, batch=(images, labels))
-        row, confusion = done
-        state.add(row, confusion)
-        state.step += 1
-        progress.update(state.step, epoch=epoch, **row)
-        if state.step % plan.log_every == 0:
-            metrics.write(step=state.step, epoch=epoch, split="step", **row)
-        if state.step == total or state.step % per_epoch == 0:
-            break
-        if plan.checkpoint_every and state.step % plan.checkpoint_every == 0:
-            _save(task, state, metrics, out, ranks)
-        if ranks.any(interrupted.is_set()):
-            _save(task, state, metrics, out, ranks)
+class Loop:
+    """A run of a task, and where it stands.
+
+    Args:
+        task: A search or a training.
+        plan: Length and rhythm.
+        dataset: What the batches are made of.
+        fabric: Devices and precision.
+        out: Folder of the run.
+        trackers: Get every row of metrics.jsonl, too.
+    """
+
+    def __init__(self, task: Task, plan: LoopPlan, dataset: Samples, *, fabric: Fabric, out: Path, trackers: Trackers) -> None:
+        self.task, self.plan, self.dataset = task, plan, dataset
+        self.fabric, self.out, self.trackers = fabric, out, trackers
+        self.ranks = ranks_of(fabric)
+        self.checkpoints = RunCheckpoints(task, out, self.ranks)
+        self.total, self.per_epoch = plan.total_steps(dataset), plan.steps_per_epoch(dataset)
+        self.watch = DataWatch(plan.workers, cached=plan.cached)
+        self.state = LoopState()
+        self.metrics: MetricsLog = NoMetrics()
+        self.progress: Progress = NoProgress()
+        self.interrupted = threading.Event()
+
+    def run(self, *, resume: bool) -> None:
+        """All steps that are left; see `fit`."""
+        if resume:
+            self.state = self.checkpoints.restore()
+        if self.ranks.are_several:
+            self.ranks.require_same(self.task.state())
+        if self.ranks.is_first:
+            path, also = self.out / "metrics.jsonl", self.trackers.write
+            self.metrics = MetricsLog.resume(path, self.state.metrics_offset, also=also) if resume else MetricsLog(path, also=also)
+            self.progress = Progress(total=self.total, start=self.state.step)
+        self.trackers.begin(self.state.step)
+        with self.metrics, self.progress, interruptible() as self.interrupted:
+            while self.state.step < self.total:
+                try:
+                    self._epoch()
+                except (RuntimeError, MemoryError) as error:  # beside the steps: in loading, evaluating, saving
+                    if (shortage := shortage_of(error)) is None:
+                        raise
+                    raise self._memory_error(shortage, f"after step {self.state.step}") from None
+
+    def _epoch(self) -> None:
+        """The rest of the epoch that the next step is in."""
+        began_at = self.state.step
+        epoch, first = divmod(began_at, self.per_epoch)
+        batches = self.plan.batches(self.dataset, epoch=epoch, start_batch=first)
+        # Fabric copies from pinned memory without waiting; elsewhere there is nothing to pin for.
+        batches.pin_memory = self.fabric.device.type == "cuda"
+        started = time.perf_counter()
+        self._steps(epoch, batches)
+        self.state.gather(self.ranks)
+        seconds = time.perf_counter() - started
+        if self.ranks.is_first:
+            self.watch.tell(seconds)
+        averages = {**self.state.flush(), **self.task.epoch_scalars()}
+        times = {"seconds_per_step": seconds / max(1, self.state.step - began_at), "data_share": self.watch.share(seconds)}
+        self.metrics.write(step=self.state.step, epoch=epoch, split="train", **averages, **times)
+        self.progress.end_epoch(epoch, **averages)
+        best = self._evaluate(epoch)
+        self.checkpoints.save(self.state, self.metrics, best=best)
+        if self.ranks.any(self.interrupted.is_set()):
             raise KeyboardInterrupt
-    state.gather(ranks)
-    seconds = time.perf_counter() - started
-    if ranks.is_first:
-        watch.tell(seconds)
-    averages = {**state.flush(), **task.epoch_scalars()}
-    times = {"seconds_per_step": seconds / max(1, state.step - began_at), "data_share": watch.share(seconds)}
-    metrics.write(step=state.step, epoch=epoch, split="train", **averages, **times)
-    progress.end_epoch(epoch, **averages)
-    best = _evaluate(task, plan, state, epoch=epoch, last=state.step == total, metrics=metrics, trackers=trackers)
-    _save(task, state, metrics, out, ranks, best=best)
-    if ranks.any(interrupted.is_set()):
-        raise KeyboardInterrupt
 
+    def _steps(self, epoch: int, batches: Batches) -> None:
+        """The steps that are left of an epoch; after each but the last, a checkpoint where it is time, and the end on Ctrl-C."""
+        plan, state = self.plan, self.state
+        for images, labels in self.watch.batches(batches):
+            row = self._step(images, labels)
+            self.progress.update(state.step, epoch=epoch, **row)
+            if state.step % plan.log_every == 0:
+                self.metrics.write(step=state.step, epoch=epoch, split="step", **row)
+            if state.step == self.total or state.step % self.per_epoch == 0:
+                break
+            if plan.checkpoint_every and state.step % plan.checkpoint_every == 0:
+                self.checkpoints.save(state, self.metrics)
+            if self.ranks.any(self.interrupted.is_set()):
+                self.checkpoints.save(state, self.metrics)
+                raise KeyboardInterrupt
 
-def _step(task: Task, fabric: Fabric, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor | None] | Shortage:
-    """A step on a batch, or why there was no room for it: returned, for an error that is raised holds what the step held."""
-    try:
-        return task.step(fabric.to_device(images), fabric.to_device(labels), step)
-    except (RuntimeError, MemoryError) as error:
-        if (shortage := shortage_of(error)) is None:
-            raise
-        return shortage
+    def _step(self, images: Tensor, labels: Tensor) -> Row:
+        """A step, counted; its scalars.
 
+        Raises:
+            NonFiniteLossError: Naming the images.
+            MemoryLimitError: Naming a batch that fits.
+        """
+        try:
+            done = self._attempt(images, labels)
+        except NonFiniteLossError as error:
+            raise self._named(error) from None
+        if isinstance(done, Shortage):
+            raise self._without_room(done, images, labels)
+        row, confusion = done
+        self.state.add(row, confusion)
+        self.state.step += 1
+        return row
 
-def _evaluate(
-    task: Task, plan: LoopPlan, state: LoopState, *, epoch: int, last: bool, metrics: MetricsLog, trackers: Trackers
-) -> bool:
-    """Evaluate if it is time; whether the score is the best so far."""
-    due = last or (plan.eval_every > 0 and (epoch + 1) % plan.eval_every == 0)
-    if not due:
-        return False
-    rows, score = task.evaluate(epoch)
-    for split, row in rows:
-        metrics.write(step=state.step, epoch=epoch, split=split, **row)
-        log.info("epoch %d %s: %s", epoch + 1, split, ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
-    trackers.evaluated(state.step)
-    better = score > state.best
-    state.best = max(state.best, score)
-    return better
+    def _attempt(self, images: Tensor, labels: Tensor) -> tuple[Row, Tensor | None] | Shortage:
+        """A step, or why there was no room for it: returned, for an error that is raised holds what the step held."""
+        try:
+            return self._on_device(images, labels)
+        except (RuntimeError, MemoryError) as error:
+            if (shortage := shortage_of(error)) is None:
+                raise
+            return shortage
+
+    def _on_device(self, images: Tensor, labels: Tensor) -> tuple[Row, Tensor | None]:
+        """The task's step on a batch that is on the CPU."""
+        return self.task.step(self.fabric.to_device(images), self.fabric.to_device(labels), self.state.step)
+
+    def _evaluate(self, epoch: int) -> bool:
+        """Evaluate if it is time; whether the score is the best so far."""
+        every = self.plan.eval_every
+        if self.state.step != self.total and not (every > 0 and (epoch + 1) % every == 0):
+            return False
+        rows, score = self.task.evaluate(epoch)
+        for split, row in rows:
+            self.metrics.write(step=self.state.step, epoch=epoch, split=split, **row)
+            log.info("epoch %d %s: %s", epoch + 1, split, ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
+        self.trackers.evaluated(self.state.step)
+        better = score > self.state.best
+        self.state.best = max(self.state.best, score)
+        return better
+
+    def _named(self, error: NonFiniteLossError) -> NonFiniteLossError:
+        """Save what led to a non-finite loss, and say which images did."""
+        path = self.checkpoints.save_nonfinite(self.state)
+        step = self.state.step
+        where = f"batch {', '.join(self.plan.names(self.dataset, step))}"
+        if isinstance(error, HeldOutLossError):
+            where = f"held-out batch {', '.join(error.images)}"
+        return NonFiniteLossError(f"{error} at step {step} on the {where}; no weight was moved; state in {path}")
+
+    def _without_room(self, shortage: Shortage, images: Tensor, labels: Tensor) -> MemoryLimitError:
+        """Save the state before a step for which there was no room, and find a batch for which there is.
+
+        With several processes the others wait in the step: what is saved together cannot be saved now.
+        """
+        release()
+        saved = not shortage.half_moved and not self.ranks.are_several
+        if saved:
+            self.checkpoints.save(self.state, self.metrics)
+        fits = None
+        if not self.ranks.are_several:
+            fits = fitting_batch(self._on_device, images, labels, passes=self.plan.part.passes)
+        return self._memory_error(shortage, f"in step {self.state.step}", saved=saved, fits=fits)
+
+    def _memory_error(self, shortage: Shortage, where: str, *, saved: bool = False, fits: int | None = None) -> MemoryLimitError:
+        return memory_error(shortage, where, remedy=self.plan.remedy, out=self.out, saved=saved, fits=fits)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.batches.loader import WHOLE, Batches, BatchPart, steps_per_epoch, train_loader
-from nas.distributed.ranks import ALONE, Ranks
+from nas.data.batches.loader import WHOLE, Batches, BatchPart, epoch_order, steps_per_epoch, train_loader
+from nas.distributed.ranks import Ranks
 from nas.metrics import mean_iou
-from nas.runs import checkpoint
-from nas.runs.tracking import MetricsLog
 from nas.training.out_of_memory import Remedy
 
 Row = dict[str, float]
@@ -67,10 +65,33 @@ class LoopPlan:
     remedy: Remedy = Remedy()
     loader: Callable[..., Batches] = train_loader
 
+    def steps_per_epoch(self, dataset: Samples) -> int:
+        """Steps of an epoch."""
+        return steps_per_epoch(len(dataset), self.batch_size)
+
     def total_steps(self, dataset: Samples) -> int:
         """Steps of the whole run."""
-        steps = self.epochs * steps_per_epoch(len(dataset), self.batch_size)
+        steps = self.epochs * self.steps_per_epoch(dataset)
         return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def batches(self, dataset: Samples, *, epoch: int, start_batch: int = 0) -> Batches:
+        """What this process loads of the batches of an epoch, from one of them on."""
+        return self.loader(
+            dataset,
+            batch_size=self.batch_size,
+            crop=self.crop,
+            seed=self.seed,
+            epoch=epoch,
+            start_batch=start_batch,
+            workers=self.workers,
+            part=self.part,
+        )
+
+    def names(self, dataset: Samples, step: int) -> list[str]:
+        """Names of the samples in the batch of a step."""
+        epoch, batch = divmod(step, self.steps_per_epoch(dataset))
+        order = np.resize(epoch_order(len(dataset), seed=self.seed, epoch=epoch), (batch + 1) * self.batch_size)
+        return [dataset.name(int(i)) for i in order[batch * self.batch_size :][: self.batch_size]]
 
 
 @dataclass(slots=True)
@@ -98,39 +119,20 @@ class LoopState:
             self.confusion = total if ranks.is_first else torch.zeros_like(total)
 
     def flush(self) -> Row:
-        """Averages of the epoch, which then starts anew."""
+        """Averages of the epoch; the next epoch begins without any."""
         row = {key: value / self.counted for key, value in self.totals.items()}
         if self.confusion is not None:
             row["miou"] = float(mean_iou(self.confusion.cpu()))
         self.totals, self.counted, self.confusion = {}, 0, None
         return row
 
-
-def _save(task: Task, state: LoopState, metrics: MetricsLog, out: Path, ranks: Ranks, *, best: bool = False) -> None:
-    """Write a checkpoint, once all processes were found to have the same state."""
-    state.gather(ranks)
-    saved = task.state()
-    ranks.require_same(saved)
-    state.metrics_offset = metrics.offset()
-    if ranks.is_first:
-        checkpoint.save_last(out / "checkpoints", {**saved, "loop": _plain(state)}, best=best)
-
-
-def _plain(state: LoopState) -> dict[str, Any]:
-    return {
-        "step": state.step,
-        "best": state.best,
-        "metrics_offset": state.metrics_offset,
-        "totals": state.totals,
-        "counted": state.counted,
-        "confusion": state.confusion,
-    }
-
-
-def _restore(task: Task, out: Path, ranks: Ranks = ALONE) -> LoopState:
-    saved = checkpoint.load_checkpoint(out / "checkpoints" / "last.pt")
-    task.load_state(saved)
-    state = LoopState(**saved["loop"])
-    if state.confusion is not None and not ranks.is_first:
-        state.confusion = torch.zeros_like(state.confusion)
-    return state
+    def plain(self) -> dict[str, Any]:
+        """What a checkpoint has of it."""
+        return {
+            "step": self.step,
+            "best": self.best,
+            "metrics_offset": self.metrics_offset,
+            "totals": self.totals,
+            "counted": self.counted,
+            "confusion": self.confusion,
+        }

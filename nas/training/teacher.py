@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nas.config.jobs import TrainJob
 from nas.config.settings import DistillSettings
+from nas.distributed.fabric import ranks_of
 from nas.errors import CheckpointError, ConfigError
 from nas.losses.batch_shares import batch_shares
 from nas.losses.distillation import distillation
@@ -22,7 +23,6 @@ from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import load_weights
 from nas.space.genotype import FILE_NAME, Genotype, load_genotype
 from nas.space.search_space import SpaceEntry
-from nas.training.loop import ranks_of
 
 log = logging.getLogger("nas")
 

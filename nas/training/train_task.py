@@ -10,12 +10,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nas.config.jobs import TrainJob
+from nas.distributed.fabric import ranks_of
 from nas.distributed.synced_batch_norm import synchronise_batch_norms
 from nas.errors import NonFiniteLossError
 from nas.network.compiling import compile_training
 from nas.network.network import LOGITS, Network
 from nas.training.ema import average_into, averaged_copy, decay_at
-from nas.training.loop import ranks_of
 from nas.training.loop_state import LoopPlan, Row
 from nas.training.objectives import Objective
 from nas.training.out_of_memory import moving

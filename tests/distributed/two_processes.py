@@ -1,6 +1,6 @@
 """Scenarios for two processes on the loopback, and for one: the same function in each, on its part of the data.
 
-As a program it is one of the processes: `python -m tests.two_processes RANK PORT FOLDER SCENARIO...`, with gloo between CPUs.
+As a program it is one of the processes: `python -m tests.distributed.two_processes RANK PORT FOLDER SCENARIO...`, with gloo between CPUs.
 """
 
 from __future__ import annotations
@@ -290,7 +290,7 @@ def run_in_two_processes(folder: Path) -> dict[str, list[Any]]:
     environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.two_processes", str(folder)],
+            [sys.executable, "-m", "tests.distributed.two_processes", str(folder)],
             cwd=CHECKOUT,
             env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"},
             stderr=subprocess.PIPE,

@@ -28,7 +28,7 @@ KILLED_AT = {"soft": RANDOM.randrange(CHECKPOINT_EVERY, TOTAL), "sampled": LAST_
 STOPPING = """
 import os, signal, sys
 from nas.cli import main
-from nas.{module} import {task}
+from nas.stages.{module} import {task}
 step = {task}.step
 def stopped(self, images, labels, number):
     if number == {at}:

@@ -11,13 +11,13 @@ import torch
 import nas
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticDataset
+from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, NonFiniteLossError
 from nas.losses import LOSSES
 from nas.network.build import build_network
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
 from nas.space.genotype import save_genotype
 from nas.stages.train import make_task as make_train_task
-from nas.training.loop import make_fabric
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import STEPS_PER_EPOCH, batch, overrides, random_genotype, rows, train_job
 

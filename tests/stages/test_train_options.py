@@ -15,13 +15,13 @@ from torch.nn import functional
 import nas
 from nas.data import build_dataset
 from nas.data.batches.loader import train_loader
+from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError, NonFiniteLossError
 from nas.metrics import mean_iou
 from nas.network.build import build_network
 from nas.runs.checkpoint import load_checkpoint, load_weights
 from nas.stages.train import TrainTask, make_task
 from nas.training.confusion import confusion_over
-from nas.training.loop import make_fabric
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import STEPS_PER_EPOCH, assert_same_run, batch, overrides, random_genotype, rows, train_job
 

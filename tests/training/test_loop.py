@@ -15,10 +15,11 @@ from torch import nn
 from nas.config.settings import TrainerSettings
 from nas.data.batches.loader import train_loader
 from nas.data.dataset import SegmentationDataset
+from nas.distributed.fabric import make_fabric
 from nas.errors import NonFiniteLossError
 from nas.metrics import confusion_matrix, mean_iou
 from nas.runs.checkpoint import load_checkpoint
-from nas.training.loop import clip_gradients, fit, make_fabric
+from nas.training.loop import fit
 from nas.training.loop_state import LoopPlan, LoopState
 from tests.small_jobs import assert_same_state, rows
 
@@ -293,14 +294,3 @@ def test_averages_start_anew_after_each_flush():
     assert state.flush() == {"loss": 2.0, "miou": pytest.approx((1 / 2 + 4 / 5) / 2)}
     state.add({"loss": 5.0}, torch.tensor([[0, 1], [0, 0]]))
     assert state.flush() == {"loss": 5.0, "miou": 0.0}
-
-
-def test_clip_gradients_scales_to_the_norm_and_states_what_it_was():
-    parameter = torch.nn.Parameter(torch.zeros(2))
-    parameter.grad = torch.tensor([3.0, 4.0])
-    assert float(clip_gradients([parameter], 0)) == 5.0
-    assert parameter.grad.tolist() == [3.0, 4.0]
-    assert float(clip_gradients([parameter], 1.0)) == 5.0
-    assert torch.allclose(parameter.grad, torch.tensor([0.6, 0.8]), atol=1e-5)
-    parameter.grad = torch.tensor([float("inf"), 0.0])
-    assert float(clip_gradients([parameter], 1.0)) == float("inf")

@@ -33,7 +33,7 @@ NO_ROOM = "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't alloca
 LIMITED = """
 import resource, sys
 import torch
-import nas.hydra_app, nas.search, nas.train
+import nas.cli.hydra_app, nas.stages.search, nas.stages.train
 from nas.cli import main
 torch.backends.mkldnn.enabled = False  # oneDNN falls over where it gets no memory for its own code
 status = open("/proc/self/status").read()

@@ -17,6 +17,7 @@ import nas
 from nas.config.jobs import ReportJob
 from nas.config.settings import DistillSettings
 from nas.data import build_dataset
+from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError
 from nas.network.build import build_network
 from nas.network.image_classifier import build_image_classifier
@@ -26,7 +27,6 @@ from nas.space.deployment import Deploy
 from nas.space.genotype import Genotype, genotype_space, save_genotype
 from nas.stages.report import report
 from nas.stages.train import make_task
-from nas.training.loop import make_fabric
 from nas.training.train_task import TrainTask
 from search_spaces import SEARCH_SPACES, all_spaces
 from search_spaces.fasterseg.config import FasterSegConfig

@@ -47,9 +47,9 @@ class SearchStepper:
         from nas.config.jobs import SearchJob
         from nas.config.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings
         from nas.data import build_dataset
+        from nas.distributed.fabric import make_fabric
         from nas.space.by_name import build_space, space_config
         from nas.supernet.search_task import SearchTask
-        from nas.training.loop import make_fabric
         from search_spaces import all_spaces
 
         spaces = all_spaces()

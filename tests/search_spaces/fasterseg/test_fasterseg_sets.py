@@ -15,6 +15,7 @@ from nas.config.jobs import SearchJob
 from nas.config.settings import DeploySettings, LatencySettings, SearchSettings
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig
+from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError
 from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.runs.tracking import read_metrics
@@ -23,7 +24,6 @@ from nas.space.genotype import Genotype
 from nas.space.search_space import deployed_specs, open_choices
 from nas.supernet.passes import Pass, passes_of
 from nas.supernet.search_task import SearchTask
-from nas.training.loop import make_fabric
 from search_spaces import SEARCH_SPACES
 from search_spaces.fasterseg.config import FasterSegConfig
 from search_spaces.fasterseg.space import BRANCH_OUTPUTS, FasterSeg

@@ -11,13 +11,13 @@ import torch
 import nas
 from nas.config.settings import TrainSettings
 from nas.data import build_dataset
+from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError
 from nas.losses import LOSSES
 from nas.network.trained_network import trained_network
 from nas.space.deployment import Deploy
 from nas.space.genotype import Genotype, load_genotype, save_genotype
 from nas.stages.train import make_task
-from nas.training.loop import make_fabric
 from nas.training.train_task import TrainTask
 from search_spaces import all_spaces
 from search_spaces.fasterseg.config import FasterSegConfig

@@ -1,0 +1,61 @@
+"""The checkpoints of a run: the state of its task and of its loop together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.distributed.ranks import Ranks
+from nas.runs import checkpoint
+from nas.runs.tracking import MetricsLog
+from nas.training.loop_state import LoopState, Task
+
+
+class RunCheckpoints:
+    """Saves and restores a run; the first process alone writes.
+
+    Args:
+        task: What is trained.
+        out: Folder of the run; the checkpoints lie in its folder `checkpoints`.
+        ranks: The processes of the run.
+    """
+
+    def __init__(self, task: Task, out: Path, ranks: Ranks) -> None:
+        self.task, self.folder, self.ranks = task, out / "checkpoints", ranks
+
+    def save(self, state: LoopState, metrics: MetricsLog, *, best: bool = False) -> None:
+        """Write `last.pt`, and with `best` also `best.pt`, once all processes were found to have the same state."""
+        state.gather(self.ranks)
+        saved = self.task.state()
+        self.ranks.require_same(saved)
+        state.metrics_offset = metrics.offset()
+        if self.ranks.is_first:
+            checkpoint.save_last(self.folder, _with_loop(saved, state), best=best)
+
+    def save_nonfinite(self, state: LoopState) -> Path:
+        """Write the state that led to a loss that is not finite; the file."""
+        path = self.folder / "nonfinite.pt"
+        state.gather(self.ranks)
+        if self.ranks.is_first:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save_checkpoint(path, _with_loop(self.task.state(), state))
+        return path
+
+    def restore(self) -> LoopState:
+        """Give the task the state of `last.pt`; the loop's own state.
+
+        Raises:
+            CheckpointError: If the file is missing or damaged.
+        """
+        saved = checkpoint.load_checkpoint(self.folder / "last.pt")
+        self.task.load_state(saved)
+        state = LoopState(**saved["loop"])
+        if state.confusion is not None and not self.ranks.is_first:
+            state.confusion = torch.zeros_like(state.confusion)
+        return state
+
+
+def _with_loop(saved: dict[str, Any], state: LoopState) -> dict[str, Any]:
+    return {**saved, "loop": state.plain()}
