@@ -1,6 +1,6 @@
 """Scenarios for two processes on the loopback, and for one: the same function in each, on its part of the data.
 
-As a program it is one of the processes: `python -m tests.distributed.two_processes RANK PORT FOLDER SCENARIO...`, with gloo between CPUs.
+As a program it is one of the processes: `python -m tests.distributed.two_processes FOLDER`, with gloo between CPUs.
 """
 
 from __future__ import annotations
