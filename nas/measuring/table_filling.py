@@ -18,7 +18,7 @@ from nas.cost.lookup import WORK_FOLDER
 from nas.cost.table_parts import Entry, Reference, parse_key
 from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
-from nas.measuring.journal import Conditions, Journal
+from nas.measuring.journal import Conditions, TableJournal
 from nas.measuring.reference_operation import choose_reference
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
@@ -138,7 +138,7 @@ class Observed:
     energy_mj: Mapping[str, float] = field(default_factory=dict)
 
 
-Take = Callable[[Sequence[OpSpec], OpSpec, Journal], Observed]
+Take = Callable[[Sequence[OpSpec], OpSpec, TableJournal], Observed]
 """Takes the timings of a plan, with a reference operation, that a journal lacks, and records them there."""
 
 
@@ -165,7 +165,7 @@ def fill_table(specs: Iterable[OpSpec], conditions: Conditions, take: Take, *, p
     if table is None:
         check_writable(path)
         table = _empty(conditions)
-    with Journal(journal_path(path), conditions) as journal:
+    with TableJournal(journal_path(path), conditions) as journal:
         wanted = {spec for spec in specs if not is_free(spec)} | {parse_key(key) for key in journal.keys}
         plan = table.missing(wanted)
         if not plan and not table.entries:
@@ -280,7 +280,7 @@ def table_so_far(path: Path, conditions: Conditions) -> LatencyTable | None:
     return table
 
 
-def reference_of(table: LatencyTable, journal: Journal, plan: Sequence[OpSpec], *, path: Path) -> OpSpec:
+def reference_of(table: LatencyTable, journal: TableJournal, plan: Sequence[OpSpec], *, path: Path) -> OpSpec:
     """The reference operation of the table, else of the stopped run, else of the plan."""
     key = journal.reference_key
     if table.reference is not None:

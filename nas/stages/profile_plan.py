@@ -13,7 +13,7 @@ from nas.config.jobs import ProfileJob
 from nas.errors import ConfigError
 from nas.measuring.backends.backend import Backend
 from nas.measuring.effort import Effort
-from nas.measuring.journal import Journal
+from nas.measuring.journal import TableJournal
 from nas.measuring.profile_target import is_in_process, target_of, wanted_by
 from nas.measuring.reference_operation import choose_reference
 from nas.measuring.table_filling import journal_path, table_so_far
@@ -116,7 +116,7 @@ def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
     target = target_of(job)
     conditions = target.conditions
     table = table_so_far(target.path, conditions)
-    journal = Journal(journal_path(target.path), conditions)
+    journal = TableJournal(journal_path(target.path), conditions)
     missing = specs if table is None else tuple(table.missing(specs))
     return PlanResult(
         where=where,

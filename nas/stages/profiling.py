@@ -11,7 +11,7 @@ from nas.config.jobs import ProfileJob
 from nas.devices.this_machine import DeviceInfo, current_clocks
 from nas.measuring.backends.backend import Backend
 from nas.measuring.effort import Effort
-from nas.measuring.journal import Journal
+from nas.measuring.journal import TableJournal
 from nas.measuring.profile_target import conditions_of, is_in_process, target_of, wanted_by
 from nas.measuring.table_filling import Observed, ProfileResult, fill_table
 from nas.ops.spec import OpSpec
@@ -84,7 +84,7 @@ def profile_specs(
     """
     effort = effort or Effort()
 
-    def take(plan: Sequence[OpSpec], reference: OpSpec, journal: Journal) -> Observed:
+    def take(plan: Sequence[OpSpec], reference: OpSpec, journal: TableJournal) -> Observed:
         by_key = {spec.key: spec for spec in (*plan, reference)}
         before = read_clocks() if read_clocks is not None else None
         _log.info("%d operations in %d to %d rounds", len(plan), effort.rounds, effort.max_rounds)

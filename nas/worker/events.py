@@ -9,7 +9,7 @@ SAY_EVERY_S = 5.0
 """Pause between two lines of progress that a person reads."""
 
 
-class Teller:
+class EventStream:
     """Says what happens, to a person or, as one JSON object a line, to a program.
 
     Args:

@@ -5,12 +5,12 @@ import os
 from typing import Any, Dict, List, Mapping
 
 from nas.worker.interface import WorkerError
-from nas.worker.job_journal import header_of, whole_lines
+from nas.worker.timing_journal import header_of, job_header, whole_lines
 
 NOTES_FILE = "notes.jsonl"
 
 
-class FarNotes:
+class JobNotes:
     """Notes of a job: the first reading of the device, what slowed it down, and energies.
 
     Args:
@@ -30,7 +30,7 @@ class FarNotes:
         """What slowed the device, in words, each once."""
         self.energies: Dict[int, Dict[str, float]] = {}
         """Number of an operation -> `mj`, millijoules a call, and `idle_w`, the idle power in W."""
-        header, lines = header_of(job_id, under), self._read()
+        header, lines = header_of(job_header(job_id, under)), self._read()
         if not lines or lines[0] != header:
             lines = [header]
             self._replace(lines)
@@ -59,8 +59,8 @@ class FarNotes:
         if not os.path.exists(self._path):
             return []
         try:
-            with open(self._path, encoding="ascii") as file:
-                lines = whole_lines(file.read())
+            with open(self._path, "rb") as file:
+                lines = [line.decode("ascii") for line in whole_lines(file.read())]
             for line in lines:
                 json.loads(line)
         except (OSError, ValueError) as error:

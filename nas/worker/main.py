@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Mapping, Sequence
 
-from nas.worker.events import Teller
+from nas.worker.events import EventStream
 from nas.worker.interface import Runtime, Setup, WorkerError
 from nas.worker.lock import busy_with
 from nas.worker.onnx_sessions import open_onnxruntime, open_onnxruntime_tensorrt
@@ -38,25 +38,25 @@ def main(arguments: Sequence[str]) -> int:
         An exit status.
     """
     folder = os.path.dirname(os.path.abspath(sys.argv[0]))
-    teller = Teller(as_json=arguments[:1] in (["--identify"], ["--stream"]))
+    events = EventStream(as_json=arguments[:1] in (["--identify"], ["--stream"]))
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         if arguments[:1] == ["--identify"] and len(arguments) == 2:
-            teller.event("identity", identify_worker(arguments[1], folder), "")
+            events.event("identity", identify_worker(arguments[1], folder), "")
         elif arguments[:1] == ["--stream"] and len(arguments) == 2 and arguments[1].isdigit():
-            run_job(folder, teller, open_runtime, known=int(arguments[1]))
+            run_job(folder, events, open_runtime, known=int(arguments[1]))
         elif not arguments:
-            run_job(folder, teller, open_runtime, known=None)
+            run_job(folder, events, open_runtime, known=None)
         else:
             raise WorkerError(f"got {' '.join(arguments)!r}, expected nothing, --stream N or --identify JSON")
     except WorkerError as error:
-        teller.event("error", str(error), f"worker: {error}")
+        events.event("error", str(error), f"worker: {error}")
         return WORKER_REFUSED
     except BrokenPipeError:  # who read our output has gone; the journal has everything
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WORKER_FAILED
     except KeyboardInterrupt:
-        teller.event("error", "interrupted", "stopped; the same command goes on from here")
+        events.event("error", "interrupted", "stopped; the same command goes on from here")
         return WORKER_INTERRUPTED
     return WORKER_DONE
 

@@ -6,49 +6,53 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 from nas.worker.device_facts import device_identity, device_slug
 from nas.worker.drift import Timing
-from nas.worker.events import Teller
+from nas.worker.events import EventStream
 from nas.worker.interface import Runtime, Setup, WorkerError
 from nas.worker.job import Graphs, Job, read_job
-from nas.worker.job_journal import JOURNAL_FILE, FarJournal, conditions_under, line_of
-from nas.worker.job_notes import FarNotes
+from nas.worker.job_notes import JobNotes
 from nas.worker.lock import sole_worker
 from nas.worker.power import PowerSource, energy_per_call, find_power_source
 from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text, throttling_between
 from nas.worker.ready_operations import ReadyOperations, memory_to_keep
 from nas.worker.result import RESULT_VERSION, save_result
-from nas.worker.rounds import Sampling, measure_rounds
+from nas.worker.rounds import Rounds, Sampling, measure_rounds
+from nas.worker.timing_journal import (
+    JOURNAL_FILE,
+    Journal,
+    check_of_job,
+    conditions_under,
+    is_of_job,
+    job_header,
+    line_of,
+)
 
 OpenRuntime = Callable[[str, Setup], Runtime]
 """Opens a runtime by its name."""
 
 
-class SpokenJournal(FarJournal):
-    """A journal that passes each new line on, and those that are there but are not known to who listens.
+class SpokenJournal(Journal):
+    """A journal of a job that passes each new timing on to who listens.
 
     Args:
-        path: See `FarJournal`.
+        path: The file; one of another job is replaced.
         job: The job.
-        teller: Passes lines on.
-        under: See `FarJournal`.
-        known: How many of the first timings are known; None: all.
+        rounds: How long is measured.
+        events: Passes timings on.
+        under: The conditions now, from `conditions_under`.
     """
 
-    def __init__(self, path: str, job: Job, teller: Teller, *, under: Mapping[str, str], known: Optional[int] = None) -> None:
+    def __init__(self, path: str, job: Job, rounds: Rounds, events: EventStream, *, under: Mapping[str, str]) -> None:
         keys = [operation.key for operation in job.operations]
-        super().__init__(path, job.job_id, keys, under=under)
-        self._teller = teller
-        self._places = {key: number for number, key in enumerate(keys)}
-        for timing in [] if known is None else self.timings[known:]:
-            self._tell(timing)
+        header = job_header(job.job_id, under)
+        check = check_of_job(keys, reference=keys[job.reference], rounds=rounds.most)
+        super().__init__(path, header, check=check, goes_on_from=lambda found: is_of_job(found, header))
+        self._events = events
+        self.start()
 
-    def keep(self, timing: Timing) -> None:
-        """Keep a timing, and pass it on unless it was read from the file."""
-        super().keep(timing)
-        if hasattr(self, "_teller"):
-            self._tell(timing)
-
-    def _tell(self, timing: Timing) -> None:
-        self._teller.timing(line_of(timing, self._places[timing.key]))
+    def record(self, timing: Timing) -> None:
+        """Keep a timing, and pass it on."""
+        super().record(timing)
+        self._events.timing(line_of(timing))
 
 
 class Watch:
@@ -59,7 +63,7 @@ class Watch:
         notes: Where it is kept.
     """
 
-    def __init__(self, accelerator: str, notes: FarNotes) -> None:
+    def __init__(self, accelerator: str, notes: JobNotes) -> None:
         self._accelerator = accelerator
         self._notes = notes
         self.last = read_state(accelerator)
@@ -76,12 +80,12 @@ class Watch:
         self.last = now
 
 
-def run_job(folder: str, teller: Teller, open_runtime: OpenRuntime, *, known: Optional[int]) -> None:
+def run_job(folder: str, events: EventStream, open_runtime: OpenRuntime, *, known: Optional[int]) -> None:
     """Measure the job in a folder and write its result there.
 
     Args:
         folder: The worker's folder.
-        teller: Says what happens.
+        events: Says what happens.
         open_runtime: See `OpenRuntime`.
         known: How many timings who listens knows, and whose worker at the same job may be taken over; None: nobody listens.
     """
@@ -90,25 +94,28 @@ def run_job(folder: str, teller: Teller, open_runtime: OpenRuntime, *, known: Op
         runtime, graphs = open_runtime(job.backend, job.setup), Graphs(folder)
         source = _power_source(runtime, job.setup) if job.energy else None
         under = conditions_under(runtime.version, device_identity(job.setup.accelerator))
-        journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, teller, under=under, known=known)
-        notes = FarNotes(folder, job.job_id, under=under)
+        rounds = job.program_rounds if runtime.is_program else job.rounds
+        journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, rounds, events, under=under)
+        for timing in [] if known is None else journal.timings[known:]:
+            events.timing(line_of(timing))
+        notes = JobNotes(folder, job.job_id, under=under)
         watch = Watch(job.setup.accelerator, notes)
-        teller.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
+        events.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
         started = time.time()
-        ready = ReadyOperations(runtime, graphs, job.operations, keep_bytes=memory_to_keep(), on_ready=teller.ready)
+        ready = ReadyOperations(runtime, graphs, job.operations, keep_bytes=memory_to_keep(), on_ready=events.ready)
         keys = [operation.key for operation in job.operations]
         measure_rounds(
             keys[: job.planned],
             keys[job.reference],
             ready.prepare,
             log=journal,
-            rounds=job.program_rounds if runtime.is_program else job.rounds,
+            rounds=rounds,
             sampling=Sampling(is_program=runtime.is_program),
-            on_progress=teller.progress,
+            on_progress=events.progress,
             on_round=lambda index, count: watch.look(),  # noqa: ARG005
         )
         watch.look()
-        energy = None if source is None else _energies(job, ready, source, notes, teller)
+        energy = None if source is None else _energies(job, ready, source, notes, events)
         seen: Dict[str, Any] = {
             "format_version": RESULT_VERSION,
             "device": about_device(runtime, job.setup),
@@ -123,7 +130,7 @@ def run_job(folder: str, teller: Teller, open_runtime: OpenRuntime, *, known: Op
         timings = [[places[one.key], one.round_index, one.ms, one.calls, one.is_reference] for one in journal.timings]
         journal.close()
         path = save_result(dict(seen, job=job.raw, timings=timings), folder)
-        teller.event("result", seen, f"wrote {path}; carry it back and run there: nas profile import file={os.path.basename(path)}")
+        events.event("result", seen, f"wrote {path}; carry it back and run there: nas profile import file={os.path.basename(path)}")
 
 
 def about_device(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
@@ -151,13 +158,13 @@ def _power_source(runtime: Runtime, setup: Setup) -> PowerSource:
     return source
 
 
-def _energies(job: Job, ready: ReadyOperations, source: PowerSource, notes: FarNotes, teller: Teller) -> Dict[str, Any]:
+def _energies(job: Job, ready: ReadyOperations, source: PowerSource, notes: JobNotes, events: EventStream) -> Dict[str, Any]:
     """Energy of a call of each operation, by its number; what it was read from; and the mean idle power."""
     for number, operation in enumerate(job.operations[: job.planned]):
         if number not in notes.energies:
             energy = energy_per_call(source, ready.prepare(operation.key))
             notes.note({"op": number, "mj": energy.mj_per_call, "idle_w": energy.idle_w})
-        teller.event("energy", number, f"energy of {number + 1} of {job.planned} operations")
+        events.event("energy", number, f"energy of {number + 1} of {job.planned} operations")
     found = notes.energies.values()
     return {
         "source": source.name,

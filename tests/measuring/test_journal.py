@@ -12,7 +12,7 @@ from nas.cost import ProtocolInfo, RuntimeInfo
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
-from nas.measuring.journal import Conditions, Journal
+from nas.measuring.journal import Conditions, TableJournal
 from nas.ops import OpSpec
 from nas.worker.drift import Timing
 
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *rounds: int) -> None:
-    with Journal(path, HERE) as journal:
+    with TableJournal(path, HERE) as journal:
         for index in rounds:
             journal.record(sample(index))
 
@@ -47,11 +47,11 @@ def timing_of_reference(index: int, ms: float = 1.0) -> Timing:
 
 def test_timings_are_found_again_exactly_in_order_of_time(path: Path) -> None:
     write(path, 2, 0)
-    with Journal(path, HERE) as journal:
+    with TableJournal(path, HERE) as journal:
         journal.record(timing_of_reference(0))
         journal.record(timing_of_reference(0))
     write(path, 3)
-    journal = Journal(path, HERE)
+    journal = TableJournal(path, HERE)
     assert journal.timings == [sample(2), sample(0), timing_of_reference(0), timing_of_reference(0), sample(3)]
     assert journal.keys == {KEY}
     assert (journal.num_samples, journal.samples_of(KEY), journal.samples_of(REFERENCE)) == (3, 3, 0)
@@ -61,7 +61,7 @@ def test_timings_are_found_again_exactly_in_order_of_time(path: Path) -> None:
 
 
 def test_the_reference_operation_is_one_and_may_be_sampled_too(path: Path) -> None:
-    with Journal(path, HERE) as journal:
+    with TableJournal(path, HERE) as journal:
         assert journal.reference_key is None
         journal.record(timing_of_reference(0))
         journal.record(Timing(REFERENCE, 0, 1.0, 2))
@@ -70,11 +70,11 @@ def test_the_reference_operation_is_one_and_may_be_sampled_too(path: Path) -> No
     text = path.read_text()
     path.write_text(text + text.splitlines()[1].replace("in=7x", "in=1x") + "\n")
     with pytest.raises(TableError, match="line 4: got reference operation"):
-        Journal(path, HERE)
+        TableJournal(path, HERE)
 
 
 def test_a_sample_is_in_the_file_as_soon_as_it_is_recorded(path: Path) -> None:
-    with Journal(path, HERE) as journal:
+    with TableJournal(path, HERE) as journal:
         assert not path.exists()
         journal.record(Timing(KEY, 1, 0.5, 7))
         header, line = path.read_text().splitlines()
@@ -86,7 +86,7 @@ def test_a_sample_is_in_the_file_as_soon_as_it_is_recorded(path: Path) -> None:
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_time_that_cannot_be_is_not_written(ms: float, path: Path) -> None:
-    with Journal(path, HERE) as journal, pytest.raises(RuntimeError, match="expected a finite positive time"):
+    with TableJournal(path, HERE) as journal, pytest.raises(RuntimeError, match="expected a finite positive time"):
         journal.record(Timing(KEY, 1, ms, 7))
     assert not path.exists()
 
@@ -101,9 +101,9 @@ def test_a_sample_is_taken_once(path: Path) -> None:
 def test_a_torn_last_line_is_cut_off_before_the_next_is_written(cut: int, path: Path) -> None:
     write(path, 0, 1)
     path.write_bytes(path.read_bytes()[:-cut])
-    assert Journal(path, HERE).timings == [sample(0)]
+    assert TableJournal(path, HERE).timings == [sample(0)]
     write(path, 2)
-    assert Journal(path, HERE).timings == [sample(0), sample(2)]
+    assert TableJournal(path, HERE).timings == [sample(0), sample(2)]
     assert len(path.read_text().splitlines()) == 3
 
 
@@ -112,7 +112,7 @@ def test_a_torn_first_line_starts_over(length: int, path: Path) -> None:
     write(path, 0)
     path.write_bytes(path.read_bytes()[:length])
     write(path, 3)
-    assert Journal(path, HERE).timings == [sample(3)]
+    assert TableJournal(path, HERE).timings == [sample(3)]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_broken_line_is_refused_with_its_number_and_nothing_is_changed(broken:
         file.write(broken.replace("KEY", json.dumps(KEY)).encode("latin-1") + b"\n")
     before = path.read_bytes()
     with pytest.raises(TableError, match=r"journal\.jsonl: line 3: .*; delete the journal to start over") as caught:
-        Journal(path, HERE)
+        TableJournal(path, HERE)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
 
@@ -154,14 +154,14 @@ def test_a_round_twice_is_refused(path: Path) -> None:
     text = path.read_text()
     path.write_text(text + text.splitlines()[1] + "\n")
     with pytest.raises(TableError, match="line 3: round 1 of .* is in the journal already"):
-        Journal(path, HERE)
+        TableJournal(path, HERE)
 
 
 def test_another_format_is_refused(path: Path) -> None:
     write(path, 1)
     path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 1'))
     with pytest.raises(TableError, match="line 1: format_version: got 1, expected 2"):
-        Journal(path, HERE)
+        TableJournal(path, HERE)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +179,12 @@ def test_another_format_is_refused(path: Path) -> None:
 def test_other_conditions_are_refused_with_the_difference_and_both_remedies(now: Conditions, difference: str, path: Path) -> None:
     write(path, 1)
     with pytest.raises(TableError, match="go on under those conditions, or delete the journal") as caught:
-        Journal(path, now)
+        TableJournal(path, now)
     assert difference in str(caught.value)
     assert HERE.differences(HERE) == ""
 
 
 def test_a_deleted_journal_starts_over(path: Path) -> None:
     write(path, 1)
-    Journal(path, HERE).delete()
-    assert Journal(path, HERE).timings == []
+    TableJournal(path, HERE).delete()
+    assert TableJournal(path, HERE).timings == []

@@ -13,7 +13,7 @@ import pytest
 from nas.cost import LatencyTable
 from nas.devices.this_machine import DeviceInfo
 from nas.measuring.effort import Effort
-from nas.measuring.journal import Journal
+from nas.measuring.journal import TableJournal
 from nas.measuring.profile_target import conditions_of
 from nas.measuring.reference_operation import choose_reference
 from nas.measuring.table_filling import ProfileResult, entry_of, journal_path, relative_spread
@@ -46,7 +46,7 @@ class Measurement:
         conditions = conditions_of(self.device, DEVICE, effort)
 
         def keep_journal() -> None:
-            self.timings = Journal(journal_path(path), conditions).timings
+            self.timings = TableJournal(journal_path(path), conditions).timings
 
         self.result: ProfileResult = profile_specs(
             list(TIMES) if specs is None else specs,

@@ -20,19 +20,19 @@ from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, WorkerStoppedError
 from nas.files.atomic import write_bytes_atomic
 from nas.measuring.effort import effort_of
-from nas.measuring.journal import Conditions, Journal
+from nas.measuring.journal import Conditions, TableJournal
 from nas.measuring.reference_operation import choose_reference
 from nas.measuring.runners.bundle import Request, bundle_archive, bundle_files
 from nas.measuring.runners.conditions import MOST_ROUNDS, far_conditions
 from nas.measuring.runners.local_place import LocalPlace
 from nas.measuring.runners.worker_result import observed_in
-from nas.measuring.runners.worker_run import FarRun
+from nas.measuring.runners.worker_run import WorkerRun
 from nas.measuring.table_filling import Observed, ProfileResult, check_writable, fill_table, table_so_far
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 from nas.worker.job import JOB_FILE
-from nas.worker.job_journal import JOURNAL_FILE
 from nas.worker.rounds import OnProgress
+from nas.worker.timing_journal import JOURNAL_FILE
 
 if TYPE_CHECKING:
     from nas.measuring.runners.place import Place
@@ -88,7 +88,7 @@ def profile_far(job: ProfileJob, specs: Sequence[OpSpec], *, on_progress: OnProg
     if note is not None:
         _log.warning(note)
     with closing(open_place(job, request)) as place:
-        run = FarRun(place, request)
+        run = WorkerRun(place, request)
         identity = run.identify()
         conditions = far_conditions(request, identity)
         effort = effort_of(job.rounds, job.max_rounds, job.ci, is_program=identity.is_program)
@@ -96,7 +96,7 @@ def profile_far(job: ProfileJob, specs: Sequence[OpSpec], *, on_progress: OnProg
         if request.energy:
             _check_energies(path, conditions, specs)
 
-        def take(plan: Sequence[OpSpec], reference: OpSpec, journal: Journal) -> Observed:
+        def take(plan: Sequence[OpSpec], reference: OpSpec, journal: TableJournal) -> Observed:
             run.take(plan, reference, journal, identity=identity, on_progress=on_progress)
             assert run.result is not None
             try:

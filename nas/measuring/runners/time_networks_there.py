@@ -20,7 +20,7 @@ from nas.measuring.network_rounds import SERIES, series_key, series_samples
 from nas.measuring.operation_graphs import OperationFile, network_file, operation_file
 from nas.measuring.runners.bundle import Request, measurement_files
 from nas.measuring.runners.profile_there import open_place
-from nas.measuring.runners.worker_run import FarRun
+from nas.measuring.runners.worker_run import WorkerRun
 from nas.network.network import Network
 from nas.ops.spec import OpSpec
 from nas.space.graph import Graph
@@ -53,7 +53,7 @@ def time_far(
     if (note := hardware_note(request.runtime.backend, request.accelerator)) is not None:
         _log.warning(note)
     with closing(open_place(job, request)) as place:
-        run = FarRun(place, request)
+        run = WorkerRun(place, request)
         identity = run.identify()
         name = identity.name if job.device == "auto" else job.device
         if name != table.device.name:

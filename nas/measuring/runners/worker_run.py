@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedError
 from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, parse_strict, short
-from nas.measuring.journal import Journal
+from nas.measuring.journal import TableJournal
 from nas.measuring.runners.bundle import WORKER_FILE, Request, bundle_files
 from nas.measuring.runners.place import Place
 from nas.measuring.runners.untrusted_text import plain
@@ -20,20 +20,34 @@ from nas.measuring.runners.worker_identity import Identity
 from nas.ops.spec import OpSpec
 from nas.worker.drift import Timing
 from nas.worker.job import GRAPHS_FILE, JOB_FILE
-from nas.worker.job_journal import JOURNAL_FILE, conditions_under, header_of, line_of, timing_of, whole_lines
 from nas.worker.main import WORKER_DONE, WORKER_REFUSED
 from nas.worker.rounds import Log, OnProgress
+from nas.worker.timing_journal import (
+    JOURNAL_FILE,
+    CheckTiming,
+    OtherConditionsError,
+    check_of_job,
+    conditions_under,
+    header_of,
+    is_of_job,
+    job_header,
+    keep_lines,
+    line_of,
+    timing_of,
+    value_of,
+    whole_lines,
+)
 
 GRAPHS_DIGEST_FILE = "graphs.sha256"
 CLOCK_TOLERANCE_S = 120.0
-"""A far clock that differs by more is reported."""
+"""The clock of a place that differs by more is reported."""
 MAX_REASON = 600
 """Most characters of what the worker says that an error quotes."""
 
 _log = logging.getLogger(__name__)
 
 
-class FarRun:
+class WorkerRun:
     """The worker in one place.
 
     Args:
@@ -76,7 +90,13 @@ class FarRun:
         return identity
 
     def take(
-        self, plan: Sequence[OpSpec], reference: OpSpec, journal: Journal, *, identity: Identity, on_progress: OnProgress | None
+        self,
+        plan: Sequence[OpSpec],
+        reference: OpSpec,
+        journal: TableJournal,
+        *,
+        identity: Identity,
+        on_progress: OnProgress | None,
     ) -> None:
         """Take the timings of a plan that a journal lacks; what a stopped run has left in the place comes first.
 
@@ -110,16 +130,19 @@ class FarRun:
                 f"{self._place.name}: another measurement is running there; wait for its end, or give another folder: ssh.folder="
             )
         keys = [str(operation["key"]) for operation in job["operations"]]
-        header = header_of(job["id"], conditions_under(identity.version, identity.facts))
+        header = job_header(job["id"], conditions_under(identity.version, identity.facts))
         protocol = job["protocol"]
         rounds = max(protocol["rounds"][1], protocol["program_rounds"][1])
-        known = self._meet(log, keys, header, reference=keys[job["reference"]], rounds=rounds)
+        check = check_of_job(keys, reference=keys[job["reference"]], rounds=rounds)
+        known = self._meet(log, keys, header, check)
         self._put_files(files)
         if log.num_samples:
             _log.info("%d samples are there from a stopped run", log.num_samples)
 
         def on_timing(value: object) -> None:
-            log.record(timing_of(json.dumps(value), keys))
+            timing = timing_of(value)
+            check(timing)
+            log.record(timing)
 
         def on_numbers(value: object) -> None:
             done, total = _counts(value, "progress")
@@ -147,48 +170,43 @@ class FarRun:
         for name in (WORKER_FILE, JOB_FILE):
             self._place.put(name, files[name])
 
-    def _meet(self, log: Log, keys: Sequence[str], header: str, *, reference: str, rounds: int) -> int:
+    def _meet(self, log: Log, keys: Sequence[str], header: Mapping[str, Any], check: CheckTiming) -> int:
         """Let both journals hold what either has: the longer one counts, of which the other is the beginning.
 
-        What the journal here has of other operations, which the table holds by now, stays here.
+        What the journal of this machine has of other operations, which the table holds by now, stays there alone.
 
         Returns:
             The number of timings that both hold then.
         """
-        far = self._far_timings(keys, header, reference=reference, rounds=rounds)
-        numbers = {key: number for number, key in enumerate(keys)}
-        here = [timing for timing in log.timings if timing.key in numbers]
-        shared = min(len(far), len(here))
-        if far[:shared] == here[:shared]:
-            for timing in far[shared:]:
+        there = self._timings_there(header, check)
+        own = [timing for timing in log.timings if timing.key in set(keys)]
+        shared = min(len(there), len(own))
+        if there[:shared] == own[:shared]:
+            for timing in there[shared:]:
                 log.record(timing)
-            here += far[shared:]
+            own += there[shared:]
         else:
             _log.warning("%s: its journal holds other timings than that of this machine, which counts", self._place.name)
-        if far != here:
-            lines = [header, *(line_of(timing, numbers[timing.key]) for timing in here)]
+        if there != own:
+            lines = [header_of(header), *(line_of(timing) for timing in own)]
             self._place.put(JOURNAL_FILE, "".join(f"{line}\n" for line in lines).encode())
-        return len(here)
+        return len(own)
 
-    def _far_timings(self, keys: Sequence[str], header: str, *, reference: str, rounds: int) -> list[Timing]:
-        """The timings in the far journal of the same job; of another one, none count."""
-        content = self._place.get(JOURNAL_FILE)
-        lines = whole_lines((content or b"").decode("ascii", errors="replace"))
-        if not lines or lines[0] != header:
+    def _timings_there(self, header: Mapping[str, Any], check: CheckTiming) -> list[Timing]:
+        """The timings in the place's journal of the same job; of another one, or under other conditions, none count."""
+        lines = whole_lines(self._place.get(JOURNAL_FILE) or b"")
+        log, defect = Log(), "of another version of segnas"
+        try:
+            if lines and is_of_job(_header_in(lines[0]), header):
+                defect = "damaged"
+                keep_lines(lines[1:], log, check)
+        except OtherConditionsError:
             return []
-        log = Log()
-        for number, line in enumerate(lines[1:], start=2):
-            try:
-                timing = timing_of(line, keys)
-                log.check_new(timing)
-                if timing.round_index >= rounds or (timing.is_reference and timing.key != reference):
-                    raise ValueError("got no timing of this job")
-            except ValueError as error:
-                raise ConfigError(
-                    f"{self._place.name}: {JOURNAL_FILE} is damaged (line {number}: {plain(str(error))}); delete it there, then "
-                    "the same command goes on with the timings that are here"
-                ) from error
-            log.keep(timing)
+        except ValueError as error:
+            raise ConfigError(
+                f"{self._place.name}: {JOURNAL_FILE} is {defect} ({plain(str(error))}); delete it there, then "
+                "the same command goes on with the timings that are here"
+            ) from error
         return log.timings
 
     def _run(
@@ -237,6 +255,14 @@ class FarRun:
 
     def _last_words(self) -> str:
         return plain(self._place.stderr[-1]) if self._place.stderr else "it said nothing"
+
+
+def _header_in(line: bytes) -> object:
+    """What the first line of a journal states; None if that is nothing."""
+    try:
+        return value_of(line)
+    except ValueError:
+        return None
 
 
 def _say_tenths(text: str) -> Callable[[int, int], None]:

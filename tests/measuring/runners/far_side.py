@@ -20,10 +20,10 @@ import pytest
 
 from nas.cost import LatencyTable, read_table
 from nas.measuring import profile_target
-from nas.measuring.journal import Journal
+from nas.measuring.journal import TableJournal
 from nas.measuring.runners.ssh.remote_place import SshPlace
 from nas.ops import OpSpec
-from nas.worker.job_journal import JOURNAL_FILE
+from nas.worker.timing_journal import JOURNAL_FILE
 from tests.conftest import Outcome
 from tests.measuring.runners.sshd import Sshd, alive
 from tests.simulated_device import conv
@@ -64,14 +64,8 @@ class Kept:
     far_names: list[str] = field(default_factory=list)
 
 
-def far_lines(text: str, keys: Sequence[str]) -> list[Line]:
-    """The whole lines of a far journal behind its header."""
-    rows = [json.loads(line) for line in text.split("\n")[1:-1]]
-    return [Line(keys[row["op"]], row["round"], row["ms"], row["calls"], row["ref"]) for row in rows]
-
-
-def own_lines(path: Path) -> list[Line]:
-    """The whole lines of a journal of this machine behind its header."""
+def lines_of(path: Path) -> list[Line]:
+    """The whole lines of a journal behind its header."""
     if not path.exists():
         return []
     rows = [json.loads(line) for line in path.read_text().split("\n")[1:-1]]
@@ -170,11 +164,9 @@ class FarSide:
         assert "next:" not in outcome.out
         return outcome
 
-    def journals(self, plan: Sequence[OpSpec] = PLAN) -> list[Line]:
+    def journals(self) -> list[Line]:
         """The longer one of both, of which the other one must be the beginning."""
-        text = self.far_journal.read_text() if self.far_journal.exists() else ""
-        far, here = far_lines(text, [spec.key for spec in sorted(plan)]), own_lines(self.own_journal)
-        shorter, longer = sorted([far, here], key=len)
+        shorter, longer = sorted([lines_of(self.far_journal), lines_of(self.own_journal)], key=len)
         assert shorter == longer[: len(shorter)]
         return longer
 
@@ -224,20 +216,19 @@ def make_far_side(
     folder.mkdir()
     side = FarSide(sshd, folder, run_nas, tmp_path)
     want(monkeypatch, PLAN)
-    delete, remove = Journal.delete, SshPlace.remove
+    delete, remove = TableJournal.delete, SshPlace.remove
 
-    def keep_and_delete(journal: Journal) -> None:
-        side.kept.here = own_lines(journal.path)
+    def keep_and_delete(journal: TableJournal) -> None:
+        side.kept.here = lines_of(journal.path)
         delete(journal)
 
     def keep_and_remove(place: SshPlace) -> None:
         if side.far_journal.exists():
-            keys = [one["key"] for one in json.loads((side.files / "job.json").read_text())["operations"]]
-            side.kept.far = far_lines(side.far_journal.read_text(), keys)
+            side.kept.far = lines_of(side.far_journal)
             side.kept.far_names = sorted(path.name for path in side.files.iterdir())
         remove(place)
 
-    monkeypatch.setattr(Journal, "delete", keep_and_delete)
+    monkeypatch.setattr(TableJournal, "delete", keep_and_delete)
     monkeypatch.setattr(SshPlace, "remove", keep_and_remove)
     yield side
     side.close()

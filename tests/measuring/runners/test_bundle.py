@@ -199,8 +199,8 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[1:-1]]
 
 
-def samples(timings: list[dict[str, Any]]) -> list[tuple[int, int]]:
-    return [(one["op"], one["round"]) for one in timings if not one["ref"]]
+def samples(timings: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(one["key"], one["round"]) for one in timings if "key" in one]
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -245,12 +245,15 @@ def test_a_worker_that_is_stopped_again_and_again_takes_each_sample_once(tmp_pat
     final = journal(folder)
     assert final[: len(there)] == there
     assert max(Counter(samples(final)).values()) == 1
-    by_operation = Counter(op for op, _ in samples(final))
-    assert set(samples(final)) == {(op, index) for op, count in by_operation.items() for index in range(count)}
-    assert set(by_operation) == set(range(len(PLAN)))
+    by_operation = Counter(key for key, _ in samples(final))
+    assert set(samples(final)) == {(key, index) for key, count in by_operation.items() for index in range(count)}
+    assert set(by_operation) == {one.key for one in PLAN}
     assert min(by_operation.values()) >= 12
     result = json.loads((folder / "result.json").read_text())
-    assert result["timings"] == [[one["op"], one["round"], one["ms"], one["calls"], one["ref"]] for one in final]
+    numbers = {one["key"]: number for number, one in enumerate(result["job"]["operations"])}
+    assert result["timings"] == [
+        [numbers[one.get("key") or one["reference"]], one["round"], one["ms"], one["calls"], "reference" in one] for one in final
+    ]
     assert run_worker(folder).returncode == 0
     assert journal(folder) == final
 
@@ -275,10 +278,19 @@ def test_a_second_worker_in_a_folder_is_refused(tmp_path: Path, arguments: list[
 
 def test_files_of_a_wrong_kind_in_the_folder_are_refused_in_one_line(tmp_path: Path) -> None:
     folder = unpack(tmp_path / "run")
-    for text in ("nonsense\n", '{"op": 1}\nmore\n'):
-        (folder / "journal.jsonl").write_text(json.dumps({"job": json.loads((folder / JOB_FILE).read_text())["id"]}) + "\n" + text)
+    header = {"format_version": 2, "job": json.loads((folder / JOB_FILE).read_text())["id"], "under": {}}
+    for text in ("nonsense\n", '{"key": 1}\nmore\n'):
+        (folder / "journal.jsonl").write_text(json.dumps(header) + "\n" + text)
         outcome = run_worker(folder)
         assert (outcome.returncode, len(outcome.stdout.strip().splitlines()), outcome.stderr) == (2, 1, "")
+
+
+def test_the_journal_of_a_former_worker_is_refused(tmp_path: Path) -> None:
+    folder = unpack(tmp_path / "run")
+    former = {"format_version": 1, "job": json.loads((folder / JOB_FILE).read_text())["id"], "under": {}}
+    (folder / "journal.jsonl").write_text(json.dumps(former) + "\n")
+    said = run_worker(folder).stdout
+    assert "journal.jsonl: line 1: format_version: got 1, expected 2; delete the journal to start over" in said
 
 
 @pytest.mark.parametrize("backend", SCRIPTS)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from nas.measuring.runners.ssh.remote_place import SshPlace
-from nas.measuring.runners.worker_run import FarRun
-from tests.measuring.runners.far_side import PLAN, FarSide, own_lines, want
+from nas.measuring.runners.worker_run import WorkerRun
+from tests.measuring.runners.far_side import PLAN, FarSide, lines_of, want
 from tests.measuring.runners.sshd import alive, make_key, wait_for
 from tests.simulated_device import conv
 from tests.small_jobs import CHECKOUT
@@ -56,7 +56,7 @@ def test_a_connection_that_is_cut_goes_on_with_what_the_device_measured_in_betwe
     far_side.at(cut=60)
     far_side.stopped(1, "the connection broke off (", GOES_ON)
     wait_for(lambda: not far_side.workers())
-    before, here = far_side.journals(), own_lines(far_side.own_journal)
+    before, here = far_side.journals(), lines_of(far_side.own_journal)
     assert len(before) > len(here) > 5
     far_side.finished(before)
 
@@ -68,7 +68,7 @@ def test_a_measurement_that_is_broken_off_again_and_again_at_random_points_loses
         far_side.at(**{draw.choice(["cut", "kill"]): draw.randrange(30)})
         far_side.stopped(1, GOES_ON)
         wait_for(lambda: not far_side.workers())
-        seen.append(own_lines(far_side.own_journal))
+        seen.append(lines_of(far_side.own_journal))
         assert seen[-1][: len(seen[-2])] == seen[-2]
     far_side.finished(*seen)
 
@@ -94,7 +94,7 @@ def test_what_a_worker_left_behind_measures_until_it_is_taken_over_counts(
     (far_side.folder / "hold").touch()
     far_side.at(stop_and_hold=60, hold=100)
     far_side.stopped(1, "the connection broke off (", GOES_ON)
-    before, meet = far_side.journals(), FarRun._meet
+    before, meet = far_side.journals(), WorkerRun._meet
 
     def meet_and_let_go_on(*arguments: Any, **named: Any) -> Any:
         met = meet(*arguments, **named)
@@ -103,7 +103,7 @@ def test_what_a_worker_left_behind_measures_until_it_is_taken_over_counts(
         (far_side.folder / "on_hold").rename(far_side.folder / "hold")
         return met
 
-    monkeypatch.setattr(FarRun, "_meet", meet_and_let_go_on)
+    monkeypatch.setattr(WorkerRun, "_meet", meet_and_let_go_on)
     far_side.finished(before)
 
 

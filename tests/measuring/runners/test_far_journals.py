@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from nas.cost import read_table
-from nas.measuring.journal import Journal
+from nas.measuring.journal import TableJournal
 from tests.conftest import Outcome
-from tests.measuring.runners.far_side import PLAN, FarSide, Line, make_far_side, own_lines, want
+from tests.measuring.runners.far_side import PLAN, FarSide, Line, lines_of, make_far_side, want
 from tests.measuring.runners.sshd import Sshd
 from tests.simulated_device import conv
 
@@ -24,7 +24,7 @@ def broken_off(far_side: FarSide) -> list[Line]:
     """The timings of a measurement whose worker was killed; both journals hold them."""
     far_side.at(kill=60)
     far_side.stopped(1, "the same command goes on from there")
-    before = own_lines(far_side.own_journal)
+    before = lines_of(far_side.own_journal)
     assert before == far_side.journals()
     assert len(before) > 5
     return before
@@ -53,7 +53,7 @@ def test_a_journal_whose_last_line_is_torn_there_loses_at_most_that_line(
 
 
 def repeated(lines: list[str]) -> list[str]:
-    sample = next(line for line in lines if '"ref": false' in line)
+    sample = next(line for line in lines if '{"key"' in line)
     return [*lines, sample]
 
 
@@ -62,8 +62,12 @@ DAMAGES: dict[str, Callable[[list[str]], list[str]]] = {
     "bytes that are no text": lambda lines: [*lines[:3], "\x00\x01" + lines[3], *lines[4:]],
     "a sample twice": repeated,
     "a round that there is not": lambda lines: [*lines, re.sub('"round": [0-9]+', '"round": 999', lines[-1])],
-    "an operation that there is not": lambda lines: [*lines, re.sub('"op": [0-9]+', '"op": 99', lines[-1])],
-    "another reference": lambda lines: [lines[0], re.sub('"op": [0-9]+', '"op": 0', lines[1]), *lines[2:]],
+    "an operation that there is not": lambda lines: [*lines, lines[-1].replace("in=", "in=9")],
+    "another reference": lambda lines: [
+        lines[0],
+        re.sub('"reference": "[^"]+"', f'"reference": "{PLAN[0].key}"', lines[1]),
+        *lines[2:],
+    ],
 }
 
 
@@ -83,6 +87,15 @@ def test_a_journal_that_is_damaged_there_is_told_and_the_one_here_takes_its_plac
     far_side.finished(broken_off)
 
 
+def test_a_journal_of_a_former_version_there_is_refused_until_it_is_deleted(far_side: FarSide, broken_off: list[Line]) -> None:
+    former = far_side.far_journal.read_text().replace('"format_version": 2', '"format_version": 1', 1)
+    far_side.far_journal.write_text(former)
+    far_side.refused(2, "journal.jsonl is of another version of segnas (format_version: got 1, expected 2); delete it there")
+    assert far_side.far_journal.read_text() == former
+    far_side.far_journal.unlink()
+    far_side.finished(broken_off)
+
+
 def test_journals_that_contradict_each_other_are_told_and_the_one_here_counts(far_side: FarSide, broken_off: list[Line]) -> None:
     text = far_side.far_journal.read_text()
     far_side.far_journal.write_text(text.replace('"ms": ', '"ms": 1', 1))
@@ -97,12 +110,12 @@ def test_a_journal_of_operations_that_the_table_holds_by_now_does_not_disturb_an
 ) -> None:
     """As after a crash between the table and the end of its journal."""
 
-    def crash(journal: Journal) -> None:
-        far_side.kept.here = own_lines(journal.path)
+    def crash(journal: TableJournal) -> None:
+        far_side.kept.here = lines_of(journal.path)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "delete", crash)
+        patch.setattr(TableJournal, "delete", crash)
         assert far_side.profile().status == 130
     first = read_table(far_side.table)
     assert len(first.entries) == len(PLAN)
@@ -156,7 +169,7 @@ def test_a_disk_that_becomes_full_while_the_journal_is_written_is_told_and_with_
     far_side.at(fill=60)
     outcome = far_side.stopped(2, "the journal cannot be written (No space left on device) after ", "make room there", **rounds)
     assert not far_side.workers()
-    before = own_lines(far_side.own_journal)
+    before = lines_of(far_side.own_journal)
     assert f" after {len(before)} timings, which are kept" in outcome.err
     assert before == far_side.journals()
     far_side.refused(2, "no room: worker.py needs 0.", **rounds)

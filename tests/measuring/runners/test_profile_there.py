@@ -14,7 +14,7 @@ import pytest
 
 from nas.cost import LatencyTable, read_table
 from tests.conftest import Outcome
-from tests.measuring.runners.far_side import PLAN, ROUNDS, FarSide, own_lines, want
+from tests.measuring.runners.far_side import PLAN, ROUNDS, FarSide, lines_of, want
 from tests.simulated_device import conv
 
 KEYS = {spec.key for spec in PLAN}
@@ -144,7 +144,7 @@ def test_torchscript_is_measured_over_ssh_and_by_a_worker_here_that_goes_on_wher
         dying = far_side.interpreter("dying", patch=DIES, imitation=False)
         patch.setattr("nas.measuring.runners.local_place.sys", SimpleNamespace(executable=str(dying)))
         dead = far_side.profile(**HERE, runtime="torch-script", out="here.json")
-    before = own_lines(own_journal)
+    before = lines_of(own_journal)
     folder = tmp_path / "cache" / "segnas" / "torch-script-fp32-b1-t1"
     assert (dead.status, dead.err) == (
         1,
