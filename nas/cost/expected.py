@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -100,11 +99,3 @@ def node_contraction(node: Node, values: Mapping[Combination, float]) -> Contrac
     for combination in itertools.product(*(range(size) for size in shape)):
         coefficients[combination] = values[combination]
     return Contraction(node.decisions, coefficients)
-
-
-def expected_counts(parts: Sequence[str], values: Tensor) -> dict[str, float]:
-    """Costs by part as plain numbers, parts in order."""
-    totals: dict[str, float] = defaultdict(float)
-    for part, value in zip(parts, values.detach().tolist(), strict=True):
-        totals[part] += value
-    return dict(totals)

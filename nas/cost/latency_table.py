@@ -31,7 +31,8 @@ from nas.cost.table_parts import (
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
 from nas.files.atomic import write_text_atomic
-from nas.files.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict, short
+from nas.files.shortening import shorten
+from nas.files.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 
@@ -232,13 +233,14 @@ def parse_table(text: str) -> LatencyTable:
     raw = parse_strict(text)
     if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
         raise ValueError(
-            f"format_version: got {short(raw['format_version'])}, expected {FORMAT_VERSION}: the file is of another version of nas"
+            f"format_version: got {shorten(raw['format_version'])}, expected {FORMAT_VERSION}: "
+            "the file is of another version of nas"
         )
     fields = as_object(raw, "table", _TABLE_FIELDS, optional=_OPTIONAL_FIELDS)
     as_count(fields["format_version"], "format_version", minimum=1)
     entries = fields["entries"]
     if not isinstance(entries, dict):
-        raise ValueError(f"entries: got {short(entries)}, expected an object from operation key to latency")
+        raise ValueError(f"entries: got {shorten(entries)}, expected an object from operation key to latency")
     return LatencyTable(
         device=parse_device(fields["device"]),
         runtime=parse_runtime(fields["runtime"]),

@@ -9,7 +9,8 @@ from typing import Any
 
 from nas.devices.runtime_name import PATTERN, RuntimeName
 from nas.devices.this_machine import DeviceInfo
-from nas.files.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, as_texts, short
+from nas.files.shortening import shorten
+from nas.files.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, as_texts
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 
@@ -196,7 +197,7 @@ def parse_origin(value: object) -> Origin:
 def parse_system(value: object) -> Mapping[str, str]:
     """The facts of the device that a file states; raises `ValueError`."""
     if not isinstance(value, dict) or not value:
-        raise ValueError(f"system: got {short(value)}, expected an object from text to text with at least one fact, or no system")
+        raise ValueError(f"system: got {shorten(value)}, expected an object from text to text with at least one fact, or no system")
     return {as_text(name, "system"): as_text(fact, f"system.{name}") for name, fact in value.items()}
 
 
@@ -250,7 +251,7 @@ def parse_key(key: str) -> OpSpec:
     """The operation that a key states; raises `ValueError` unless it is written as `OpSpec.key` writes it."""
     spec = OpSpec.from_key(key)
     if spec.key != key:
-        raise ValueError(f"got operation key {short(key, limit=120)}, expected it written {spec.key!r}")
+        raise ValueError(f"got operation key {shorten(key, limit=120)}, expected it written {spec.key!r}")
     sizes = (spec.in_channels, spec.height, spec.width, spec.out_channels, spec.out_height, spec.out_width)
     if min(*sizes, spec.kernel, spec.stride, spec.dilation, spec.groups, spec.expansion) < 1:
         raise ValueError(f"got operation key {key!r}, expected numbers of at least 1")

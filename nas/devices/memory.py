@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 ROOT = Path("/")
 
 
-def kilobytes_of(text: str, key: str) -> int | None:
+def stated_bytes(text: str, key: str) -> int | None:
     r"""Bytes of a line `KEY: N kB` of /proc/meminfo or /proc/PID/status; None without one.
 
-    >>> kilobytes_of("Name: x\nVmHWM:\t    1234 kB\n", "VmHWM")
+    >>> stated_bytes("Name: x\nVmHWM:\t    1234 kB\n", "VmHWM")
     1263616
     """
     for line in text.splitlines():
@@ -44,7 +44,7 @@ def left_in_cgroup(limit: str | None, used: str | None) -> int | None:
 
 def left_of_address_space(limit: int, status: str) -> int | None:
     """Bytes that `ulimit -v` leaves a process; None where there is no limit."""
-    taken = kilobytes_of(status, "VmSize")
+    taken = stated_bytes(status, "VmSize")
     return None if limit == resource.RLIM_INFINITY or taken is None else max(0, limit - taken)
 
 
@@ -61,11 +61,20 @@ def available_bytes(device: torch.device, root: Path = ROOT) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0])
     group = root / "sys" / "fs" / "cgroup"
     known = [
-        kilobytes_of(_text(root / "proc" / "meminfo") or "", "MemAvailable"),
+        stated_bytes(_text(root / "proc" / "meminfo") or "", "MemAvailable"),
         left_in_cgroup(_text(group / "memory.max"), _text(group / "memory.current")),
         left_of_address_space(resource.getrlimit(resource.RLIMIT_AS)[0], _text(root / "proc" / "self" / "status") or ""),
     ]
     return min((one for one in known if one is not None), default=None)
+
+
+def resident_bytes(entry: str) -> int | None:
+    """Resident memory of this process; None where the system has no such file.
+
+    Args:
+        entry: `VmRSS`: now; `VmHWM`: the most since it started.
+    """
+    return stated_bytes(_text(ROOT / "proc" / "self" / "status") or "", entry)
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -77,7 +86,7 @@ def peak_bytes(device: torch.device) -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated(device))
-    most = kilobytes_of(_text(ROOT / "proc" / "self" / "status") or "", "VmHWM")
+    most = resident_bytes("VmHWM")
     if most is not None:
         return most
     unit = 1 if sys.platform == "darwin" else 1024
@@ -90,18 +99,3 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-
-
-_STATUS = Path("/proc/self/status")
-
-
-def resident_bytes(entry: str, status: Path = _STATUS) -> int | None:
-    """Resident memory of this process; None where the system has no such file.
-
-    Args:
-        entry: `VmRSS`: now; `VmHWM`: the most since it started.
-        status: The kernel's description of a process.
-    """
-    if not status.is_file():
-        return None
-    return kilobytes_of(status.read_text(encoding="ascii", errors="replace"), entry)

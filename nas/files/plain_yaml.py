@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from nas.files.shortening import shorten
 
 MAX_BYTES = 1_000_000
 """Longest text that is read."""
@@ -23,8 +24,6 @@ KeyPath = tuple[str | int, ...]
 _INT = "tag:yaml.org,2002:int"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _SPECIAL = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
-_shorten = reprlib.Repr()
-_shorten.maxstring = _shorten.maxother = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +128,6 @@ def plain(value: Any, where: str = "value") -> Any:
     if value is None or type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value)):
         return value
     raise ValueError(f"{where}: got {shorten(value)}, expected a text, finite number, boolean, null, list or mapping")
-
-
-def shorten(value: object) -> str:
-    """`repr` on one short line."""
-    return _shorten.repr(value)
 
 
 def _construct(loader: _Loader, node: Node, path: KeyPath, lines: dict[KeyPath, int]) -> Any:

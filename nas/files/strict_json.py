@@ -7,6 +7,8 @@ import math
 from collections.abc import Collection
 from typing import NoReturn
 
+from nas.files.shortening import shorten
+
 
 def parse_strict(text: str) -> object:
     """Parse JSON, refusing what the standard library lets pass: duplicate names in an object, NaN and infinities.
@@ -38,7 +40,7 @@ def as_object(value: object, where: str, fields: Collection[str], *, optional: C
     """The object at `where`, which must have exactly the given fields; of the optional ones it may have any."""
     expected = ", ".join(fields) + (f" and perhaps {', '.join(optional)}" if optional else "")
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: got {short(value)}, expected an object with {expected}")
+        raise ValueError(f"{where}: got {shorten(value)}, expected an object with {expected}")
     missing = [name for name in fields if name not in value]
     known = {*fields, *optional}
     unknown = [name for name in value if name not in known]
@@ -52,7 +54,7 @@ def as_object(value: object, where: str, fields: Collection[str], *, optional: C
 def as_text(value: object, where: str) -> str:
     """The non-empty text at `where`."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{where}: got {short(value)}, expected a text")
+        raise ValueError(f"{where}: got {shorten(value)}, expected a text")
     return value
 
 
@@ -69,34 +71,34 @@ def as_texts(value: object, where: str) -> tuple[str, ...]:
 def as_bool(value: object, where: str) -> bool:
     """The truth value at `where`; 0 and 1 are none."""
     if not isinstance(value, bool):
-        raise ValueError(f"{where}: got {short(value)}, expected true or false")
+        raise ValueError(f"{where}: got {shorten(value)}, expected true or false")
     return value
 
 
 def as_list(value: object, where: str) -> list[object]:
     """The list at `where`."""
     if not isinstance(value, list):
-        raise ValueError(f"{where}: got {short(value)}, expected a list")
+        raise ValueError(f"{where}: got {shorten(value)}, expected a list")
     return value
 
 
 def as_count(value: object, where: str, *, minimum: int) -> int:
     """The whole number at `where`, at least `minimum`; `true` and `1.0` are no whole numbers."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(f"{where}: got {short(value)}, expected a whole number of at least {minimum}")
+        raise ValueError(f"{where}: got {shorten(value)}, expected a whole number of at least {minimum}")
     return value
 
 
 def as_number(value: object, where: str) -> float:
     """The finite number at `where`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{where}: got {short(value)}, expected a number")
+        raise ValueError(f"{where}: got {shorten(value)}, expected a number")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{where}: got {short(value)}, expected a finite number")
+        raise ValueError(f"{where}: got {shorten(value)}, expected a finite number")
     return number
 
 
@@ -111,22 +113,16 @@ def as_share(value: object, where: str) -> float:
 def as_size(value: object, where: str) -> tuple[int, int]:
     """The [height, width] in pixels at `where`."""
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{where}: got {short(value)}, expected [height, width]")
+        raise ValueError(f"{where}: got {shorten(value)}, expected [height, width]")
     height, width = (as_count(side, where, minimum=1) for side in value)
     return height, width
-
-
-def short(value: object, *, limit: int = 60) -> str:
-    """`repr` on one line, cut to `limit` characters."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result: dict[str, object] = {}
     for name, value in pairs:
         if name in result:
-            raise ValueError(f"got {short(name)} twice in one object, expected each name once")
+            raise ValueError(f"got {shorten(name)} twice in one object, expected each name once")
         result[name] = value
     return result
 
@@ -136,4 +132,4 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _names(names: list[str]) -> str:
-    return short(", ".join(names))
+    return shorten(", ".join(names))

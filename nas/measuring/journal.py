@@ -11,7 +11,8 @@ from nas.cost.latency_table import LatencyTable
 from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
-from nas.files.strict_json import as_object, short
+from nas.files.shortening import shorten
+from nas.files.strict_json import as_object
 from nas.worker.drift import Timing
 from nas.worker.interface import WorkerError
 from nas.worker.timing_journal import JOURNAL_VERSION, CheckTiming, Journal, OtherConditionsError
@@ -34,7 +35,7 @@ class Conditions:
         """In words, where these (those of a file) differ from the conditions now; empty if nowhere."""
         there, here = asdict(self), asdict(now)
         return ", ".join(
-            f"{part}.{name} is {short(value)} there and {short(here[part][name])} now"
+            f"{part}.{name} is {shorten(value)} there and {shorten(here[part][name])} now"
             for part in there
             for name, value in there[part].items()
             if value != here[part][name]
@@ -85,7 +86,7 @@ def _goes_on_from(now: Conditions, found: object) -> bool:
     """Whether a journal that states these conditions is gone on from: always, or an error is raised."""
     fields = as_object(found, "header", ("format_version", "device", "runtime", "protocol"))
     if fields["format_version"] != JOURNAL_VERSION:
-        raise ValueError(f"format_version: got {short(fields['format_version'])}, expected {JOURNAL_VERSION}")
+        raise ValueError(f"format_version: got {shorten(fields['format_version'])}, expected {JOURNAL_VERSION}")
     there = Conditions(parse_device(fields["device"]), parse_runtime(fields["runtime"]), parse_protocol(fields["protocol"]))
     if differences := there.differences(now):
         raise OtherConditionsError(f"journal of a stopped run under other conditions: {differences}")

@@ -20,7 +20,7 @@ from nas.reports.page import folded, note, page, picture, table
 from nas.reports.picture_bytes import figure_bytes
 from nas.runs import rundir
 from nas.runs.checkpoint import load_checkpoint
-from nas.runs.progress import duration
+from nas.runs.progress import as_clock
 from nas.runs.tracking import read_metrics
 from nas.space.genotype import FILE_NAME as GENOTYPE
 from nas.space.genotype import Genotype, dump_genotype, genotype_graph, load_genotype
@@ -144,7 +144,7 @@ def _facts(files: RunFiles) -> list[list[str]]:
     config, step = files.config, max((row["step"] for row in files.rows), default=0)
     state = f"not finished; {step} steps so far"
     if files.done is not None:
-        state = f"finished after {step} steps, {duration(files.done.get('seconds'))} since it was last started"
+        state = f"finished after {step} steps, {as_clock(files.done.get('seconds'))} since it was last started"
     facts = [["run", files.run.name or str(files.run)], ["state", state], ["seed", str(config.get("seed"))]]
     scores = {
         row["split"]: row["miou"] for row in files.rows if row["split"] in ("val", "val_argmax") and row.get("miou") is not None

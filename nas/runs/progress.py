@@ -95,7 +95,7 @@ class Progress(AbstractContextManager["Progress"]):
         if epoch is not None:
             self._fields["epoch"] = epoch + 1
         if self._bar is not None:
-            details = "  ".join([f"ETA {duration(self._eta_s())}", *describe(self._fields)])
+            details = "  ".join([f"ETA {as_clock(self._eta_s())}", *describe(self._fields)])
             self._bar.update(self._task, completed=step, details=details)
         elif self._clock() - self._told_s >= self._interval_s:
             self._tell()
@@ -119,7 +119,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def _line(self) -> str:
         share = self._step / max(1, self.total)
-        head = f"{self.description} {self._step}/{self.total} ({share:.0%}), ETA {duration(self._eta_s())}"
+        head = f"{self.description} {self._step}/{self.total} ({share:.0%}), ETA {as_clock(self._eta_s())}"
         return ", ".join([head, *describe(self._fields)])
 
     def _eta_s(self) -> float | None:
@@ -143,10 +143,10 @@ def describe(fields: Mapping[str, Scalar]) -> list[str]:
     ]
 
 
-def duration(seconds: float | None) -> str:
+def as_clock(seconds: float | None) -> str:
     """Seconds as H:MM:SS, "-:--:--" if they are not known.
 
-    >>> duration(3725.4)
+    >>> as_clock(3725.4)
     '1:02:05'
     """
     if seconds is None:

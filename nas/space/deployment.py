@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.errors import ConfigError
-from nas.files.plain_yaml import shorten
+from nas.files.shortening import shorten
 
 if TYPE_CHECKING:
     pass

@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError, GenotypeError
 from nas.files.atomic import write_text_atomic
-from nas.files.plain_yaml import MAX_BYTES, PlainYaml, dump_plain_yaml, parse_plain_yaml, plain, shorten
+from nas.files.plain_yaml import MAX_BYTES, PlainYaml, dump_plain_yaml, parse_plain_yaml, plain
 from nas.files.shipped import published_genotypes
+from nas.files.shortening import shorten
 from nas.space.choice import check_decisions
 from nas.space.deployment import _DEPLOY_FIELDS, Deploy
 

@@ -6,7 +6,7 @@ and whatever only they read are gone, identities are passed through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -348,8 +348,3 @@ def _renumbered(node: Node, number: Mapping[int, int]) -> Node:
         factory=node.factory,
         chosen=node.chosen,
     )
-
-
-def distinct_specs(graphs: Iterable[Graph]) -> tuple[OpSpec, ...]:
-    """The distinct operations of several graphs, sorted."""
-    return tuple(sorted({spec for graph in graphs for spec in graph.specs()}))

@@ -62,11 +62,6 @@ class TrainResult:
     data: str
     seconds: float
 
-    @property
-    def val_miou(self) -> float:
-        """MIoU on the validation split; NaN for a classification."""
-        return self.scores.get("miou", float("nan"))
-
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
         weights = self.out / "weights.safetensors"

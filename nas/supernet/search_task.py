@@ -395,9 +395,3 @@ def _plan(job: SearchJob, crop: tuple[int, int], ranks: Ranks) -> LoopPlan:
         part=BatchPart(ranks.number, ranks.count),
         remedy=remedy_of("search", job.trainer),
     )
-
-
-def _held_out_batches(part: SegmentationDataset, plan: LoopPlan) -> HeldOutBatches:
-    return HeldOutBatches(
-        part, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, workers=plan.workers, of_batch=plan.part
-    )

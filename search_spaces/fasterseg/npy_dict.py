@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import TableError
-from nas.files.strict_json import short
+from nas.files.shortening import shorten
 
 MAX_BYTES = 4 << 20
 """Largest file that is read; FasterSeg's has about 60 kB."""
@@ -92,7 +92,7 @@ def parse_npy_dict(content: bytes) -> dict[str, float]:
         ValueError: One line, for the first defect.
     """
     if content[:6] != _MAGIC or len(content) < 12:
-        raise ValueError(f"got {short(content[:6])} at its start, not that of an .npy file")
+        raise ValueError(f"got {shorten(content[:6])} at its start, not that of an .npy file")
     version = (content[6], content[7])
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"got version {version[0]}.{version[1]} of the .npy format, not 1.0 to 3.0")
@@ -102,7 +102,7 @@ def parse_npy_dict(content: bytes) -> dict[str, float]:
         raise ValueError(f"got a header of {length} bytes, not 1 to {_MAX_HEADER} that the file has")
     header = content[start : start + length].decode("latin-1")
     if _HEADER.fullmatch(header) is None:
-        raise ValueError(f"got the header {short(header.rstrip(), limit=120)}, not that of one Python object")
+        raise ValueError(f"got the header {shorten(header.rstrip(), limit=120)}, not that of one Python object")
     return _Machine(content[start + length :]).run()
 
 
@@ -200,7 +200,7 @@ class _Machine:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ValueError(f"got {short(raw)}, which is no text in UTF-8") from error
+            raise ValueError(f"got {shorten(raw)}, which is no text in UTF-8") from error
 
     def line(self) -> str:
         """Text up to the end of its line."""
@@ -246,7 +246,7 @@ class _Machine:
         """A name, which stands for itself and is not looked up."""
         known = _NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
         if known is None:
-            raise ValueError(f"got the name {short(f'{module}.{name}')}, which a dictionary of numbers does not need")
+            raise ValueError(f"got the name {shorten(f'{module}.{name}')}, which a dictionary of numbers does not need")
         self.push(known)
 
     def push_named(self) -> None:
@@ -259,14 +259,14 @@ class _Machine:
         arguments, name = self.pop(), self.pop()
         made = _made(name, arguments) if isinstance(name, _Name) and isinstance(arguments, tuple) else None
         if made is None:
-            raise ValueError(f"got a call of {short(name)} with {short(arguments)}")
+            raise ValueError(f"got a call of {shorten(name)} with {shorten(arguments)}")
         self.push(made)
 
     def build(self) -> None:
         """What completes a type or the array."""
         state, value = self.pop(), self.pop()
         if not isinstance(state, tuple) or not (_complete_type(value, state) or _complete_array(value, state)):
-            raise ValueError(f"got the state {short(state)} for {short(value)}")
+            raise ValueError(f"got the state {shorten(state)} for {shorten(value)}")
         self.push(value)
 
     def append(self) -> None:
@@ -284,11 +284,11 @@ class _Machine:
             raise ValueError(f"got {len(pairs)} keys and values for {type(target).__name__}")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             if not isinstance(key, str) or not isinstance(value, float):
-                raise ValueError(f"got the entry {short(key)}: {short(value)}")
+                raise ValueError(f"got the entry {shorten(key)}: {shorten(value)}")
             if key in target:
-                raise ValueError(f"got {short(key)} twice")
+                raise ValueError(f"got {shorten(key)} twice")
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"got {value} for {short(key)}, not a finite positive number")
+                raise ValueError(f"got {value} for {shorten(key)}, not a finite positive number")
             if len(target) >= MAX_ENTRIES:
                 raise ValueError(f"got more than {MAX_ENTRIES} entries")
             target[key] = value

@@ -21,7 +21,7 @@ from nas.cost.table_parts import Entry, Origin, ProtocolInfo, RuntimeInfo
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
-from nas.files.strict_json import short
+from nas.files.shortening import shorten
 from nas.ops.spec import OpSpec, out_size
 from search_spaces.fasterseg.npy_dict import read_npy_dict
 
@@ -97,7 +97,9 @@ class LutLayer:
             if (match := pattern.fullmatch(key)) is not None:
                 return cls(name, {letters: int(number) for letters, number in match.groupdict().items()})
         known = ", ".join(LAYERS)
-        raise ValueError(f"got the key {short(key, limit=100)}, expected a layer ({known}) and its numbers, e.g. ff_H128_W256_C64")
+        raise ValueError(
+            f"got the key {shorten(key, limit=100)}, expected a layer ({known}) and its numbers, e.g. ff_H128_W256_C64"
+        )
 
     @property
     def spec(self) -> OpSpec | None:
@@ -221,7 +223,7 @@ def _read_csv(path: Path) -> dict[str, float]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file, strict=True)
             if (header := next(reader, [])) != list(COLUMNS):
-                raise TableError(f"{path}: got the columns {short(','.join(header))}, expected {','.join(COLUMNS)}")
+                raise TableError(f"{path}: got the columns {shorten(','.join(header))}, expected {','.join(COLUMNS)}")
             for number, row in enumerate(reader, start=2):
                 try:
                     key, ms = _csv_entry(row)
@@ -244,14 +246,14 @@ def _csv_entry(row: Sequence[str]) -> tuple[str, float]:
     fields = dict(zip(COLUMNS, row, strict=True))
     layer, text = fields.pop("op"), fields.pop("latency_ms")
     if layer not in LAYERS:
-        raise ValueError(f"got op {short(layer)}, expected one of {', '.join(LAYERS)}")
+        raise ValueError(f"got op {shorten(layer)}, expected one of {', '.join(LAYERS)}")
     if layer == "ff" and fields["C_in"] == fields["C_out"]:
         fields["C"] = fields.pop("C_in")
         del fields["C_out"]
     numbers = {letters: fields.pop(_COLUMN_OF.get(letters, letters), "") for letters in LAYERS[layer]}
     for letters, number in numbers.items():
         if _NUMBER.fullmatch(number) is None:
-            raise ValueError(f"{letters}: got {short(number)}, expected a whole number from 1 to 999999")
+            raise ValueError(f"{letters}: got {shorten(number)}, expected a whole number from 1 to 999999")
     if more := [column for column, value in fields.items() if value]:
         raise ValueError(f"got {', '.join(more)} for {layer}, which has {', '.join(LAYERS[layer])} alone")
     try:
@@ -259,7 +261,7 @@ def _csv_entry(row: Sequence[str]) -> tuple[str, float]:
     except ValueError:
         ms = math.nan
     if not (math.isfinite(ms) and ms > 0):
-        raise ValueError(f"latency_ms: got {short(text)}, expected a finite number above 0")
+        raise ValueError(f"latency_ms: got {shorten(text)}, expected a finite number above 0")
     return "_".join((layer, *(f"{letters}{number}" for letters, number in numbers.items()))), ms
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.cost.expected import ExpectedLatency, expected_counts
+from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_graph
 from nas.network.network import Network
 from nas.ops import OpSpec
@@ -20,6 +20,7 @@ from nas.space.weights import Weights, one_hot
 from nas.space.weights import uniform as uniform_weights
 from nas.supernet.relaxation import sample
 from tests.contracts.toy_space import CHOICES, FULL, OPTIONS, PATHS, SLIM_OPS, WIDTHS, SlimConv, Toy, genotype_of
+from tests.expected_by_part import expected_by_part
 
 SIZE = (13, 18)
 SPACE = Toy(None)
@@ -114,7 +115,7 @@ def test_expected_latency_at_one_hot_weights_is_the_prediction_although_genotype
 
 
 def by_part(weights: Weights) -> dict[str, float]:
-    return expected_counts(expected().parts, expected().by_part(weights))
+    return expected_by_part(expected(), weights)
 
 
 def test_a_slimmable_operator_costs_the_mean_over_operator_and_both_widths() -> None:

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.cost.expected import ExpectedLatency, expected_counts
+from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_graph
 from nas.ops import OpSpec
 from nas.space.graph import Graph, NetworkBuilder, Value
 from nas.space.weights import Weights
+from tests.expected_by_part import expected_by_part
 
 EDGE = ("none", "skip", "conv")
 OPTIONS = {"e": EDGE, "f": EDGE, "path": ("left", "right"), "op": ("a", "b"), "width": ("4", "8")}
@@ -101,7 +102,7 @@ def test_parts_sum_to_the_total_and_are_those_of_the_prediction() -> None:
     expected = ExpectedLatency(sum_graph(), cost_of)
     decided = {"e": "conv", "f": "conv", "path": "left"}
     z = {name: torch.eye(len(OPTIONS[name]))[OPTIONS[name].index(option)] for name, option in decided.items()}
-    by_part = expected_counts(expected.parts, expected.by_part(Weights(z, {})))
+    by_part = expected_by_part(expected, Weights(z, {}))
     predicted = predict_graph(sum_graph(decided), cost_of)
     assert {part: ms for part, ms in by_part.items() if ms} == pytest.approx(predicted.by_part)
     assert sum(predicted.by_part.values()) == pytest.approx(predicted.ms)

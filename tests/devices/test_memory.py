@@ -9,7 +9,7 @@ import torch
 
 from nas.data.files import frame_cache
 from nas.data.files.frame_cache import FrameCache
-from nas.devices.memory import available_bytes, kilobytes_of, left_in_cgroup
+from nas.devices.memory import available_bytes, left_in_cgroup, stated_bytes
 from nas.errors import DataError
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def test_the_smaller_of_machine_and_control_group_counts(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("text", ["", "MemTotal: 1 kB\n", "MemAvailable: much kB\n", "MemAvailable: 5 MB\n"])
 def test_what_meminfo_does_not_say_is_unknown(text: str) -> None:
-    assert kilobytes_of(text, "MemAvailable") is None
+    assert stated_bytes(text, "MemAvailable") is None
 
 
 @pytest.mark.parametrize(("limit", "used", "left"), [("10", "40", 0), ("", "4", None), ("10", "", None), ("-1", "4", None)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nas.files.strict_json import as_count, as_number, as_object, as_optional_text, as_text, parse_strict, short
+from nas.files.strict_json import as_count, as_number, as_object, as_optional_text, as_text, parse_strict
 
 
 def test_plain_data_is_read() -> None:
@@ -57,7 +57,3 @@ def test_wrong_types_are_refused_with_the_place(read: Any, value: object) -> Non
 def test_only_whole_numbers_count(value: object) -> None:
     with pytest.raises(ValueError, match="expected a whole number of at least 1"):
         as_count(value, "n", minimum=1)
-
-
-def test_long_values_are_cut_and_stay_on_one_line() -> None:
-    assert short("a\n" * 500, limit=20) == "'a\\na\\na\\na\\na\\na..."

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from nas.errors import CheckpointError
-from nas.runs.progress import Progress, describe, duration
+from nas.runs.progress import Progress, as_clock, describe
 from nas.runs.tracking import MetricsLog, read_metrics
 
 
@@ -231,4 +231,4 @@ def test_scalars_are_described_in_one_order_and_unknown_ones_left_out() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, "-:--:--"), (0, "0:00:00"), (59.6, "0:01:00"), (360_000, "100:00:00")])
 def test_durations_are_written_as_hours_minutes_seconds(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
+    assert as_clock(seconds) == text

@@ -13,7 +13,7 @@ from torch import nn
 
 import nas
 from nas.cli.probe_process import job_from_plain
-from nas.devices.memory import available_bytes, kilobytes_of, left_in_cgroup, left_of_address_space, peak_bytes
+from nas.devices.memory import available_bytes, left_in_cgroup, left_of_address_space, peak_bytes, stated_bytes
 from nas.errors import ConfigError
 from nas.probing import search_probe as probe
 from nas.probing.search_probe import Probe, line_through, measure, run_probe
@@ -304,9 +304,9 @@ def test_a_search_that_is_only_planned_is_refused_as_a_search(tmp_path):
 
 def test_sizes_that_the_kernel_states():
     status = "Name:\tpython\nVmHWM:\t  663504 kB\nVmSize:\t 1000 kB\nThreads:\t1\n"
-    assert kilobytes_of(status, "VmHWM") == 663504 * 1024
-    assert kilobytes_of(status, "Threads") is None
-    assert kilobytes_of("", "VmHWM") is None
+    assert stated_bytes(status, "VmHWM") == 663504 * 1024
+    assert stated_bytes(status, "Threads") is None
+    assert stated_bytes("", "VmHWM") is None
     assert left_in_cgroup("2000\n", "500\n") == 1500
     assert left_in_cgroup("100\n", "500\n") == 0
     assert left_in_cgroup("max\n", "500\n") is None

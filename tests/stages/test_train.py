@@ -48,7 +48,7 @@ def test_training_writes_weights_that_load_into_the_network_strictly(genotype, t
     assert state.keys() == weights.keys()
     assert all(torch.equal(state[name], weights[name]) for name in weights)
     assert nas.load_genotype(result.out) == nas.load_genotype(genotype)
-    assert rows(result.out, "val")[-1]["miou"] == result.val_miou
+    assert rows(result.out, "val")[-1]["miou"] == result.scores["miou"]
     assert [row["epoch"] for row in rows(result.out, "train")] == [0, 1]
     for name in ("config.yaml", "metrics.jsonl", "done.json", "checkpoints/best.pt"):
         assert (result.out / name).exists()

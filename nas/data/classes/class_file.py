@@ -25,7 +25,8 @@ from nas.data.classes.class_set import CAMVID, MAX_CLASSES, ClassSet, Colour, cl
 from nas.data.dataset import IGNORE_INDEX
 from nas.data.files.label_code import ColourCode, IdCode, LabelCode
 from nas.errors import DataError
-from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml, shorten
+from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml
+from nas.files.shortening import shorten
 
 _STORED = ("id", "ids", "colour", "colours")
 _SPELLING = {"color": "colour", "colors": "colours"}

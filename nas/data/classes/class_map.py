@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import ConfigError
-from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml, shorten
+from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml
+from nas.files.shortening import shorten
 
 CLASS_MAPS: dict[str, dict[str, str]] = {
     "cityscapes_to_camvid": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas.cost.table_parts import RuntimeInfo
 from nas.devices.this_machine import DeviceInfo, is_device_name
 from nas.errors import ConfigError
-from nas.files.strict_json import short
+from nas.files.shortening import shorten
 from nas.measuring.effort import protocol_of
 from nas.measuring.journal import Conditions
 from nas.measuring.runners.bundle import Request
@@ -31,7 +31,7 @@ def far_conditions(request: Request, identity: Identity, *, device: str | None =
         raise ConfigError("device: nothing there says what it is; give it a name: device=NAME")
     if not is_device_name(name):
         raise ConfigError(
-            f"device: got {short(name)}, expected at most 100 lower-case letters, digits, '.', '_' and '-', the first "
+            f"device: got {shorten(name)}, expected at most 100 lower-case letters, digits, '.', '_' and '-', the first "
             "a letter or digit; give device=NAME"
         )
     effort = request.program_effort if identity.is_program else request.effort

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nas.files.strict_json import as_bool, as_object, as_optional_text, as_text, short
+from nas.files.shortening import shorten
+from nas.files.strict_json import as_bool, as_object, as_optional_text, as_text
 from nas.measuring.runners.untrusted_text import plain
 
 MAX_FACTS = 100
@@ -48,7 +49,7 @@ class Identity:
 def _texts(value: object, where: str) -> dict[str, str]:
     """The object from text to text at `where`; raises `ValueError`."""
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: got {short(value)}, expected an object")
+        raise ValueError(f"{where}: got {shorten(value)}, expected an object")
     if len(value) > MAX_FACTS:
         raise ValueError(f"{where}: got {len(value)} facts, expected at most {MAX_FACTS}")
     named = {plain(as_text(name, f"{where}: a name"), limit=80): text for name, text in value.items()}

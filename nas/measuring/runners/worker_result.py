@@ -17,7 +17,8 @@ from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
 from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, TableError, UserError
-from nas.files.strict_json import as_bool, as_count, as_list, as_number, as_object, as_optional_text, as_text, parse_strict, short
+from nas.files.shortening import shorten
+from nas.files.strict_json import as_bool, as_count, as_list, as_number, as_object, as_optional_text, as_text, parse_strict
 from nas.measuring.effort import Effort
 from nas.measuring.runners.bundle import Request
 from nas.measuring.runners.conditions import MOST_ROUNDS, far_conditions
@@ -167,10 +168,10 @@ def parse_result(text: str) -> FarResult:
     if fields["checksum"] != checksum(fields):
         raise ValueError("checksum: the content is not what the worker wrote; expected the file unchanged")
     if fields["format_version"] != RESULT_VERSION:
-        raise ValueError(f"format_version: got {short(fields['format_version'])}, expected {RESULT_VERSION}")
+        raise ValueError(f"format_version: got {shorten(fields['format_version'])}, expected {RESULT_VERSION}")
     job = as_object(fields["job"], "job", _JOB_FIELDS)
     if job["format_version"] != JOB_VERSION:
-        raise ValueError(f"job.format_version: got {short(job['format_version'])}, expected {JOB_VERSION}")
+        raise ValueError(f"job.format_version: got {shorten(job['format_version'])}, expected {JOB_VERSION}")
     request = _request(job)
     keys, planned, reference = _operations(job)
     identity = Identity.parse(fields["device"], "device")
@@ -240,14 +241,14 @@ def _request(job: Mapping[str, object]) -> Request:
     runtime = as_object(job["runtime"], "job.runtime", ("backend", "precision", "batch", "threads"))
     backend = as_text(runtime["backend"], "job.runtime.backend")
     if backend not in WORKER_RUNTIMES:
-        raise ValueError(f"job.runtime.backend: got {short(backend)}, expected one of {', '.join(WORKER_RUNTIMES)}")
+        raise ValueError(f"job.runtime.backend: got {shorten(backend)}, expected one of {', '.join(WORKER_RUNTIMES)}")
     known = WORKER_RUNTIMES[backend]
     precision, accelerator = as_text(runtime["precision"], "job.runtime.precision"), as_text(job["accelerator"], "job.accelerator")
     if precision not in known.precisions or accelerator not in known.accelerators:
-        raise ValueError(f"job: got {short(precision)} on {short(accelerator)}, which {backend} does not measure")
+        raise ValueError(f"job: got {shorten(precision)} on {shorten(accelerator)}, which {backend} does not measure")
     device = as_optional_text(job["device"], "job.device")
     if device is not None and not is_device_name(device):
-        raise ValueError(f"job.device: got {short(device)}, expected the name of a device")
+        raise ValueError(f"job.device: got {shorten(device)}, expected the name of a device")
     protocol = as_object(job["protocol"], "job.protocol", ("rounds", "program_rounds", "ci"))
     ci = as_number(protocol["ci"], "job.protocol.ci")
     return Request(
@@ -269,17 +270,17 @@ def _small(value: object, where: str) -> int:
     """A count as a runtime's name can have it."""
     count = as_count(value, where, minimum=1)
     if count > 9999:
-        raise ValueError(f"{where}: got {short(count)}, expected at most 9999")
+        raise ValueError(f"{where}: got {shorten(count)}, expected at most 9999")
     return count
 
 
 def _effort(value: object, ci: float, where: str) -> Effort:
     pair = as_list(value, where)
     if len(pair) != 2:
-        raise ValueError(f"{where}: got {short(value)}, expected [fewest, most]")
+        raise ValueError(f"{where}: got {shorten(value)}, expected [fewest, most]")
     fewest, most = (as_count(one, where, minimum=1) for one in pair)
     if most > MOST_ROUNDS:
-        raise ValueError(f"{where}: got {short(most)}, expected at most {MOST_ROUNDS}")
+        raise ValueError(f"{where}: got {shorten(most)}, expected at most {MOST_ROUNDS}")
     return Effort(rounds=fewest, max_rounds=most, ci=ci)
 
 
@@ -294,13 +295,13 @@ def _operations(job: Mapping[str, object]) -> tuple[list[str], int, int]:
         one = as_object(value, where, ("key", "graph", "inputs", "output", "output_type"))
         spec = parse_key(as_text(one["key"], f"{where}.key"))
         if spec.kind not in OPERATIONS:
-            raise ValueError(f"{where}.key: got an operation of kind {short(spec.kind)}, expected one of {', '.join(OPERATIONS)}")
+            raise ValueError(f"{where}.key: got an operation of kind {shorten(spec.kind)}, expected one of {', '.join(OPERATIONS)}")
         keys.append(spec.key)
     if len(set(keys)) < len(keys):
         raise ValueError("job.operations: got an operation twice, expected each once")
     planned, reference = (as_count(job[name], f"job.{name}", minimum=0) for name in ("planned", "reference"))
     if not 1 <= planned <= len(keys) <= planned + 1 or reference >= len(keys):
-        raise ValueError(f"job: got planned {short(planned)} and reference {short(reference)} of {len(keys)} operations")
+        raise ValueError(f"job: got planned {shorten(planned)} and reference {shorten(reference)} of {len(keys)} operations")
     return keys, planned, reference
 
 
@@ -313,12 +314,12 @@ def _timings(value: object, keys: Sequence[str], *, reference: str, effort: Effo
         where = f"timings[{number}]"
         fields = as_list(one, where)
         if len(fields) != 5:
-            raise ValueError(f"{where}: got {short(fields)}, expected [operation, round, ms, calls, is reference]")
+            raise ValueError(f"{where}: got {shorten(fields)}, expected [operation, round, ms, calls, is reference]")
         operation, round_index = (as_count(field, where, minimum=0) for field in fields[:2])
         ms, calls, is_reference = as_number(fields[2], where), as_count(fields[3], where, minimum=1), as_bool(fields[4], where)
         if operation >= len(keys) or round_index >= effort.max_rounds or not LEAST_MS <= ms <= MOST_MS:
             raise ValueError(
-                f"{where}: got {short(fields)}, expected one of {len(keys)} operations, a round below "
+                f"{where}: got {shorten(fields)}, expected one of {len(keys)} operations, a round below "
                 f"{effort.max_rounds} and {LEAST_MS:g} to {MOST_MS:g} ms"
             )
         timing = Timing(keys[operation], round_index, ms, calls, is_reference)

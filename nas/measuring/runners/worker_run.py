@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedError
-from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, parse_strict, short
+from nas.files.shortening import shorten
+from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, parse_strict
 from nas.measuring.journal import TableJournal
 from nas.measuring.runners.bundle import WORKER_FILE, Request, bundle_files
 from nas.measuring.runners.place import Place
@@ -220,7 +221,7 @@ class WorkerRun:
                 return
             event = _event(line)
             if event is None:
-                _log.info("%s says: %s", self._place.name, short(line, limit=200))
+                _log.info("%s says: %s", self._place.name, shorten(line, limit=200))
                 return
             for name, value in event.items():
                 if name in listeners:

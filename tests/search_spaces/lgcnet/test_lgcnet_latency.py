@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.cost.expected import ExpectedLatency, expected_counts
+from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_graph
 from nas.ops import OpSpec
 from nas.space.weights import Weights, one_hot
 from nas.supernet.relaxation import sample
 from search_spaces.lgcnet.config import LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
+from tests.expected_by_part import expected_by_part
 
 FULL = LGCNet(LGCNetConfig())
 SIZE = (97, 131)
@@ -100,7 +101,7 @@ def test_at_one_hot_weights_the_expected_latency_is_the_prediction() -> None:
         latency = predict_graph(graph, cost_of)
         weights = one_hot(decided, FULL.choices())
         assert float(expected(weights)) == pytest.approx(latency.ms, rel=1e-12)
-        by_part = expected_counts(expected.parts, expected.by_part(weights))
+        by_part = expected_by_part(expected, weights)
         assert {part: ms for part, ms in by_part.items() if abs(ms) > 1e-9} == pytest.approx(latency.by_part)
         pruned += sum(f"cells.{cell}" not in latency.by_part for cell in range(14))
     assert pruned > 50  # the case is really there
@@ -168,6 +169,6 @@ def test_more_weight_on_none_of_an_only_reader_makes_the_cell_before_cheaper() -
     for edges in ((), ("0",), ("0", "2")):  # cell 2's edges from cell 0
         cut = {f"cells.2.edge.{edge}": none for edge in edges}
         cut |= {f"cells.1.edge.{edge}": none for edge in (1, 3)}  # cell 1 does not read cell 0
-        by_part = expected_counts(expected.parts, expected.by_part(Weights({**z, **cut}, {})))
+        by_part = expected_by_part(expected, Weights({**z, **cut}, {}))
         costs.append(by_part["cells.0"])
     assert costs[0] > costs[1] > costs[2] == 0

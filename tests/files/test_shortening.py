@@ -1,0 +1,27 @@
+"""Values in error messages: whole where they are short, else without their middle, on one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from nas.files.shortening import shorten
+
+
+@pytest.mark.parametrize("limit", [19, 20, 60])
+@pytest.mark.parametrize("value", ["a\n" * 500, list(range(100)), {"key": "v" * 100}, "x" * 57, "x" * 58, "x" * 59])
+def test_long_values_lose_their_middle(value: object, limit: int) -> None:
+    text, short = repr(value), shorten(value, limit=limit)
+    assert "\n" not in short
+    if len(text) <= limit:
+        assert short == text
+    else:
+        head, tail = short.split("...")
+        assert len(short) == limit
+        assert text.startswith(head)
+        assert text.endswith(tail)
+        assert 0 <= len(tail) - len(head) <= 1
+
+
+@pytest.mark.parametrize("value", [None, 3, 0.5, "", [1, "a"]])
+def test_short_values_are_whole(value: object) -> None:
+    assert shorten(value) == repr(value)
