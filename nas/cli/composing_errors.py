@@ -135,6 +135,9 @@ def _missing_config(error: MissingConfigException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    """An error and what it arose from, each once: an error that is raised again while it is handled can be its own context."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
