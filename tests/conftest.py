@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from nas.cli.command_line import main
+from nas.cli import main
+from nas.reports.run_report import RunFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """The worker's folders do not lie in the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setattr("nas.measuring.runners.local_place.cache_folder", lambda: folder)
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures_of_searches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches in this process end with a page without pictures, whose drawing takes longer than a search of two steps.
+
+    Tests marked `pages` get the real one.
+    """
+    if request.node.get_closest_marker("pages") is None:
+        monkeypatch.setattr("nas.stages.search.write_report", _write_empty_page)
+
+
+def _write_empty_page(files: RunFiles, folder: Path, *_: object) -> Path:
+    path = folder / "report.html"
+    path.write_text(f"<!doctype html><title>{files.run.name}</title>\n")
+    return path
 
 
 @pytest.fixture

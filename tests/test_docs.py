@@ -20,6 +20,7 @@ from nas.runs.checkpoint import save_weights
 from tests.small_jobs import CHECKOUT
 from tests.squeezenas_reference import Reference
 
+pytestmark = pytest.mark.pages
 PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks")
 SHORT = {
     "profile": ["rounds=1", "max_rounds=1"],

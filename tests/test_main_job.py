@@ -13,6 +13,7 @@ import nas
 from nas.runs.tracking import read_metrics
 from tests.small_jobs import SMALL_SPACE
 
+pytestmark = pytest.mark.pages
 DEPLOY = ["deploy.input=[48,64]", "deploy.init_channels=4"]
 DATA = ["data=synthetic", "data.size=[48,64]", "data.train=4", "data.val=2", "data.test=2"]
 CPU = ["trainer.accelerator=cpu", "trainer.threads=1"]

@@ -159,7 +159,8 @@ def wait_for_rows(process, runs, count):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_ctrl_c_saves_every_running_job_and_starts_no_other(tmp_path, launcher):
     out = tmp_path / "sweep"
     more = ("hydra/launcher=" + launcher, *(JOBLIB[1:] if launcher == "joblib" else ()))

@@ -95,6 +95,7 @@ def test_a_killed_process_ends_the_job_in_a_line_and_one_process_goes_on_from_it
     assert_close_runs(run, whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_both_processes_and_a_checkpoint_is_saved_once(tmp_path):
     random_genotype(tmp_path / "genotype.yaml")
     job = train_job(tmp_path / "genotype.yaml", tmp_path / "run", train__epochs=40, train__eval_every=0)

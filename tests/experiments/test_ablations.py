@@ -36,7 +36,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ablations")
 
 
-@pytest.mark.parametrize("name", [name if name == "VI" else pytest.param(name, marks=pytest.mark.slow) for name in tables.TABLES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(tables.TABLES))
 def test_a_table_runs_at_two_steps_and_states_every_row(name: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = []
 

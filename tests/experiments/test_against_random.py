@@ -16,7 +16,6 @@ import nas
 import nas.cli
 
 FOLDER = Path(__file__).parents[2] / "experiments"
-SLOW = (pytest.mark.slow,)
 RECIPES = sorted(FOLDER.glob("*/recipe.yaml"))
 
 
@@ -33,9 +32,8 @@ def _load() -> ModuleType:
 against_random = _load()
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(p, id=p.parent.name, marks=SLOW if "squeezenas" in p.parent.name else ()) for p in RECIPES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
 def test_every_stage_runs_at_two_steps_and_does_nothing_twice(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 from nas.runs.tracking import read_metrics
 
 
+@pytest.mark.slow
 def test_the_smoke_form_searches_trains_all_three_and_reports_and_is_not_done_twice(
     tmp_path: Path, script_of: Callable[[str], tuple[ModuleType, list[list[str]]]]
 ) -> None:

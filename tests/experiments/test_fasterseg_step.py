@@ -13,6 +13,7 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_smoke_form_times_all_three_and_finds_equal_losses(tmp_path: Path) -> None:
     command = [
         sys.executable,

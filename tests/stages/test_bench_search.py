@@ -103,7 +103,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_small_run_measures_prints_and_writes(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["spaces=[lgcnet]", "shapes=[33x49x2]", "relaxations=[soft]", "rounds=2"]
+    words = ["spaces=[lgcnet]", "shapes=[33x49x2]", "relaxations=[soft]", "rounds=2", "seconds=0"]
     assert nas.cli.main(["bench", "search", *words]) == 0
     printed = capsys.readouterr().out
     (path,) = (in_tmp / "experiments" / "bench").iterdir()
@@ -236,6 +236,7 @@ def imitation(folder: Path, **changed: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_peer_is_timed_in_the_same_rounds(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     imitation(in_tmp / "theirs")
     words = ["spaces=[squeezenas_small]", "shapes=[32x48x2]", "relaxations=[sampled]", "executions=[reference]", "rounds=1"]

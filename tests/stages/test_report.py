@@ -16,6 +16,7 @@ from nas.reports.page import folded, note, page, picture, table
 from nas.stages.search import SearchTask
 from tests.small_jobs import STEPS_PER_EPOCH, made_up_table, overrides, rows, search_job, train_job
 
+pytestmark = pytest.mark.pages
 ALONE = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "table", "tr", "th", "td", "figure", "img", "figcaption",
          "details", "summary", "pre", "p", "br"}  # fmt: skip
 

@@ -118,7 +118,9 @@ def test_run_stopped_at_a_step_and_resumed_equals_one_never_stopped(uninterrupte
     assert [row["step"] for row in rows(run, "step")] == list(range(1, TOTAL + 1))
 
 
-@pytest.mark.parametrize(("kind", "at"), KILLED_AT.items())
+@pytest.mark.parametrize(
+    ("kind", "at"), [pytest.param(*one, marks=() if one[0] == "soft" else pytest.mark.slow) for one in KILLED_AT.items()]
+)
 def test_process_killed_with_9_and_resumed_by_the_command_equals_one_never_killed(uninterrupted, genotype, tmp_path, kind, at):
     job = make_job(kind, tmp_path / "run", genotype)
     status, errors = stop_process(kind, job, at=at, by=signal.SIGKILL)

@@ -22,7 +22,13 @@ HOW = list(itertools.product(("single", "bilevel"), ("soft", "hard", "sampled"))
 COMBINATIONS = [(head, between, *HOW[i % len(HOW)]) for i, (head, between) in enumerate(itertools.product(HEADS, BETWEEN))]
 
 
-@pytest.mark.parametrize(("head", "between", "level", "relaxation"), COMBINATIONS)
+@pytest.mark.parametrize(
+    ("head", "between", "level", "relaxation"),
+    [
+        pytest.param(*one, marks=() if number % 4 == 0 or one[0] == "dcfc" else pytest.mark.slow)
+        for number, one in enumerate(COMBINATIONS)
+    ],
+)
 def test_two_steps_of_any_combination_give_a_network(tmp_path, head, between, level, relaxation):
     job = search_job(
         tmp_path,

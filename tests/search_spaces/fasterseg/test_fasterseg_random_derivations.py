@@ -64,7 +64,9 @@ def assert_connected(graph: Graph) -> None:
     assert {index for index in directed if directed.out_degree(index) == 0} == ends
 
 
-@pytest.mark.parametrize(("fidelity", "layers"), LATTICES)
+@pytest.mark.parametrize(
+    ("fidelity", "layers"), [pytest.param(*one, marks=() if one[1] in (3, 8, 16) else pytest.mark.slow) for one in LATTICES]
+)
 def test_random_parameters_derive_to_connected_networks_that_build(fidelity, layers):
     lengths = set()
     for number, (space, networks) in enumerate(derived(fidelity, layers)):

@@ -54,11 +54,11 @@ def graph_of(space: LGCNet, size: tuple[int, int], decided: Any = None) -> Any:
 
 
 @every_option
-def test_two_hundred_random_genotypes_are_valid_and_have_all_their_costs_in_the_plan(name: str) -> None:
+def test_forty_random_genotypes_are_valid_and_have_all_their_costs_in_the_plan(name: str) -> None:
     space = LGCNet(OPTIONS[name])
     plan = set(deployed_specs(space, input_size=(97, 131), init_channels=2, num_classes=CLASSES))
     generator = torch.Generator().manual_seed(0)
-    for _ in range(200):
+    for _ in range(40):
         assert set(graph_of(space, (97, 131), space.random_choices(generator)).specs()) <= plan
 
 

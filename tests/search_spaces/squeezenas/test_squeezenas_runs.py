@@ -234,7 +234,7 @@ def test_maps_that_do_not_fit_are_refused_before_anything_runs(released, tmp_pat
         evaluate(job, SEARCH_SPACES)
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if "small" in name else pytest.mark.slow) for name in NETWORKS])
 def test_onnx_computes_what_a_published_network_computes_at_even_and_odd_sizes(name):
     torch.manual_seed(0)
     network = as_if_trained(nas.build(nas.load_genotype(f"squeezenas/{name}")))
