@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """Input that the user can mend; the message says what was got, what was expected and what to do."""
+    """Input that the user can correct; the message says what was got, what was expected and what to do."""
 
 
 class ConfigError(UserError):

@@ -74,7 +74,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore
     if unknown:
         raise DataError(
             f"labels: got the class ids {unknown}, expected 0 to {num_classes - 1}, or {ignore_index} for void; "
-            "mend the label files, or choose the data set that they belong to"
+            "correct the label files, or choose the data set that they belong to"
         )
     unknown = _outside(predicted, num_classes)
     if unknown:

@@ -11,7 +11,7 @@ class Row:
 
     Args:
         label: What stands in the paper's first columns.
-        overrides: What `nas search` is told beside the recipe; () is LGCNet itself.
+        overrides: Overrides of `nas search` beside the recipe; () is LGCNet itself.
         paper: What the paper reports: mIoU in percent, then FPS, on Cityscapes and one Titan Xp; None where it gives none.
         random: Draw an architecture instead of searching one: `any`, or `fast`, one no slower than the searched ones.
     """

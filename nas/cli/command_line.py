@@ -65,7 +65,7 @@ def _told(text: str) -> int:
 
 
 def _leave_pipe() -> None:
-    """Write to nowhere from now on, lest the interpreter complains of a broken pipe when it ends."""
+    """Write to nowhere from now on, so that the interpreter does not complain of a broken pipe when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -113,7 +113,7 @@ class _Work:
 
     Args:
         verb: The verb, with its sub-verb.
-        argv: What was given behind it.
+        argv: What was given after it.
     """
 
     verb: str
@@ -200,7 +200,7 @@ def _app(name: str) -> VerbApp:
 
 
 def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[int, str]:
-    """The exit status, and what to say on stderr; a traceback only if it is not the user's to mend.
+    """The exit status, and what to say on stderr; a traceback only if the user cannot correct it.
 
     Of several processes that fail alike the first one speaks; torchrun then ends the others. Who misses another process waits, too:
     torchrun knows better what became of it, and says so.

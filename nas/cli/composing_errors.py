@@ -48,7 +48,7 @@ SCHEMA_PREFIX = "schema_"
 
 
 def explain(error: BaseException) -> str | None:
-    """The message for the user if an error of composing a config is the user's to mend; None if it is a bug.
+    """The message for the user if the user can correct an error of composing a config; None if it is a bug.
 
     Args:
         error: What Hydra or OmegaConf raised, directly or as a wrapper of what a dataclass said in `__post_init__`.

@@ -49,7 +49,7 @@ class Work(Protocol):
         """Do a job, given as its dataclass; `name` is its number and its overrides under --multirun, empty otherwise."""
 
     def failed(self, error: Exception, name: str) -> JobResult:
-        """What is to be said of a job that raised, or could not even be composed."""
+        """The line for a job that raised, or could not even be composed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class VerbApp:
     """What Hydra needs to know of a verb.
 
     Args:
-        verb: Name of the verb, with that of a sub-verb behind it.
+        verb: Name of the verb, followed by that of a sub-verb.
         schema: The job dataclass.
         groups: Config group -> choice -> dataclass.
         conf_dir: Absolute path of the config folder.
@@ -123,7 +123,7 @@ class _TaskHere:
         name = _job_name()
         try:
             self.tell(self.work.do(_job(cfg, self.app), name))
-        except Exception as error:  # noqa: BLE001  every failure is told; the next job of a sweep still runs
+        except Exception as error:  # noqa: BLE001  every failure is reported; the next job of a sweep still runs
             self.tell(self.work.failed(error, name))
 
     def __reduce__(self) -> tuple[type[_TaskElsewhere], tuple[VerbApp, Work]]:
@@ -146,7 +146,7 @@ class _TaskElsewhere:
                     return self.work.do(_job(cfg, self.app), name)
             except KeyboardInterrupt:
                 return JobResult(name, INTERRUPTED)
-            except Exception as error:  # noqa: BLE001  told where the command runs
+            except Exception as error:  # noqa: BLE001  reported where the command runs
                 return self.work.failed(error, name)
 
 

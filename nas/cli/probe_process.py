@@ -35,7 +35,7 @@ def job_from_plain(plain: Mapping[str, Any]) -> SearchJob:
 
 
 def main() -> int:
-    """Read the request, measure, print; of all processes the kernel is to end this one first where memory runs out."""
+    """Read the request, measure, print; the kernel should end this process first where memory runs out."""
     import nas.cli.hydra_app
     import nas.stages.search  # noqa: F401  what the command holds, too
 

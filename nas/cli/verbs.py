@@ -163,7 +163,7 @@ ALL_VERBS = tuple(dict.fromkeys((*VERBS, *SUB_VERBS)))
 
 
 def verb_of(name: str) -> Verb:
-    """The verb of a name, which may have a sub-verb's behind it."""
+    """The verb of a name, which a sub-verb's may follow."""
     first, _, sub = name.partition(" ")
     return SUB_VERBS[first][sub] if sub else VERBS[first]
 

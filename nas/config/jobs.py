@@ -1,4 +1,4 @@
-"""The jobs: what each verb of the command line is told."""
+"""The jobs: the settings of each verb of the command line."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ class TrainJob:
     """Where it runs."""
     weights: str | None = None
     """Initial weights (safetensors) of the same network, in its official names or in ours; with other classes its classifier starts
-    anew, which the log says; null: from scratch."""
+    from random weights, which the log says; null: all of it does."""
     encoder_weights: str | None = None
-    """Initial weights (safetensors) of all but the classifier, which starts anew: from a training with train.task=classification,
-    or from a segmentation with other classes."""
+    """Initial weights (safetensors) of all but the classifier, which starts from random weights: from a training with
+    train.task=classification, or from a segmentation with other classes."""
     logger: dict[str, Any] = field(default_factory=dict)
     """Trackers beside metrics.jsonl, by name: logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]."""
     seed: int = 0
@@ -232,7 +232,7 @@ class ProfileJob:
     num_classes: int = 11
     """Classes of the deployed network."""
     rounds: int | None = None
-    """Fewest interleaved rounds over all operations; null: 10, or 4 with trtexec, which starts anew for each sample."""
+    """Fewest interleaved rounds over all operations; null: 10, or 4 with trtexec, which starts again for each sample."""
     max_rounds: int | None = None
     """Most rounds; what is not known by then is stored as not stable; null: 30, or 8 with trtexec."""
     ci: float = 0.02

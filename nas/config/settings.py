@@ -91,7 +91,7 @@ class SearchSettings:
     eval_every: int = 1
     """Epochs between evaluations on the validation split; 0: only after the last."""
     recalibrate: int = 8
-    """Training batches from which batch-norm statistics are estimated anew before an evaluation; 0: the running ones."""
+    """Training batches from which batch-norm statistics are estimated again before an evaluation; 0: the running ones."""
     checkpoint_every: int = 0
     """Steps between checkpoints beside the one after every epoch; 0: none beside."""
     log_every: int = 10
@@ -139,7 +139,7 @@ def noise_per_image(settings: SearchSettings, *, default: bool) -> bool:
         default: What the space wants where they leave it open.
 
     Raises:
-        ConfigError: If it has, and only one operation is to run for all of them.
+        ConfigError: If it has, and only one operation should run for all of them.
     """
     per_image = default if settings.noise is None else settings.noise == "image"
     require(
@@ -326,7 +326,7 @@ class TrainSettings:
 
 @dataclass(kw_only=True, slots=True)
 class DistillSettings:
-    """Knowledge distillation: the trained network is to agree with another one."""
+    """Knowledge distillation: the trained network should agree with another one."""
 
     teacher: str | None = None
     """Folder of a finished `nas train` of any network on the same classes, genotype.yaml and weights.safetensors; null: none."""

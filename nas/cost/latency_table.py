@@ -282,7 +282,7 @@ def read_table(path: Path) -> LatencyTable:
         raise TableError(f"{path}: cannot be read ({error.strerror}); expected a latency table in JSON") from error
     except ValueError as error:
         reason = " ".join(str(error).split())
-        raise TableError(f"{path}: {reason}; mend the file, or delete it and measure again with nas profile") from error
+        raise TableError(f"{path}: {reason}; correct the file, or delete it and measure again with nas profile") from error
 
 
 def save_table(table: LatencyTable, path: Path) -> None:

@@ -114,7 +114,7 @@ def _split_folder(root: Path, split: str) -> Path:
     folder = root / split
     if not folder.is_dir():
         got = f"no folder {split}/ in it" if root.is_dir() else "no such folder"
-        raise DataError(f"{root}: {got}, expected train/CLASS/ and val/CLASS/ with images; mend data.root")
+        raise DataError(f"{root}: {got}, expected train/CLASS/ and val/CLASS/ with images; correct data.root")
     return folder
 
 

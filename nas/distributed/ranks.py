@@ -1,4 +1,4 @@
-"""The processes of one run, a rank each, and what they tell each other; with one process nothing is told.
+"""The processes of one run, a rank each, and what they exchange; with one process nothing is exchanged.
 
 Collectives go through torch.distributed: gloo between CPUs, nccl between GPUs. What one rank calls, all ranks call, in the same
 order. No object is pickled: texts travel as bytes.
@@ -108,7 +108,7 @@ class Ranks:
                 raise
             self._tell(f"0{text}")
             return text
-        status, text = (told := self._tell(""))[:1], told[1:]
+        status, text = (message := self._tell(""))[:1], message[1:]
         if status == _WRONG_INPUT:
             raise UserError("the first process refused the input")
         if status == _FAILED:

@@ -28,7 +28,7 @@ BATCH = "batch"
 
 
 def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, opset: int, free_batch: bool = True) -> ModelProto:
-    """The ONNX graph of a module: all sizes constant but, if it is to be free, the first axis of each input and of the output.
+    """The ONNX graph of a module: all sizes constant but, where asked for, the first axis of each input and of the output.
 
     Args:
         module: In evaluation mode; takes the inputs in their order and returns one tensor.

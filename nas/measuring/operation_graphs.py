@@ -145,12 +145,12 @@ class _OldOperators(PlainSizes):
 def _timeless(script: bytes) -> bytes:
     """A script without what only speaks of the process that traced it.
 
-    Classes whose names are taken there get a number, which goes on from trace to trace: they are counted anew. What serves
+    Classes whose names are taken there get a number, which goes on from trace to trace: they are counted from 1 again. What serves
     debuggers, with the paths of our source files, is left out, as is the archive's hash, which nothing needs.
     """
     numbers: dict[bytes, int] = {}
 
-    def anew(match: re.Match[bytes]) -> bytes:
+    def recounted(match: re.Match[bytes]) -> bytes:
         return b"%s%d" % (match[1], numbers.setdefault(match[2], len(numbers)))
 
     stream = io.BytesIO()
@@ -160,8 +160,8 @@ def _timeless(script: bytes) -> bytes:
                 continue
             content = old.read(name)
             if name.endswith((".py", "/data.pkl")):
-                content = _NUMBERED.sub(anew, content)
-            place = _NUMBERED.sub(anew, name.encode()).decode()
+                content = _NUMBERED.sub(recounted, content)
+            place = _NUMBERED.sub(recounted, name.encode()).decode()
             new.writestr(zipfile.ZipInfo(place, SAME_DAY), content)
     return stream.getvalue()
 

@@ -1,4 +1,4 @@
-"""Initial weights of a training: those of the same network, or of its encoder while the classifier starts anew."""
+"""Initial weights of a training: those of the same network, or of its encoder while the classifier starts from random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rena
     """Load weights of the very same network, strictly, save that classifiers of other classes stay out.
 
     Args:
-        network: What is to be trained.
+        network: What will be trained.
         path: The file.
         rename: What its tensors pass first.
 
@@ -33,12 +33,12 @@ def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rena
     """
     wanted, given = network.state_dict(), rename(load_weights(Path(path)))
     classifier = classifier_names(network)
-    anew = classifier if _of_other_classes(wanted, given, classifier) else []
-    given = {name: value for name, value in given.items() if name not in anew}
-    wanted = {name: value for name, value in wanted.items() if name not in anew}
+    fresh = classifier if _of_other_classes(wanted, given, classifier) else []
+    given = {name: value for name, value in given.items() if name not in fresh}
+    wanted = {name: value for name, value in wanted.items() if name not in fresh}
     advice = "give the weights that were trained for this genotype, or encoder_weights= of a pretraining"
     copy_strictly(wanted, given, f"{path}", advice)
-    return anew
+    return fresh
 
 
 def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
@@ -48,7 +48,7 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: R
     classifier is left out. Every tensor of the encoder must be there, in its shape, and nothing else may be but a classifier.
 
     Args:
-        network: What is to be trained.
+        network: What will be trained.
         path: The file.
         rename: What its tensors pass first.
 
@@ -60,12 +60,12 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: R
     """
     state, given = network.state_dict(), rename(load_weights(Path(path)))
     encoder = encoder_names(network)
-    anew = [name for name in state if name not in encoder]
-    left_out, prefix = (HEAD, ENCODER) if is_of_images(given) else (anew, "")
+    fresh = [name for name in state if name not in encoder]
+    left_out, prefix = (HEAD, ENCODER) if is_of_images(given) else (fresh, "")
     offered = {name.removeprefix(prefix): value for name, value in given.items() if name not in left_out}
     wanted = {short: state[name] for name, short in encoder.items()}
     copy_strictly(wanted, offered, f"{path}: encoder", "give encoder_weights= of a training of this genotype")
-    return anew
+    return fresh
 
 
 def encoder_names(network: Network | ImageClassifier) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Batch-norm statistics of a part of a supernet, estimated anew before it is evaluated.
+"""Batch-norm statistics of a part of a supernet, estimated again before it is evaluated.
 
 The running statistics of a supernet are those of whatever mixture of paths was drawn while it trained; a single architecture has
-others. Single-path works estimate them anew before each evaluation (Guo et al., Single Path One-Shot NAS, section 3.4).
+others. Single-path works estimate them again before each evaluation (Guo et al., Single Path One-Shot NAS, section 3.4).
 """
 
 from __future__ import annotations

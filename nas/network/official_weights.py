@@ -1,4 +1,4 @@
-"""Weights that the authors of a space released: their names turned into ours, strictly, and told from ours by their names."""
+"""Weights that the authors of a space released, recognised by their names, which are turned into ours, strictly."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class RunFiles:
         run: The folder.
         config: Its settings, the verb among them.
         rows: Rows of its metrics; none if it has none yet.
-        done: What there is to say of its end; None while it is not finished.
+        done: Facts of its end; None while it is not finished.
         genotype: Its architecture; None before the first checkpoint.
         prediction: Content of predict.json if it is of this genotype.
         evaluation: Content of eval.json; None if there is none.

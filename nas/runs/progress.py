@@ -156,7 +156,7 @@ def as_clock(seconds: float | None) -> str:
 
 
 def _make_bar(console: Console, clock: Callable[[], float]) -> RichProgress:
-    """A bar that shares its line with what is told; on a narrow terminal that takes further lines."""
+    """A bar that shares its line with the scalars; on a narrow terminal these take further lines."""
     return RichProgress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),

@@ -70,7 +70,7 @@ def prepare_out(out: str | None, verb: str, resume: str | None) -> Path:
     Args:
         out: The folder wanted; None: a fresh one under `RUNS`, or that of the run to resume.
         verb: Names a fresh folder.
-        resume: Folder of the run to resume; None: start anew.
+        resume: Folder of the run to resume; None: start from scratch.
 
     Raises:
         ConfigError: If `out` has something in it, is no folder, or is another folder than `resume`.
@@ -140,7 +140,7 @@ def find_resumable(runs: Path, verb: str, job: SearchJob | TrainJob) -> Path:
     if not found:
         raise ConfigError(
             f"resume: got auto, and {runs}/ has no unfinished nas {verb} with these settings and a checkpoint; "
-            "give resume=FOLDER of a run, or leave resume out to start anew"
+            "give resume=FOLDER of a run, or leave resume out to start from scratch"
         )
     return max(found, key=lambda folder: ((folder / CHECKPOINT).stat().st_mtime_ns, folder.name))
 
@@ -151,7 +151,7 @@ def is_resumable(folder: Path) -> bool:
 
 
 def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Note that a run has come to its end, and what there is to say of it."""
+    """Note that a run has come to its end, with its facts."""
     write_text_atomic(folder / FINISHED, json.dumps(dict(facts)) + "\n")
 
 
@@ -166,7 +166,9 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
     keys = _changed(folder, verb, job)
     if keys:
         listed = ", ".join(f"{key} (run: {was}, now: {now})" for key, (was, now) in keys.items())
-        raise ConfigError(f"resume: {folder} has other settings: {listed}; give the same ones, or start anew without resume")
+        raise ConfigError(
+            f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch without resume"
+        )
 
 
 def _folder_to_resume(out: str | None, resume: str) -> Path:

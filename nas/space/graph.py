@@ -68,7 +68,7 @@ class Node:
 
     @property
     def part(self) -> str:
-        """The part of the network it belongs to: the first component of the name, and the number behind it."""
+        """The part of the network it belongs to: the first component of the name, and the number after it."""
         head, *rest = self.name.split(".")
         return f"{head}.{rest[0]}" if rest and rest[0].isdigit() else head
 
@@ -323,7 +323,7 @@ def _elementwise(kind: str, value: Value) -> OpSpec:
 
 
 def _prune(nodes: Sequence[Node], outputs: Mapping[str, int]) -> Graph:
-    """Drop what no output reads and number the rest anew."""
+    """Drop what no output reads and number the rest from 0."""
     alive: set[int] = set()
     stack: list[int] = list(outputs.values())
     while stack:

@@ -159,7 +159,7 @@ def _peers(job: BenchSearchJob) -> dict[str, str]:
 
 
 def _try_peers(groups: Sequence[Sequence[Case]]) -> None:
-    """Let each peer take its steps once, lest one that cannot ends a long measurement."""
+    """Let each peer take its steps once, so that one that cannot does not end a long measurement."""
     tried = set()
     for case in (case for group in groups for case in group if case.path):
         if case.path not in tried:

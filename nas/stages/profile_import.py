@@ -63,7 +63,7 @@ def import_table(
 
     Raises:
         ConfigError: If a setting is wrong, or the table to write is there already and the file is no result of the worker.
-        TableError: If the file is missing or malformed, or the table that a result is to be added to is of other conditions.
+        TableError: If the file is missing or malformed, or the table that gets the result is of other conditions.
     """
     source = _checked(Path(job.file), published)
     if job.device is not None and not is_device_name(job.device):

@@ -169,7 +169,7 @@ class _Probe:
 
 
 def _probe(backend: Backend, spec: OpSpec) -> _Probe:
-    """Time to set an operation up, which is to make it and run it twice, and that of a sample of it with its warm-up."""
+    """Time to set an operation up (it is made and run twice), and that of a sample of it with its warm-up."""
     start = time.perf_counter()
     run = backend.prepare(spec)
     run(1)

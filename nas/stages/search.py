@@ -50,7 +50,7 @@ class SearchResult:
         unit: Unit of the cost table.
         predicted: By table, a line on what it costs there.
         light_share: Share of decisions for zero, skip or pooling among those that could be; None: none could.
-        repairs: What derivation had to mend.
+        repairs: What derivation had to change.
         seconds: Wall time.
         others: Files of the genotypes of the other architecture sets.
     """

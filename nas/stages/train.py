@@ -174,15 +174,15 @@ def _load_initial(job: TrainJob, network: Network | ImageClassifier, genotype: G
     """Put given weights into a fresh network, and say which tensors are not among them."""
     if job.weights is not None:
         rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.weights)
-        _say_anew("weights", job.weights, network, load_same(network, job.weights, rename))
+        _say_initialised("weights", job.weights, network, load_same(network, job.weights, rename))
     if job.encoder_weights is not None:
         rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.encoder_weights)
-        _say_anew("encoder_weights", job.encoder_weights, network, load_encoder(network, job.encoder_weights, rename))
+        _say_initialised("encoder_weights", job.encoder_weights, network, load_encoder(network, job.encoder_weights, rename))
 
 
-def _say_anew(key: str, path: str, network: Network | ImageClassifier, anew: Sequence[str]) -> None:
-    count = len(network.state_dict()) - len(anew)
-    log.info("%s: %d tensors from %s; initialised anew: %s", key, count, path, ", ".join(anew) or "none")
+def _say_initialised(key: str, path: str, network: Network | ImageClassifier, fresh: Sequence[str]) -> None:
+    count = len(network.state_dict()) - len(fresh)
+    log.info("%s: %d tensors from %s; initialised at random: %s", key, count, path, ", ".join(fresh) or "none")
 
 
 def _plan(job: TrainJob, train_set: SegmentationDataset | ImageFolder, ranks: Ranks) -> LoopPlan:
@@ -209,7 +209,8 @@ def _check_same_network(genotype: Genotype, trained: Genotype, out: Path) -> Non
     """Refuse to go on with another network than was trained: the file of the genotype may have changed since."""
     if any(getattr(genotype, name) != getattr(trained, name) for name in ("space", "space_config", "deploy", "choices")):
         raise ConfigError(
-            f"resume: {out} trains another network than genotype= now states; put the file back, or start anew without resume"
+            f"resume: {out} trains another network than genotype= now states; put the file back, or start from scratch without "
+            "resume"
         )
 
 

@@ -47,7 +47,7 @@ from nas.training.out_of_memory import moving, remedy_of
 from nas.training.schedules import cosine, exponential
 
 _HELD_OUT_NOISE = 2**31
-"""Added to the step for the noise of held-out batches, lest it be that of the training batches. PyTorch seeds with 32 bits."""
+"""Added to the step for the noise of held-out batches, so that it is not that of training batches. PyTorch seeds with 32 bits."""
 
 
 class SearchTask:
@@ -56,7 +56,7 @@ class SearchTask:
     With one level, weights and architecture follow the gradients of one loss on one batch. With two (DARTS, section 2.3, first
     order), a step first moves the architecture on a held-out batch, weights fixed, then the weights on a training batch,
     architecture fixed. Only the architecture's loss has the latency term. An epoch passes over what is not held out, `train_set`;
-    the held-out images begin anew whenever they are used up. Both passes count into the running statistics of the batch
+    the held-out images begin again whenever they are used up. Both passes count into the running statistics of the batch
     normalisations, as in DARTS.
 
     A step has one pass or several. Their losses are added up, and their gradients one pass after the other: memory holds one pass.

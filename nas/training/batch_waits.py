@@ -32,7 +32,7 @@ class DataWatch:
         self._epochs = 0
 
     def batches(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The same batches, the waiting for each added up anew."""
+        """The same batches, the waiting for each added up from zero."""
         self.waited_s = 0.0
         started = time.perf_counter()
         for batch in batches:

@@ -30,7 +30,7 @@ _SIGNS = (
 )
 """What the messages of PyTorch's errors have in them where memory ran out, beside those that have a class of their own."""
 _ONEDNN = ("could not create a primitive", "could not execute a primitive", "could not create a memory object")
-"""All that oneDNN says, whose convolutions take scratch memory; with more words behind it, it means something else."""
+"""All that oneDNN says, whose convolutions take scratch memory; with more words after it, it means something else."""
 
 
 class HalfMovedError(RuntimeError):
@@ -159,9 +159,9 @@ def memory_error(shortage: Shortage, where: str, *, remedy: Remedy, out: Path, s
         goes_on = f"resume={out} " if checkpoint.is_file() else ""
         again.append(f"give {goes_on}{remedy.override}, which needs less")
     if fits is not None:
-        again.append(f"start anew with {remedy.section}.batch_size={fits}, with which a step has just run here")
+        again.append(f"start from scratch with {remedy.section}.batch_size={fits}, with which a step has just run here")
     else:
-        again.append(f"start anew with a smaller {remedy.section}.batch_size or {remedy.section}.crop")
+        again.append(f"start from scratch with a smaller {remedy.section}.batch_size or {remedy.section}.crop")
     if checkpoint.is_file():
         again.append(f"give resume={out} where there is more memory")
     plan = "; nas search with plan=true says what fits" if remedy.section == "search" else ""

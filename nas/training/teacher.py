@@ -1,4 +1,4 @@
-"""A trained network that another one is to agree with, beside the labels."""
+"""A trained network that another one should agree with, beside the labels."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class TrainTask:
         plan: Length and rhythm.
         total_steps: Steps of the whole run.
         fabric: Devices and precision.
-        teacher: What the network is to agree with beside the labels; None: nobody.
+        teacher: What the network should agree with beside the labels; None: nobody.
     """
 
     def __init__(  # noqa: PLR0913

@@ -103,7 +103,7 @@ class Cuda:
 
     @property
     def stream(self) -> int:
-        """Handle of the stream on which work is to be enqueued."""
+        """Handle of the stream on which work should be enqueued."""
         return self._stream.value or 0
 
     def memory_bytes(self) -> int:

@@ -105,7 +105,7 @@ def check_tensorrt_setup(setup: Setup, *, board: Optional[str]) -> None:
     """Refuse what TensorRT cannot measure.
 
     Args:
-        setup: What it is to run with.
+        setup: What it should run with.
         board: Name of the Jetson board, if this is one.
 
     Raises:

@@ -33,7 +33,7 @@ class EventStream:
             self._put(f'{{"timing": {line}}}')
 
     def progress(self, done: int, total: int) -> None:
-        """Say how many samples there are, and how many there will be as far as can be told."""
+        """Say how many samples there are, and how many there will be as far as is known."""
         now = time.monotonic()
         if self._first[1] < 0:
             self._first = (now, done)

@@ -8,7 +8,7 @@ Run = Callable[[int], float]
 
 
 class WorkerError(Exception):
-    """Something that the user can mend; the message is one line: what was got, what was expected, what to do."""
+    """Something that the user can correct; the message is one line: what was got, what was expected, what to do."""
 
 
 class Operation(NamedTuple):
@@ -30,7 +30,7 @@ class Operation(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What a runtime is to run with.
+    """What a runtime should run with.
 
     Fields:
         precision: `fp32`, `fp16` or `int8`.
@@ -57,7 +57,7 @@ class Runtime(ABC):
     details: Dict[str, str] = {}
     """Further facts for the record, text to text: versions of CUDA and cuDNN, where a program lies, settings that matter."""
     is_program = False
-    """Whether each sample starts a program anew, so that the number of calls is the runtime's own affair."""
+    """Whether each sample starts a program of its own, so that the number of calls is the runtime's own affair."""
 
     @abstractmethod
     def open(self, operation: Operation) -> Run:

@@ -1,4 +1,4 @@
-"""What the worker is to do: `job.json` and the archive of graphs beside it."""
+"""The job of the worker: `job.json` and the archive of graphs beside it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ class Job(NamedTuple):
         raw: `job.json` as it was read; goes into the result.
         job_id: Identifies the job.
         backend: The first part of the runtime's name.
-        setup: What the runtime is to run with.
+        setup: What the runtime should run with.
         rounds: How long to measure.
         program_rounds: The same where each sample starts a program.
         reference: Number of the reference operation.

@@ -11,7 +11,7 @@ from nas.worker.interface import WorkerError
 
 LOCK_FILE = "lock"
 GIVE_UP_S = 15.0
-"""How long a worker that was told to stop may take."""
+"""How long a worker may take to stop when asked."""
 LOOK_S = 0.5
 """How long a lock may be held by who only looks whether somebody is there."""
 

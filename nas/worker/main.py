@@ -24,7 +24,7 @@ RUNTIMES: Mapping[str, Callable[[Setup], Runtime]] = {
 """The key is the first part of a runtime's name."""
 
 WORKER_DONE, WORKER_FAILED, WORKER_REFUSED, WORKER_INTERRUPTED = 0, 1, 2, 130
-"""The exit statuses; refused means: the user can mend it."""
+"""The exit statuses; refused means: the user can correct it."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ class OnnxSessions(Runtime):
     """Times ONNX graphs, each in a session of its own.
 
     With more than one thread a session's threads go on waiting busily after a call, on cores that what is timed next would need;
-    so only one session is open at a time then, and the first call after another one's opens it anew.
+    so only one session is open at a time then, and the first call after another one's opens it again.
 
     Args:
         setup: Precision fp32; with the TensorRT provider also fp16.

@@ -135,7 +135,7 @@ class SampledPower(PowerSource):
         return PowerWindow(mean_power_w(samples), calls, elapsed)
 
     def _sample(self, samples: List[Tuple[float, float]], stop: threading.Event) -> None:
-        """Samples until told to stop, at least once; what cannot be read at a moment is no sample."""
+        """Take samples until asked to stop, at least once; what cannot be read at a moment is no sample."""
         while True:
             power_w = self._read_w()
             if power_w is not None:

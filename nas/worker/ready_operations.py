@@ -11,7 +11,7 @@ KEPT_SHARE, KEPT_BYTES = 0.25, 1_000_000_000
 
 
 class ReadyOperations:
-    """Operations made ready, kept up to a size in memory and made anew beyond it.
+    """Operations made ready, kept up to a size in memory and made again beyond it.
 
     Args:
         runtime: What executes them.

@@ -17,7 +17,7 @@ MAX_CALLS = 50
 """Most calls in a sample."""
 
 OnProgress = Callable[[int, int], None]
-"""Called after each sample with the number of samples there are and the number that is expected, estimated anew every round."""
+"""Called after each sample with the number of samples there are and the number that is expected, estimated again every round."""
 OnRound = Callable[[int, int], None]
 """Called at the end of each round with its index and the number of operations it went over."""
 

@@ -19,7 +19,7 @@ def open_tensorrt(
     else trtexec on PATH or in one of the usual places.
 
     Args:
-        setup: What it is to run with.
+        setup: What it should run with.
         load: Loads a shared library.
         places: Where trtexec is looked for beside PATH.
         root: Prefix of the system's files.

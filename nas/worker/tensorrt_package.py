@@ -154,7 +154,7 @@ class TensorrtPackage(Runtime):
         del self._errors[:]
         builder = trt.Builder(self._logger)
         creation = trt.NetworkDefinitionCreationFlag
-        # Before 10 a network has a batch dimension of its own unless told otherwise; 11 does not have the flag any more.
+        # Before 10 a network has a batch dimension of its own by default; 11 does not have the flag any more.
         flags = 1 << int(creation.EXPLICIT_BATCH) if hasattr(creation, "EXPLICIT_BATCH") else 0
         network = builder.create_network(flags)
         parser = trt.OnnxParser(network, self._logger)

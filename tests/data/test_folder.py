@@ -63,7 +63,7 @@ def test_an_unknown_id_names_mask_id_and_fix(tmp_path):
     save(tmp_path / "masks/train/f1.png", np.full((24, 32), 3))
     message = fault(tmp_path)
     assert message.startswith(f"{tmp_path / 'masks/train/f1.png'}: unknown label id 3 (768 pixels), expected 0-1, 4-5, 9, 255;")
-    assert message.endswith(f"add it to a class or to ignore: in {tmp_path / 'classes.yaml'}, or mend the mask")
+    assert message.endswith(f"add it to a class or to ignore: in {tmp_path / 'classes.yaml'}, or correct the mask")
 
 
 def test_jpeg_images_with_png_masks_below_folders_of_folders(tmp_path):

@@ -132,7 +132,7 @@ def test_fine_tuning_starts_at_the_pretrained_encoder_and_names_what_is_new(fold
         weights = str(pretrained.out / "weights.safetensors")
         nas.train(train_job(folder / "genotype.yaml", tmp_path / "run", encoder_weights=weights, **still()))
     (line,) = [record.getMessage() for record in caplog.records if "encoder_weights" in record.getMessage()]
-    assert line.endswith("initialised anew: classifier.conv.conv.weight, classifier.conv.conv.bias")
+    assert line.endswith("initialised at random: classifier.conv.conv.weight, classifier.conv.conv.bias")
     assert line.startswith(f"encoder_weights: {len(given) - len(HEAD)} tensors from")
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["network"]
     named = dict(nas.build(nas.load_genotype(folder / "genotype.yaml")).named_parameters())

@@ -67,7 +67,7 @@ def test_search_without_room_is_status_1_with_a_batch_that_fits_and_the_state_of
     assert "Traceback" not in done.stderr
     assert first.startswith("nas search: out of memory in step 0 (")
     assert first.endswith("; the state before it is saved in run/checkpoints/last.pt")
-    size = int(second.partition("start anew with search.batch_size=")[2].partition(",")[0])
+    size = int(second.partition("start from scratch with search.batch_size=")[2].partition(",")[0])
     assert size in {128, 64, 32, 16, 8, 4, 2}
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
     untrained = search_task(job).supernet
@@ -106,8 +106,8 @@ def test_a_step_without_room_saves_the_state_before_it_and_the_same_run_goes_on_
     run = tmp_path / "run"
     assert first == f"out of memory in step 4 ({NO_ROOM}); the state before it is saved in {run / 'checkpoints' / 'last.pt'}"
     assert second == (
-        f"give resume={run} trainer.checkpointing=all, which needs less, or start anew with search.batch_size=1, with which a step "
-        f"has just run here, or give resume={run} where there is more memory; nas search with plan=true says what fits"
+        f"give resume={run} trainer.checkpointing=all, which needs less, or start from scratch with search.batch_size=1, with "
+        f"which a step has just run here, or give resume={run} where there is more memory; nas search with plan=true says what fits"
     )
     assert load_checkpoint(run / "checkpoints" / "last.pt")["loop"]["step"] == 4
     resumed = nas.search(dataclasses.replace(job, out=None, resume=str(run)))
@@ -146,7 +146,7 @@ def test_training_names_its_own_settings(tmp_path, monkeypatch):
     fail_at(monkeypatch, 0, of=TrainTask, method="_gradients", largest=2)
     with pytest.raises(MemoryLimitError) as caught:
         nas.train(train_job(genotype, tmp_path / "run", train__batch_size=2, train__accumulate=2))
-    assert "start anew with train.batch_size=1, with which a step has just run here" in str(caught.value)
+    assert "start from scratch with train.batch_size=1, with which a step has just run here" in str(caught.value)
     assert "plan=true" not in str(caught.value)
 
 
@@ -205,4 +205,8 @@ def test_checkpointing_is_the_first_advice_where_it_is_not_used_yet(tmp_path, mo
     error = memory_error(
         Shortage("why"), "in step 2", remedy=Remedy("search", "trainer.checkpointing=all"), out=tmp_path, saved=False, fits=None
     )
-    assert str(error).splitlines()[1].startswith("give trainer.checkpointing=all, which needs less, or start anew with a smaller ")
+    assert (
+        str(error)
+        .splitlines()[1]
+        .startswith("give trainer.checkpointing=all, which needs less, or start from scratch with a smaller ")
+    )

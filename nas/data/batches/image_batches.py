@@ -70,7 +70,7 @@ def eval_loader(dataset: ImageFolder, *, batch_size: int, workers: int = 0, part
 def crop_window(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:
     """Rows and columns of a window of random area, aspect ratio and place.
 
-    Area uniform over `AREA` of the image, aspect log-uniform over `ASPECT`; drawn anew while it does not fit, ten times at most,
+    Area uniform over `AREA` of the image, aspect log-uniform over `ASPECT`; drawn again while it does not fit, ten times at most,
     then the largest central window with the nearest aspect in range.
 
     Args:

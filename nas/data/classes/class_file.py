@@ -153,7 +153,7 @@ def _code(entries: list[Entry], ignore: Any, path: Path) -> LabelCode:
     _refuse_repeats([*stored, *void], "the id" if by_id else "the colour")
     table = {value: index for index, (_, values, _) in enumerate(entries) for value in values}
     table |= dict.fromkeys(void, IGNORE_INDEX)
-    fix = f"add it to a class or to ignore: in {path}, or mend the mask"
+    fix = f"add it to a class or to ignore: in {path}, or correct the mask"
     if by_id:
         ids = {key: value for key, value in table.items() if isinstance(key, int)}
         return IdCode(classes=ids, expected=_ranges(sorted(ids)), fix=fix)

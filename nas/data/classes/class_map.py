@@ -83,9 +83,11 @@ def class_table(mapping: Mapping[str, str], sources: Sequence[str], targets: Seq
     }
     for words, names in faults.items():
         if names:
-            raise ConfigError(f"class_map: {words} {', '.join(names)}; its classes are {', '.join(sources)}; mend the map")
+            raise ConfigError(f"class_map: {words} {', '.join(names)}; its classes are {', '.join(sources)}; correct the map")
     strange = [name for name in dict.fromkeys(mapping.values()) if name not in targets]
     if strange:
-        raise ConfigError(f"class_map: the data have no class {', '.join(strange)}; theirs are {', '.join(targets)}; mend the map")
+        raise ConfigError(
+            f"class_map: the data have no class {', '.join(strange)}; theirs are {', '.join(targets)}; correct the map"
+        )
     ids = {name: index for index, name in enumerate(targets)}
     return np.array([ids[mapping[name]] for name in sources], dtype=np.int64)

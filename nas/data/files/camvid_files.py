@@ -53,7 +53,7 @@ def _listed_pairs(root: Path, list_file: Path) -> list[FramePair]:
     pairs: list[FramePair] = []
     for number, fields in read_lines(list_file, form="'IMAGE LABEL'"):
         if len(fields) != 2:
-            raise DataError(f"{list_file}:{number}: got {len(fields)} fields, expected 'IMAGE LABEL'; mend the line")
+            raise DataError(f"{list_file}:{number}: got {len(fields)} fields, expected 'IMAGE LABEL'; correct the line")
         image, label = (root.joinpath(*PurePosixPath(field).parts[-2:]) for field in fields)
         for path in (image, label):
             if not path.is_file():

@@ -89,7 +89,7 @@ def _listed_pairs(layout: Layout, split: str, list_file: Path) -> list[FramePair
     for number, fields in lines:
         where = f"{list_file}:{number}"
         if len(fields) > 2:
-            raise DataError(f"{where}: got {len(fields)} fields, expected {_FORM}; mend the line")
+            raise DataError(f"{where}: got {len(fields)} fields, expected {_FORM}; correct the line")
         pair = _named_pair(layout, split, fields[0], named, where) if len(fields) == 1 else _pair(layout, fields[0], fields[1])
         for path in (pair.image, pair.label):
             if path is not None and not path.is_file():

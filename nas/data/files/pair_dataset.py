@@ -21,7 +21,7 @@ from nas.errors import ConfigError, DataError
 
 @dataclass(kw_only=True, slots=True)
 class PairConfig:
-    """What every data set of files can be told; the base of their configs."""
+    """Settings of every data set of files; the base of their configs."""
 
     name: str = "???"
     """Name of the data set."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from nas.ops.spec import OpSpec
 
 KEEP_BYTES = 1_000_000_000
-"""Operations and their buffers are kept between rounds up to this size in all; beyond, they are made anew each time."""
+"""Operations and their buffers are kept between rounds up to this size in all; beyond, they are made again each time."""
 
 T = TypeVar("T")
 Buffers = tuple[Tensor, ...]

@@ -1,4 +1,4 @@
-"""A measurement as files: the worker, what it is to do, and the operations."""
+"""A measurement as files: the worker, its job, and the operations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NEEDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """How a measurement is to be made.
+    """How a measurement should be made.
 
     Args:
         runtime: What runs the operations.

@@ -12,7 +12,7 @@ OnLine = Callable[[str], None]
 class Place(Protocol):
     """A folder on some machine; it is made when something is put there, and is the same one again in the next run.
 
-    Every method raises `UserError` with one line where the user can mend it (no such machine, refused, no room, no Python) and
+    Every method raises `UserError` with one line where the user can correct it (no such machine, refused, no room, no Python) and
     `ConnectionLostError` where the connection breaks off: what is in the folder stays, and the same call works later.
     """
 

@@ -123,7 +123,7 @@ def _check_energies(path: Path, conditions: Conditions, specs: Sequence[OpSpec])
 
 
 def request_of(job: ProfileJob) -> Request:
-    """How the worker is to measure; raises `ConfigError` for settings that are wrong."""
+    """How the worker measures; raises `ConfigError` for settings that are wrong."""
     runtime = RuntimeName.parse(job.runtime, backends=WORKER_RUNTIMES)
     known = WORKER_RUNTIMES[runtime.backend]
     accelerator = job.accelerator or known.accelerators[0]

@@ -143,7 +143,7 @@ def read_result(path: Path) -> FarResult:
         raise TableError(f"{path}: cannot be read ({error.strerror}); expected the worker's result.json") from error
     except (ValueError, RecursionError) as error:
         reason = plain(str(error), limit=400)
-        raise TableError(f"{path}: {reason}; carry the file over again, or let the worker finish and write it anew") from error
+        raise TableError(f"{path}: {reason}; carry the file over again, or let the worker finish and write it again") from error
 
 
 def _content(path: Path) -> bytes:

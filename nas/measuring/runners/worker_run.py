@@ -53,7 +53,7 @@ class WorkerRun:
 
     Args:
         place: Where it runs.
-        request: How it is to measure.
+        request: How it measures.
     """
 
     def __init__(self, place: Place, request: Request) -> None:

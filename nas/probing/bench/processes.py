@@ -144,6 +144,6 @@ class StepProcess:
         try:
             self._process.stdin.close()
         except BrokenPipeError:
-            pass  # what could not be told it no longer matters
+            pass  # the process has ended, so what it should stop no longer runs
         self._process.stdout.close()
         self._errors.close()

@@ -14,7 +14,7 @@ class SavedBytes:
     """Counts, while it is entered, the distinct storages that are saved for backward passes; each as long as it is saved.
 
     A storage counts once, however many tensors of it are saved, and whole, however small a part of it they are: that is what stays
-    allocated. Of several passes, one after the other, the largest counts. What activation checkpointing computes anew in the
+    allocated. Of several passes, one after the other, the largest counts. What activation checkpointing computes again in the
     backward pass is not saved, and does not count.
 
     Args:

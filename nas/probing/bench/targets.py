@@ -1,4 +1,4 @@
-"""What `nas bench search` is to reach, and whether what was measured does."""
+"""What `nas bench search` should reach, and whether what was measured does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nas.probing.bench.cases import BASE, LGCNET_TARGET, SQUEEZENAS_TARGET, Vari
 from nas.probing.bench.step_rounds import Block
 
 FUSED, SAMPLED = Variant("soft", "fused"), Variant("sampled", "reference")
-"""As soft and sampled searches run unless they are told otherwise."""
+"""As soft and sampled searches run by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +17,10 @@ class Target:
     """A target at one shape of one space.
 
     Args:
-        name: What is to be reached, in words.
+        name: The target, in words.
         space: Name of the space.
         shape: Size of the batch, as settings state it.
-        bound: What is to be reached, in the unit of what is measured.
+        bound: The target, in the unit of what is measured.
         least: Whether the bound is the least that reaches it; else the most.
         measured: What is compared with the bound; None: it was not measured.
         single_threaded: Whether it is stated for one thread.

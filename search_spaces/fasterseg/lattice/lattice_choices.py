@@ -67,7 +67,7 @@ def goes_down(layer: int, stride: int, *, layers: int) -> bool:
 
 
 def has_two_inputs(layer: int, stride: int) -> bool:
-    """Whether a cell's input is to be decided: cells on the finest scale and on the diagonal have one."""
+    """Whether a cell's input is a decision: cells on the finest scale and on the diagonal have one."""
     return stride > STRIDES[0] and layer > STRIDES.index(stride)
 
 

@@ -13,7 +13,7 @@ def _refused(root, split="train"):
     assert (
         "restore" in str(caught.value)
         or "set data.root" in str(caught.value)
-        or "mend" in str(caught.value)
+        or "correct" in str(caught.value)
         or "remove" in str(caught.value)
     )
     return str(caught.value)

@@ -45,7 +45,7 @@ async def log_in(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClient
         keepalive_s: Seconds of silence after which the peer is asked for a sign of life.
 
     Raises:
-        ConfigError: If the user can mend it.
+        ConfigError: If the user can correct it.
         ConnectionLostError: If the connection broke off in between.
     """
     asyncssh.set_log_level("WARNING")
@@ -158,7 +158,7 @@ def _known_keys(
 
 
 def _host_key_algorithms(options: asyncssh.SSHClientConnectionOptions, known: asyncssh.SSHKnownHosts) -> list[str] | tuple[()]:
-    """Kinds of host keys to ask for, known ones first; with those alone, a host that was set up anew could only hang up."""
+    """Kinds of host keys to ask for, known ones first; with those alone, a host that was set up again could only hang up."""
     if options.config.get("HostKeyAlgorithms") is not None:
         return ()
     keys, authorities = _known_keys(options, known)
@@ -191,7 +191,7 @@ def _changed(options: asyncssh.SSHClientConnectionOptions, files: list[Path]) ->
     host = options.host_key_alias or options.host
     entry = host if options.port == SSH_PORT else f"[{host}]:{options.port}"
     return (
-        f"{_listed(files)} holds another key for it; somebody may be in between. If the device was really set up anew: "
+        f"{_listed(files)} holds another key for it; somebody may be in between. If the device was really set up again: "
         f"{shlex.join(['ssh-keygen', '-R', entry, '-f', str(files[0])])}"
     )
 

@@ -23,7 +23,7 @@ CHUNK_BYTES = 1 << 16
 STOP_S = 4.0
 """How long a program may take to end after each of the signals TERM and KILL, in seconds."""
 PID_S = 1.0
-"""How long the number of a program that is to be stopped is waited for, in seconds."""
+"""How long to wait for the number of a program that should stop, in seconds."""
 CLOSE_S = 3.0
 """How long the closing of a connection may take, in seconds."""
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
