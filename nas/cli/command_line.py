@@ -191,6 +191,7 @@ def _app(name: str) -> VerbApp:
     }
     return VerbApp(
         verb=name,
+        line=verb_of(name).line,
         schema=verb_of(name).job,
         groups=groups,
         conf_dir=conf_dir(),

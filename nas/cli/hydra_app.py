@@ -19,25 +19,30 @@ from typing import Any, Literal, Protocol
 
 import hydra
 from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import validate_config_path
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nas.cli.composing_errors import explain, unknown_keys
+from nas.cli.composing_errors import SCHEMA_PREFIX, explain, unknown_keys
 from nas.cli.sweeps import HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
+from nas.cli.verb_help import ConfigGroup, help_lines
 from nas.errors import ConfigError
 
 HYDRA = "1.3"
 """The version of Hydra whose defaults hold."""
 OF_A_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper=", "hydra/launcher=", "hydra.launcher.", "hydra.job.")
 """Beginnings of overrides that have done their work once a job of a sweep runs."""
+SHIPPED_GROUPS = ("data", "logger", "recipe", "space")
+"""The config groups of `conf/`; a verb has some of them."""
 
 SweepOut = Literal["always", "given", "never"]
 
@@ -58,6 +63,7 @@ class VerbApp:
 
     Args:
         verb: Name of the verb, followed by that of a sub-verb.
+        line: What it does, in one line.
         schema: The job dataclass.
         groups: Config group -> choice -> dataclass.
         conf_dir: Absolute path of the config folder.
@@ -66,6 +72,7 @@ class VerbApp:
     """
 
     verb: str
+    line: str = ""
     schema: type[Any]
     groups: Mapping[str, Mapping[str, type[Any]]]
     conf_dir: Path
@@ -153,12 +160,15 @@ class _TaskElsewhere:
 def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobResult]:
     """Do what `hydra.main` does with a command line, and return the results of jobs in other processes, which it throws away."""
     args = get_args_parser().parse_args(arguments)
-    if args.help or args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
+    if args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
         _show(app, task)
         return []
     version.setbase(HYDRA)
     app_hydra = Hydra.create_main_hydra2(task_name=app.config_name, config_search_path=_search_path(app, args))
     name = args.config_name or app.config_name
+    if args.help:
+        _help(app, app_hydra, name, args)
+        return []
     cfg = app_hydra.compose_config(name, args.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
     if not args.multirun and cfg.hydra.mode != RunMode.MULTIRUN:
         app_hydra.run(config_name=name, task_function=task, overrides=[*args.overrides, "hydra.mode=RUN"])
@@ -179,6 +189,35 @@ def _show(app: VerbApp, task: _TaskHere) -> None:
     except SystemExit as stop:
         if stop.code not in (0, None):
             raise RuntimeError(f"Hydra stopped with status {stop.code}") from stop
+
+
+def _help(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
+    """Print the settings of the verb as given, with their texts."""
+    cfg = app_hydra.compose_config(name, args.overrides, RunMode.RUN)
+    HydraConfig.instance().set_config(cfg)
+    groups = _groups(app_hydra, cfg.hydra.runtime.choices)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    if args.resolve:
+        OmegaConf.resolve(cfg)
+    print("\n".join(help_lines(app.verb, app.line, cfg, groups)), flush=True)
+
+
+def _groups(app_hydra: Hydra, chosen: Mapping[str, Any]) -> dict[str, ConfigGroup]:
+    """The config groups of a verb, and those that the user's own config folder adds to all of them."""
+    # Asking the loader would copy every config for every question.
+    assert isinstance(app_hydra.config_loader, ConfigLoaderImpl)
+    repository = app_hydra.config_loader.repository
+    own = [name for name in repository.get_group_options("", ObjectType.GROUP) if name not in (*SHIPPED_GROUPS, "hydra")]
+    groups = {}
+    for name in sorted({*own, *(name for name in chosen if not name.startswith("hydra/"))}):
+        options = repository.get_group_options(name, ObjectType.CONFIG)
+        taken = chosen.get(name) or []
+        groups[name] = ConfigGroup(
+            choices=sorted({option for option in options if not option.startswith(SCHEMA_PREFIX)}),
+            chosen=[taken] if isinstance(taken, str) else list(taken),
+        )
+    return groups
 
 
 def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401

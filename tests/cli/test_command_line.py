@@ -146,7 +146,7 @@ def test_verb_help_names_its_keys(run_nas, verb):
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.startswith(f"nas {verb} [KEY=VALUE ...]")
     for key in verbs.verb_of(verb).job.__dataclass_fields__:
-        assert any(line.startswith(f"{key}:") for line in outcome.out.splitlines()), key
+        assert re.search(rf"^(  {key}=|{key}: )", outcome.out, re.MULTILINE), key
 
 
 @pytest.mark.parametrize("verb", EVERY_VERB)
