@@ -28,7 +28,7 @@ from run_folders import where
 import nas
 from nas.cost.expected import ExpectedLatency
 from nas.cost.random_architecture import random_at_cost
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, genotype_space, load_genotype, save_genotype
 from search_spaces import all_spaces
 
@@ -152,7 +152,7 @@ def draw_random(job: Job) -> None:
         searched = load_genotype(str(job.searched(seed)), all_spaces())
         space = genotype_space(searched, all_spaces())
         deploy = searched.deploy
-        graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
+        graph = space.graph(deploy)
         latency = ExpectedLatency(graph, table.cost)
         target = nas.predict(searched, table).ms
         for number, path in enumerate(job.random(seed)):
@@ -214,7 +214,7 @@ def uniform_genotype(recipe: Recipe, name: str) -> Genotype:
         wanted = next(options for prefix, options in recipe.proxy[name].items() if choice.name.startswith(prefix))
         choices[choice.name] = next(option for option in wanted if option in choice.options)
     height, width = recipe.deploy["input"]
-    deploy = Deploy((height, width), recipe.deploy["init_channels"], recipe.num_classes)
+    deploy = Deployment((height, width), recipe.deploy["init_channels"], recipe.num_classes)
     return Genotype(recipe.space, dataclasses.asdict(space.config), deploy, choices, {"all": name})
 
 

@@ -24,9 +24,8 @@ from nas.distributed.fabric import make_fabric
 from nas.ops import OpSpec
 from nas.runs.checkpoint import load_checkpoint
 from nas.runs.tracking import read_metrics
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, save_genotype
-from nas.space.search_space import deployed_specs
 from nas.stages.search import SearchTask
 from search_spaces import SEARCH_SPACES
 from search_spaces.lgcnet.config import LGCNetConfig
@@ -103,7 +102,7 @@ def random_genotype(path: Path, *, seed: int = 0, init_channels: int = 4) -> Gen
     config = space_config()
     space = SEARCH_SPACES["lgcnet"].build(config)
     choices = space.random_choices(torch.Generator().manual_seed(seed))
-    deploy = Deploy(SIZE, init_channels, 11)
+    deploy = Deployment(SIZE, init_channels, 11)
     genotype = Genotype("lgcnet", dataclasses.asdict(config), deploy, choices, {"seed": seed, "data": "synthetic"})
     save_genotype(path, genotype)
     return genotype
@@ -111,7 +110,7 @@ def random_genotype(path: Path, *, seed: int = 0, init_channels: int = 4) -> Gen
 
 def made_up_table(path: Path, specs: Sequence[OpSpec] = ()) -> LatencyTable:
     """A latency table, without specs for the small space: a microsecond each, and 10 for every million of MACs."""
-    specs = specs or deployed_specs(nas.build_space(search_job().space), input_size=SIZE, init_channels=4, num_classes=11)
+    specs = specs or nas.build_space(search_job().space).plan(Deployment(SIZE, 4, 11))
     macs = MacsTable()
     costs = {spec.key: 1e-3 + 1e-2 * macs.cost(spec) for spec in specs if spec.kind not in ("none", "identity")}
     table = LatencyTable(

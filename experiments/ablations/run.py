@@ -193,7 +193,7 @@ def draw(row: Row, job: Job, seed: int) -> None:
         choices = space.random_choices(generator)
     else:
         deploy, table = searched.deploy, nas.load_table(job.table)
-        graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
+        graph = space.graph(deploy)
         target = 0.95 * nas.predict(searched, table).ms
         latency = ExpectedLatency(graph, table.cost)
         choices = random_at_cost(space, latency, target=target, tolerance=0.05, generator=generator)

@@ -10,6 +10,7 @@ import statistics
 import torch
 
 from nas.network.network import Network
+from nas.space.deployment import Deployment
 from search_spaces import all_spaces
 
 WIDTHS = (24, 32, 36, 40, 44, 48, 56, 64)
@@ -29,7 +30,7 @@ def main() -> None:
             counts = []
             for _ in range(ARCHITECTURES):
                 decided = space.random_choices(generator)
-                graph = space.graph(input_size=(97, 131), init_channels=width, num_classes=CLASSES, decided=decided)
+                graph = space.graph(Deployment((97, 131), width, CLASSES), decided)
                 with torch.device("meta"):
                     counts.append(sum(p.numel() for p in Network(graph).parameters()) / 1e6)
             print(f"| {name} | {width} | {statistics.median(counts):.2f} | {min(counts):.2f} | {max(counts):.2f} |")

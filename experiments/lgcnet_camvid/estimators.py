@@ -24,6 +24,7 @@ from nas.losses import cross_entropy
 from nas.network.network import Network
 from nas.runs.checkpoint import load_checkpoint
 from nas.space.choice import Choice
+from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace
 from nas.space.weights import Weights
 from nas.supernet.relaxation import sample
@@ -64,7 +65,7 @@ def supernet_of(state: Mapping[str, Any]) -> tuple[SearchSpace, Network]:
     """Space and network of a search's checkpoint."""
     entry = all_spaces()[state["space"]["name"]]
     space = entry.build(entry.config(**state["space"]["config"]))
-    network = Network(space.graph(input_size=SIZE, init_channels=CHANNELS, num_classes=11))
+    network = Network(space.graph(Deployment(SIZE, CHANNELS, 11)))
     prefix = "network."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in state["supernet"].items() if k.startswith(prefix)})
     return space, network.train()

@@ -27,7 +27,7 @@ from run_folders import where
 import nas
 from nas.cost.deployed import deployed_costs, named
 from nas.runs.tracking import read_metrics
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import load_genotype
 from nas.space.weights import uniform as uniform_weights
 from search_spaces import SEARCH_SPACES, all_spaces
@@ -109,7 +109,7 @@ def uniform_ms(job: Job, runtime: str) -> float:
     config = entry.config(**{key.removeprefix("space."): v for key, v in settings.items() if key.startswith("space.")})
     space = entry.build(config)
     height, width = settings["deploy.input"]
-    deploy = Deploy((height, width), settings["deploy.init_channels"], job.form.classes)
+    deploy = Deployment((height, width), settings["deploy.init_channels"], job.form.classes)
     costs = deployed_costs(space, deploy, given=str(job.table(runtime)), targets=[None])
     return costs.of(uniform_weights(space.choices()))[0]
 

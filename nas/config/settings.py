@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.config.checks import at_least, check_class_weights, check_numbers, check_size, check_tables, check_targets, one_of, require
+from nas.space.deployment import Deployment
+
+if TYPE_CHECKING:
+    from nas.space.search_space import SearchSpace
 
 RELAXATION_NAMES = ("soft", "hard", "sampled")
 EXECUTION_NAMES = ("reference", "fused")
@@ -227,6 +232,11 @@ class DeploySettings:
         """Check the values."""
         check_size("deploy.input", self.input)
         at_least("deploy.", self, {"init_channels": 1})
+
+    def deployment(self, space: SearchSpace, num_classes: int, *, size: Sequence[int] = ()) -> Deployment:
+        """What is deployed: these settings, with the space's channels and `size` [height, width] where they leave them open."""
+        height, width = self.input or size
+        return Deployment((height, width), self.init_channels or space.deploy_channels, num_classes)
 
 
 @dataclass(kw_only=True, slots=True)

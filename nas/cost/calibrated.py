@@ -10,6 +10,7 @@ from nas.cost.latency_table import LatencyTable
 from nas.cost.lookup import CostTable
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
+from nas.space.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,15 @@ def multiplies(spec: OpSpec) -> bool:
     return macs(spec) > 0
 
 
-def calibrated(table: CostTable, *, space: str, input_size: tuple[int, int], init_channels: int) -> CostTable:
+def calibrated(table: CostTable, *, space: str, deployment: Deployment) -> CostTable:
     """The table through the calibration that holds for these networks; as it is where there is none.
 
     Args:
         table: A table of any kind.
         space: Name of the space.
-        input_size: (height, width) of the deployed network's input in pixels.
-        init_channels: Its initial channels.
+        deployment: What they are deployed for.
     """
     if not isinstance(table, LatencyTable):
         return table
-    found = table.calibration(space, input_size, init_channels)
+    found = table.calibration(space, deployment)
     return table if found is None else CalibratedTable(table, found)

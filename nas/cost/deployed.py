@@ -21,7 +21,7 @@ from nas.cost.profile_command import profile_words
 from nas.cost.repair import Limit, check_repairable
 from nas.errors import ConfigError
 from nas.space.capabilities import Judge
-from nas.space.deployment import Deploy, Shape
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
 from nas.space.weights import Weights
@@ -89,13 +89,13 @@ class DeployedCosts:
 
 
 def deployed_costs(
-    space: SearchSpace, deploy: Deploy, *, given: str | Sequence[str], targets: Sequence[float | None]
+    space: SearchSpace, deployment: Deployment, *, given: str | Sequence[str], targets: Sequence[float | None]
 ) -> DeployedCosts:
     """Tables and expected latencies.
 
     Args:
         space: The search space.
-        deploy: The deployed shape.
+        deployment: What derived networks are deployed for.
         given: The tables as the user named them.
         targets: By table, the largest latency allowed in ms; None: any.
 
@@ -106,42 +106,34 @@ def deployed_costs(
         check_repairable(space)
     tables = resolve_tables(given)
     names = [given] if isinstance(given, str) else given
-    latencies = [expected_latency(space, deploy, table, given=name) for table, name in zip(tables, names, strict=False)]
-    seen = tuple(costs_at(space, deploy, table) for table in tables)
-    shape = {"input_size": deploy.input, "init_channels": deploy.init_channels, "num_classes": deploy.num_classes}
-    graph = partial(_decided_graph, space, shape)
-    return DeployedCosts(seen, tuple(latencies), tuple(targets)[: len(tables)], graph)
+    latencies = [expected_latency(space, deployment, table, given=name) for table, name in zip(tables, names, strict=False)]
+    seen = tuple(costs_at(space, deployment, table) for table in tables)
+    return DeployedCosts(seen, tuple(latencies), tuple(targets)[: len(tables)], partial(space.graph, deployment))
 
 
-def _decided_graph(space: SearchSpace, shape: Mapping[str, Any], decided: Mapping[str, str]) -> Graph:
-    return space.graph(**shape, decided=decided)
-
-
-def expected_latency(space: SearchSpace, deploy: Deploy, table: CostTable, *, given: str) -> nn.Module:
+def expected_latency(space: SearchSpace, deployment: Deployment, table: CostTable, *, given: str) -> nn.Module:
     """Expected latency at the deployed shape.
 
     Args:
         space: The search space.
-        deploy: The deployed shape.
+        deployment: What derived networks are deployed for.
         table: What operations cost.
         given: The table as the user named it.
 
     Raises:
         TableError: If the table lacks operations; the message lists them and the command that measures them.
     """
-    shape = Shape(deploy.input, deploy.init_channels, deploy.num_classes)
-    table.require(space.plan(shape), command=profile_command(space, deploy, table, given=given))
-    costs = costs_at(space, deploy, table)
-    own = space.expected_latency(shape, costs.cost, overhead=costs.overhead)
+    table.require(space.plan(deployment), command=profile_command(space, deployment, table, given=given))
+    costs = costs_at(space, deployment, table)
+    own = space.expected_latency(deployment, costs.cost, overhead=costs.overhead)
     if own is not None:
         return own
-    graph = space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes)
-    return ExpectedLatency(graph, costs.cost, overhead=costs.overhead)
+    return ExpectedLatency(space.graph(deployment), costs.cost, overhead=costs.overhead)
 
 
-def costs_at(space: SearchSpace, deploy: Deploy, table: CostTable) -> CostTable:
-    """The table through the calibration that holds for the space's networks at a shape; as it is where there is none."""
-    return calibrated(table, space=space.config.name, input_size=deploy.input, init_channels=deploy.init_channels)
+def costs_at(space: SearchSpace, deployment: Deployment, table: CostTable) -> CostTable:
+    """The table through the calibration that holds for the space's networks; as it is where there is none."""
+    return calibrated(table, space=space.config.name, deployment=deployment)
 
 
 def check_units(settings: LatencySettings, tables: Sequence[CostTable]) -> None:
@@ -177,11 +169,9 @@ def check_target_unit(key: str, table: CostTable, target: float | None) -> None:
         )
 
 
-def profile_command(space: SearchSpace, deploy: Deploy, table: CostTable, *, given: str) -> str:
+def profile_command(space: SearchSpace, deployment: Deployment, table: CostTable, *, given: str) -> str:
     """The command that measures what a table lacks, with every setting of the space, into that very table."""
-    command = profile_words(
-        space.config, table, size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes
-    )
+    command = profile_words(space.config, table, deployment)
     if isinstance(table, LatencyTable):
         command += f" rounds={table.protocol.rounds}"
         if Path(given).is_file():

@@ -38,5 +38,4 @@ def _predict_with(graph: Graph, genotype: Genotype, table: CostTable, spaces: Ma
 
 def costs_of(genotype: Genotype, table: CostTable) -> CostTable:
     """The table through the calibration that holds for the genotype's networks; as it is where there is none."""
-    deploy = genotype.deploy
-    return calibrated(table, space=genotype.space, input_size=deploy.input, init_channels=deploy.init_channels)
+    return calibrated(table, space=genotype.space, deployment=genotype.deploy)

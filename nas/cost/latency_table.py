@@ -35,6 +35,7 @@ from nas.files.shortening import shorten
 from nas.files.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
+from nas.space.deployment import Deployment
 
 FORMAT_VERSION = 2
 """The version of the file that this code writes and reads."""
@@ -144,15 +145,14 @@ class LatencyTable:
             )
         return entry.median_ms
 
-    def calibration(self, space: str, input_size: tuple[int, int], init_channels: int) -> Calibration | None:
-        """The calibration that holds for the networks of a space at a shape; None if there is none.
+    def calibration(self, space: str, deployment: Deployment) -> Calibration | None:
+        """The calibration that holds for the networks of a space; None if there is none.
 
         Args:
             space: Name of the space.
-            input_size: (height, width) of the deployed network's input in pixels.
-            init_channels: Its initial channels.
+            deployment: What they are deployed for, with any number of classes.
         """
-        key = (space, tuple(input_size), init_channels)
+        key = (space, deployment.input, deployment.init_channels)
         return next((calibration for calibration in self.calibrations if calibration.key == key), None)
 
     def with_calibration(self, calibration: Calibration) -> LatencyTable:

@@ -9,40 +9,31 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from nas.cost import CostTable, LatencyTable
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype
 
 if TYPE_CHECKING:
     from nas.space.space_entry import SpaceEntry
 
 
-def profile_words(  # noqa: PLR0913
-    config: Any,
-    table: CostTable,
-    *,
-    size: tuple[int, int],
-    init_channels: int,
-    num_classes: int,
-    space: str | None = None,
-) -> str:
-    """The command that measures, on the table's device, everything that a space can need at a shape.
+def profile_words(config: Any, table: CostTable, deployment: Deployment, *, space: str | None = None) -> str:
+    """The command that measures, on the table's device, everything that a space can need.
 
     Args:
         config: The space's config.
         table: The table; of another kind than measured ones no device is named.
-        size: (height, width) of the deployed network's input.
-        init_channels: Its initial channels.
-        num_classes: Its classes.
+        deployment: What its networks are deployed for.
         space: Name of the space; None: that of its config.
     """
-    words = ["nas", "profile"]
+    words, (height, width) = ["nas", "profile"], deployment.input
     if isinstance(table, LatencyTable):
         words += [f"device={table.device.name}", f"runtime={table.runtime.name}"]
     words += [
         f"space={space or config.name}",
         *_space_overrides(config),
-        f"deploy.input=[{size[0]},{size[1]}]",
-        f"deploy.init_channels={init_channels}",
-        f"num_classes={num_classes}",
+        f"deploy.input=[{height},{width}]",
+        f"deploy.init_channels={deployment.init_channels}",
+        f"num_classes={deployment.num_classes}",
     ]
     return " ".join(words)
 
@@ -61,7 +52,4 @@ def _space_overrides(config: Any) -> list[str]:
 def profile_command(genotype: Genotype, table: CostTable, spaces: Mapping[str, SpaceEntry]) -> str:
     """The command that measures, on the table's device, everything that the genotype's space can need at its shape."""
     config = spaces[genotype.space].config(**genotype.space_config)
-    deploy = genotype.deploy
-    return profile_words(
-        config, table, size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes, space=genotype.space
-    )
+    return profile_words(config, table, genotype.deploy, space=genotype.space)

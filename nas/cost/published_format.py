@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.cost.latency_table import LatencyTable
+from nas.space.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +19,11 @@ class PublishedTable:
         suffixes: How the names of its files end.
         read: (file, name of the device or None for its own) -> the table, and lines on what became of its entries.
         space: Name of the space whose networks it is for.
-        input_size: (height, width) of their images.
-        num_classes: Their classes.
+        deployment: What these are deployed for.
     """
 
     title: str
     suffixes: tuple[str, ...]
     read: Callable[[Path, str | None], tuple[LatencyTable, list[str]]]
     space: str
-    input_size: tuple[int, int]
-    num_classes: int
+    deployment: Deployment

@@ -18,6 +18,7 @@ from nas.measuring.backends.backend import Backend
 from nas.measuring.effort import Effort, effort_of, protocol_of
 from nas.measuring.journal import Conditions
 from nas.ops.spec import OpSpec
+from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace, deployed_specs
 
 if TYPE_CHECKING:
@@ -29,14 +30,12 @@ class Wanted:
     """The operations that a profile job asks for.
 
     Args:
-        specs: What any network of the space can need at the shape.
-        input_size: (height, width) of the deployed network's input in pixels.
-        init_channels: Its initial channels.
+        specs: What any network of the space can need.
+        deployment: What they are deployed for.
     """
 
     specs: tuple[OpSpec, ...]
-    input_size: tuple[int, int]
-    init_channels: int
+    deployment: Deployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +67,8 @@ def wanted_by(job: ProfileJob, space: SearchSpace) -> Wanted:
             "deploy.input: got null, expected the size of the deployed network's input; "
             "give deploy.input=[HEIGHT,WIDTH], e.g. deploy.input=[360,480]"
         )
-    height, width = job.deploy.input
-    channels = job.deploy.init_channels or space.deploy_channels
-    specs = deployed_specs(space, input_size=(height, width), init_channels=channels, num_classes=job.num_classes)
-    return Wanted(specs=specs, input_size=(height, width), init_channels=channels)
+    deployment = job.deploy.deployment(space, job.num_classes)
+    return Wanted(specs=deployed_specs(space, deployment=deployment), deployment=deployment)
 
 
 def is_in_process(job: ProfileJob) -> bool:

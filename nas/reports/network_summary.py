@@ -21,7 +21,6 @@ from nas.ops import build, macs
 from nas.reports.picture_bytes import figure_bytes
 from nas.reports.plots import draw_genotype, draw_space
 from nas.reports.text_table import text_table
-from nas.space.deployment import Shape
 from nas.space.genotype import Genotype, genotype_graph, load_genotype
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace, open_choices
@@ -79,9 +78,9 @@ def space_summary(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path 
     if name not in spaces or not isinstance(job.space, spaces[name].config):
         raise ConfigError(f"space.name: got {name!r}, expected one of {', '.join(spaces)}; choose it with space=NAME")
     space = spaces[name].build(job.space)
-    height, width = job.deploy.input or DEFAULT_INPUT
-    channels = job.deploy.init_channels or space.deploy_channels
-    graph = space.graph(input_size=(height, width), init_channels=channels, num_classes=job.num_classes)
+    deployment = job.deploy.deployment(space, job.num_classes, size=DEFAULT_INPUT)
+    (height, width), channels = deployment.input, deployment.init_channels
+    graph = space.graph(deployment)
     if picture is not None:
         _save(lambda: draw_space(graph, title=name), picture)
     weights = count_parameters(graph, architecture_sets=space.architecture_sets)
@@ -90,7 +89,7 @@ def space_summary(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path 
         f"space {name} at input {height}x{width}, {channels} initial channels, {job.num_classes} classes",
         f"{len(decisions)} decisions, 10^{log10_architectures(space):.1f} combinations of options",
         f"supernet: {sum(weights.values()):,} weights, {_architecture_parameters(space):,} architecture parameters",
-        f"{len(space.plan(Shape((height, width), channels, job.num_classes)))} distinct operations to profile at this shape",
+        f"{len(space.plan(deployment))} distinct operations to profile at this shape",
         "",
         *_option_lines(decisions),
         "",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.space.capabilities import Derivation, Judge
     from nas.space.choice import Choice, NeverAll
-    from nas.space.deployment import Shape
+    from nas.space.deployment import Deployment
+    from nas.space.deployment import Deployment as Shape
     from nas.space.graph import Graph, NetworkBuilder, Value
     from nas.space.search_space import SearchSpace
     from nas.space.space_entry import SpaceEntry
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Choice",
+    "Deployment",
     "Derivation",
     "Graph",
     "Judge",
@@ -37,7 +39,7 @@ _HOME = {
     "Judge": "capabilities",
     "Choice": "choice",
     "NeverAll": "choice",
-    "Shape": "deployment",
+    "Deployment": "deployment",
     "Graph": "graph",
     "NetworkBuilder": "graph",
     "SpaceEntry": "space_entry",
@@ -45,9 +47,12 @@ _HOME = {
     "Weights": "weights",
 }
 """Name -> its module; the others are of `search_space`."""
+_FORMER = {"Shape": "Deployment"}
+"""Name in version 0.1, which packages may import -> present one."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever has this name
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    name = _FORMER.get(name, name)
     return getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'search_space')}"), name)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas.ops import OpSpec
 from nas.ops.candidates import LIGHT_OPS
 from nas.space.choice import Choice, NeverAll, argmax_choices
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Space(Protocol):
     def choices(self) -> tuple[Choice, ...]:
         """What the supernet decides."""
 
-    def graph(self, *, input_size: tuple[int, int], init_channels: int, num_classes: int) -> Graph:
-        """The graph of the supernet at a shape."""
+    def graph(self, deployment: Deployment) -> Graph:
+        """The graph of the supernet."""
 
     def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
         """Discrete architectures from logits."""
@@ -162,25 +162,24 @@ class DerivedNetworks:
 class LatencyObjective:
     """What latency a search expects, where the contraction of the open graph is inexact or is not the objective."""
 
-    def expected_latency(self, shape: Shape, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module | None:
+    def expected_latency(self, deployment: Deployment, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module | None:
         """A module from `Weights` to expected latency, [] or [N] in float64; None: `nas.cost.ExpectedLatency` of the open graph.
 
         Args:
-            shape: Where the network is deployed.
+            deployment: What derived networks are deployed for.
             cost: Cost of one operation; free ones are not asked for.
             overhead: What every network costs beside its operations.
         """
-        del shape, cost, overhead
+        del deployment, cost, overhead
         return None
 
     def latency_views(self, weights: Weights) -> Sequence[tuple[float, Weights]]:
         """The weights whose expected latency the objective has, and the share of each."""
         return [(1.0, weights)]
 
-    def plan(self: Space, shape: Shape) -> tuple[OpSpec, ...]:
+    def plan(self: Space, deployment: Deployment) -> tuple[OpSpec, ...]:
         """The distinct operations that cost something and that any derived network or the expected latency can need."""
-        graph = self.graph(input_size=shape.input_size, init_channels=shape.init_channels, num_classes=shape.num_classes)
-        return graph.specs()
+        return self.graph(deployment).specs()
 
 
 class OfficialCheckpoints:

@@ -20,7 +20,7 @@ from nas.files.plain_yaml import MAX_BYTES, PlainYaml, dump_plain_yaml, parse_pl
 from nas.files.shipped import published_genotypes
 from nas.files.shortening import shorten
 from nas.space.choice import check_decisions
-from nas.space.deployment import _DEPLOY_FIELDS, Deploy
+from nas.space.deployment import DEPLOYMENT_KEYS, Deployment
 
 if TYPE_CHECKING:
     from nas.space.graph import Graph
@@ -46,7 +46,7 @@ class Genotype:
     Args:
         space: Name of its search space.
         space_config: All settings of the space.
-        deploy: The shape in which it is deployed.
+        deploy: What it is deployed for.
         choices: Decision name -> option name, in the order in which the file lists them.
         provenance: Where it comes from: seed, commit, table, latencies, ...; plain data.
         format_version: Version of the file's format.
@@ -54,7 +54,7 @@ class Genotype:
 
     space: str
     space_config: Mapping[str, Any]
-    deploy: Deploy
+    deploy: Deployment
     choices: Mapping[str, str]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -71,7 +71,7 @@ def dump_genotype(genotype: Genotype) -> str:
     sections: list[dict[str, Any]] = [
         {"format_version": genotype.format_version, "space": genotype.space},
         {"space_config": {key: value for key, value in genotype.space_config.items() if key != "name"}},
-        {"deploy": {name: getattr(deploy, name) for name in _DEPLOY_FIELDS}},
+        {"deploy": {name: getattr(deploy, name) for name in DEPLOYMENT_KEYS}},
         {"choices": genotype.choices},
         {"provenance": genotype.provenance},
     ]
@@ -176,12 +176,11 @@ def genotype_graph(
     Raises:
         GenotypeError: If the genotype does not fit its space.
     """
-    return genotype_space(genotype, spaces).graph(
-        input_size=input_size or genotype.deploy.input,
-        init_channels=genotype.deploy.init_channels,
-        num_classes=genotype.deploy.num_classes if num_classes is None else num_classes,
-        decided=genotype.choices,
+    deploy = genotype.deploy
+    deployment = Deployment(
+        input_size or deploy.input, deploy.init_channels, deploy.num_classes if num_classes is None else num_classes
     )
+    return genotype_space(genotype, spaces).graph(deployment, genotype.choices)
 
 
 def _from_data(data: Any, spaces: Mapping[str, SpaceEntry]) -> Genotype:
@@ -195,12 +194,12 @@ def _from_data(data: Any, spaces: Mapping[str, SpaceEntry]) -> Genotype:
     for name in ("space_config", "choices", "provenance"):
         if not isinstance(data[name], dict):
             raise GenotypeError(f"{name}: got {shorten(data[name])}, expected a mapping")
-    _check_keys(data["deploy"], "deploy", _DEPLOY_FIELDS, prefix="deploy.")
-    deploy = Deploy(**data["deploy"])
+    _check_keys(data["deploy"], "deploy", DEPLOYMENT_KEYS, prefix="deploy.")
+    deploy = Deployment(**data["deploy"])
     space = _build_space(data["space"], data["space_config"], spaces)
     choices = _checked_choices(data["choices"], space)
     try:
-        space.graph(input_size=deploy.input, init_channels=deploy.init_channels, num_classes=deploy.num_classes, decided=choices)
+        space.graph(deploy, choices)
     except GenotypeError:
         raise
     except ValueError as error:

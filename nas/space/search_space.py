@@ -18,7 +18,7 @@ from nas.space.capabilities import (
     Validity,
 )
 from nas.space.choice import Choice, check_decisions
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph, NetworkBuilder
 from nas.space.space_entry import SpaceEntry as SpaceEntry  # packages with a space of their own import it from here
 
@@ -58,15 +58,8 @@ class SearchSpace(ArchitectureParameters, ArchitectureSets, Validity, DerivedNet
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:
         """A valid architecture drawn at random."""
 
-    def graph(
-        self,
-        *,
-        input_size: tuple[int, int],
-        init_channels: int,
-        num_classes: int,
-        decided: Mapping[str, str] | None = None,
-    ) -> Graph:
-        """The graph of the supernet or, with `decided`, of a derived network, at a given shape.
+    def graph(self, deployment: Deployment, decided: Mapping[str, str] | None = None) -> Graph:
+        """The graph of the supernet or, with `decided`, of a derived network.
 
         Raises:
             GenotypeError: If the decisions are incomplete, unknown or make no network.
@@ -76,8 +69,8 @@ class SearchSpace(ArchitectureParameters, ArchitectureSets, Validity, DerivedNet
             options = dict(self.genotype_choices())
             check_decisions(decided, options)
             self.check(decided)
-        builder = NetworkBuilder(input_size, options, decided)
-        return self.describe(builder, init_channels=init_channels, num_classes=num_classes)
+        builder = NetworkBuilder(deployment.input, options, decided)
+        return self.describe(builder, init_channels=deployment.init_channels, num_classes=deployment.num_classes)
 
 
 def open_choices(space: SearchSpace, architecture: str) -> tuple[Choice, ...]:
@@ -86,6 +79,6 @@ def open_choices(space: SearchSpace, architecture: str) -> tuple[Choice, ...]:
     return tuple(choice for choice in space.choices() if choice.name not in fixed)
 
 
-def deployed_specs(space: SearchSpace, *, input_size: tuple[int, int], init_channels: int, num_classes: int) -> tuple[OpSpec, ...]:
-    """The distinct operations that any derived network of the space can need at a shape: the profile plan."""
-    return space.plan(Shape(input_size, init_channels, num_classes))
+def deployed_specs(space: SearchSpace, deployment: Deployment) -> tuple[OpSpec, ...]:
+    """The distinct operations that any derived network of the space can need: the profile plan."""
+    return space.plan(deployment)

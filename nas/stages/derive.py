@@ -17,7 +17,15 @@ from nas.runs import rundir
 from nas.runs.checkpoint import load_checkpoint
 from nas.space.genotype import Genotype
 from nas.space.search_space import SpaceEntry
-from nas.supernet.derivation import _deploy_of, genotype_of, genotypes_of, shown_repairs, space_of, write_genotype, write_genotypes
+from nas.supernet.derivation import (
+    deployment_of,
+    genotype_of,
+    genotypes_of,
+    shown_repairs,
+    space_of,
+    write_genotype,
+    write_genotypes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ def _costs(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str, SpaceE
     elif target_ms is not None:
         check_targets("target_ms", target_ms, count=count)
         targets = target_ms if isinstance(target_ms, list) else [target_ms]
-    costs = deployed_costs(space, _deploy_of(state), given=given, targets=targets)
+    costs = deployed_costs(space, deployment_of(state), given=given, targets=targets)
     for table, target in zip(costs.tables, job.targets[:1] if job.targets else targets, strict=True):
         check_target_unit("target_ms", table, target)
     return costs

@@ -15,7 +15,7 @@ from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError, UserError
 from nas.ops import OPERATIONS, OpSpec, macs
 from nas.reports.text_table import text_table
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace, SpaceEntry
 
 MOST_INPUTS = 8
@@ -35,17 +35,17 @@ _UNITS = (("year", 365.25 * 86400), ("month", 30.4375 * 86400), ("day", 86400.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How many of the operations of a space's networks a table holds at a shape.
+    """How many of the operations of a space's networks a table holds.
 
     Args:
         space: Name of the space, with its default settings.
-        shape: The shape.
+        deployment: What they are deployed for.
         held: Operations that the table holds.
-        needed: Operations that any of the networks can need; 0 where the space has no networks of that shape.
+        needed: Operations that any of the networks can need; 0 where the space has no such networks.
     """
 
     space: str
-    shape: Shape
+    deployment: Deployment
     held: int
     needed: int
 
@@ -57,10 +57,10 @@ class Coverage:
     @property
     def settings(self) -> str:
         """Words of a command line that choose space and shape."""
-        height, width = self.shape.input_size
+        height, width = self.deployment.input
         return (
-            f"space={self.space} deploy.input=[{height},{width}] deploy.init_channels={self.shape.init_channels} "
-            f"num_classes={self.shape.num_classes}"
+            f"space={self.space} deploy.input=[{height},{width}] deploy.init_channels={self.deployment.init_channels} "
+            f"num_classes={self.deployment.num_classes}"
         )
 
 
@@ -111,8 +111,7 @@ class KnownTable:
 
     def calibrated_for(self, coverage: Coverage) -> bool:
         """Whether there is a calibration for the networks."""
-        shape = coverage.shape
-        return self.table.calibration(coverage.space, shape.input_size, shape.init_channels) is not None
+        return self.table.calibration(coverage.space, coverage.deployment) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,17 +191,17 @@ class _Plans:
 
     def __init__(self, spaces: Mapping[str, SpaceEntry]) -> None:
         self.spaces: dict[str, SearchSpace] = {name: entry.build(entry.config()) for name, entry in spaces.items()}
-        self._plans: dict[tuple[str, Shape], tuple[OpSpec, ...]] = {}
+        self._plans: dict[tuple[str, Deployment], tuple[OpSpec, ...]] = {}
 
-    def coverage(self, table: LatencyTable, name: str, shape: Shape) -> Coverage:
+    def coverage(self, table: LatencyTable, name: str, deployment: Deployment) -> Coverage:
         """Of the networks of a space at a shape."""
-        if (name, shape) not in self._plans:
+        if (name, deployment) not in self._plans:
             try:
-                self._plans[name, shape] = self.spaces[name].plan(shape)
-            except UserError:  # the space refuses the shape
-                self._plans[name, shape] = ()
-        plan = self._plans[name, shape]
-        return Coverage(space=name, shape=shape, held=len(plan) - len(table.missing(plan)), needed=len(plan))
+                self._plans[name, deployment] = self.spaces[name].plan(deployment)
+            except UserError:  # the space refuses them
+                self._plans[name, deployment] = ()
+        plan = self._plans[name, deployment]
+        return Coverage(space=name, deployment=deployment, held=len(plan) - len(table.missing(plan)), needed=len(plan))
 
 
 def _chosen(device: str | None) -> dict[str, Path]:
@@ -224,7 +223,7 @@ def _known(table: LatencyTable, job: DevicesJob, plans: _Plans, *, now: datetime
     return KnownTable(
         table=table,
         age=age(table.measured_at, now),
-        coverage=tuple(sorted(coverage, key=lambda one: (-one.share, one.space, one.shape.input_size))),
+        coverage=tuple(sorted(coverage, key=lambda one: (-one.share, one.space, one.deployment.input))),
         inputs_left_out=max(0, len(inputs) - MOST_INPUTS),
     )
 
@@ -244,8 +243,8 @@ def _coverage(table: LatencyTable, size: tuple[int, int], job: DevicesJob, plans
     for name, space in plans.spaces.items():
         known = [one.init_channels for one in table.calibrations if (one.space, one.input) == (name, size)]
         channels = [job.deploy.init_channels] if job.deploy.init_channels is not None else [space.deploy_channels, *known]
-        shapes = [Shape(size, width, classes) for width in channels for classes in _classes(table, size, job)]
-        found = max((plans.coverage(table, name, shape) for shape in shapes), key=lambda one: one.share)
+        deployments = [Deployment(size, width, classes) for width in channels for classes in _classes(table, size, job)]
+        found = max((plans.coverage(table, name, one) for one in deployments), key=lambda one: one.share)
         if found.held:
             best.append(found)
     return best
@@ -276,9 +275,9 @@ def _next_command(tables: Sequence[KnownTable]) -> str:
 
 def _words(coverage: Coverage, *, all_of: Sequence[Coverage]) -> str:
     """Space and size of images, and the initial channels where they are not the same for all of a space's lines."""
-    same = {one.shape.init_channels for one in all_of if one.space == coverage.space}
-    channels = f" ({coverage.shape.init_channels} initial channels)" if len(same) > 1 else ""
-    return f"{coverage.space} {_size(coverage.shape.input_size)}{channels}"
+    same = {one.deployment.init_channels for one in all_of if one.space == coverage.space}
+    channels = f" ({coverage.deployment.init_channels} initial channels)" if len(same) > 1 else ""
+    return f"{coverage.space} {_size(coverage.deployment.input)}{channels}"
 
 
 def _size(size: Sequence[int]) -> str:

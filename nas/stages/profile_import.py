@@ -13,7 +13,6 @@ from nas.cost.lookup import WORK_FOLDER
 from nas.cost.published_format import PublishedTable
 from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, TableError
-from nas.space.deployment import Shape
 from nas.space.search_space import SpaceEntry
 
 if TYPE_CHECKING:
@@ -123,9 +122,10 @@ def _coverage(table: LatencyTable, form: PublishedTable, spaces: Mapping[str, Sp
     """How many operations of its own space the table holds."""
     entry = spaces[form.space]
     space = entry.build(entry.config())
-    plan = space.plan(Shape(form.input_size, space.deploy_channels, form.num_classes))
-    height, width = form.input_size
+    deployment = form.deployment
+    plan, (height, width) = space.plan(deployment), deployment.input
     held = len(plan) - len(table.missing(plan))
     return (
-        f"{form.space} at {height}x{width}, {form.num_classes} classes: holds {held} of the {len(plan)} operations of its networks"
+        f"{form.space} at {height}x{width}, {deployment.num_classes} classes: "
+        f"holds {held} of the {len(plan)} operations of its networks"
     )

@@ -106,8 +106,10 @@ def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
     """
     wanted = wanted_by(job, space)
     specs = tuple(sorted({spec for spec in wanted.specs if not is_free(spec)}))
-    height, width = wanted.input_size
-    where = f"{space.config.name} at {height}x{width}, {wanted.init_channels} initial channels, {job.num_classes} classes"
+    height, width = wanted.deployment.input
+    where = (
+        f"{space.config.name} at {height}x{width}, {wanted.deployment.init_channels} initial channels, {job.num_classes} classes"
+    )
     if not is_in_process(job):
         raise ConfigError(
             f"runtime: got {job.runtime} with runner={job.runner}, whose time only the device itself can tell ({where}: "

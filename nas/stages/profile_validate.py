@@ -35,7 +35,7 @@ from nas.network.network import Network
 from nas.reports.picture_bytes import figure_bytes
 from nas.reports.text_table import text_table
 from nas.runs import rundir
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
 from nas.worker.rounds import OnProgress
@@ -154,10 +154,9 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     if job.deploy.input is None:
         raise ConfigError("deploy.input: got null, expected the size of the networks' input; give deploy.input=[HEIGHT,WIDTH]")
     path, table = _table(job)
-    size, channels = (job.deploy.input[0], job.deploy.input[1]), job.deploy.init_channels or space.deploy_channels
-    describe = partial(space.graph, input_size=size, init_channels=channels, num_classes=job.num_classes)
-    words = profile_words(space.config, table, size=size, init_channels=channels, num_classes=job.num_classes)
-    table.require(space.plan(Shape(size, channels, job.num_classes)), command=words)
+    deployment = job.deploy.deployment(space, job.num_classes)
+    describe = partial(space.graph, deployment)
+    table.require(space.plan(deployment), command=profile_words(space.config, table, deployment))
     is_far = job.runner != "local" or table.runtime.backend not in BACKENDS
     backend = None if is_far else _backend(job, table)
     out = rundir.prepare_out(job.out, "validate", None)
@@ -176,7 +175,7 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     ]
     result = _judged(samples, job, out=out, table=table.identifier, floor=noise_floor(times), path=path if job.calibrate else None)
     if job.calibrate:
-        calibration = _calibration(result, space=space.config.name, size=size, init_channels=channels, coverage=job.coverage)
+        calibration = _calibration(result, space=space.config.name, deployment=deployment, coverage=job.coverage)
         save_table(read_table(path).with_calibration(calibration), path)
     _write(result, job)
     return result
@@ -283,12 +282,12 @@ def _judged(
     )
 
 
-def _calibration(result: ValidateResult, *, space: str, size: tuple[int, int], init_channels: int, coverage: float) -> Calibration:
+def _calibration(result: ValidateResult, *, space: str, deployment: Deployment, coverage: float) -> Calibration:
     judged = sum(one.judges for one in result.samples)
     return Calibration(
         space=space,
-        input=size,
-        init_channels=init_channels,
+        input=deployment.input,
+        init_channels=deployment.init_channels,
         overhead_ms=result.fitted.overhead_ms,
         gap_ms=result.fitted.gap_ms,
         compute_scale=result.fitted.compute_scale,

@@ -12,7 +12,7 @@ from nas.cost.deployed import DeployedCosts
 from nas.cost.repair import derive_within
 from nas.errors import CheckpointError
 from nas.space.capabilities import Judge
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, save_genotype
 from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.relaxation.gumbel import gumbel_noise
@@ -58,7 +58,9 @@ def genotypes_of(
         if costs is not None:
             facts = {key: value for key, value in facts.items() if not key.startswith(_TABLE_FACTS)}
             facts |= costs.facts(costs.predicted(derivation.choices))
-        genotypes[name] = Genotype(state["space"]["name"], state["space"]["config"], _deploy_of(state), derivation.choices, facts)
+        genotypes[name] = Genotype(
+            state["space"]["name"], state["space"]["config"], deployment_of(state), derivation.choices, facts
+        )
     return genotypes, derivations[space.architecture_sets[0]].repairs
 
 
@@ -112,7 +114,6 @@ def shown_repairs(repairs: tuple[str, ...]) -> list[str]:
     return [*repairs[: SHOWN_REPAIRS - 1], f"{len(repairs) - SHOWN_REPAIRS + 1} more decisions"]
 
 
-def _deploy_of(state: Mapping[str, Any]) -> Deploy:
-    deploy = state["deploy"]
-    height, width = deploy["input"]
-    return Deploy((height, width), deploy["init_channels"], deploy["num_classes"])
+def deployment_of(state: Mapping[str, Any]) -> Deployment:
+    """What the derived networks of a search checkpoint are deployed for."""
+    return Deployment(**state["deploy"])

@@ -30,7 +30,7 @@ from nas.network.network import LOGITS, Network
 from nas.ops.modules import predicted_labels
 from nas.runs.provenance import provenance
 from nas.space.capabilities import Derivation
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace
 from nas.space.weights import one_hot
 from nas.supernet.architecture import choice_entropy, light_share, same_logits
@@ -89,8 +89,7 @@ class SearchTask:
         self.train_set, self.held_out_set = train_set, None
         if job.search.level == "bilevel":
             self.train_set, self.held_out_set = hold_out(train_set, share=job.search.holdout, seed=job.seed)
-        size = job.deploy.input or list(train_set.size)
-        self.deploy = Deploy((size[0], size[1]), job.deploy.init_channels or space.deploy_channels, self.num_classes)
+        self.deploy = job.deploy.deployment(space, self.num_classes, size=train_set.size)
         crop = job.search.crop or list(train_set.size)
         self.plan = _plan(job, (crop[0], crop[1]), self.ranks)
         self.held_out: HeldOutBatches | None = None
@@ -143,7 +142,7 @@ class SearchTask:
         generator = torch.Generator().manual_seed(self.job.seed)
         settings = self.job.search
         channels = settings.init_channels or self.space.search_channels
-        graph = self.space.graph(input_size=crop, init_channels=channels, num_classes=self.num_classes)
+        graph = self.space.graph(Deployment(crop, channels, self.num_classes))
         network = Network(graph, execution=execution_of(settings), architecture_sets=self.space.architecture_sets)
         network.checkpointing = self.job.trainer.checkpointing
         return Supernet(self.space, network, self.costs.latencies, generator=generator)

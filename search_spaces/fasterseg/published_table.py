@@ -23,6 +23,7 @@ from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
 from nas.files.shortening import shorten
 from nas.ops.spec import OpSpec, out_size
+from nas.space.deployment import Deployment
 from search_spaces.fasterseg.npy_dict import read_npy_dict
 
 DEVICE = "gtx-1080ti"
@@ -276,7 +277,6 @@ PUBLISHED = PublishedTable(
     suffixes=(".csv", ".npy"),
     read=read_published,
     space="fasterseg",
-    input_size=(1024, 2048),
-    num_classes=19,
+    deployment=Deployment((1024, 2048), 12, 19),
 )
 """What `nas profile import` knows of it."""

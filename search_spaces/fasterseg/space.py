@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nas.ops import OpSpec
 from nas.space.capabilities import Derivation, Judge
 from nas.space.choice import Choice
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph, NetworkBuilder
 from nas.space.search_space import SearchSpace
 from nas.space.weights import Weights
@@ -18,7 +18,7 @@ from search_spaces.fasterseg.config import FasterSegConfig, student_width, width
 from search_spaces.fasterseg.deployed.branches import branch_options, decided_choices, random_branches, read_branches
 from search_spaces.fasterseg.deployed.derived import describe_derived
 from search_spaces.fasterseg.derivation.derivation import Parameters, branch_score, choose_branches, derive_all
-from search_spaces.fasterseg.latency.costs import DeployedShape, plan_specs
+from search_spaces.fasterseg.latency.costs import DeployedLattice, plan_specs
 from search_spaces.fasterseg.latency.decoupled import decoupled
 from search_spaces.fasterseg.latency.expected import lattice_latency
 from search_spaces.fasterseg.lattice.lattice_choices import HEAD_WIDTH, STEM_WIDTH, lattice_choices
@@ -135,14 +135,13 @@ class FasterSeg(SearchSpace):
         """That over the network's branches."""
         return BRANCH_OUTPUTS[choices["branches"]]
 
-    def plan(self, shape: Shape) -> tuple[OpSpec, ...]:
+    def plan(self, deployment: Deployment) -> tuple[OpSpec, ...]:
         """The operations of derived networks and of the lattice's expected latency; the supernet's decoder is another."""
-        return plan_specs(self.config, shape.input_size, filters=shape.init_channels, num_classes=shape.num_classes)
+        return plan_specs(DeployedLattice(self.config, deployment))
 
-    def expected_latency(self, shape: Shape, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module:
+    def expected_latency(self, deployment: Deployment, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module:
         """That of the networks for which the lattice stands; see `lattice_latency`."""
-        deployed = DeployedShape(self.config, shape.input_size, shape.init_channels, shape.num_classes)
-        return lattice_latency(deployed, cost, overhead=overhead)
+        return lattice_latency(DeployedLattice(self.config, deployment), cost, overhead=overhead)
 
     def latency_views(self, weights: Weights) -> Sequence[tuple[float, Weights]]:
         """Operators, paths and widths apart; see `decoupled`."""

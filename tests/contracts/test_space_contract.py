@@ -16,8 +16,9 @@ from nas.errors import GenotypeError
 from nas.network.network import Network
 from nas.ops import OpSpec, is_free
 from nas.space.choice import Choice
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
-from nas.space.search_space import SearchSpace, deployed_specs
+from nas.space.search_space import SearchSpace
 from nas.space.weights import one_hot
 from nas.supernet.relaxation import RELAXATIONS
 from nas.supernet.supernet import Draw, Supernet
@@ -37,7 +38,7 @@ def space_of(name: str) -> SearchSpace:
 
 
 def graph_of(name: str, decided: dict[str, str] | None = None) -> Graph:
-    return space_of(name).graph(input_size=SIZE, init_channels=CHANNELS, num_classes=CLASSES, decided=decided)
+    return space_of(name).graph(Deployment(SIZE, CHANNELS, CLASSES), decided)
 
 
 @functools.cache
@@ -149,7 +150,7 @@ def test_a_random_architecture_is_valid_and_runs_at_odd_sizes(name: str, seed: i
 
 def test_every_derived_cost_is_in_the_plan(name: str) -> None:
     space = space_of(name)
-    plan = set(deployed_specs(space, input_size=SIZE, init_channels=CHANNELS, num_classes=CLASSES))
+    plan = set(space.plan(Deployment(SIZE, CHANNELS, CLASSES)))
     assert not any(is_free(spec) for spec in plan)
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):

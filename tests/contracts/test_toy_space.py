@@ -15,6 +15,7 @@ from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_graph
 from nas.network.network import Network
 from nas.ops import OpSpec
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 from nas.space.weights import Weights, one_hot
 from nas.space.weights import uniform as uniform_weights
@@ -33,7 +34,7 @@ def cost_of(spec: OpSpec) -> float:
 
 @functools.cache
 def open_graph() -> Graph:
-    return SPACE.graph(input_size=SIZE, init_channels=FULL, num_classes=2)
+    return SPACE.graph(Deployment(SIZE, FULL, 2))
 
 
 @functools.cache
@@ -47,7 +48,7 @@ def supernet() -> Network:
 
 
 def predicted(decided: Mapping[str, str]) -> float:
-    graph = SPACE.graph(input_size=SIZE, init_channels=FULL, num_classes=2, decided=genotype_of(decided))
+    graph = SPACE.graph(Deployment(SIZE, FULL, 2), genotype_of(decided))
     return predict_graph(graph, cost_of).ms
 
 
@@ -123,7 +124,7 @@ def test_a_slimmable_operator_costs_the_mean_over_operator_and_both_widths() -> 
     costs = {}
     for op, a, b in itertools.product(SLIM_OPS, WIDTHS, WIDTHS):
         decided = {name: options[0] for name, options in OPTIONS.items()} | {"slim.op": op, "width.0": a, "width.1": b}
-        graph = SPACE.graph(input_size=SIZE, init_channels=FULL, num_classes=2, decided=genotype_of(decided))
+        graph = SPACE.graph(Deployment(SIZE, FULL, 2), genotype_of(decided))
         costs[op, a, b] = predict_graph(graph, cost_of).by_part["slim.1"]
     assert len(set(costs.values())) == 8
     mean = sum((0.2 if a == "4" else 0.8) / 4 * cost for (_, a, _), cost in costs.items())
@@ -172,7 +173,7 @@ def test_weights_per_image_give_each_image_its_own_network_and_latency() -> None
 def test_a_skipped_residual_block_is_one_term_without_an_addition() -> None:
     def kinds(option: str) -> list[str]:
         decided = genotype_of({name: options[0] for name, options in OPTIONS.items()} | {"block": option})
-        graph = SPACE.graph(input_size=SIZE, init_channels=FULL, num_classes=2, decided=decided)
+        graph = SPACE.graph(Deployment(SIZE, FULL, 2), decided)
         return [spec.kind for _, spec in graph.operations()]
 
     assert kinds("none").count("add") == 0
@@ -238,7 +239,7 @@ def test_a_cell_that_runs_twice_has_its_weights_once_and_costs_twice() -> None:
     network(images(), draw())
     assert len(runs) == 2
     decided = {name: options[0] for name, options in OPTIONS.items()} | {"path": "keep", "cell": "conv_3x3"}
-    graph = SPACE.graph(input_size=SIZE, init_channels=FULL, num_classes=2, decided=genotype_of(decided))
+    graph = SPACE.graph(Deployment(SIZE, FULL, 2), genotype_of(decided))
     executed = [part for part, _ in graph.operations()]
     assert executed.count("keep.0") == executed.count("keep.1") == 1
     derived = Network(graph)
@@ -292,7 +293,7 @@ def test_each_architecture_set_derives_a_genotype_of_its_own() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_derived_network_has_only_its_branch_its_widths_and_one_stem(seed: int) -> None:
     decided = SPACE.random_choices(torch.Generator().manual_seed(seed))
-    graph = SPACE.graph(input_size=SIZE, init_channels=FULL, num_classes=2, decided=decided)
+    graph = SPACE.graph(Deployment(SIZE, FULL, 2), decided)
     network = Network(graph).eval()
     assert network(images()).shape == (2, 2, *SIZE)
     state = network.state_dict()

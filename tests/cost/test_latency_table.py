@@ -18,6 +18,7 @@ from nas.cost import (
 )
 from nas.cost.latency_table import dump_table, parse_table
 from nas.errors import TableError
+from nas.space.deployment import Deployment
 from tests.cost.small_tables import NAME, calibration, conv, refused, table
 
 
@@ -74,12 +75,12 @@ def test_macs_table_counts_products_of_the_convolution() -> None:
 
 def test_a_calibration_is_found_by_space_and_shape_and_replaced_by_a_new_one() -> None:
     old = table(8)
-    assert old.calibration("lgcnet", (360, 480), 40) == calibration("lgcnet")
-    assert old.calibration("cas", (360, 480), 16) == calibration("cas", channels=16)
-    for key in [("lgcnet", (360, 480), 16), ("lgcnet", (480, 360), 40), ("gas", (360, 480), 40)]:
-        assert old.calibration(*key) is None
+    assert old.calibration("lgcnet", Deployment((360, 480), 40, 11)) == calibration("lgcnet")
+    assert old.calibration("cas", Deployment((360, 480), 16, 19)) == calibration("cas", channels=16)
+    for space, size, channels in [("lgcnet", (360, 480), 16), ("lgcnet", (480, 360), 40), ("gas", (360, 480), 40)]:
+        assert old.calibration(space, Deployment(size, channels, 11)) is None
     again = old.with_calibration(calibration("lgcnet", gap_ms=0.5))
-    found = again.calibration("lgcnet", (360, 480), 40)
+    found = again.calibration("lgcnet", Deployment((360, 480), 40, 11))
     assert found is not None
     assert found.gap_ms == 0.5
     assert len(again.calibrations) == 2

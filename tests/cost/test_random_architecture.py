@@ -9,7 +9,7 @@ import nas
 from nas.cost import MacsTable
 from nas.cost.expected import ExpectedLatency
 from nas.cost.random_architecture import random_at_cost
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import SIZE, search_job, space_config
@@ -19,7 +19,7 @@ from tests.small_jobs import SIZE, search_job, space_config
 def costs():
     """The small space and its cost in millions of MACs."""
     space = nas.build_space(space_config())
-    return space, ExpectedLatency(space.graph(input_size=SIZE, init_channels=4, num_classes=11), MacsTable().cost)
+    return space, ExpectedLatency(space.graph(Deployment(SIZE, 4, 11)), MacsTable().cost)
 
 
 def draw(costs, *, target, seed=0, tolerance=0.05, **changes):
@@ -32,9 +32,11 @@ def cost_of(choices):
     """Sum of the MACs over the network that the choices build."""
     spec = SEARCH_SPACES["lgcnet"]
     config = search_job().space
-    genotype = Genotype("lgcnet", {f: getattr(config, f) for f in config.__dataclass_fields__}, Deploy(SIZE, 4, 11), choices, {})
+    genotype = Genotype(
+        "lgcnet", {f: getattr(config, f) for f in config.__dataclass_fields__}, Deployment(SIZE, 4, 11), choices, {}
+    )
     space = spec.build(config)
-    graph = space.graph(input_size=SIZE, init_channels=4, num_classes=11, decided=genotype.choices)
+    graph = space.graph(Deployment(SIZE, 4, 11), genotype.choices)
     return sum(MacsTable().cost(spec) for _, spec in graph.operations())
 
 

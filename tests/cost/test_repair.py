@@ -25,6 +25,7 @@ from nas.cost.repair import (
 from nas.errors import ConfigError, GenotypeError
 from nas.ops import OpSpec
 from nas.space.choice import Choice, NeverAll, argmax_choices
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph, NetworkBuilder, Value
 from nas.space.search_space import SearchSpace
 from nas.space.weights import uniform
@@ -188,11 +189,11 @@ def small_space(number: int) -> tuple[SearchSpace, Graph]:
         ops = rng.sample(SqueezeNASSmallConfig().ops, 3)
         stages = [[4, 1, 2], [4, rng.choice([1, 2]), 1], [8, 2, 2]]
         space = SqueezeNAS(SqueezeNASSmallConfig(stages=stages, ops=ops, stem_channels=4, low_level_block=0))
-        return space, space.graph(input_size=(33, 33), init_channels=4, num_classes=3)
+        return space, space.graph(Deployment((33, 33), 4, 3))
     else:
         drawn = RandomSpace(number)
         return drawn, drawn.open
-    return space, space.graph(input_size=SIZE, init_channels=4, num_classes=3)
+    return space, space.graph(Deployment(SIZE, 4, 3))
 
 
 def pruned_cost(graph: Graph, decided: Mapping[str, str], price: Callable[[OpSpec], float]) -> float:
@@ -291,7 +292,7 @@ FULL = LGCNet(LGCNetConfig())
 @pytest.fixture(scope="module")
 def full() -> tuple[ExpectedLatency, float]:
     """Random costs for the whole of LGCNet, and that of uniform parameters."""
-    latency = ExpectedLatency(FULL.graph(input_size=(97, 131), init_channels=4, num_classes=11), prices(5))
+    latency = ExpectedLatency(FULL.graph(Deployment((97, 131), 4, 11)), prices(5))
     return latency, float(latency(uniform(FULL.choices())))
 
 
@@ -375,7 +376,7 @@ def test_a_negative_cost_is_refused() -> None:
 
 def test_a_space_that_derives_other_decisions_is_refused() -> None:
     space = Toy(SimpleNamespace(name="toy"))
-    graph = space.graph(input_size=(32, 32), init_channels=8, num_classes=2)
+    graph = space.graph(Deployment((32, 32), 8, 2))
     logits = random_logits(space, 0)
     with pytest.raises(ConfigError, match="space toy derives other decisions than it searches"):
         derive_within(space, dict.fromkeys(space.architecture_sets, logits), [Limit(ExpectedLatency(graph, prices(0)), 1, "t")])

@@ -10,6 +10,7 @@ from nas.cost import MacsTable
 from nas.cost.calibrated import multiplies
 from nas.measuring.fit_calibration import FORMS, Terms, conformal_quantile, fit, quality, terms_of
 from nas.ops import is_free
+from nas.space.deployment import Deployment
 from search_spaces import SEARCH_SPACES
 
 
@@ -92,7 +93,7 @@ def test_terms_are_the_sums_over_what_a_network_executes(name):
     entry = SEARCH_SPACES[name]
     space = entry.build(entry.config())
     choices = space.random_choices(torch.Generator().manual_seed(0))
-    graph = space.graph(input_size=(64, 96), init_channels=16, num_classes=11, decided=choices)
+    graph = space.graph(Deployment((64, 96), 16, 11), choices)
 
     class Ones(MacsTable):
         def cost(self, spec):

@@ -19,7 +19,7 @@ from nas.exporting.folding import fold_batch_norms
 from nas.measuring.example_operations import example_operation
 from nas.measuring.operation_graphs import OperationFile, _repeat_weights, operation_file
 from nas.ops import FREE_KINDS, OPERATIONS, OpSpec, is_free
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from search_spaces import SEARCH_SPACES
 from tests.measuring.runners.bundles import spec
 
@@ -77,7 +77,7 @@ def representatives() -> list[OpSpec]:
     for entry in SEARCH_SPACES.values():
         space = entry.build(entry.config())
         for size in ((64, 96), (72, 104)):
-            for one in sorted(space.plan(Shape(size, space.deploy_channels, 11))):
+            for one in sorted(space.plan(Deployment(size, space.deploy_channels, 11))):
                 if not is_free(one):
                     found[one.kind, one.stride, one.kernel, one.groups, one.expansion, one.dilation] = one
     return [*found.values(), *odd_shapes()]

@@ -16,6 +16,7 @@ from nas.network.mixed import MixedOp
 from nas.network.network import Network
 from nas.network.norm_statistics import estimated_anew
 from nas.ops.candidates import CANDIDATE_OPS, EdgeShape, candidate_specs
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph, Node
 from nas.space.search_space import SearchSpace, open_choices
 from nas.space.weights import Weights
@@ -33,7 +34,7 @@ def space_of(name: str, **settings: object) -> SearchSpace:
 
 
 def graph_of(space: SearchSpace, size: tuple[int, int] = (37, 45)) -> Graph:
-    return space.graph(input_size=size, init_channels=space.search_channels, num_classes=5)
+    return space.graph(Deployment(size, space.search_channels, 5))
 
 
 def edge_nodes(*, channels: int, stride: int, ops: tuple[str, ...] = ALL_OPS, size: tuple[int, int] = (11, 14)) -> list[Node]:

@@ -10,6 +10,7 @@ from nas.errors import ConfigError
 from nas.network.build import build_network
 from nas.network.image_classifier import ENCODER, HEAD, ImageClassifier, build_image_classifier, encoder_graph
 from nas.network.network import Network
+from nas.space.deployment import Deployment
 from nas.space.genotype import genotype_graph
 from nas.space.graph import NetworkBuilder, map_spec
 from search_spaces import SEARCH_SPACES
@@ -53,7 +54,7 @@ def test_every_space_gives_an_encoder_without_a_classifier():
     for name, entry in SEARCH_SPACES.items():
         space = entry.build(entry.config())
         choices = space.random_choices(torch.Generator().manual_seed(0))
-        whole = space.graph(input_size=(64, 96), init_channels=8, num_classes=11, decided=choices)
+        whole = space.graph(Deployment((64, 96), 8, 11), choices)
         encoder = encoder_graph(whole)
         kinds = {node.spec.kind for node in encoder.nodes if node.role == "op"}
         assert not kinds & {"classifier", "argmax"}, name

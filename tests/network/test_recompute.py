@@ -14,6 +14,7 @@ from nas.errors import ConfigError
 from nas.network.network import Network
 from nas.network.recompute import AUTO_KEPT, Step, activation_px, computed_again, segments_of
 from nas.ops import OpSpec
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph, NetworkBuilder
 from nas.space.search_space import SearchSpace
 from nas.stages.search import search
@@ -40,7 +41,7 @@ def space_of(name: str) -> SearchSpace:
 
 def supernet_of(space: SearchSpace, mode: str, *, execution: str = "reference") -> Supernet:
     torch.manual_seed(0)
-    graph = space.graph(input_size=(37, 45), init_channels=space.search_channels, num_classes=5)
+    graph = space.graph(Deployment((37, 45), space.search_channels, 5))
     network = Network(graph, execution=execution, architecture_sets=space.architecture_sets)
     network.checkpointing = mode
     return Supernet(space, network, [], generator=torch.Generator().manual_seed(4)).train()
@@ -230,7 +231,7 @@ def test_random_numbers_are_drawn_anew_as_they_were() -> None:
 @pytest.mark.parametrize("name", list(all_spaces()))
 def test_auto_takes_the_largest_parts_until_half_of_the_activations_are_left(name: str) -> None:
     space = space_of(name)
-    graph = space.graph(input_size=(64, 96), init_channels=8, num_classes=5)
+    graph = space.graph(Deployment((64, 96), 8, 5))
     schedule: list[Step] = [(index, []) for index in range(len(graph.nodes))]
     segments = segments_of(graph, schedule, "auto")
     sizes = [sum(activation_px(graph.nodes[index]) for index, _ in segment.steps) for segment in segments]
@@ -245,7 +246,7 @@ def test_auto_takes_the_largest_parts_until_half_of_the_activations_are_left(nam
 
 def test_the_segments_of_lgcnet_are_stem_cells_and_heads() -> None:
     space = space_of("lgcnet")
-    graph = space.graph(input_size=SIZE, init_channels=4, num_classes=5)
+    graph = space.graph(Deployment(SIZE, 4, 5))
     segments = segments_of(graph, [(index, []) for index in range(len(graph.nodes))], "all")
     assert [segment.part for segment in segments] == ["image", "stem", *(f"cells.{i}" for i in range(3)), "fusion", "classifier"]
 

@@ -7,6 +7,7 @@ import torch
 import nas
 from nas.ops import OpSpec
 from nas.reports.architecture_graph import architecture_graph
+from nas.space.deployment import Deployment
 from nas.space.genotype import genotype_graph
 from nas.space.graph import NetworkBuilder
 from search_spaces import SEARCH_SPACES
@@ -18,7 +19,7 @@ SPACE = ENTRY.build(ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cell
 @cache
 def graph_of(seed=None, space=SPACE, size=(97, 131)):
     decided = None if seed is None else space.random_choices(torch.Generator().manual_seed(seed))
-    return decided, space.graph(input_size=size, init_channels=4, num_classes=5, decided=decided)
+    return decided, space.graph(Deployment(size, 4, 5), decided)
 
 
 @pytest.mark.parametrize("seed", [None, *range(6)])

@@ -6,6 +6,7 @@ import torch
 
 from nas.reports.architecture_graph import architecture_graph
 from nas.reports.layout import BOX, lay_out
+from nas.space.deployment import Deployment
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
@@ -17,7 +18,7 @@ HEADLESS = ENTRY.build(ENTRY.config(num_cells=20, reduction_cells=[2], num_nodes
 @cache
 def structure_of(space, seed):
     decided = None if seed is None else space.random_choices(torch.Generator().manual_seed(seed))
-    return architecture_graph(space.graph(input_size=(360, 480), init_channels=8, num_classes=11, decided=decided))
+    return architecture_graph(space.graph(Deployment((360, 480), 8, 11), decided))
 
 
 CASES = [(space, seed) for space in (SMALL, PAPER, HEADLESS) for seed in (None, 0, 1)]

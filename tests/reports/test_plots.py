@@ -10,7 +10,7 @@ from PIL import Image
 
 from nas.ops.candidates import CANDIDATE_OPS
 from nas.reports.plots import OP_COLOURS, draw_genotype, draw_space
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, genotype_graph
 from search_spaces import SEARCH_SPACES
 
@@ -20,7 +20,7 @@ SPACE = ENTRY.build(CONFIG)
 
 
 def genotype_of(choices):
-    return Genotype("lgcnet", dataclasses.asdict(CONFIG), Deploy((90, 120), 8, 11), choices)
+    return Genotype("lgcnet", dataclasses.asdict(CONFIG), Deployment((90, 120), 8, 11), choices)
 
 
 def random_choices(seed=0):
@@ -87,7 +87,7 @@ def test_bars_are_as_high_as_the_milliseconds_of_each_part():
 
 
 def test_a_space_is_drawn_with_all_its_candidates():
-    figure = draw_space(SPACE.graph(input_size=(90, 120), init_channels=8, num_classes=11), title="lgcnet")
+    figure = draw_space(SPACE.graph(Deployment((90, 120), 8, 11)), title="lgcnet")
     offered = [option for options in SPACE.genotype_choices().values() for option in options]
     assert legend_counts(figure) == {option: offered.count(option) for option in offered}
     image = pixels(figure)

@@ -12,7 +12,7 @@ from nas.errors import ConfigError, GenotypeError
 from nas.network.build import build_network
 from nas.ops import OpSpec
 from nas.space.choice import Choice
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import (
     FORMAT_VERSION,
     Genotype,
@@ -43,7 +43,7 @@ def random_genotype(seed=0, **changes):
     fields = {
         "space": "lgcnet",
         "space_config": dataclasses.asdict(CONFIG),
-        "deploy": Deploy((64, 96), 4, 5),
+        "deploy": Deployment((64, 96), 4, 5),
         "choices": SPACE.random_choices(torch.Generator().manual_seed(seed)),
         "provenance": {"seed": seed, "commit": "123e45", "table": None, "expected_latency": 1.25e-7, "on": "no"},
     }
@@ -297,16 +297,16 @@ def test_a_value_does_not_share_what_it_was_made_of():
 )
 def test_a_deployment_that_cannot_be_is_refused(arguments, key):
     with pytest.raises(ConfigError, match=rf"^deploy\.{key}: got "):
-        Deploy(*arguments)
+        Deployment(*arguments)
 
 
 def test_the_graph_has_the_deployed_or_the_given_shape():
     genotype = random_genotype()
     space = genotype_space(genotype, SEARCH_SPACES)
     assert space.config == CONFIG
-    deployed = SPACE.graph(input_size=(64, 96), init_channels=4, num_classes=5, decided=genotype.choices)
+    deployed = SPACE.graph(Deployment((64, 96), 4, 5), genotype.choices)
     assert genotype_graph(genotype, SEARCH_SPACES).operations() == deployed.operations()
-    other = SPACE.graph(input_size=(33, 50), init_channels=4, num_classes=7, decided=genotype.choices)
+    other = SPACE.graph(Deployment((33, 50), 4, 7), genotype.choices)
     given = genotype_graph(genotype, SEARCH_SPACES, input_size=(33, 50), num_classes=7)
     assert given.operations() == other.operations()
 
@@ -355,7 +355,9 @@ ODD = {"odd": SpaceEntry(OddConfig, OddSpace)}
 
 def odd_genotype():
     choices = {f"width.{i}": name for i, name in enumerate(NAMES)}
-    return Genotype("odd", {"name": "odd", "ratio": 0.67, "label": "no", "extra": [1.0, 1e-30]}, Deploy((8, 8), 1, 2), choices, {})
+    return Genotype(
+        "odd", {"name": "odd", "ratio": 0.67, "label": "no", "extra": [1.0, 1e-30]}, Deployment((8, 8), 1, 2), choices, {}
+    )
 
 
 def test_options_that_yaml_would_read_as_something_else_are_quoted():

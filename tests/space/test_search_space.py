@@ -10,8 +10,9 @@ import torch
 from nas.errors import GenotypeError
 from nas.ops import OpSpec
 from nas.space.choice import Choice, argmax_choices, check_decisions
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph, NetworkBuilder
-from nas.space.search_space import SearchSpace, deployed_specs
+from nas.space.search_space import SearchSpace
 
 CHOICES = (
     Choice("first", ("small", "large"), "kernel", 0),
@@ -61,9 +62,9 @@ SPACE = TwoConvolutions(None)
 
 
 def test_a_graph_is_open_without_decisions_and_fixed_with_them() -> None:
-    open_graph = SPACE.graph(input_size=(8, 6), init_channels=4, num_classes=2)
+    open_graph = SPACE.graph(Deployment((8, 6), 4, 2))
     assert [len(node.specs) for node in open_graph.nodes] == [0, 2, 2]
-    graph = SPACE.graph(input_size=(8, 6), init_channels=4, num_classes=2, decided={"first": "large", "second": "small"})
+    graph = SPACE.graph(Deployment((8, 6), 4, 2), {"first": "large", "second": "small"})
     assert [node.spec.kernel for node in graph.nodes[1:]] == [3, 1]
 
 
@@ -79,7 +80,7 @@ def test_a_graph_is_open_without_decisions_and_fixed_with_them() -> None:
 )
 def test_decisions_that_make_no_network_are_refused_by_name(decided: dict[str, str], message: str) -> None:
     with pytest.raises(GenotypeError, match=message):
-        SPACE.graph(input_size=(8, 6), init_channels=4, num_classes=2, decided=decided)
+        SPACE.graph(Deployment((8, 6), 4, 2), decided)
 
 
 def test_complete_decisions_pass() -> None:
@@ -107,12 +108,12 @@ def test_a_space_must_define_three_methods() -> None:
 
 
 def test_the_plan_holds_what_any_derived_network_needs() -> None:
-    shape = {"input_size": (8, 6), "init_channels": 4, "num_classes": 2}
-    plan = deployed_specs(SPACE, **shape)
+    deployment = Deployment((8, 6), 4, 2)
+    plan = SPACE.plan(deployment)
     derived = {
         spec
         for first, second in (("small", "small"), ("small", "large"), ("large", "small"))
-        for spec in SPACE.graph(**shape, decided={"first": first, "second": second}).specs()
+        for spec in SPACE.graph(deployment, {"first": first, "second": second}).specs()
     }
     assert set(plan) == derived
     assert len(plan) == 4

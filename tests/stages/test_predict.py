@@ -18,16 +18,15 @@ from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, GenotypeError, TableError
 from nas.network.build import build_network
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, genotype_graph, save_genotype
-from nas.space.search_space import deployed_specs
 from nas.stages.predict import predict_job
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
 CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8)
 SPACE = ENTRY.build(CONFIG)
-DEPLOY = Deploy((61, 94), 4, 5)
+DEPLOY = Deployment((61, 94), 4, 5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,7 +45,7 @@ def random_genotype(seed=0):
 def table_without(absent=()):
     """A table with a random latency for each operation of the space except the absent keys."""
     rng = random.Random(0)
-    specs = deployed_specs(SPACE, input_size=DEPLOY.input, init_channels=DEPLOY.init_channels, num_classes=DEPLOY.num_classes)
+    specs = SPACE.plan(DEPLOY)
     costs = {spec.key: rng.uniform(0.1, 9.0) for spec in specs}
     return LatencyTable(
         device=DeviceInfo(name="some-board"),

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from nas.ops import is_free
-from nas.space.search_space import deployed_specs
+from nas.space.deployment import Deployment
 from search_spaces import SEARCH_SPACES
 
-SHAPE = {"input_size": (64, 96), "init_channels": 4, "num_classes": 3}
+DEPLOYMENT = Deployment((64, 96), 4, 3)
 NETWORKS = 100
 
 
@@ -17,14 +17,14 @@ NETWORKS = 100
 def test_the_plan_covers_a_hundred_random_networks(name: str) -> None:
     entry = SEARCH_SPACES[name]
     space = entry.build(entry.config())
-    plan = set(deployed_specs(space, **SHAPE))
+    plan = set(space.plan(DEPLOYMENT))
     generator = torch.Generator().manual_seed(0)
     met = set()
     architectures = set()
     for _ in range(NETWORKS):
         decided = dict(space.random_choices(generator))
         architectures.add(tuple(sorted(decided.items())))
-        graph = space.graph(**SHAPE, decided=decided)
+        graph = space.graph(DEPLOYMENT, decided)
         executed = {spec for _, spec in graph.operations() if not is_free(spec)}
         assert executed <= plan
         met |= executed

@@ -18,31 +18,31 @@ from nas.cost.calibration import Calibration, Quality
 from nas.devices.this_machine import local_names
 from nas.errors import ConfigError
 from nas.ops import OpSpec
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.stages.profile_devices import MOST_INPUTS, DevicesReport, age, devices
 from search_spaces import SEARCH_SPACES
 from tests.cost.simulated_table import table_of
 
 NAME = "torch-eager-fp32-b1-t1"
 NOW = datetime(2026, 1, 4, 12, tzinfo=UTC)
-SMALL = Shape((256, 512), 16, 19)
+SMALL = Deployment((256, 512), 16, 19)
 QUALITY = Quality(bias=0.0, mape=0.01, rmse_ms=1.0, within_5=1.0, within_10=1.0, spearman=1.0, kendall=1.0, inside_bar=0.9)
 
 
-def plan(space: str, shape: Shape) -> tuple[OpSpec, ...]:
+def plan(space: str, shape: Deployment) -> tuple[OpSpec, ...]:
     entry = SEARCH_SPACES[space]
     return entry.build(entry.config()).plan(shape)
 
 
-def measured(*plans: tuple[str, Shape], device: str = "board", **changes: Any) -> LatencyTable:
+def measured(*plans: tuple[str, Deployment], device: str = "board", **changes: Any) -> LatencyTable:
     """A table of all operations that the networks of spaces need at shapes."""
     return table_of({spec: 1.0 for space, shape in plans for spec in plan(space, shape)}, device=device, **changes)
 
 
-def calibration(space: str, shape: Shape) -> Calibration:
+def calibration(space: str, shape: Deployment) -> Calibration:
     return Calibration(
         space=space,
-        input=shape.input_size,
+        input=shape.input,
         init_channels=shape.init_channels,
         overhead_ms=0.0,
         gap_ms=0.0,
@@ -147,7 +147,7 @@ def test_coverage_counts_the_operations_that_networks_need(shelf: Path) -> None:
         keys = {
             spec.key
             for spec in plan(
-                space, Shape((256, 512), SEARCH_SPACES[space].build(SEARCH_SPACES[space].config()).deploy_channels, 19)
+                space, Deployment((256, 512), SEARCH_SPACES[space].build(SEARCH_SPACES[space].config()).deploy_channels, 19)
             )
         }
         assert counts == f"{len(keys & set(table.entries) - set(dropped))} of {len(keys)}"
@@ -155,7 +155,7 @@ def test_coverage_counts_the_operations_that_networks_need(shelf: Path) -> None:
 
 
 def test_initial_channels_of_calibrations_and_classes_of_argmax_are_tried(shelf: Path) -> None:
-    shape = Shape((96, 160), 24, 7)
+    shape = Deployment((96, 160), 24, 7)
     put(shelf, measured(("lgcnet", shape), calibrations=(calibration("lgcnet", shape),)))
     needed = len(plan("lgcnet", shape))
     lines = covered(report().summary(), f"board/{NAME}")
@@ -164,7 +164,7 @@ def test_initial_channels_of_calibrations_and_classes_of_argmax_are_tried(shelf:
 
 
 def test_a_given_shape_takes_the_place_of_those_in_the_table(shelf: Path) -> None:
-    put(shelf, measured(("squeezenas_small", SMALL), ("squeezenas_small", Shape((64, 128), 16, 5))))
+    put(shelf, measured(("squeezenas_small", SMALL), ("squeezenas_small", Deployment((64, 128), 16, 5))))
     needed = len(plan("squeezenas_small", SMALL))
     both = covered(report().summary(), f"board/{NAME}")
     assert both[:2] == [f"squeezenas_small {size}: {needed} of {needed}" for size in ("64x128", "256x512")]
@@ -180,7 +180,7 @@ def test_a_given_shape_takes_the_place_of_those_in_the_table(shelf: Path) -> Non
 
 
 def test_a_space_that_refuses_a_shape_is_left_out(shelf: Path) -> None:
-    put(shelf, measured(("lgcnet", Shape((96, 160), 3, 7))))
+    put(shelf, measured(("lgcnet", Deployment((96, 160), 3, 7))))
     lines = covered(report(deploy=DeploySettings(init_channels=3)).summary(), f"board/{NAME}")
     assert any(line.startswith("lgcnet 96x160: ") for line in lines)
     assert not any(line.startswith("squeezenas") for line in lines)
@@ -206,7 +206,7 @@ def test_only_the_most_frequent_sizes_of_images_are_looked_up(shelf: Path) -> No
 
 
 def test_maps_of_three_channels_that_are_no_images_do_not_count(shelf: Path) -> None:
-    small = Shape((64, 96), 16, 3)  # three classes: argmax and resizing have three channels, too
+    small = Deployment((64, 96), 16, 3)  # three classes: argmax and resizing have three channels, too
     put(shelf, measured(("squeezenas_small", small)))
     lines = covered(report().summary(), f"board/{NAME}")
     assert {line.split()[1].rstrip(":") for line in lines if not line.startswith("less than")} == {"64x96"}

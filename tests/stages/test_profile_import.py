@@ -11,7 +11,7 @@ import pytest
 from nas.config.jobs import ImportJob
 from nas.cost import load_table
 from nas.errors import ConfigError, TableError, UserError
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.stages.profile_import import MAX_BYTES, import_table
 from search_spaces import PUBLISHED_TABLES, SEARCH_SPACES
 from tests.fasterseg_reference import FOLDER, needs_reference
@@ -49,7 +49,7 @@ def test_a_published_table_is_written_where_its_name_is_looked_up(lut: Path) -> 
 def test_the_summary_counts_what_was_left_out_and_what_the_space_can_use(lut: Path) -> None:
     lines = import_table(ImportJob(file=str(lut)), SEARCH_SPACES, PUBLISHED_TABLES).summary()
     space = SEARCH_SPACES["fasterseg"].build(SEARCH_SPACES["fasterseg"].config())
-    needed = len(space.plan(Shape((1024, 2048), 12, 19)))
+    needed = len(space.plan(Deployment((1024, 2048), 12, 19)))
     assert lines[0] == f"{TARGET}: 3 operations of gtx-1080ti/{NAME}, published"
     assert "left out: 1 skips of stride 1" in lines[1]
     assert "1 heads" in lines[1]
@@ -149,7 +149,7 @@ def test_the_whole_official_table_is_imported(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     result = import_table(ImportJob(file=str(FOLDER / "latency_lut_1080ti.csv")), SEARCH_SPACES, PUBLISHED_TABLES)
     space = SEARCH_SPACES["fasterseg"].build(SEARCH_SPACES["fasterseg"].config())
-    plan = space.plan(Shape((1024, 2048), 12, 19))
+    plan = space.plan(Deployment((1024, 2048), 12, 19))
     held = sum(spec.key in result.table.entries for spec in plan)
     assert held > 500
     assert f"holds {held} of the {len(plan)} operations" in " ".join(result.summary())

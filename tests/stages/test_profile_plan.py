@@ -19,6 +19,7 @@ from nas.measuring.reference_operation import choose_reference
 from nas.measuring.table_filling import journal_path
 from nas.ops import OpSpec, is_free
 from nas.reports.text_table import duration
+from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace
 from nas.stages.profile_plan import PlanResult, evenly_spaced, forecast, plan
 from nas.stages.profiling import profile_specs
@@ -28,7 +29,7 @@ from tests.simulated_device import PowerCutError, SimulatedDevice, conv
 from tests.small_jobs import space_config
 
 DEVICE = DeviceInfo(name="simulated")
-SHAPE = {"input_size": (48, 64), "init_channels": 4, "num_classes": 11}
+DEPLOYMENT = Deployment((48, 64), 4, 11)
 OUT = Path("mine.json")
 
 
@@ -44,7 +45,7 @@ def job(**changes: Any) -> ProfileJob:
 
 def wanted() -> list[OpSpec]:
     """Every operation of every option of the supernet's graph that is deployed, as an independent loop sees it."""
-    graph = space().graph(**SHAPE)
+    graph = space().graph(DEPLOYMENT)
     return sorted({spec for node in graph.deployed().nodes for spec in node.specs.values() if not is_free(spec)})
 
 

@@ -20,7 +20,7 @@ from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import identify
 from nas.errors import ConfigError, TableError
 from nas.ops import is_free, macs
-from nas.space.search_space import deployed_specs
+from nas.space.deployment import Deployment
 from nas.stages import profile_validate as validating
 from nas.stages.profile_validate import validate
 from search_spaces import SEARCH_SPACES
@@ -76,7 +76,7 @@ def the_space(name: str = "squeezenas_small"):
 
 
 def simulated_table(**changes) -> LatencyTable:
-    specs = deployed_specs(the_space(), input_size=SIZE, init_channels=CHANNELS, num_classes=11)
+    specs = the_space().plan(Deployment(SIZE, CHANNELS, 11))
     return table_of({spec: true_ms(spec) for spec in specs}, device=identify().name, version="1.0", **changes)
 
 
@@ -111,7 +111,7 @@ def test_files_tell_everything_and_the_table_keeps_the_calibration(desk):
     assert (desk / "found" / "scatter.png").read_bytes().startswith(b"\x89PNG")
     for row in rows:
         space = the_space()
-        graph = space.graph(input_size=SIZE, init_channels=CHANNELS, num_classes=11, decided=json.loads(row["choices"]))
+        graph = space.graph(Deployment(SIZE, CHANNELS, 11), json.loads(row["choices"]))
         assert float(row["measured_ms"]) == pytest.approx(network_ms(graph), rel=0.03)
     after = read_table(desk / "table.json")
     assert dict(after.entries) == dict(before.entries)
@@ -129,7 +129,7 @@ def test_predictions_of_a_calibrated_table_are_near_the_truth_and_have_its_bar(d
     for seed in range(10):
         genotype = random_genotype(space, seed)
         latency = predict(genotype, table, SEARCH_SPACES)
-        graph = space.graph(input_size=SIZE, init_channels=CHANNELS, num_classes=11, decided=genotype.choices)
+        graph = space.graph(Deployment(SIZE, CHANNELS, 11), genotype.choices)
         assert latency.ms == pytest.approx(network_ms(graph), rel=0.01)
         assert latency.ms == pytest.approx(sum(latency.by_part.values()))
         assert (latency.low_ms, latency.high_ms) == pytest.approx((latency.ms * (1 - fitted.bar), latency.ms * (1 + fitted.bar)))
@@ -142,15 +142,14 @@ def random_genotype(space, seed: int, size=SIZE):
 
     import torch
 
-    from nas.space.deployment import Deploy
     from nas.space.genotype import Genotype
 
     choices = space.random_choices(torch.Generator().manual_seed(seed))
-    return Genotype(space.config.name, dataclasses.asdict(space.config), Deploy(size, CHANNELS, 11), choices, {})
+    return Genotype(space.config.name, dataclasses.asdict(space.config), Deployment(size, CHANNELS, 11), choices, {})
 
 
 def full_table(size) -> LatencyTable:
-    specs = deployed_specs(the_space(), input_size=size, init_channels=CHANNELS, num_classes=11)
+    specs = the_space().plan(Deployment(size, CHANNELS, 11))
     calibrations = read_table(Path("table.json")).calibrations
     return table_of({s: true_ms(s) for s in specs}, device=identify().name, version="1.0", calibrations=calibrations)
 
@@ -186,7 +185,7 @@ def test_what_cannot_be_validated_is_refused_before_anything_runs(desk, changes,
 
 
 def test_a_table_of_another_version_of_the_runtime_is_refused(desk):
-    specs = deployed_specs(the_space(), input_size=SIZE, init_channels=CHANNELS, num_classes=11)
+    specs = the_space().plan(Deployment(SIZE, CHANNELS, 11))
     save_table(table_of({s: true_ms(s) for s in specs}, device=identify().name, version="0.9"), desk / "table.json")
     with pytest.raises(TableError, match=r"measured with torch-eager 0\.9, and here is 1\.0"):
         validate(the_job(), the_space())
@@ -202,5 +201,5 @@ def test_the_command_validates_a_real_table_of_this_machine(run_nas, tmp_path):
     assert "wrote the calibration into table.json" in outcome.out
     table = nas.load_table("table.json")
     assert isinstance(
-        nas.cost.calibrated.calibrated(table, space="squeezenas_small", input_size=(32, 48), init_channels=8), CalibratedTable
+        nas.cost.calibrated.calibrated(table, space="squeezenas_small", deployment=Deployment((32, 48), 8, 11)), CalibratedTable
     )

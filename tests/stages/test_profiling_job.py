@@ -15,6 +15,7 @@ from nas.errors import ConfigError, TableError
 from nas.measuring import profile_target
 from nas.measuring.backends.torch_eager import TorchEager
 from nas.ops import OpSpec
+from nas.space.deployment import Deployment
 from nas.stages.profiling import profile
 from tests.simulated_device import RUNTIME, conv
 
@@ -45,7 +46,7 @@ def test_profile_measures_the_deployed_shape_for_real_into_a_table_named_after_t
     asked: list[dict[str, Any]],
 ) -> None:
     result = profile(job(num_classes=7, rounds=3), None)  # type: ignore[arg-type]
-    assert asked == [{"input_size": (16, 24), "init_channels": 4, "num_classes": 7}]
+    assert asked == [{"deployment": Deployment((16, 24), 4, 7)}]
     assert result.path == Path("latency_tables") / cpu_name() / "torch-eager-fp32-b1-t1.json"
     table: LatencyTable = load_table("auto/torch-eager")
     assert table == result.table

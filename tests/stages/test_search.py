@@ -14,6 +14,7 @@ import yaml
 import nas
 from nas.losses import cross_entropy
 from nas.runs.checkpoint import load_checkpoint
+from nas.space.deployment import Deployment
 from nas.space.weights import Weights, one_hot
 from nas.supernet.architecture import light_share
 from nas.supernet.supernet import Draw
@@ -62,7 +63,7 @@ def test_latency_of_a_sampled_step_is_the_sum_of_the_table_over_the_network_that
     task = search_task(search_job(latency__table=str(tmp_path / "table.json"), search__relaxation="sampled"))
     drawn = task.supernet.sample(Draw("sampled", task.draws.tau(2), task.draws.noise(2))).drawn
     decided = {choice.name: choice.options[drawn[choice.name]] for choice in task.space.choices()}
-    graph = task.space.graph(input_size=SIZE, init_channels=4, num_classes=11, decided=decided)
+    graph = task.space.graph(Deployment(SIZE, 4, 11), decided)
     costs = [
         table.entries[node.spec.key].median_ms * (len(node.inputs) - 1 if node.spec.kind == "add" else 1)
         for node in graph.nodes

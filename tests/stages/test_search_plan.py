@@ -17,6 +17,7 @@ from nas.devices.memory import available_bytes, left_in_cgroup, left_of_address_
 from nas.errors import ConfigError
 from nas.probing import search_probe as probe
 from nas.probing.search_probe import Probe, line_through, measure, run_probe
+from nas.space.deployment import Deployment
 from nas.stages import search_plan as planning
 from nas.stages.search_plan import largest_batch, plan_search
 from nas.supernet.passes import Pass
@@ -225,7 +226,7 @@ def test_macs_of_drawn_operations_are_the_mean_over_draws():
 
 def test_forced_passes_count_what_they_hold():
     space = SEARCH_SPACES["fasterseg"].build(SEARCH_SPACES["fasterseg"].config())
-    graph = space.graph(input_size=(64, 64), init_channels=space.search_channels, num_classes=11)
+    graph = space.graph(Deployment((64, 64), space.search_channels, 11))
     names = ("teacher", "student", "student:max", "student:min", "student:random")
     passes = [Pass(name.partition(":")[0], name.partition(":")[2] or None) for name in names]
     macs = macs_of_passes(space, graph, passes, relaxation="soft")

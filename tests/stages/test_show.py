@@ -17,9 +17,8 @@ from nas.errors import ConfigError, GenotypeError, TableError
 from nas.network.build import build_network
 from nas.network.network import Network
 from nas.reports.network_summary import count_macs, count_parameters, log10_architectures
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, genotype_graph, save_genotype
-from nas.space.search_space import deployed_specs
 from nas.stages.show import show
 from nas.supernet.supernet import Supernet
 from search_spaces import SEARCH_SPACES
@@ -27,7 +26,7 @@ from search_spaces import SEARCH_SPACES
 ENTRY = SEARCH_SPACES["lgcnet"]
 CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8)
 SPACE = ENTRY.build(CONFIG)
-DEPLOY = Deploy((61, 94), 4, 5)
+DEPLOY = Deployment((61, 94), 4, 5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,7 +68,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def table_of(name):
-    specs = deployed_specs(SPACE, input_size=DEPLOY.input, init_channels=DEPLOY.init_channels, num_classes=DEPLOY.num_classes)
+    specs = SPACE.plan(DEPLOY)
     return LatencyTable(
         device=DeviceInfo(name=name),
         runtime=RuntimeInfo.of(RuntimeName(backend="torch-eager"), version="2.13.0"),
@@ -153,7 +152,7 @@ def test_a_space_is_shown_with_its_size_and_its_supernet(folder):
     job = ShowJob(space=CONFIG, deploy=DeploySettings(input=[61, 94], init_channels=4), num_classes=5, out="space.png")
     report = show(job, SEARCH_SPACES)
     text = "\n".join(report.summary())
-    graph = SPACE.graph(input_size=(61, 94), init_channels=4, num_classes=5)
+    graph = SPACE.graph(Deployment((61, 94), 4, 5))
     supernet = Supernet(SPACE, Network(graph), None, generator=torch.Generator().manual_seed(0))
     weights, architecture = (
         sum(weight.numel() for weight in weights) for weights in (supernet.weight_parameters(), supernet.arch_parameters())

@@ -23,7 +23,7 @@ from nas.network.build import build_network
 from nas.network.image_classifier import build_image_classifier
 from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import load_checkpoint, save_weights
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, genotype_space, save_genotype
 from nas.stages.report import report
 from nas.stages.train import make_task
@@ -60,7 +60,7 @@ def fasterseg_genotype(path: Path, fidelity: str = "corrected") -> Path:
     """A network with auxiliary heads."""
     config = FasterSegConfig(layers=4, fidelity=fidelity)
     choices = decided_choices((DEEP, MIDDLE), config, stem_width=4, head_width=4)
-    save_genotype(path, Genotype("fasterseg", dataclasses.asdict(config), Deploy(SIZE, 3, 11), choices))
+    save_genotype(path, Genotype("fasterseg", dataclasses.asdict(config), Deployment(SIZE, 3, 11), choices))
     return path
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nas.cost.contraction import Contraction
 from nas.ops import OpSpec, is_free, out_size
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph, NetworkBuilder, Value
 from search_spaces.fasterseg.config import BRANCHES, STRIDES, FasterSegConfig, channels
 from search_spaces.fasterseg.deployed.branches import Branch, Layer, branch_options, decided_choices
@@ -38,27 +39,28 @@ REFINES = {(32, 16): "refines32.0", (32, 8): "refines32.1", (16, 8): "refines16"
 
 
 @dataclass(frozen=True, slots=True)
-class DeployedShape:
-    """Deployed shape: it determines the operations of all networks of the space, and so what their entries in a latency table are.
+class DeployedLattice:
+    """The lattice at a deployment: it determines the operations of all networks of the space, and so their entries in a table.
 
     Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: the official table has an entry for each operator, scale and pair of
     widths.
 
     Args:
         config: Settings of the space.
-        input_size: (height, width) of the deployed network's input in pixels.
-        filters: F.
-        num_classes: Classes.
+        deployment: What they are deployed for; its initial channels are F.
     """
 
     config: FasterSegConfig
-    input_size: tuple[int, int]
-    filters: int
-    num_classes: int
+    deployment: Deployment
+
+    @property
+    def filters(self) -> int:
+        """F."""
+        return self.deployment.init_channels
 
     def map_at(self, stride: int, width: int) -> Value:
         """A map of the lattice; width in twelfths."""
-        height_px, width_px = (out_size(side, stride) for side in self.input_size)
+        height_px, width_px = (out_size(side, stride) for side in self.deployment.input)
         return Value(-1, channels(self.filters, stride, width), height_px, width_px)
 
     def operator(self, op: str, stride: int, widths: tuple[int, int], *, down: bool) -> OpSpec:
@@ -76,7 +78,7 @@ class DeployedShape:
 
     def stem(self, width: int) -> Graph:
         """The stem alone; width in twelfths."""
-        builder = NetworkBuilder(self.input_size, {}, {})
+        builder = NetworkBuilder(self.deployment.input, {}, {})
         return builder.finish(stem=describe_stem(builder, builder.image(), filters=self.filters, width=width))
 
     def smallest_network(self, option: str, widths: tuple[int, int]) -> Graph:
@@ -90,9 +92,9 @@ class DeployedShape:
         config = replace(self.config, layers=len(STRIDES))
         branches = tuple(_straight_down(end, inner, head) for end in BRANCHES[option])
         decided = decided_choices(branches, config, stem_width=inner, head_width=head)
-        builder = NetworkBuilder(self.input_size, branch_options(config), decided)
+        builder = NetworkBuilder(self.deployment.input, branch_options(config), decided)
         return describe_derived(
-            builder, decided, branches, filters=self.filters, num_classes=self.num_classes, with_attention=False
+            builder, decided, branches, filters=self.filters, num_classes=self.deployment.num_classes, with_attention=False
         )
 
 
@@ -111,21 +113,21 @@ def down_places(layers: int) -> tuple[Place, ...]:
     return tuple(place for place in keep_places(layers) if goes_down(*place, layers=layers))
 
 
-def operator_contractions(shape: DeployedShape, cost: Cost, *, down: bool) -> tuple[Contraction, ...]:
+def operator_contractions(lattice: DeployedLattice, cost: Cost, *, down: bool) -> tuple[Contraction, ...]:
     """Expected cost of what each cell keeps, or sends down, over the draws of operator and widths.
 
     Args:
-        shape: What determines the operations.
+        lattice: What determines the operations.
         cost: What an operation costs; asked for the skip of stride 1, too, which is `identity`.
         down: What cells send down, in the order of `down_places`; else what they keep, in that of `keep_places`.
     """
-    layers, widths = shape.config.layers, shape.config.widths
+    layers, widths = lattice.config.layers, lattice.config.widths
     step = 2 if down else 1
 
     @functools.cache
     def coefficients(stride: int) -> Tensor:
         """[operators, widths that enter, widths that leave]."""
-        costs = [[[cost(shape.operator(op, stride, (a, b), down=down)) for b in widths] for a in widths] for op in LATTICE_OPS]
+        costs = [[[cost(lattice.operator(op, stride, (a, b), down=down)) for b in widths] for a in widths] for op in LATTICE_OPS]
         return torch.tensor(costs, dtype=torch.float64)
 
     return tuple(
@@ -137,27 +139,27 @@ def operator_contractions(shape: DeployedShape, cost: Cost, *, down: bool) -> tu
     )
 
 
-def stem_contraction(shape: DeployedShape, cost: Cost) -> Contraction:
+def stem_contraction(lattice: DeployedLattice, cost: Cost) -> Contraction:
     """Cost of the stem by its width."""
-    costs = [sum(cost(spec) for _, spec in shape.stem(width).operations()) for width in shape.config.widths]
+    costs = [sum(cost(spec) for _, spec in lattice.stem(width).operations()) for width in lattice.config.widths]
     return Contraction((STEM_WIDTH,), torch.tensor(costs, dtype=torch.float64))
 
 
-def decoder_costs(shape: DeployedShape, cost: Cost, option: str) -> dict[str, Tensor]:
+def decoder_costs(lattice: DeployedLattice, cost: Cost, option: str) -> dict[str, Tensor]:
     """Cost of each part after the branches, by the width of all maps that these leave and by the head's.
 
     Args:
-        shape: What determines the operations.
+        lattice: What determines the operations.
         cost: What an operation costs.
         option: Of `branches`.
 
     Returns:
         Part -> [W, W]; only the parts of `REFINES` depend on the first width.
     """
-    widths = shape.config.widths
+    widths = lattice.config.widths
     totals: dict[str, Tensor] = {}
     for (i, inner), (j, head) in itertools.product(enumerate(widths), repeat=2):
-        for part, spec in shape.smallest_network(option, (inner, head)).operations():
+        for part, spec in lattice.smallest_network(option, (inner, head)).operations():
             if not part.startswith(("stem", "cells")):
                 total = totals.setdefault(part, torch.zeros(len(widths), len(widths), dtype=torch.float64))
                 total[i, j] += cost(spec)
@@ -170,25 +172,17 @@ def decoder_contraction(costs: Mapping[str, Tensor]) -> Contraction:
     return Contraction((HEAD_WIDTH,), torch.stack([costs[part][0] for part in parts]).sum(dim=0))
 
 
-def plan_specs(config: FasterSegConfig, input_size: tuple[int, int], *, filters: int, num_classes: int) -> tuple[OpSpec, ...]:
-    """The distinct operations that any derived network, or the expected latency of the lattice, can need at a shape; sorted.
-
-    Args:
-        config: Settings of the space.
-        input_size: (height, width) of the deployed network's input in pixels.
-        filters: F.
-        num_classes: Classes.
-    """
-    shape = DeployedShape(config, input_size, filters, num_classes)
-    specs = {*_cell_specs(shape)}
-    for option, inner, head in itertools.product(BRANCHES, config.widths, config.widths):
-        specs.update(shape.smallest_network(option, (inner, head)).specs())
+def plan_specs(lattice: DeployedLattice) -> tuple[OpSpec, ...]:
+    """The distinct operations that any derived network, or the expected latency of the lattice, can need; sorted."""
+    specs = {*_cell_specs(lattice)}
+    for option, inner, head in itertools.product(BRANCHES, lattice.config.widths, lattice.config.widths):
+        specs.update(lattice.smallest_network(option, (inner, head)).specs())
     return tuple(sorted(spec for spec in specs if not is_free(spec)))
 
 
-def _cell_specs(shape: DeployedShape) -> Iterator[OpSpec]:
-    widths = shape.config.widths
+def _cell_specs(lattice: DeployedLattice) -> Iterator[OpSpec]:
+    widths = lattice.config.widths
     pairs = [(a, b) for a in widths for b in widths]
     for op, stride, down in itertools.product(LATTICE_OPS, STRIDES, (False, True)):
         if not down or stride < STRIDES[-1]:
-            yield from (shape.operator(op, stride, pair, down=down) for pair in pairs)
+            yield from (lattice.operator(op, stride, pair, down=down) for pair in pairs)

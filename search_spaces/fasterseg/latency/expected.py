@@ -19,7 +19,7 @@ from nas.space.weights import Weights
 from search_spaces.fasterseg.config import BRANCHES, STRIDES
 from search_spaces.fasterseg.latency.costs import (
     REFINES,
-    DeployedShape,
+    DeployedLattice,
     decoder_contraction,
     decoder_costs,
     down_places,
@@ -46,7 +46,7 @@ class LatticeLatency(nn.Module):
     otherwise (Q12 of the README).
 
     Args:
-        shape: What determines the operations.
+        lattice: What determines the operations.
         cost: Cost of one operation; asked once for each, and not for free ones (`nas.ops.is_free`).
         overhead: What every network costs beside its operations.
 
@@ -56,11 +56,11 @@ class LatticeLatency(nn.Module):
 
     gates: Tensor
 
-    def __init__(self, shape: DeployedShape, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> None:
+    def __init__(self, lattice: DeployedLattice, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> None:
         super().__init__()
-        self.shape, self.overhead = shape, overhead
-        self.reads = ReadProbability(shape.config.layers)
-        terms = _terms(shape, functools.cache(lambda spec: 0.0 if is_free(spec) else cost(spec)))
+        self.lattice, self.overhead = lattice, overhead
+        self.reads = ReadProbability(lattice.config.layers)
+        terms = _terms(lattice, functools.cache(lambda spec: 0.0 if is_free(spec) else cost(spec)))
         self.terms = ContractionBank([term for _, term in terms])
         self.register_buffer("gates", torch.tensor([gate for gate, _ in terms]), persistent=False)
 
@@ -82,20 +82,20 @@ def _gate_values(reads: Reads) -> Tensor:
     return torch.cat([maps, options.expand(*maps.shape[:-1], -1)], dim=-1)
 
 
-def _terms(shape: DeployedShape, cost: Callable[[OpSpec], float]) -> list[tuple[int, Contraction]]:
+def _terms(lattice: DeployedLattice, cost: Callable[[OpSpec], float]) -> list[tuple[int, Contraction]]:
     """(index among `_gate_values`, costs) of all terms."""
-    layers = shape.config.layers
+    layers = lattice.config.layers
 
     def gate(field: int, layer: int, stride: int) -> int:
         return (field * layers + layer) * len(STRIDES) + STRIDES.index(stride)
 
-    keeps = zip(keep_places(layers), operator_contractions(shape, cost, down=False), strict=True)
-    downs = zip(down_places(layers), operator_contractions(shape, cost, down=True), strict=True)
+    keeps = zip(keep_places(layers), operator_contractions(lattice, cost, down=False), strict=True)
+    downs = zip(down_places(layers), operator_contractions(lattice, cost, down=True), strict=True)
     terms = [(gate(0, *place), term) for place, term in keeps] + [(gate(1, *place), term) for place, term in downs]
-    options = {option: decoder_costs(shape, cost, option) for option in BRANCHES}
+    options = {option: decoder_costs(lattice, cost, option) for option in BRANCHES}
     first = gate(_FIELDS, 0, STRIDES[0])
     terms += [(first + i, decoder_contraction(costs)) for i, costs in enumerate(options.values())]
-    terms.append((first + len(options), stem_contraction(shape, cost)))
+    terms.append((first + len(options), stem_contraction(lattice, cost)))
     # The map that a branch leaves behind at a scale enters the cell in which it goes down.
     both = options["32+16"]
     for (end, stride), part in REFINES.items():
@@ -105,16 +105,16 @@ def _terms(shape: DeployedShape, cost: Callable[[OpSpec], float]) -> list[tuple[
     return terms
 
 
-def lattice_latency(shape: DeployedShape, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> nn.Module:
+def lattice_latency(lattice: DeployedLattice, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> nn.Module:
     """The expected latency that `space.fidelity` asks for.
 
     Args:
-        shape: What determines the operations.
+        lattice: What determines the operations.
         cost: Cost of one operation; asked once for each.
         overhead: What every network costs beside its operations.
 
     Returns:
         A module of (weights) -> expected latency, [] or [N] as the weights are, in float64.
     """
-    kind = OfficialLatticeLatency if shape.config.fidelity == "official" else LatticeLatency
-    return kind(shape, cost, overhead=overhead)
+    kind = OfficialLatticeLatency if lattice.config.fidelity == "official" else LatticeLatency
+    return kind(lattice, cost, overhead=overhead)

@@ -16,7 +16,7 @@ from nas.space.weights import Weights
 from search_spaces.fasterseg.config import STRIDES
 from search_spaces.fasterseg.deployed.operators import KINDS
 from search_spaces.fasterseg.latency.costs import (
-    DeployedShape,
+    DeployedLattice,
     Place,
     down_places,
     keep_places,
@@ -35,7 +35,7 @@ class OfficialLatticeLatency(nn.Module):
     looked up at the drawn width and multiplied by its gate.
 
     Args:
-        shape: What determines the operations.
+        lattice: What determines the operations.
         cost: Cost of one operation; asked once for each. The skip of stride 1 is asked for, too, as `identity`: our tables have it
             free, the official one has entries.
         overhead: What every network costs beside its operations.
@@ -47,22 +47,22 @@ class OfficialLatticeLatency(nn.Module):
         ConfigError: If there are fewer than four layers.
     """
 
-    def __init__(self, shape: DeployedShape, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> None:
+    def __init__(self, lattice: DeployedLattice, cost: Callable[[OpSpec], float], *, overhead: float = 0.0) -> None:
         super().__init__()
-        if shape.config.layers <= len(STRIDES):
+        if lattice.config.layers <= len(STRIDES):
             raise ConfigError(
-                f"space.layers: got {shape.config.layers}, expected at least {len(STRIDES) + 1} with space.fidelity=official, "
+                f"space.layers: got {lattice.config.layers}, expected at least {len(STRIDES) + 1} with space.fidelity=official, "
                 "whose latency reads betas that fewer do not have; take more layers, or space.fidelity=corrected"
             )
-        self.shape, self.overhead = shape, overhead
+        self.lattice, self.overhead = lattice, overhead
         cached = functools.cache(cost)
         official = functools.partial(_official_cost, cost=cached)
-        keeps, downs = (operator_contractions(shape, official, down=down) for down in (False, True))
-        self.terms = ContractionBank([stem_contraction(shape, cached), *keeps, *downs])
+        keeps, downs = (operator_contractions(lattice, official, down=down) for down in (False, True))
+        self.terms = ContractionBank([stem_contraction(lattice, cached), *keeps, *downs])
 
     def forward(self, weights: Weights) -> Tensor:
         """The accumulated latency, [] or [N] as the weights are, in float64."""
-        layers = self.shape.config.layers
+        layers = self.lattice.config.layers
         stem, *terms = self.terms(_gated(weights)).unbind(dim=-1)
         keeps = dict(zip(keep_places(layers), terms, strict=False))
         downs = dict(zip(down_places(layers), terms[len(keeps) :], strict=True))

@@ -21,8 +21,8 @@ from nas.measuring.operation_graphs import network_file, operation_file
 from nas.measuring.runners.time_networks_there import time_far
 from nas.network.network import Network
 from nas.ops import is_free
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
-from nas.space.search_space import deployed_specs
 from search_spaces import SEARCH_SPACES
 from tests.cost.simulated_table import table_of
 from tests.measuring.runners.fake_onnxruntime_speed import seconds_of
@@ -40,7 +40,7 @@ def graphs(count: int) -> list[Graph]:
     decided: list[Mapping[str, str]] = [
         {name: draw.choice(options) for name, options in space.genotype_choices().items()} for _ in range(count)
     ]
-    return [space.graph(decided=one, input_size=SIZE, init_channels=16, num_classes=4) for one in decided]
+    return [space.graph(Deployment(SIZE, 16, 4), one) for one in decided]
 
 
 def the_table(**changes: Any) -> LatencyTable:
@@ -107,7 +107,7 @@ def test_a_table_that_the_place_cannot_judge_is_refused(
 
 
 def test_a_table_of_a_runtime_of_the_worker_is_validated_and_calibrated_here(run_nas, tmp_path: Path) -> None:
-    specs = deployed_specs(SPACE.build(SPACE.config()), input_size=SIZE, init_channels=16, num_classes=4)
+    specs = SPACE.build(SPACE.config()).plan(Deployment(SIZE, 16, 4))
     about = {
         "device": "here",
         "backend": "torch-script",

@@ -13,6 +13,7 @@ from nas.config.settings import ExportSettings
 from nas.exporting import onnx_check
 from nas.network.network import Network
 from nas.space.choice import check_decisions
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 from nas.stages.export import onnx_model
 from search_spaces.fasterseg.config import FasterSegConfig
@@ -25,7 +26,7 @@ from tests.random_weights import as_if_trained
 LATTICES = [("corrected", layers) for layers in (3, 4, 6, 9, 16)] + [("official", layers) for layers in (8, 10, 12, 14, 16)]
 SIZE = (32, 64)
 SEEDS = range(15)
-SHAPE = {"input_size": SIZE, "init_channels": 2, "num_classes": 3}
+DEPLOYMENT = Deployment(SIZE, 2, 3)
 
 
 def parameters_of(config: FasterSegConfig, seed: int, *, teacher: bool) -> Parameters:
@@ -87,7 +88,7 @@ def test_random_parameters_derive_to_connected_networks_that_build(fidelity, lay
 def checked_graph(space: FasterSeg, decided: dict[str, str]) -> Graph:
     check_decisions(decided, space.genotype_choices())
     space.check(decided)
-    graph = space.graph(**SHAPE, decided=decided)
+    graph = space.graph(DEPLOYMENT, decided)
     assert_connected(graph)
     return graph
 
@@ -96,6 +97,6 @@ def checked_graph(space: FasterSeg, decided: dict[str, str]) -> Graph:
 def test_onnx_computes_what_a_derived_network_computes(fidelity, layers):
     torch.manual_seed(0)
     space, (decided, _) = next(derived(fidelity, layers))
-    network = as_if_trained(Network(space.graph(**SHAPE, decided=decided)))
+    network = as_if_trained(Network(space.graph(DEPLOYMENT, decided)))
     found = onnx_check.compare(onnx_model(network, SIZE, ExportSettings()), network, size=SIZE, precision="fp32", output="logits")
     assert found.passed, found

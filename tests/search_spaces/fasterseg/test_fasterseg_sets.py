@@ -20,8 +20,9 @@ from nas.errors import ConfigError
 from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.runs.tracking import read_metrics
 from nas.space.capabilities import Judge
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype
-from nas.space.search_space import deployed_specs, open_choices
+from nas.space.search_space import open_choices
 from nas.supernet.passes import Pass, passes_of
 from nas.supernet.search_task import SearchTask
 from search_spaces import SEARCH_SPACES
@@ -224,7 +225,7 @@ def test_a_search_leaves_both_networks_which_derive_gives_again_and_show_describ
 def table(tmp_path: Path) -> str:
     """A made-up table in ms of the tiny space at its data's size."""
     space = FasterSeg(FasterSegConfig(layers=4, filters=3, widths=[4, 8, 12]))
-    specs = deployed_specs(space, input_size=(32, 64), init_channels=3, num_classes=11)
+    specs = space.plan(Deployment((32, 64), 3, 11))
     made_up_table(tmp_path / "table.json", specs)
     return str(tmp_path / "table.json")
 

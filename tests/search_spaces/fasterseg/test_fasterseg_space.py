@@ -14,6 +14,7 @@ from nas.errors import ConfigError, GenotypeError
 from nas.network.network import Network
 from nas.ops import is_free, macs
 from nas.space.choice import check_decisions
+from nas.space.deployment import Deployment
 from nas.space.genotype import save_genotype
 from search_spaces.fasterseg.config import FasterSegConfig, channels
 from search_spaces.fasterseg.deployed.branches import (
@@ -29,7 +30,7 @@ from search_spaces.fasterseg.space import FasterSeg
 from tests.random_weights import as_if_trained
 
 SIZE = (64, 96)
-SHAPE = {"input_size": SIZE, "init_channels": 4, "num_classes": 5}
+DEPLOYMENT = Deployment(SIZE, 4, 5)
 
 
 def branch(end: int, text: str) -> Branch:
@@ -59,7 +60,7 @@ def decided(*branches: Branch, **changes: str) -> dict[str, str]:
 def test_layers_are_shared_up_to_the_first_difference():
     assert shared_layers(DEEP, OTHER) == 2
     assert cell_owners((DEEP, OTHER)) == ((0, 0, 0, 0), (0, 0, 1, 1))
-    names = {node.name for node in space().graph(**SHAPE, decided=decided(DEEP, OTHER)).nodes}
+    names = {node.name for node in space().graph(DEPLOYMENT, decided(DEEP, OTHER)).nodes}
     assert {name for name in names if name.startswith("cells")} == {
         "cells.0", "cells.1", "cells32.2", "cells32.3", "cells16.2", "cells16.3"
     }  # fmt: skip
@@ -98,7 +99,7 @@ def test_a_shared_cell_runs_once_and_a_branch_remembers_its_latest_map_at_each_s
 
 def readers(*branches: Branch) -> dict[str, list[str]]:
     """Node of a derived network -> the nodes that it reads."""
-    nodes = space().graph(**SHAPE, decided=decided(*branches)).nodes
+    nodes = space().graph(DEPLOYMENT, decided(*branches)).nodes
     return {node.name: [nodes[index].name for index in node.inputs] for node in nodes}
 
 
@@ -156,7 +157,7 @@ def test_there_is_one_decision_a_part_and_none_only_for_layers():
 )
 def test_decisions_that_make_no_network_are_refused_by_name(changes, message):
     with pytest.raises(GenotypeError, match=rf"^choices\.{message}") as refused:
-        space().graph(**SHAPE, decided=decided(DEEP, OTHER, **changes))
+        space().graph(DEPLOYMENT, decided(DEEP, OTHER, **changes))
     assert "\n" not in str(refused.value)
 
 
@@ -174,7 +175,7 @@ def test_a_random_architecture_is_valid_and_runs_at_any_size(seed):
     choices = one.random_choices(torch.Generator().manual_seed(seed))
     assert choices == one.random_choices(torch.Generator().manual_seed(seed))
     check_decisions(choices, one.genotype_choices())
-    graph = one.graph(**SHAPE, decided=choices)
+    graph = one.graph(DEPLOYMENT, choices)
     assert not any(node.decisions or is_free(node.spec) for node in graph.nodes if node.role != "input")
     assert predict_graph(graph, macs).ms == sum(macs(spec) for _, spec in graph.operations())
     network = Network(graph)
@@ -207,7 +208,7 @@ def test_random_architectures_differ_reach_every_option_and_share_cells():
 
 
 def test_auxiliary_heads_take_no_part_in_what_is_deployed():
-    graph = space().graph(**SHAPE, decided=decided(DEEP, OTHER))
+    graph = space().graph(DEPLOYMENT, decided(DEEP, OTHER))
     assert set(graph.outputs) == {"logits", "labels", "heads16", "heads32"}
     deployed = {node.name.split(".")[0] for node in graph.deployed().nodes}
     assert not deployed & {"heads16", "heads32"}

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from nas.network.network import Network
+from nas.space.deployment import Deployment
 from nas.space.weights import Weights
 from nas.supernet.supernet import Draw, Supernet
 from search_spaces.fasterseg.config import FasterSegConfig
@@ -53,7 +54,7 @@ CASES = [
 
 def made(space: FasterSeg, *, filters: int, classes: int, size: tuple[int, int]) -> Supernet:
     torch.manual_seed(0)
-    graph = space.graph(input_size=size, init_channels=filters, num_classes=classes)
+    graph = space.graph(Deployment(size, filters, classes))
     network = Network(graph, architecture_sets=space.architecture_sets)
     supernet = Supernet(space, network, [], generator=torch.Generator())
     with torch.no_grad():
@@ -226,7 +227,7 @@ def test_a_narrow_skip_of_stride_2_equals_slicing_by_hand():
 def full_size() -> Supernet:
     """The supernet of the reference, without memory for its weights."""
     space = FasterSeg(FasterSegConfig())
-    graph = space.graph(input_size=(64, 128), init_channels=space.search_channels, num_classes=19)
+    graph = space.graph(Deployment((64, 128), space.search_channels, 19))
     with torch.device("meta"):
         return Supernet(space, Network(graph, architecture_sets=space.architecture_sets), [], generator=torch.Generator())
 

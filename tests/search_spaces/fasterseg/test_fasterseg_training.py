@@ -15,7 +15,7 @@ from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError
 from nas.losses import LOSSES
 from nas.network.trained_network import trained_network
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, load_genotype, save_genotype
 from nas.stages.train import make_task
 from nas.training.train_task import TrainTask
@@ -34,7 +34,7 @@ def genotype(tmp_path_factory) -> str:
     config = FasterSegConfig(layers=4)
     choices = decided_choices((DEEP, MIDDLE), config, stem_width=4, head_width=4)
     path = tmp_path_factory.mktemp("genotype") / "genotype.yaml"
-    save_genotype(path, Genotype("fasterseg", dataclasses.asdict(config), Deploy(SIZE, 3, 11), choices))
+    save_genotype(path, Genotype("fasterseg", dataclasses.asdict(config), Deployment(SIZE, 3, 11), choices))
     return str(path)
 
 

@@ -17,6 +17,7 @@ from nas.exporting.onnx_graph import node_counts
 from nas.network.image_classifier import build_image_classifier
 from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import save_weights
+from nas.space.deployment import Deployment
 from nas.space.genotype import genotype_graph, genotype_space, load_genotype, save_genotype
 from nas.stages.export import onnx_model
 from search_spaces import all_spaces
@@ -88,7 +89,7 @@ def test_official_weights_with_the_attention_come_back_under_their_names(name):
     network = nas.build(genotype)
     network.load_state_dict(nas.import_weights(f"fasterseg/{name}", state))
     space = genotype_space(genotype, all_spaces())
-    graph = space.graph(input_size=genotype.deploy.input, init_channels=12, num_classes=19, decided=genotype.choices)
+    graph = space.graph(Deployment(genotype.deploy.input, 12, 19), genotype.choices)
     back = {theirs: network.state_dict()[ours] for ours, (theirs,) in space.official_keys(graph).items()}
     back |= {copy: back[original] for copy, original in space.official_extras(graph).items()}
     assert back.keys() == state.keys()

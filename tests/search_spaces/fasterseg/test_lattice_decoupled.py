@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from nas.cost import MacsTable
+from nas.space.deployment import Deployment
 from nas.space.weights import Weights
 from nas.supernet.architecture import group_shapes
 from nas.supernet.relaxation import sample
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedShape
+from search_spaces.fasterseg.latency.costs import DeployedLattice
 from search_spaces.fasterseg.latency.decoupled import decoupled
 from search_spaces.fasterseg.latency.expected import lattice_latency
 from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
@@ -57,7 +58,7 @@ def test_a_term_holds_all_decisions_but_those_that_it_is_about(batch):
 @pytest.mark.parametrize("fidelity", ["corrected", "official"])
 def test_each_term_has_gradients_for_its_own_parameters_alone(fidelity):
     config = FasterSegConfig(layers=5, widths=[4, 8, 12], fidelity=fidelity)
-    latency = lattice_latency(DeployedShape(config, (64, 128), 4, 3), MacsTable().cost)
+    latency = lattice_latency(DeployedLattice(config, Deployment((64, 128), 4, 3)), MacsTable().cost)
     weights, logits = drawn_weights(config)
     for learned, (_, term) in zip(LEARNED, decoupled(weights, config), strict=True):
         gradients = torch.autograd.grad(

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from nas.ops import OpSpec, is_free
+from nas.space.deployment import Deployment
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedShape, plan_specs
+from search_spaces.fasterseg.latency.costs import DeployedLattice, plan_specs
 from search_spaces.fasterseg.latency.expected import LatticeLatency
 from search_spaces.fasterseg.space import FasterSeg
 
@@ -18,11 +19,11 @@ SIZES = [(256, 512), (101, 75)]
 def test_the_plan_has_every_operation_of_random_derived_networks(size):
     config = FasterSegConfig()
     space = FasterSeg(config)
-    plan = set(plan_specs(config, size, filters=12, num_classes=19))
+    plan = set(plan_specs(DeployedLattice(config, Deployment(size, 12, 19))))
     generator = torch.Generator().manual_seed(0)
     for _ in range(500):
         decided = space.random_choices(generator)
-        graph = space.graph(input_size=size, init_channels=12, num_classes=19, decided=decided)
+        graph = space.graph(Deployment(size, 12, 19), decided)
         assert set(graph.specs()) <= plan
 
 
@@ -31,15 +32,15 @@ def test_the_plan_has_every_operation_of_random_derived_networks(size):
 def test_the_plan_is_what_the_expected_latency_asks_for_and_nothing_in_it_is_free(size, layers):
     config = FasterSegConfig(layers=layers, widths=[4, 8, 12])
     asked: set[OpSpec] = set()
-    LatticeLatency(DeployedShape(config, size, 12, 19), lambda spec: float(asked.add(spec) is None))
-    plan = plan_specs(config, size, filters=12, num_classes=19)
+    LatticeLatency(DeployedLattice(config, Deployment(size, 12, 19)), lambda spec: float(asked.add(spec) is None))
+    plan = plan_specs(DeployedLattice(config, Deployment(size, 12, 19)))
     assert list(plan) == sorted(asked)
     assert not any(is_free(spec) for spec in plan)
 
 
 def test_a_plan_by_hand():
     config = FasterSegConfig(layers=4, widths=[12])
-    plan = plan_specs(config, (64, 128), filters=12, num_classes=19)
+    plan = plan_specs(DeployedLattice(config, Deployment((64, 128), 12, 19)))
     cells = 4 * (3 + 2)  # operators at three scales, and to two coarser ones
     skips = 2
     stem = 3

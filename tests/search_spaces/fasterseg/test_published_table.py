@@ -14,11 +14,11 @@ import nas
 from nas.cost import load_table, save_table
 from nas.errors import TableError
 from nas.ops import OpSpec, macs
-from nas.space.deployment import Shape
+from nas.space.deployment import Deployment
 from nas.space.genotype import genotype_graph
 from search_spaces import SEARCH_SPACES
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedShape
+from search_spaces.fasterseg.latency.costs import DeployedLattice
 from search_spaces.fasterseg.published_table import COLUMNS, LAYERS, LutLayer, lut_table, read_lut
 from tests.fasterseg_reference import FOLDER, NETWORKS, OFFICIAL_NAMES, lattice_row_of, needs_reference, official_table, row_of
 
@@ -191,13 +191,13 @@ def test_the_official_table_becomes_one_entry_for_each_row_of_an_operation() -> 
 @needs_reference
 def test_every_operation_of_the_lattice_has_the_time_of_its_row() -> None:
     table, official = lut_table(read_lut(CSV)), official_table()
-    shape = DeployedShape(FasterSegConfig(), (1024, 2048), 12, 19)
+    lattice = DeployedLattice(FasterSegConfig(), Deployment((1024, 2048), 12, 19))
     specs = [
-        shape.operator(op, stride, (a, b), down=down)
+        lattice.operator(op, stride, (a, b), down=down)
         for op in ("skip", "conv", "conv_downup", "conv_2x", "conv_2x_downup")
         for stride, down in [(8, False), (16, False), (32, False), (8, True), (16, True)]
-        for a in shape.config.widths
-        for b in shape.config.widths
+        for a in lattice.config.widths
+        for b in lattice.config.widths
     ]
     compared = [spec for spec in specs if spec.kind != "identity" and spec.key not in table.doubled]
     assert len(compared) == (5 * 5 - 3) * 25 - len(table.doubled)
@@ -246,6 +246,6 @@ def test_the_6_414_ms_of_the_student_follow_with_the_official_look_up_of_the_zoo
 def test_what_the_space_needs_and_the_table_lacks_is_not_on_the_published_list_of_layers() -> None:
     table = lut_table(read_lut(CSV)).table
     space = SEARCH_SPACES["fasterseg"].build(SEARCH_SPACES["fasterseg"].config())
-    missing = table.missing(space.plan(Shape((1024, 2048), 12, 19)))
+    missing = table.missing(space.plan(Deployment((1024, 2048), 12, 19)))
     assert {"argmax", "concat", "classifier", "resize_corners"} <= {spec.kind for spec in missing}
     assert not {"conv_downup", "conv_2x_downup", "reduce_bn_relu"} & {spec.kind for spec in missing}

@@ -7,6 +7,7 @@ import torch
 
 from nas.errors import ConfigError
 from nas.network.network import Network
+from nas.space.deployment import Deployment
 from nas.space.weights import uniform
 from search_spaces.lgcnet.config import FUSION_EDGES, FUSION_OPS, MSCELL_EDGES, UP_OPS, LGCNetConfig
 from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges
@@ -37,7 +38,7 @@ def test_the_multi_scale_cell_is_the_half_of_the_fusion_cell_at_strides_8_and_16
     assert sorted(MSCELL_EDGES) == sorted([*kept, "f16->out up"])
     space = LGCNet(LGCNetConfig(head="mscell"))
     assert len(space.choices()) == 14 * 5 + 7
-    graph = space.graph(input_size=(97, 131), init_channels=2, num_classes=3)
+    graph = space.graph(Deployment((97, 131), 2, 3))
     by_name = {node.name: node for node in graph.nodes}
     assert [graph.nodes[i].name for i in by_name["fusion.i8"].inputs + by_name["fusion.i16"].inputs] == [
         "cells.7.output",
@@ -61,7 +62,7 @@ def test_the_candidates_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize("edges", [list(FUSION_EDGES), SMALLEST, RICHER], ids=["default", "smallest", "richer"])
 def test_any_wiring_given_as_data_runs_at_odd_sizes(edges: list[str]) -> None:
     space = _space(edges)
-    network = Network(space.graph(input_size=(65, 97), init_channels=2, num_classes=3))
+    network = Network(space.graph(Deployment((65, 97), 2, 3)))
     output = network(torch.randn(2, 3, 49, 73), uniform(space.choices()))
     assert output.shape == (2, 3, 49, 73)
     output.sum().backward()
@@ -72,7 +73,7 @@ def test_any_wiring_given_as_data_runs_at_odd_sizes(edges: list[str]) -> None:
 @pytest.mark.parametrize("edges", [list(FUSION_EDGES), SMALLEST, RICHER], ids=["default", "smallest", "richer"])
 def test_every_decision_of_a_wiring_steers_one_node(edges: list[str]) -> None:
     space = _space(edges)
-    graph = space.graph(input_size=(65, 97), init_channels=2, num_classes=3)
+    graph = space.graph(Deployment((65, 97), 2, 3))
     steered = [name for node in graph.nodes for name in node.decisions]
     assert sorted(steered) == sorted(choice.name for choice in space.choices())
 
@@ -114,7 +115,7 @@ def test_malformed_wirings_are_refused_by_name(edges: list[str], message: str) -
 
 def test_a_stride_two_edge_gives_the_size_of_its_target_for_every_candidate() -> None:
     space = _space(list(FUSION_EDGES))
-    graph = space.graph(input_size=(97, 131), init_channels=2, num_classes=3)
+    graph = space.graph(Deployment((97, 131), 2, 3))
     sizes = {"m4_f8": (13, 17), "m8_f16": (7, 9), "i4_m4": (25, 33), "f8_out": (25, 33), "m16_f8": (13, 17)}
     by_name = {node.name: node for node in graph.nodes}
     for edge, size in sizes.items():

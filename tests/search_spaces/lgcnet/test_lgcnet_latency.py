@@ -13,6 +13,7 @@ from torch import Tensor
 from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_graph
 from nas.ops import OpSpec
+from nas.space.deployment import Deployment
 from nas.space.weights import Weights, one_hot
 from nas.supernet.relaxation import sample
 from search_spaces.lgcnet.config import LGCNetConfig
@@ -29,12 +30,12 @@ def cost_of(spec: OpSpec) -> float:
 
 
 def predicted(space: LGCNet, decided: dict[str, str]) -> float:
-    graph = space.graph(input_size=SIZE, init_channels=4, num_classes=11, decided=decided)
+    graph = space.graph(Deployment(SIZE, 4, 11), decided)
     return predict_graph(graph, cost_of).ms
 
 
 def expected_latency(space: LGCNet) -> ExpectedLatency:
-    return ExpectedLatency(space.graph(input_size=SIZE, init_channels=4, num_classes=11), cost_of)
+    return ExpectedLatency(space.graph(Deployment(SIZE, 4, 11)), cost_of)
 
 
 def random_z(space: LGCNet, *, seed: int = 0) -> dict[str, Tensor]:
@@ -97,7 +98,7 @@ def test_at_one_hot_weights_the_expected_latency_is_the_prediction() -> None:
     pruned = 0
     for i in range(100):
         decided = older_only(FULL, generator) if i % 2 else dict(FULL.random_choices(generator))
-        graph = FULL.graph(input_size=SIZE, init_channels=4, num_classes=11, decided=decided)
+        graph = FULL.graph(Deployment(SIZE, 4, 11), decided)
         latency = predict_graph(graph, cost_of)
         weights = one_hot(decided, FULL.choices())
         assert float(expected(weights)) == pytest.approx(latency.ms, rel=1e-12)

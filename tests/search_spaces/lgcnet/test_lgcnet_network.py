@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.network.network import Network, copy_weights
 from nas.ops import OpSpec, macs, modules
+from nas.space.deployment import Deployment
 from nas.space.graph import Graph
-from nas.space.search_space import deployed_specs
 from nas.space.weights import Weights, one_hot
 from nas.supernet.relaxation import sample
 from search_spaces.lgcnet.config import LGCNetConfig
@@ -52,7 +52,7 @@ def sparse_choices(space: LGCNet, generator: torch.Generator) -> dict[str, str]:
 
 
 def graph_of(space: LGCNet, size: tuple[int, int], decided: dict[str, str] | None = None, *, channels: int = 4) -> Graph:
-    return space.graph(input_size=size, init_channels=channels, num_classes=11, decided=decided)
+    return space.graph(Deployment(size, channels, 11), decided)
 
 
 def _derived_and_supernet_agree(space: LGCNet, size: tuple[int, int], decided: dict[str, str], images: Tensor) -> None:
@@ -215,7 +215,7 @@ def test_what_nobody_reads_is_absent_from_the_derived_network() -> None:
 
 
 def test_two_hundred_random_genotypes_have_all_their_costs_in_the_plan() -> None:
-    plan = set(deployed_specs(FULL, input_size=(97, 131), init_channels=4, num_classes=11))
+    plan = set(FULL.plan(Deployment((97, 131), 4, 11)))
     generator = torch.Generator().manual_seed(0)
     for i in range(200):
         decided = sparse_choices(FULL, generator) if i % 4 == 3 else dict(FULL.random_choices(generator))

@@ -16,7 +16,7 @@ from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_graph
 from nas.network.network import Network, copy_weights
 from nas.ops import OPERATIONS, OpSpec
-from nas.space.search_space import deployed_specs
+from nas.space.deployment import Deployment
 from nas.space.weights import one_hot
 from nas.supernet.relaxation import sample
 from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
@@ -50,13 +50,13 @@ def cost_of(spec: OpSpec) -> float:
 
 
 def graph_of(space: LGCNet, size: tuple[int, int], decided: Any = None) -> Any:
-    return space.graph(input_size=size, init_channels=2, num_classes=CLASSES, decided=decided)
+    return space.graph(Deployment(size, 2, CLASSES), decided)
 
 
 @every_option
 def test_forty_random_genotypes_are_valid_and_have_all_their_costs_in_the_plan(name: str) -> None:
     space = LGCNet(OPTIONS[name])
-    plan = set(deployed_specs(space, input_size=(97, 131), init_channels=2, num_classes=CLASSES))
+    plan = set(space.plan(Deployment((97, 131), 2, CLASSES)))
     generator = torch.Generator().manual_seed(0)
     for _ in range(40):
         assert set(graph_of(space, (97, 131), space.random_choices(generator)).specs()) <= plan

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import GenotypeError
+from nas.space.deployment import Deployment
 from search_spaces.lgcnet.cell import cell_edges
 from search_spaces.lgcnet.config import LGCNetConfig
 from search_spaces.lgcnet.space import LGCNet
@@ -45,7 +46,7 @@ def test_every_node_reads_both_inputs_and_all_earlier_nodes(num_nodes: int) -> N
 
 
 def test_strides_and_widths_follow_the_reduction_cells() -> None:
-    graph = FULL.graph(input_size=(128, 64), init_channels=8, num_classes=11)
+    graph = FULL.graph(Deployment((128, 64), 8, 11))
     for cell in range(14):
         stride, width = {0: (4, 8)}.get(cell, (8, 16) if cell < 8 else (16, 32))
         node = next(node for node in graph.nodes if node.name == f"cells.{cell}.output")
@@ -54,7 +55,7 @@ def test_strides_and_widths_follow_the_reduction_cells() -> None:
 
 
 def test_the_older_input_is_brought_to_the_size_of_the_newer_one() -> None:
-    graph = FULL.graph(input_size=(128, 64), init_channels=8, num_classes=11)
+    graph = FULL.graph(Deployment((128, 64), 8, 11))
     by_name = {node.name: node for node in graph.nodes}
     for cell, position in itertools.product(range(14), (0, 1)):
         reduced = position == 0 and cell in (2, 9)
@@ -66,7 +67,7 @@ def test_without_head_and_communication_there_are_only_cells() -> None:
     space = LGCNet(LGCNetConfig(head="none", communication="none"))
     assert space.communication() is None
     assert len(space.choices()) == 70
-    graph = space.graph(input_size=(65, 97), init_channels=4, num_classes=3)
+    graph = space.graph(Deployment((65, 97), 4, 3))
     assert not any(node.name.startswith("fusion") for node in graph.nodes)
 
 
@@ -148,7 +149,7 @@ def test_all_logits_for_none_are_mended_in_every_node() -> None:
     derivation = FULL.derive({"default": logits})["default"]
     assert len(derivation.repairs) == 28
     FULL.check(derivation.choices)
-    FULL.graph(input_size=(65, 97), init_channels=4, num_classes=3, decided=derivation.choices)
+    FULL.graph(Deployment((65, 97), 4, 3), derivation.choices)
 
 
 def test_derivation_gives_one_architecture_for_each_set() -> None:
@@ -168,7 +169,7 @@ def test_a_genotype_with_a_node_without_input_is_refused_by_name(node: int) -> N
     SMALL.check(decided)
     decided[f"cells.1.edge.{edges[-1]}"] = "none"
     with pytest.raises(GenotypeError, match=rf"choices.cells.1.edge.{edges[0]}: all edges into node {node} of cell 1"):
-        SMALL.graph(input_size=(65, 97), init_channels=4, num_classes=3, decided=decided)
+        SMALL.graph(Deployment((65, 97), 4, 3), decided)
 
 
 def test_random_choices_are_valid_even_where_none_is_likely() -> None:

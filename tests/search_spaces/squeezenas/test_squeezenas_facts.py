@@ -11,6 +11,7 @@ import nas
 from nas.network.network import Network
 from nas.ops import macs
 from nas.reports.network_summary import count_macs
+from nas.space.deployment import Deployment
 from nas.space.genotype import genotype_graph
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
@@ -27,7 +28,7 @@ def space_of(size: str) -> SearchSpace:
 
 def supernet_graph(size: str) -> Graph:
     space = space_of(size)
-    return space.graph(input_size=SIZE, init_channels=space.deploy_channels, num_classes=19)
+    return space.graph(Deployment(SIZE, space.deploy_channels, 19))
 
 
 def without_memory(graph: Graph) -> Network:

@@ -13,7 +13,7 @@ from nas.cost.prediction import predict_graph
 from nas.errors import ConfigError
 from nas.network.network import Network, copy_weights
 from nas.ops import macs
-from nas.space.deployment import Deploy
+from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, genotype_graph
 from nas.space.weights import Weights
 from nas.space.weights import one_hot as one_hot_weights
@@ -32,7 +32,7 @@ def tiny_space(**changes) -> SqueezeNAS:
 
 
 def tiny_graph(space: SqueezeNAS, decided=None, size=SIZE):
-    return space.graph(input_size=size, init_channels=8, num_classes=5, decided=decided)
+    return space.graph(Deployment(size, 8, 5), decided)
 
 
 def tiny_supernet(**changes) -> Supernet:
@@ -190,14 +190,14 @@ def test_large_under_aspp_cannot_be_built_and_small_can():
 
 def test_an_odd_stem_is_refused_where_groups_need_it_even():
     with pytest.raises(ConfigError, match="init_channels: got 7, expected a multiple of 2"):
-        tiny_space().graph(input_size=SIZE, init_channels=7, num_classes=5)
-    assert tiny_space(ops=["k3_e1_g1", "skip"]).graph(input_size=SIZE, init_channels=7, num_classes=5).nodes
+        tiny_space().graph(Deployment(SIZE, 7, 5))
+    assert tiny_space(ops=["k3_e1_g1", "skip"]).graph(Deployment(SIZE, 7, 5)).nodes
 
 
 def test_a_genotype_may_be_deployed_with_other_classes_and_any_size():
     config = SqueezeNASSmallConfig(**TINY)
     choices = SqueezeNAS(config).random_choices(torch.Generator().manual_seed(0))
-    genotype = Genotype("squeezenas_small", dataclasses.asdict(config), Deploy((45, 70), 8, 11), choices)
+    genotype = Genotype("squeezenas_small", dataclasses.asdict(config), Deployment((45, 70), 8, 11), choices)
     network = Network(genotype_graph(genotype, SEARCH_SPACES, num_classes=3)).eval()
     for size in ((45, 70), (1, 1), (17, 90)):
         assert network(torch.randn(1, 3, *size)).shape == (1, 3, *size)

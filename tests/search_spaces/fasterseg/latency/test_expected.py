@@ -14,12 +14,13 @@ from torch import Tensor
 from nas.cost.prediction import predict_graph
 from nas.ops import OpSpec
 from nas.space.choice import Choice
+from nas.space.deployment import Deployment
 from nas.space.weights import Weights, one_hot
 from nas.supernet.architecture import group_shapes
 from nas.supernet.relaxation import probabilities
 from search_spaces.fasterseg.config import BRANCHES, STRIDES, FasterSegConfig, width_of
 from search_spaces.fasterseg.deployed.branches import Branch, Layer, decided_choices
-from search_spaces.fasterseg.latency.costs import DeployedShape
+from search_spaces.fasterseg.latency.costs import DeployedLattice
 from search_spaces.fasterseg.latency.expected import LatticeLatency, lattice_latency
 from search_spaces.fasterseg.latency.official import OfficialLatticeLatency
 from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
@@ -41,7 +42,7 @@ def small_config(layers: int, widths: tuple[int, ...] = (4, 12)) -> FasterSegCon
 
 
 def latency_of(config: FasterSegConfig, **settings: float) -> LatticeLatency:
-    return LatticeLatency(DeployedShape(config, SIZE, FILTERS, NUM_CLASSES), cost_of, **settings)
+    return LatticeLatency(DeployedLattice(config, Deployment(SIZE, FILTERS, NUM_CLASSES)), cost_of, **settings)
 
 
 def branch_of(decided: Mapping[str, str], end: int, layers: int) -> Branch:
@@ -62,7 +63,7 @@ def branch_of(decided: Mapping[str, str], end: int, layers: int) -> Branch:
 def predicted_ms(config_key: tuple[int, tuple[int, ...]], branches: tuple[Branch, ...], stem: int, head: int) -> float:
     config = small_config(*config_key)
     decided = decided_choices(branches, config, stem_width=stem, head_width=head)
-    graph = FasterSeg(config).graph(input_size=SIZE, init_channels=FILTERS, num_classes=NUM_CLASSES, decided=decided)
+    graph = FasterSeg(config).graph(Deployment(SIZE, FILTERS, NUM_CLASSES), decided)
     return predict_graph(graph, cost_of).ms
 
 
@@ -151,7 +152,7 @@ def test_a_skip_of_stride_1_is_free_and_one_of_stride_2_costs_the_learned_reduct
     skips = decided | {name: "skip" for name in decided if name.endswith(".op")}
     branches = tuple(branch_of(convs, end, 4) for end in (32, 8))
     stated = decided_choices(branches, config, stem_width=12, head_width=12)
-    graph = FasterSeg(config).graph(input_size=SIZE, init_channels=FILTERS, num_classes=NUM_CLASSES, decided=stated)
+    graph = FasterSeg(config).graph(Deployment(SIZE, FILTERS, NUM_CLASSES), stated)
     by_part = predict_graph(graph, cost_of).by_part
     around = sum(ms for part, ms in by_part.items() if not part.startswith("cells"))
     steps = []
@@ -219,8 +220,8 @@ def test_every_beta_of_sixteen_layers_has_the_gradient_of_its_finite_difference(
 def test_each_operation_is_asked_for_once_and_none_that_is_free():
     asked: list[OpSpec] = []
     config = small_config(5)
-    shape = DeployedShape(config, SIZE, FILTERS, NUM_CLASSES)
-    LatticeLatency(shape, lambda spec: float(bool(asked.append(spec)) or 1))
+    lattice = DeployedLattice(config, Deployment(SIZE, FILTERS, NUM_CLASSES))
+    LatticeLatency(lattice, lambda spec: float(bool(asked.append(spec)) or 1))
     assert len(asked) == len(set(asked))
     assert not [spec for spec in asked if spec.kind == "identity"]
 
@@ -230,7 +231,7 @@ def test_the_overhead_is_added_and_fidelity_names_the_module():
     weights, _ = random_weights(config, 3)
     with torch.no_grad():
         assert float(latency_of(config, overhead=1.5)(weights) - latency_of(config)(weights)) == pytest.approx(1.5)
-    shape = partial(DeployedShape, input_size=SIZE, filters=FILTERS, num_classes=NUM_CLASSES)
-    assert isinstance(lattice_latency(shape(config), cost_of), LatticeLatency)
+    lattice = partial(DeployedLattice, deployment=Deployment(SIZE, FILTERS, NUM_CLASSES))
+    assert isinstance(lattice_latency(lattice(config), cost_of), LatticeLatency)
     config.fidelity = "official"
-    assert isinstance(lattice_latency(shape(config), cost_of), OfficialLatticeLatency)
+    assert isinstance(lattice_latency(lattice(config), cost_of), OfficialLatticeLatency)

@@ -11,12 +11,13 @@ from torch import Tensor
 from nas.cost import MacsTable
 from nas.errors import ConfigError
 from nas.ops import OpSpec
+from nas.space.deployment import Deployment
 from nas.space.weights import Weights
 from nas.space.weights import uniform as uniform_weights
 from nas.supernet.architecture import group_shapes
 from nas.supernet.relaxation import sample
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedShape
+from search_spaces.fasterseg.latency.costs import DeployedLattice
 from search_spaces.fasterseg.latency.decoupled import decoupled
 from search_spaces.fasterseg.latency.official import OfficialLatticeLatency
 from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
@@ -24,7 +25,7 @@ from tests.fasterseg_reference import FOLDER, NETWORKS, lattice_row_of, needs_re
 
 CONFIG = FasterSegConfig(fidelity="official")
 CHOICES = lattice_choices(CONFIG)
-SHAPE = DeployedShape(CONFIG, (1024, 2048), 12, 19)
+LATTICE = DeployedLattice(CONFIG, Deployment((1024, 2048), 12, 19))
 STEM_AND_HEAD = {"teacher": 4, "student": 2}
 """Index of the width that an architecture has there."""
 
@@ -37,7 +38,7 @@ def latency() -> OfficialLatticeLatency:
         # Stems of other widths were not measured. No architecture has them; a number this large would be seen.
         return table.get(lattice_row_of(spec), 1e9) if spec.height > 128 else table[lattice_row_of(spec)]
 
-    return OfficialLatticeLatency(SHAPE, cost)
+    return OfficialLatticeLatency(LATTICE, cost)
 
 
 def initial_logits() -> dict[str, Tensor]:
@@ -101,7 +102,7 @@ def test_the_zoomed_double_convolution_costs_what_the_plain_one_does(latency):
 
 
 def test_what_was_not_drawn_has_no_gradient_and_what_was_that_of_its_gates():
-    latency = OfficialLatticeLatency(SHAPE, MacsTable().cost)
+    latency = OfficialLatticeLatency(LATTICE, MacsTable().cost)
     weights = weights_of("student", initial_logits())
     leaves = {name: z.detach().requires_grad_() for name, z in weights.values.items()}
     latency(Weights(leaves, weights.drawn)).backward()
@@ -117,7 +118,7 @@ def test_what_was_not_drawn_has_no_gradient_and_what_was_that_of_its_gates():
 
 
 def test_weights_per_image_give_each_image_its_latency():
-    latency = OfficialLatticeLatency(SHAPE, MacsTable().cost, overhead=0.25)
+    latency = OfficialLatticeLatency(LATTICE, MacsTable().cost, overhead=0.25)
     generator = torch.Generator().manual_seed(0)
     logits = {group: torch.randn(shape, generator=generator) for group, shape in group_shapes(CHOICES).items()}
     batch = sample(logits, [_soft(c) for c in CHOICES], relaxation="soft", tau=1.0, generator=generator, batch=3)
@@ -132,4 +133,4 @@ def _soft(choice):
 
 def test_too_few_layers_are_refused():
     with pytest.raises(ConfigError, match="space.layers: got 3, expected at least 4 with space.fidelity=official"):
-        OfficialLatticeLatency(DeployedShape(FasterSegConfig(layers=3), (64, 64), 12, 19), MacsTable().cost)
+        OfficialLatticeLatency(DeployedLattice(FasterSegConfig(layers=3), Deployment((64, 64), 12, 19)), MacsTable().cost)
