@@ -29,7 +29,8 @@ import nas
 from nas.cost.expected import ExpectedLatency
 from nas.cost.random_architecture import random_at_cost
 from nas.space.deployment import Deployment
-from nas.space.genotype import Genotype, genotype_space, load_genotype, save_genotype
+from nas.space.design import design_of
+from nas.space.genotype import Genotype, save_genotype
 from search_spaces import all_spaces
 
 TABLE = "table.json"
@@ -149,8 +150,8 @@ def draw_random(job: Job) -> None:
     """For each searched network, random architectures of nearly its predicted latency."""
     table = nas.load_table(str(job.out / TABLE))
     for seed in job.recipe.seeds:
-        searched = load_genotype(str(job.searched(seed)), all_spaces())
-        space = genotype_space(searched, all_spaces())
+        searched = nas.load_genotype(str(job.searched(seed)))
+        space = design_of(searched, all_spaces()).space
         deploy = searched.deploy
         graph = space.graph(deploy)
         latency = ExpectedLatency(graph, table.cost)
@@ -176,7 +177,7 @@ def report(job: Job) -> None:
     """Measure the trained networks and write the tables."""
     table = nas.load_table(str(job.out / TABLE))
     runs = sorted(path.parent for path in job.out.glob("*/eval.json"))
-    genotypes = {run.name: load_genotype(str(run), all_spaces()) for run in runs}
+    genotypes = {run.name: nas.load_genotype(str(run)) for run in runs}
     measured = nas.measure(genotypes)
     rows = []
     for run in runs:

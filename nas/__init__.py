@@ -49,10 +49,10 @@ def load_genotype(path_or_name: str | Path) -> Genotype:
     Raises:
         GenotypeError: Naming what is missing or wrong.
     """
-    from nas.space.genotype import load_genotype as load
+    from nas.space.design import load_design
     from search_spaces import all_spaces
 
-    return load(str(path_or_name), all_spaces())
+    return load_design(str(path_or_name), all_spaces()).genotype
 
 
 def build(genotype: Genotype | str | Path, num_classes: int | None = None) -> torch.nn.Module:
@@ -63,11 +63,13 @@ def build(genotype: Genotype | str | Path, num_classes: int | None = None) -> to
         num_classes: Number of classes; None: the genotype's.
     """
     from nas.network.build import build_network
+    from nas.space.design import design_of, load_design
     from nas.space.genotype import Genotype
     from search_spaces import all_spaces
 
-    loaded = genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
-    return build_network(loaded, all_spaces(), num_classes)
+    spaces = all_spaces()
+    design = design_of(genotype, spaces) if isinstance(genotype, Genotype) else load_design(str(genotype), spaces)
+    return build_network(design, num_classes)
 
 
 def measure(
@@ -91,10 +93,13 @@ def measure(
     Raises:
         ConfigError: If the runtime is not there.
     """
+    from nas.space.design import design_of
     from nas.stages.compare_networks import measure as measure_networks
     from search_spaces import all_spaces
 
-    return measure_networks(genotypes, all_spaces(), runtime=runtime, accelerator=accelerator, rounds=rounds, level=level)
+    spaces = all_spaces()
+    designs = {name: design_of(genotype, spaces) for name, genotype in genotypes.items()}
+    return measure_networks(designs, runtime=runtime, accelerator=accelerator, rounds=rounds, level=level)
 
 
 def import_weights(name: str, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -108,11 +113,10 @@ def import_weights(name: str, state_dict: Mapping[str, torch.Tensor]) -> dict[st
         CheckpointError: Naming every tensor that is missing, left over or of another shape, up to a few of each.
     """
     from nas.network.official_weights import import_official
-    from nas.space.genotype import load_genotype as load
+    from nas.space.design import load_design
     from search_spaces import all_spaces
 
-    spaces = all_spaces()
-    return import_official(load(name, spaces), state_dict, spaces, source=name)
+    return import_official(load_design(name, all_spaces()), state_dict, source=name)
 
 
 def load_table(name_or_path: str | Path) -> LatencyTable:
@@ -133,9 +137,10 @@ def predict(genotype: Genotype, table: LatencyTable) -> Latency:
         TableError: Listing every operation that the table lacks.
     """
     from nas.cost.genotype_latency import predict as predict_genotype
+    from nas.space.design import design_of
     from search_spaces import all_spaces
 
-    return predict_genotype(genotype, table, all_spaces())
+    return predict_genotype(design_of(genotype, all_spaces()), table)
 
 
 def list_spaces() -> list[str]:

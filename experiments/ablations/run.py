@@ -29,7 +29,8 @@ from tables import TABLES, Row, Table
 import nas
 from nas.cost.expected import ExpectedLatency
 from nas.cost.random_architecture import random_at_cost
-from nas.space.genotype import Genotype, genotype_space, load_genotype, save_genotype
+from nas.space.design import design_of
+from nas.space.genotype import Genotype, save_genotype
 from search_spaces import all_spaces
 
 
@@ -186,8 +187,8 @@ def search(row: Row, job: Job) -> None:
 
 def draw(row: Row, job: Job, seed: int) -> None:
     """A random architecture of the searched one's space; `fast`: no slower than it, and no more than 10 % faster."""
-    searched = load_genotype(str(job.folder(Row("LGCNet", row.overrides)) / str(seed)), all_spaces())
-    space = genotype_space(searched, all_spaces())
+    searched = nas.load_genotype(str(job.folder(Row("LGCNet", row.overrides)) / str(seed)))
+    space = design_of(searched, all_spaces()).space
     generator = torch.Generator().manual_seed(1000 + seed)
     if row.random == "any":
         choices = space.random_choices(generator)
@@ -278,7 +279,7 @@ def run(command: Sequence[str], job: Job) -> None:
 
 
 def _genotype(row: Row, job: Job, seed: int) -> Genotype:
-    return load_genotype(str(job.folder(row) / str(seed)), all_spaces())
+    return nas.load_genotype(str(job.folder(row) / str(seed)))
 
 
 def _parameters(genotype: Genotype) -> float:

@@ -23,8 +23,6 @@ from run_folders import where
 
 import nas
 from nas.runs.tracking import read_metrics
-from nas.space.genotype import load_genotype
-from search_spaces import all_spaces
 
 TRAININGS = ("teacher", "student", "distilled")
 """What is trained of each search: its two networks, and the student once more with the teacher."""
@@ -176,7 +174,7 @@ def evaluate(job: Job, seed: int, name: str) -> None:
 
 def report(job: Job, seeds: Sequence[int]) -> None:
     """Accuracy, size and latency of all networks, as Markdown and JSON."""
-    genotypes = {f"{seed} {name}": load_genotype(str(job.folder(seed, name)), all_spaces()) for seed in seeds for name in TRAININGS}
+    genotypes = {f"{seed} {name}": nas.load_genotype(str(job.folder(seed, name))) for seed in seeds for name in TRAININGS}
     table = nas.load_table(job.table)
     measured = nas.measure({key: one for key, one in genotypes.items() if "distilled" not in key}, level=table)
     rows = []

@@ -28,9 +28,8 @@ import nas
 from nas.cost.deployed import deployed_costs, named
 from nas.runs.tracking import read_metrics
 from nas.space.deployment import Deployment
-from nas.space.genotype import load_genotype
 from nas.space.weights import uniform as uniform_weights
-from search_spaces import SEARCH_SPACES, all_spaces
+from search_spaces import SEARCH_SPACES
 
 SHARES = (0.5, 0.7, 0.9)
 
@@ -130,7 +129,7 @@ def search(job: Job, share: float, seed: int, *, targets: Sequence[float]) -> No
 def report(job: Job, uniform: Sequence[float]) -> None:
     """Predicted and measured ms against the target, as Markdown and JSON."""
     runs = [(share, seed) for share in job.shares for seed in job.seeds]
-    genotypes = {str(job.folder(*one)): load_genotype(str(job.folder(*one)), all_spaces()) for one in runs}
+    genotypes = {str(job.folder(*one)): nas.load_genotype(str(job.folder(*one))) for one in runs}
     rows = []
     for number, runtime in enumerate(job.runtimes):
         measured = nas.measure(genotypes, runtime=runtime)

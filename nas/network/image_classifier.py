@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError
 from nas.network.network import LOGITS, Network
-from nas.space.genotype import Genotype, genotype_graph
+from nas.space.design import Design
 from nas.space.graph import Graph, NetworkBuilder, Value
-from nas.space.search_space import SpaceEntry
 
 CLASSIFIERS = frozenset({"classifier", "fan_out_classifier"})
 """Kinds of the operations that turn features into scores of classes; they differ in their initial weights."""
@@ -82,10 +81,10 @@ def encoder_graph(graph: Graph) -> Graph:
     return builder.finish(**{f"features_{i}" if i else LOGITS: value for i, value in enumerate(features.values())})
 
 
-def build_image_classifier(genotype: Genotype, spaces: Mapping[str, SpaceEntry], num_classes: int) -> ImageClassifier:
-    """The image classifier on the encoder of a genotype, with fresh weights.
+def build_image_classifier(design: Design, num_classes: int) -> ImageClassifier:
+    """The image classifier on the encoder of a derived network, with fresh weights.
 
     Raises:
         GenotypeError: If the genotype does not fit its space.
     """
-    return ImageClassifier(encoder_graph(genotype_graph(genotype, spaces)), num_classes)
+    return ImageClassifier(encoder_graph(design.graph), num_classes)

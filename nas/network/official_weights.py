@@ -11,34 +11,31 @@ from torch import Tensor
 
 from nas.errors import CheckpointError
 from nas.network.network import Network
-from nas.space.genotype import Genotype, genotype_graph, genotype_space
-from nas.space.search_space import SpaceEntry
+from nas.space.design import Design
 
 log = logging.getLogger("nas")
 
 _LISTED = 5
 
 
-def import_official(
-    genotype: Genotype, state_dict: Mapping[str, Tensor], spaces: Mapping[str, SpaceEntry], *, source: str
-) -> dict[str, Tensor]:
+def import_official(design: Design, state_dict: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
     """The tensors of an official checkpoint under our names.
 
     Args:
-        genotype: The network that they belong to.
+        design: The network that they belong to.
         state_dict: Official name -> tensor.
-        spaces: The search spaces by name.
         source: What messages begin with.
 
     Raises:
         CheckpointError: If its space has no official checkpoints, or a tensor is missing, left over or of another shape: all are
             named, up to a few of each.
     """
-    graph = genotype_graph(genotype, spaces)
-    space = genotype_space(genotype, spaces)
+    graph, space = design.graph, design.space
     keys = space.official_keys(graph)
     if keys is None:
-        raise CheckpointError(f"{source}: there are no official checkpoints of space {genotype.space}; give weights of nas train")
+        raise CheckpointError(
+            f"{source}: there are no official checkpoints of space {design.genotype.space}; give weights of nas train"
+        )
     wanted = {name for names in keys.values() for name in names}
     state_dict = _without_extras(state_dict, space.official_extras(graph), source)
     _check_names(wanted, set(state_dict), source)
@@ -49,9 +46,7 @@ def import_official(
     return ours
 
 
-def own_names(
-    tensors: Mapping[str, Tensor], *, genotype: Genotype, spaces: Mapping[str, SpaceEntry], source: str | Path
-) -> Mapping[str, Tensor]:
+def own_names(tensors: Mapping[str, Tensor], *, design: Design, source: str | Path) -> Mapping[str, Tensor]:
     """Tensors of a file under our names, whether it has ours or the official ones; says so of the latter.
 
     Names decide: a file with any official name is an official one. Shapes that only another number of classes explains are let
@@ -60,14 +55,14 @@ def own_names(
     Raises:
         CheckpointError: If an official file lacks a tensor or has one too many.
     """
-    graph, space = genotype_graph(genotype, spaces), genotype_space(genotype, spaces)
+    graph, space = design.graph, design.space
     keys = space.official_keys(graph)
     official = {name for names in keys.values() for name in names} if keys else set()
     if not keys or official.isdisjoint(tensors):
         return tensors
     tensors = _without_extras(tensors, space.official_extras(graph), str(source))
     _check_names(official, set(tensors), str(source))
-    log.info("weights: %s has the names of the official code of %s; renamed to ours", source, genotype.space)
+    log.info("weights: %s has the names of the official code of %s; renamed to ours", source, design.genotype.space)
     return {name: _joined([tensors[one] for one in names]) for name, names in keys.items()}
 
 

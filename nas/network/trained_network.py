@@ -13,8 +13,7 @@ from nas.network.copying import copy_strictly
 from nas.network.network import Network
 from nas.network.official_weights import own_names
 from nas.runs.checkpoint import load_weights
-from nas.space.genotype import Genotype
-from nas.space.search_space import SpaceEntry
+from nas.space.design import Design
 
 
 def trained_sources(run: str | None, genotype: str | None, weights: str | None) -> tuple[str, Path]:
@@ -40,7 +39,7 @@ def trained_sources(run: str | None, genotype: str | None, weights: str | None) 
     return genotype, Path(weights)
 
 
-def trained_network(genotype: Genotype, weights: Path, spaces: Mapping[str, SpaceEntry]) -> tuple[Network, int]:
+def trained_network(design: Design, weights: Path) -> tuple[Network, int]:
     """The network with its weights, in evaluation mode, and its number of classes, which the weights decide.
 
     A genotype that was searched on one data set may be trained on another one with other classes.
@@ -48,12 +47,12 @@ def trained_network(genotype: Genotype, weights: Path, spaces: Mapping[str, Spac
     Raises:
         CheckpointError: If the weights are not those of this network, naming what is missing, left over or of another shape.
     """
-    tensors = own_names(load_weights(weights), genotype=genotype, spaces=spaces, source=weights)
-    network = build_network(genotype, spaces)
-    num_classes = genotype.deploy.num_classes
+    tensors = own_names(load_weights(weights), design=design, source=weights)
+    network = build_network(design)
+    num_classes = design.deployment.num_classes
     other = _other_classes(network.state_dict(), tensors, num_classes)
     if other is not None:
-        network, num_classes = build_network(genotype, spaces, other), other
+        network, num_classes = build_network(design, other), other
     copy_strictly(network.state_dict(), tensors, str(weights), "give the weights that were trained for this genotype")
     return network.eval(), num_classes
 

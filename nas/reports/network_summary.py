@@ -21,7 +21,8 @@ from nas.ops import build, macs
 from nas.reports.picture_bytes import figure_bytes
 from nas.reports.plots import draw_genotype, draw_space
 from nas.reports.text_table import text_table
-from nas.space.genotype import Genotype, genotype_graph, load_genotype
+from nas.space.design import Design
+from nas.space.genotype import Genotype
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace, open_choices
 from nas.space.space_entry import SpaceEntry
@@ -32,17 +33,15 @@ _DPI = 110
 _BAR = 30
 
 
-def genotype_summary(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path | None) -> tuple[str, ...]:
+def design_summary(job: ShowJob, design: Design, picture: Path | None) -> tuple[str, ...]:
     """What `nas show genotype=` prints; draws the network where a picture is asked for.
 
     Raises:
-        UserError: If the genotype or the table cannot be used, or the picture cannot be written.
+        UserError: If the table cannot be used, or the picture cannot be written.
     """
-    assert job.genotype is not None
-    genotype = load_genotype(job.genotype, spaces)
-    graph = genotype_graph(genotype, spaces)
+    genotype, graph = design.genotype, design.graph
     table = resolve_table(job.latency.table)
-    latency = None if table is None else predict(genotype, table, spaces)
+    latency = None if table is None else predict(design, table)
     costs = None if latency is None else latency.by_part
     unit = "" if table is None else table.unit
     if picture is not None:

@@ -22,10 +22,11 @@ from nas.runs import rundir
 from nas.runs.checkpoint import load_checkpoint
 from nas.runs.progress import as_clock
 from nas.runs.tracking import read_metrics
+from nas.space.design import Design, load_design
 from nas.space.genotype import FILE_NAME as GENOTYPE
-from nas.space.genotype import Genotype, dump_genotype, genotype_graph, load_genotype
+from nas.space.genotype import dump_genotype
 from nas.space.search_space import SpaceEntry
-from nas.supernet.derivation import genotype_of
+from nas.supernet.derivation import genotype_of, space_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ class RunFiles:
         config: Its settings, the verb among them.
         rows: Rows of its metrics; none if it has none yet.
         done: Facts of its end; None while it is not finished.
-        genotype: Its architecture; None before the first checkpoint.
+        design: Its architecture; None before the first checkpoint.
         prediction: Content of predict.json if it is of this genotype.
         evaluation: Content of eval.json; None if there is none.
         pictures: The pictures of predictions.
@@ -61,7 +62,7 @@ class RunFiles:
     config: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
     done: Mapping[str, Any] | None
-    genotype: Genotype | None
+    design: Design | None
     prediction: Mapping[str, Any] | None
     evaluation: Mapping[str, Any] | None
     pictures: Sequence[Path]
@@ -75,9 +76,9 @@ def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
     """
     metrics = run / "metrics.jsonl"
     config = rundir.load_config(run)
-    genotype = _genotype(run, config["verb"], spaces)
+    design = _design(run, config["verb"], spaces)
     prediction = _json(run / PREDICTION)
-    expected = None if genotype is None else genotype.provenance.get("expected_latency")
+    expected = None if design is None else design.genotype.provenance.get("expected_latency")
     if prediction is not None and not (expected is not None and math.isclose(expected, prediction["latency"], rel_tol=1e-5)):
         prediction = None  # of another genotype than the one that is there now
     return RunFiles(
@@ -85,21 +86,21 @@ def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
         config=config,
         rows=read_metrics(metrics) if metrics.is_file() else [],
         done=_json(run / rundir.FINISHED),
-        genotype=genotype,
+        design=design,
         prediction=prediction,
         evaluation=_json(run / "eval.json"),
         pictures=sorted((run / "predictions").glob("*.png")),
     )
 
 
-def write_report(files: RunFiles, folder: Path, spaces: Mapping[str, SpaceEntry]) -> Path:
+def write_report(files: RunFiles, folder: Path) -> Path:
     """Write the page of a run; the same files give the same page, byte for byte."""
     config = files.config
     title = f"nas {config['verb']}: {_space_name(files)} on {config['data']['name']}"
     sections = [
         ("", table([], _facts(files), facts=True)),
         ("Curves", _curves(files)),
-        ("Architecture", _architecture(files, spaces)),
+        ("Architecture", _architecture(files)),
         *([("Latency of each part", _parts(files.prediction))] if files.prediction else []),
         *([("Evaluation", _evaluation(files.evaluation))] if files.evaluation else []),
         *([("Predictions", _predictions(files.pictures))] if files.pictures else []),
@@ -111,12 +112,14 @@ def write_report(files: RunFiles, folder: Path, spaces: Mapping[str, SpaceEntry]
     return path
 
 
-def _genotype(run: Path, verb: str, spaces: Mapping[str, SpaceEntry]) -> Genotype | None:
-    """The genotype of a run; of an unfinished search that of its last checkpoint."""
+def _design(run: Path, verb: str, spaces: Mapping[str, SpaceEntry]) -> Design | None:
+    """The architecture of a run; of an unfinished search that of its last checkpoint."""
     if (run / GENOTYPE).is_file():
-        return load_genotype(run, spaces)
+        return load_design(run, spaces)
     if verb == "search" and (run / rundir.CHECKPOINT).is_file():
-        return genotype_of(load_checkpoint(run / rundir.CHECKPOINT), spaces)[0]
+        state = load_checkpoint(run / rundir.CHECKPOINT)
+        space = space_of(state, spaces)
+        return Design(genotype_of(state, space)[0], space)
     return None
 
 
@@ -134,8 +137,8 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _space_name(files: RunFiles) -> str:
-    if files.genotype is not None:
-        return files.genotype.space
+    if files.design is not None:
+        return files.design.genotype.space
     return str(files.config.get("space", {}).get("name", "a network"))
 
 
@@ -155,32 +158,32 @@ def _facts(files: RunFiles) -> list[list[str]]:
         low, high = files.prediction["low"], files.prediction["high"]
         bounds = "" if low is None else f", {low:.3f} to {high:.3f}"
         facts.append(["predicted latency", f"{files.prediction['latency']:.3f} {files.prediction['unit']}{bounds}"])
-    if files.genotype is not None:
-        targets = {name: value for name, value in files.genotype.provenance.items() if name.startswith("target_latency")}
+    if files.design is not None:
+        provenance = files.design.genotype.provenance
+        targets = {name: value for name, value in provenance.items() if name.startswith("target_latency")}
         facts += [[name.replace("_", " "), f"{value:g} ms"] for name, value in targets.items()]
-        facts += [[name, str(value)] for name, value in files.genotype.provenance.items() if name in ("table", "commit") and value]
+        facts += [[name, str(value)] for name, value in provenance.items() if name in ("table", "commit") and value]
     return facts
 
 
 def _curves(files: RunFiles) -> str:
     from nas.reports.curves import draw_curves
 
-    unit = files.genotype.provenance.get("cost_unit") if files.genotype is not None else None
+    unit = files.design.genotype.provenance.get("cost_unit") if files.design is not None else None
     figure = draw_curves(files.rows, cost_unit=str(unit or ""))
     if figure is None:
         return note("no rows in metrics.jsonl yet")
     return picture(_png(figure), "from metrics.jsonl", width_px=round(figure.get_figwidth() * 100))
 
 
-def _architecture(files: RunFiles, spaces: Mapping[str, SpaceEntry]) -> str:
+def _architecture(files: RunFiles) -> str:
     from nas.reports.plots import draw_genotype
 
-    genotype = files.genotype
-    if genotype is None:
+    if files.design is None:
         return note("no genotype and no checkpoint yet")
-    prediction = files.prediction
+    genotype, prediction = files.design.genotype, files.prediction
     parts_ms = prediction["by_part"] if prediction is not None and prediction["unit"] == "ms" else None
-    figure = draw_genotype(genotype, genotype_graph(genotype, spaces), parts_ms=parts_ms)
+    figure = draw_genotype(genotype, files.design.graph, parts_ms=parts_ms)
     source = GENOTYPE if (files.run / GENOTYPE).is_file() else "the argmax of the last checkpoint"
     counts = Counter(genotype.choices.values())
     return "\n".join(

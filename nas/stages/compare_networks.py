@@ -12,13 +12,11 @@ from nas.devices.runtime_name import RuntimeName
 from nas.measuring.backends import BACKENDS
 from nas.measuring.network_rounds import level_of, time_networks
 from nas.network.build import build_network
-from nas.space.genotype import Genotype
-from nas.space.search_space import SpaceEntry
+from nas.space.design import Design
 
 
 def measure(
-    genotypes: Mapping[str, Genotype],
-    spaces: Mapping[str, SpaceEntry],
+    designs: Mapping[str, Design],
     *,
     runtime: str = "torch-eager",
     accelerator: str = "cpu",
@@ -29,8 +27,7 @@ def measure(
     """Median ms of each network from image tensor to label map at its deployed size, in interleaved rounds.
 
     Args:
-        genotypes: Name -> architecture; their weights are fresh, which changes nothing.
-        spaces: The search spaces.
+        designs: Name -> architecture; their weights are fresh, which changes nothing.
         runtime: A runtime's name; a backend alone means fp32, one image, one thread.
         accelerator: `cpu` or `cuda`.
         rounds: Number of rounds; a network is timed twice a round.
@@ -45,10 +42,7 @@ def measure(
     backend = BACKENDS[name.backend](name, accelerator=accelerator)
     with backend.measuring(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        runs = [
-            backend.prepare_network(build_network(genotype, spaces).eval(), size=genotype.deploy.input)
-            for genotype in genotypes.values()
-        ]
+        runs = [backend.prepare_network(build_network(design).eval(), size=design.deployment.input) for design in designs.values()]
         reference = None if level is None else level_of(level, backend)
         samples = time_networks(runs, rounds=rounds, seed=seed, reference=reference)
-    return dict(zip(genotypes, map(float, np.median(samples, axis=(1, 2))), strict=True))
+    return dict(zip(designs, map(float, np.median(samples, axis=(1, 2))), strict=True))

@@ -16,7 +16,7 @@ from nas.reports.front import Point, undominated, write_front
 from nas.runs import rundir
 from nas.runs.checkpoint import load_checkpoint
 from nas.space.genotype import Genotype
-from nas.space.search_space import SpaceEntry
+from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.derivation import (
     deployment_of,
     genotype_of,
@@ -101,26 +101,26 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | F
     state = load_checkpoint(path)
     if state.get("verb") != "search":
         raise CheckpointError(f"{path}: got a checkpoint of nas {state.get('verb')}, expected one of nas search")
-    costs = _costs(job, state, spaces)
+    space = space_of(state, spaces)
+    costs = _costs(job, state, space)
     if job.targets is not None:
         assert costs is not None
-        return _derive_front(job, state, spaces, costs)
-    genotypes, repairs = genotypes_of(state, spaces, sample=job.sample, costs=costs)
+        return _derive_front(job, state, space, costs)
+    genotypes, repairs = genotypes_of(state, space, sample=job.sample, costs=costs)
     target, *others = write_genotypes(_folder(job), genotypes)
     genotype = next(iter(genotypes.values()))
     predicted = () if costs is None else costs.lines(costs.predicted(genotype.choices))
     return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs, predicted, tuple(others))
 
 
-def _derive_front(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry], costs: DeployedCosts) -> FrontResult:
+def _derive_front(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace, costs: DeployedCosts) -> FrontResult:
     """A genotype for each target, dominated ones left out."""
     assert job.targets is not None
-    space = space_of(state, spaces)
     choices, logits = space.choices(), state["guided_logits"][space.architecture_sets[0]]
     points, genotypes = [], {}
     for target in sorted(map(float, job.targets)):
         limited = replace(costs, targets=(target,))
-        genotype, _ = genotype_of(state, spaces, costs=limited)
+        genotype, _ = genotype_of(state, space, costs=limited)
         cost = limited.predicted(genotype.choices)[0]
         points.append(Point(target, cost, log_probability(logits, choices, genotype.choices), genotype.choices))
         genotypes[target] = genotype
@@ -131,12 +131,11 @@ def _derive_front(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str,
     return FrontResult(folder, tuple(points), tuple(kept), table, state["provenance"]["data"])
 
 
-def _costs(job: DeriveJob, state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> DeployedCosts | None:
+def _costs(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace) -> DeployedCosts | None:
     """Tables and targets: those of the job, else those of the search; None where there is neither table nor target to look at."""
     searched = state.get("latency", {"table": "none", "target_ms": None})  # searches of before did not state them
     given = searched["table"] if job.table is None else job.table
     target_ms = searched["target_ms"] if job.target_ms is None else job.target_ms
-    space = space_of(state, spaces)
     chooses = not space.contains_derived and given != "none"  # between networks, by their latency, too
     if job.table is None and job.targets is None and target_ms is None and not chooses:
         return None

@@ -29,7 +29,8 @@ from nas.reports.overlay import comparison, save_png
 from nas.reports.picture_predictions import ImagesResult, predict_pictures
 from nas.runs import rundir
 from nas.runs.known_classes import known_classes
-from nas.space.genotype import Genotype, load_genotype
+from nas.space.design import Design, load_design
+from nas.space.genotype import Genotype
 from nas.space.search_space import SpaceEntry
 from nas.training.confusion import confusion_at_full_resolution, confusion_over
 
@@ -70,41 +71,41 @@ def evaluate(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult | Ima
     Raises:
         UserError: If network, weights and data do not fit.
     """
+    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
+    design = load_design(genotype_path, spaces)
     if job.images is None:
-        return evaluate_split(job, spaces)
-    return evaluate_images(job, Path(job.images).expanduser(), spaces)
+        return evaluate_split(job, design, weights_path)
+    return evaluate_images(job, Path(job.images).expanduser(), design, weights_path)
 
 
-def evaluate_images(job: EvalJob, images: Path, spaces: Mapping[str, SpaceEntry]) -> ImagesResult:
+def evaluate_images(job: EvalJob, images: Path, design: Design, weights: Path) -> ImagesResult:
     """Predict pictures without labels; there are no metrics.
 
     Raises:
         UserError: If network, weights and pictures do not fit or are not there.
     """
-    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
-    genotype = load_genotype(genotype_path, spaces)
     pictures = find_pictures(images, job.every_frame)
     fabric = make_fabric(job.trainer, alone="nas eval")
-    network, num_classes = trained_network(genotype, weights_path, spaces)
+    network, num_classes = trained_network(design, weights)
     network.to(fabric.device)
-    return predict_pictures(job, pictures, network, genotype=genotype, weights=weights_path, num_classes=num_classes, fabric=fabric)
+    return predict_pictures(
+        job, pictures, network, genotype=design.genotype, weights=weights, num_classes=num_classes, fabric=fabric
+    )
 
 
-def evaluate_split(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult:
+def evaluate_split(job: EvalJob, design: Design, weights: Path) -> EvalResult:
     """Evaluate trained weights on a split.
 
     Raises:
         UserError: If network, weights and data do not fit, or the labels of the split are no truth.
     """
-    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
-    genotype = load_genotype(genotype_path, spaces)
     dataset = build_dataset(job.data, job.split)
     if dataset.no_truth is not None:
         raise DataError(f"split: got {job.split}, expected one with labels: {dataset.no_truth}")
     dataset.scan()
     fabric = make_fabric(job.trainer, alone="nas eval")
-    network, num_classes = trained_network(genotype, weights_path, spaces)
-    table = _class_table(job, genotype, weights_path, num_classes=num_classes, classes=dataset.classes)
+    network, num_classes = trained_network(design, weights)
+    table = _class_table(job, design.genotype, weights, num_classes=num_classes, classes=dataset.classes)
     network.to(fabric.device)
     out = Path(job.run) if job.run and not job.out else rundir.prepare_out(job.out, "eval", None)
     out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,7 @@ def evaluate_split(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult
         "data": job.data.name,
         "images": len(dataset),
         "full_resolution": full,
-        "weights": str(weights_path),
+        "weights": str(weights),
         "class_map": job.class_map,
         **metrics,
     }

@@ -24,7 +24,8 @@ from nas.network.trained_network import trained_network, trained_sources
 from nas.runs import rundir
 from nas.runs.known_classes import known_classes
 from nas.runs.provenance import package_version, provenance
-from nas.space.genotype import Genotype, load_genotype
+from nas.space.design import load_design
+from nas.space.genotype import Genotype
 from nas.space.search_space import SpaceEntry
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
     from nas.exporting.onnx_check import compare
 
     genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
-    genotype = load_genotype(genotype_path, spaces)
-    network, num_classes = trained_network(genotype, weights_path, spaces)
+    design = load_design(genotype_path, spaces)
+    genotype = design.genotype
+    network, num_classes = trained_network(design, weights_path)
     classes = _class_names(job, genotype, weights_path, num_classes)
     height, width = job.export.input or genotype.deploy.input
     out = Path(job.run) if job.run and not job.out else rundir.prepare_out(job.out, "export", None)

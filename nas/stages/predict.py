@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from nas.config.jobs import PredictJob
 from nas.cost import resolve_table
-from nas.cost.genotype_latency import _predict_with
+from nas.cost.genotype_latency import predict
 from nas.cost.prediction import FILE_NAME
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.reports.prediction_report import PredictReport
 from nas.runs.rundir import prepare_out
-from nas.space.genotype import genotype_graph, load_genotype
+from nas.space.design import load_design
 from nas.space.search_space import SpaceEntry
 
 
@@ -23,19 +23,18 @@ def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictRep
     Raises:
         UserError: If genotype, table or folder cannot be used.
     """
-    genotype = load_genotype(job.genotype, spaces)
+    design = load_design(job.genotype, spaces)
     table = resolve_table(job.latency.table)
     if table is None:
         raise ConfigError("latency.table: got none, expected a table to look the operations up in, e.g. auto/torch-eager or macs")
-    graph = genotype_graph(genotype, spaces)
-    latency = _predict_with(graph, genotype, table, spaces)
+    latency = predict(design, table)
     path = None if job.out is None else prepare_out(job.out, "predict", None) / FILE_NAME
     report = PredictReport(
-        genotype=genotype,
+        genotype=design.genotype,
         table=table.identifier,
         unit=table.unit,
         latency=latency,
-        operations=len(graph.operations()),
+        operations=len(design.graph.operations()),
         path=path,
     )
     if path is not None:

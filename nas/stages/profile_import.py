@@ -13,7 +13,7 @@ from nas.cost.lookup import WORK_FOLDER
 from nas.cost.published_format import PublishedTable
 from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, TableError
-from nas.space.search_space import SpaceEntry
+from nas.space.search_space import SearchSpace, SpaceEntry
 
 if TYPE_CHECKING:
     from nas.measuring.runners.worker_result import ImportedResult
@@ -74,7 +74,7 @@ def import_table(
 
         return import_result(source, device=job.device, out=job.out)
     form = next(form for form in published if source.suffix.lower() in form.suffixes)
-    return _import_published(source, job, form, spaces)
+    return _import_published(source, job, form, spaces[form.space])
 
 
 def target_of(job: ImportJob, table: LatencyTable) -> Path:
@@ -108,20 +108,18 @@ def _checked(path: Path, published: Sequence[PublishedTable]) -> Path:
     return path
 
 
-def _import_published(source: Path, job: ImportJob, form: PublishedTable, spaces: Mapping[str, SpaceEntry]) -> ImportResult:
+def _import_published(source: Path, job: ImportJob, form: PublishedTable, entry: SpaceEntry) -> ImportResult:
     table, notes = form.read(source, job.device)
     path = target_of(job, table)
     try:
         save_table(table, path)
     except OSError as error:
         raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error
-    return ImportResult(path=path, table=table, notes=(*notes, _coverage(table, form, spaces)))
+    return ImportResult(path=path, table=table, notes=(*notes, _coverage(table, form, entry.build(entry.config()))))
 
 
-def _coverage(table: LatencyTable, form: PublishedTable, spaces: Mapping[str, SpaceEntry]) -> str:
+def _coverage(table: LatencyTable, form: PublishedTable, space: SearchSpace) -> str:
     """How many operations of its own space the table holds."""
-    entry = spaces[form.space]
-    space = entry.build(entry.config())
     deployment = form.deployment
     plan, (height, width) = space.plan(deployment), deployment.input
     held = len(plan) - len(table.missing(plan))

@@ -43,4 +43,4 @@ def report(job: ReportJob, spaces: Mapping[str, SpaceEntry]) -> ReportResult:
         raise ConfigError(f"run: got {run}, which is no folder; give the folder of a nas search or nas train")
     files = read_run(run, spaces)
     target = rundir.prepare_out(job.out, "report", None) if job.out else run
-    return ReportResult(write_report(files, target, spaces))
+    return ReportResult(write_report(files, target))

@@ -26,7 +26,8 @@ from nas.reports.run_pictures import architecture_picture
 from nas.reports.run_report import read_run, write_report
 from nas.runs import rundir
 from nas.runs.trackers import check_trackers, open_trackers
-from nas.space.genotype import Genotype, genotype_graph
+from nas.space.design import Design
+from nas.space.genotype import Genotype
 from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.architecture import light_share
 from nas.supernet.derivation import genotype_files, shown_repairs, write_genotypes
@@ -115,7 +116,7 @@ def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
     if tables := task.costs.tables:
         _write_prediction(task, tables[0], result.genotype, out)
     rundir.mark_finished(out, {"seconds": result.seconds})
-    write_report(read_run(out, _entry(task)), out, _entry(task))
+    write_report(read_run(out, _entry(task)), out)
 
 
 def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
@@ -159,7 +160,7 @@ def _genotype(task: SearchTask, choices: Mapping[str, str], predicted: Sequence[
 
 def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, out: Path) -> None:
     """What each part of the derived network costs by the search's first table: `predict.json`, as `nas predict` writes it."""
-    graph = genotype_graph(genotype, _entry(task))
+    graph = Design(genotype, task.space).graph
     report = PredictReport(
         genotype=genotype,
         table=table.identifier,
@@ -174,7 +175,7 @@ def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, ou
 def _picture(task: SearchTask) -> NDArray[np.uint8]:
     """The argmax architecture as it stands."""
     genotype = _genotype(task, task.derivation().choices, task.derived_latencies())
-    graph = genotype_graph(genotype, _entry(task))
+    graph = Design(genotype, task.space).graph
     parts_ms = None
     tables = task.costs.tables
     if tables and tables[0].unit == "ms":

@@ -15,6 +15,7 @@ from nas.cost import known_tables, read_table
 from nas.errors import ConfigError, TableError
 from nas.files.shipped import published_genotypes
 from nas.reports.text_table import text_table
+from nas.space.design import load_design
 from nas.space.space_entry import SpaceEntry
 
 LISTS = ("spaces", "genotypes", "tables")
@@ -51,10 +52,11 @@ def show(job: ShowJob, spaces: Mapping[str, SpaceEntry]) -> ShowReport:
     if job.list is not None:
         return _show_list(job, spaces)
     picture = None if job.out is None else _picture_path(job.out, given[0])
-    from nas.reports.network_summary import genotype_summary, space_summary
+    from nas.reports.network_summary import design_summary, space_summary
 
-    lines = genotype_summary(job, spaces, picture) if job.genotype is not None else space_summary(job, spaces, picture)
-    return ShowReport(lines, picture)
+    if job.genotype is not None:
+        return ShowReport(design_summary(job, load_design(job.genotype, spaces), picture), picture)
+    return ShowReport(space_summary(job, spaces, picture), picture)
 
 
 def _show_list(job: ShowJob, spaces: Mapping[str, SpaceEntry]) -> ShowReport:

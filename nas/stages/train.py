@@ -29,7 +29,8 @@ from nas.reports.run_pictures import predicted_pictures
 from nas.runs import rundir
 from nas.runs.checkpoint import save_weights
 from nas.runs.trackers import check_trackers, open_trackers
-from nas.space.genotype import Genotype, load_genotype, save_genotype
+from nas.space.design import Design, load_design
+from nas.space.genotype import Genotype, save_genotype
 from nas.space.search_space import SpaceEntry
 from nas.training.loop import fit
 from nas.training.loop_state import LoopPlan
@@ -88,13 +89,13 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     started = time.perf_counter()
     loss_name(job.train)
     check_trackers(job.logger)
-    genotype = load_genotype(job.genotype, spaces)
+    design = load_design(job.genotype, spaces)
     train_set, val_set = _build_splits(job)
     fabric = make_fabric(job.trainer, scales_gradients=True)
-    task = make_task(job, genotype, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
+    task = make_task(job, design, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
     ranks, resume = ranks_of(fabric), job.resume is not None
-    out = Path(ranks.from_first(lambda: str(_open(job, genotype, spaces))))
+    out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, spaces))))
     draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
     with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
         fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
@@ -109,14 +110,14 @@ def _open(job: TrainJob, genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -
     """The folder of the run, with the genotype in it."""
     out = rundir.open_run(job, "train")
     if job.resume is not None:
-        _check_same_network(genotype, load_genotype(out, spaces), out)
+        _check_same_network(genotype, load_design(out, spaces).genotype, out)
     save_genotype(out / "genotype.yaml", genotype)
     return out
 
 
 def make_task(  # noqa: PLR0913
     job: TrainJob,
-    genotype: Genotype,
+    design: Design,
     spaces: Mapping[str, SpaceEntry],
     *,
     train_set: SegmentationDataset | ImageFolder,
@@ -135,18 +136,18 @@ def make_task(  # noqa: PLR0913
     objective: Objective
     if isinstance(train_set, ImageFolder):
         assert isinstance(val_set, ImageFolder)
-        network = build_image_classifier(genotype, spaces, len(train_set.classes))
+        network = build_image_classifier(design, len(train_set.classes))
         objective = Classification(job.train, train_set, val_set, fabric.device, ranks=ranks)
     else:
         assert not isinstance(val_set, ImageFolder)
-        network = build_network(genotype, spaces, len(train_set.classes))
+        network = build_network(design, len(train_set.classes))
         objective = Segmentation(job.train, train_set, val_set, fabric.device, ranks=ranks)
     for part in network.modules():
         if isinstance(part, Network):
             part.checkpointing = job.trainer.checkpointing
-    _load_initial(job, network, genotype, spaces)
+    _load_initial(job, network, design)
     # After the network: its initial weights are the same with a teacher and without.
-    teacher = load_teacher(job, genotype, spaces, num_classes=len(train_set.classes), fabric=fabric)
+    teacher = load_teacher(job, design.genotype, spaces, num_classes=len(train_set.classes), fabric=fabric)
     plan = _plan(job, train_set, ranks)
     total_steps = plan.total_steps(train_set)
     return TrainTask(job, network, objective=objective, plan=plan, total_steps=total_steps, fabric=fabric, teacher=teacher)
@@ -170,13 +171,13 @@ def _build_splits(job: TrainJob) -> tuple[SegmentationDataset | ImageFolder, Seg
     return train_set, val_set
 
 
-def _load_initial(job: TrainJob, network: Network | ImageClassifier, genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> None:
+def _load_initial(job: TrainJob, network: Network | ImageClassifier, design: Design) -> None:
     """Put given weights into a fresh network, and say which tensors are not among them."""
     if job.weights is not None:
-        rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.weights)
+        rename = partial(own_names, design=design, source=job.weights)
         _say_initialised("weights", job.weights, network, load_same(network, job.weights, rename))
     if job.encoder_weights is not None:
-        rename = partial(own_names, genotype=genotype, spaces=spaces, source=job.encoder_weights)
+        rename = partial(own_names, design=design, source=job.encoder_weights)
         _say_initialised("encoder_weights", job.encoder_weights, network, load_encoder(network, job.encoder_weights, rename))
 
 

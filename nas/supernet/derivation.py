@@ -27,7 +27,7 @@ _TABLE_FACTS = ("table", "cost_unit", "expected_latency", "target_latency")
 
 def genotypes_of(
     state: Mapping[str, Any],
-    spaces: Mapping[str, SpaceEntry],
+    space: SearchSpace,
     *,
     sample: int | None = None,
     costs: DeployedCosts | None = None,
@@ -36,12 +36,12 @@ def genotypes_of(
 
     Args:
         state: The checkpoint.
-        spaces: The search spaces by name.
+        space: That of `space_of`.
         sample: Seed of Gumbel noise on the logits, whose argmax is a draw from their softmax; None: no noise. Under targets the
             repair loses the least of the probability that the noisy logits have.
         costs: Tables, and the targets that the derived network keeps; None: it may cost anything.
     """
-    space, logits = space_of(state, spaces), state["guided_logits"]
+    logits = state["guided_logits"]
     if sample is not None:
         generator = torch.Generator().manual_seed(sample)
         logits = {
@@ -66,13 +66,13 @@ def genotypes_of(
 
 def genotype_of(
     state: Mapping[str, Any],
-    spaces: Mapping[str, SpaceEntry],
+    space: SearchSpace,
     *,
     sample: int | None = None,
     costs: DeployedCosts | None = None,
 ) -> tuple[Genotype, tuple[str, ...]]:
     """The genotype of the first architecture set, and what had to be mended; see `genotypes_of`."""
-    genotypes, repairs = genotypes_of(state, spaces, sample=sample, costs=costs)
+    genotypes, repairs = genotypes_of(state, space, sample=sample, costs=costs)
     return next(iter(genotypes.values())), repairs
 
 

@@ -21,7 +21,8 @@ from nas.network.image_classifier import is_of_images
 from nas.network.network import Network
 from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import load_weights
-from nas.space.genotype import FILE_NAME, Genotype, load_genotype
+from nas.space.design import load_design
+from nas.space.genotype import FILE_NAME, Genotype
 from nas.space.search_space import SpaceEntry
 
 log = logging.getLogger("nas")
@@ -100,6 +101,6 @@ def _trained(folder: Path, spaces: Mapping[str, SpaceEntry]) -> tuple[Network, i
                 f"{folder} is of train.task=classification, which tells classes of whole images, expected a segmentation; "
                 "give the folder of one"
             )
-        return trained_network(load_genotype(folder, spaces), folder / WEIGHTS, spaces)
+        return trained_network(load_design(folder, spaces), folder / WEIGHTS)
     except CheckpointError as error:
         raise CheckpointError(f"distill.teacher: {error}") from error

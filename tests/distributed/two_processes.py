@@ -29,6 +29,7 @@ from nas.distributed.world import world
 from nas.errors import RanksDifferError, UserError
 from nas.losses import cross_entropy, ohem
 from nas.losses.distillation import distillation
+from nas.space.design import load_design
 from nas.stages.train import make_task
 from nas.supernet.search_task import SearchTask
 from search_spaces import SEARCH_SPACES, all_spaces
@@ -142,7 +143,7 @@ def trained(folder: Path, **changes: Any) -> dict[str, Any]:
     random_genotype(path)
     job = train_job(path, **{"train__batch_size": IMAGES, "data__train": 8, "data__val": 5, **changes})
     fabric = fabric_of()
-    task = make_task(job, nas.load_genotype(path), SEARCH_SPACES, **splits_of(job), fabric=fabric)
+    task = make_task(job, load_design(path, SEARCH_SPACES), SEARCH_SPACES, **splits_of(job), fabric=fabric)
     rows = [task.step(*my_images(task.ranks, step, passes=job.train.accumulate), step)[0] for step in range(STEPS)]
     state = {name: value.clone() for name, value in task.result.state_dict().items()}
     task.result.float()

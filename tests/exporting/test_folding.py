@@ -9,6 +9,7 @@ from torch import nn
 from nas.exporting.folding import batch_norms, fold_batch_norms
 from nas.network.build import build_network
 from nas.ops import OpSpec, build
+from nas.space.design import design_of
 from search_spaces import SEARCH_SPACES
 from tests.random_weights import as_if_trained
 from tests.small_jobs import random_genotype
@@ -22,7 +23,7 @@ def largest_difference(one, other, *shape):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_folded_network_computes_the_same_without_batch_norms(tmp_path, seed):
-    network = build_network(random_genotype(tmp_path / "genotype.yaml", seed=seed), SEARCH_SPACES)
+    network = build_network(design_of(random_genotype(tmp_path / "genotype.yaml", seed=seed), SEARCH_SPACES))
     as_if_trained(network, seed)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     folded = fold_batch_norms(network)
@@ -37,7 +38,7 @@ def test_folded_network_computes_the_same_without_batch_norms(tmp_path, seed):
 
 
 def test_folding_is_exact_in_float64(tmp_path):
-    network = as_if_trained(build_network(random_genotype(tmp_path / "genotype.yaml"), SEARCH_SPACES)).double()
+    network = as_if_trained(build_network(design_of(random_genotype(tmp_path / "genotype.yaml"), SEARCH_SPACES))).double()
     x = torch.randn(2, 3, 48, 64, dtype=torch.float64)
     with torch.no_grad():
         expected = network(x)

@@ -19,7 +19,7 @@ from nas.errors import ConfigError
 from nas.network.compiling import compile_training
 from nas.network.network import Network
 from nas.ops import OpSpec
-from nas.space.genotype import load_genotype
+from nas.space.design import load_design
 from nas.space.graph import NetworkBuilder
 from nas.stages.train import make_task
 from nas.training.train_task import TrainTask
@@ -50,8 +50,8 @@ def training(path: Path, **settings: Any) -> TrainTask:
     random_genotype(path / "g.yaml")
     job = train_job(path / "g.yaml", **settings)
     splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
-    genotype = load_genotype(job.genotype, all_spaces())
-    return make_task(job, genotype, all_spaces(), **splits, fabric=make_fabric(job.trainer))
+    design = load_design(job.genotype, all_spaces())
+    return make_task(job, design, all_spaces(), **splits, fabric=make_fabric(job.trainer))
 
 
 def tiny(mode: str) -> Network:

@@ -11,7 +11,7 @@ from nas.network.build import build_network
 from nas.network.image_classifier import ENCODER, HEAD, ImageClassifier, build_image_classifier, encoder_graph
 from nas.network.network import Network
 from nas.space.deployment import Deployment
-from nas.space.genotype import genotype_graph
+from nas.space.design import design_of
 from nas.space.graph import NetworkBuilder, map_spec
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import random_genotype
@@ -25,7 +25,10 @@ def genotype(tmp_path_factory):
 
 
 def test_encoder_has_all_modules_of_the_network_but_its_classifier_under_their_names(genotype):
-    network, pretrained = build_network(genotype, SEARCH_SPACES), build_image_classifier(genotype, SEARCH_SPACES, 7)
+    network, pretrained = (
+        build_network(design_of(genotype, SEARCH_SPACES)),
+        build_image_classifier(design_of(genotype, SEARCH_SPACES), 7),
+    )
     wanted = {f"{ENCODER}{name}": value.shape for name, value in network.state_dict().items() if not name.startswith("classifier.")}
     got = {name: value.shape for name, value in pretrained.state_dict().items()}
     assert {name: shape for name, shape in got.items() if name not in HEAD} == wanted
@@ -35,8 +38,8 @@ def test_encoder_has_all_modules_of_the_network_but_its_classifier_under_their_n
 
 def test_logits_are_linear_in_the_mean_of_what_the_segmentations_classifier_reads(genotype):
     torch.manual_seed(0)
-    network = build_network(genotype, SEARCH_SPACES).eval()
-    pretrained = build_image_classifier(genotype, SEARCH_SPACES, 7).eval()
+    network = build_network(design_of(genotype, SEARCH_SPACES)).eval()
+    pretrained = build_image_classifier(design_of(genotype, SEARCH_SPACES), 7).eval()
     weights = {f"{ENCODER}{name}": value for name, value in network.state_dict().items() if not name.startswith("classifier.")}
     pretrained.load_state_dict({**pretrained.state_dict(), **weights})
     read = []
@@ -99,7 +102,7 @@ def test_network_without_a_classifier_on_the_way_to_its_labels_is_refused():
 
 
 def test_segmentation_of_the_genotype_is_untouched(genotype):
-    graph = genotype_graph(genotype, SEARCH_SPACES)
+    graph = design_of(genotype, SEARCH_SPACES).graph
     encoder_graph(graph)
-    assert graph == genotype_graph(genotype, SEARCH_SPACES)
+    assert graph == design_of(genotype, SEARCH_SPACES).graph
     assert nas.build(genotype)(IMAGES).shape == (2, 11, 33, 47)

@@ -9,6 +9,7 @@ from nas.errors import CheckpointError
 from nas.network.build import build_network
 from nas.network.trained_network import trained_network, trained_sources
 from nas.runs.checkpoint import save_weights
+from nas.space.design import design_of
 from search_spaces import SEARCH_SPACES
 from tests.random_weights import as_if_trained
 from tests.small_jobs import random_genotype
@@ -23,9 +24,9 @@ def genotype(tmp_path):
 
 @pytest.mark.parametrize("num_classes", [11, 19, 2])
 def test_weights_decide_the_number_of_classes(genotype, tmp_path, num_classes):
-    network = as_if_trained(build_network(genotype, SEARCH_SPACES, num_classes))
+    network = as_if_trained(build_network(design_of(genotype, SEARCH_SPACES), num_classes))
     save_weights(tmp_path / "w.safetensors", network.state_dict())
-    loaded, found = trained_network(genotype, tmp_path / "w.safetensors", SEARCH_SPACES)
+    loaded, found = trained_network(design_of(genotype, SEARCH_SPACES), tmp_path / "w.safetensors")
     assert found == num_classes
     assert not loaded.training
     with torch.no_grad():
@@ -55,10 +56,10 @@ MESSAGES = {
 
 @pytest.mark.parametrize(("change", "message"), MESSAGES.items(), ids=MESSAGES)
 def test_weights_of_another_network_are_refused_with_what_differs(genotype, tmp_path, change, message):
-    state = dict(build_network(genotype, SEARCH_SPACES).state_dict())
+    state = dict(build_network(design_of(genotype, SEARCH_SPACES)).state_dict())
     save_weights(tmp_path / "w.safetensors", altered(state, change))
     with pytest.raises(CheckpointError, match=message):
-        trained_network(genotype, tmp_path / "w.safetensors", SEARCH_SPACES)
+        trained_network(design_of(genotype, SEARCH_SPACES), tmp_path / "w.safetensors")
 
 
 def test_sources_of_a_run_and_as_given(tmp_path):

@@ -8,7 +8,7 @@ import nas
 from nas.ops import OpSpec
 from nas.reports.architecture_graph import architecture_graph
 from nas.space.deployment import Deployment
-from nas.space.genotype import genotype_graph
+from nas.space.design import design_of
 from nas.space.graph import NetworkBuilder
 from search_spaces import SEARCH_SPACES
 
@@ -100,7 +100,7 @@ def test_two_operations_between_the_same_tensors_are_two_edges():
 
 def test_a_product_reads_both_of_its_factors_and_an_edge_knows_what_was_chosen_for_it():
     genotype = nas.load_genotype("squeezenas/lat_small")
-    structure = architecture_graph(genotype_graph(genotype, SEARCH_SPACES))
+    structure = architecture_graph(design_of(genotype, SEARCH_SPACES).graph)
     (product,) = [vertex for vertex, join in structure.nodes(data="join") if join == "product"]
     assert structure.in_degree(product) == 2
     drawn = {edge["name"].removesuffix(".op"): edge["option"] for _, _, edge in structure.edges(data=True) if edge["option"]}

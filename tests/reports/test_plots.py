@@ -11,7 +11,8 @@ from PIL import Image
 from nas.ops.candidates import CANDIDATE_OPS
 from nas.reports.plots import OP_COLOURS, draw_genotype, draw_space
 from nas.space.deployment import Deployment
-from nas.space.genotype import Genotype, genotype_graph
+from nas.space.design import design_of
+from nas.space.genotype import Genotype
 from search_spaces import SEARCH_SPACES
 
 ENTRY = SEARCH_SPACES["lgcnet"]
@@ -28,7 +29,7 @@ def random_choices(seed=0):
 
 
 def drawn(genotype, **options):
-    return draw_genotype(genotype, genotype_graph(genotype, SEARCH_SPACES), **options)
+    return draw_genotype(genotype, design_of(genotype, SEARCH_SPACES).graph, **options)
 
 
 def pixels(figure):

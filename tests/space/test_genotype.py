@@ -13,16 +13,8 @@ from nas.network.build import build_network
 from nas.ops import OpSpec
 from nas.space.choice import Choice
 from nas.space.deployment import Deployment
-from nas.space.genotype import (
-    FORMAT_VERSION,
-    Genotype,
-    dump_genotype,
-    genotype_graph,
-    genotype_space,
-    load_genotype,
-    parse_genotype,
-    save_genotype,
-)
+from nas.space.design import design_of, load_design, parse_design
+from nas.space.genotype import FORMAT_VERSION, Genotype, dump_genotype, save_genotype
 from nas.space.search_space import SearchSpace, SpaceEntry
 from search_spaces import SEARCH_SPACES
 
@@ -54,7 +46,7 @@ def test_200_random_genotypes_survive_yaml():
     for seed in range(200):
         genotype = random_genotype(seed)
         text = dump_genotype(genotype)
-        read = parse_genotype(text, SEARCH_SPACES, "x")
+        read = parse_design(text, SEARCH_SPACES, "x").genotype
         assert read == genotype
         assert list(read.choices) == list(SPACE.genotype_choices())
         assert yaml.safe_load(text)["choices"] == genotype.choices
@@ -71,17 +63,18 @@ def test_choices_come_in_the_order_of_the_space_however_the_file_lists_them():
     genotype = random_genotype()
     shuffled = dict(random.Random(0).sample(list(genotype.choices.items()), len(genotype.choices)))
     assert list(shuffled) != list(genotype.choices)
-    read = parse_genotype(dump_genotype(random_genotype(choices=shuffled)), SEARCH_SPACES, "x")
+    read = parse_design(dump_genotype(random_genotype(choices=shuffled)), SEARCH_SPACES, "x").genotype
     assert list(read.choices) == list(genotype.choices)
 
 
 def test_the_name_of_the_space_may_stand_in_its_config_but_must_agree():
     text = dump_genotype(random_genotype())
     assert (
-        parse_genotype(text.replace("space_config:\n", "space_config:\n  name: lgcnet\n"), SEARCH_SPACES, "x") == random_genotype()
+        parse_design(text.replace("space_config:\n", "space_config:\n  name: lgcnet\n"), SEARCH_SPACES, "x").genotype
+        == random_genotype()
     )
     with pytest.raises(GenotypeError, match=r"space_config\.name: got 'gas', expected 'lgcnet'"):
-        parse_genotype(text.replace("space_config:\n", "space_config:\n  name: gas\n"), SEARCH_SPACES, "x")
+        parse_design(text.replace("space_config:\n", "space_config:\n  name: gas\n"), SEARCH_SPACES, "x")
 
 
 class Oracle:
@@ -189,13 +182,13 @@ def test_more_than_100_broken_files_are_refused_in_at_most_two_lines_with_key_or
     text = dump_genotype(random_genotype())
     oracle = Oracle(text)
     assert not oracle.is_wrong(text)
-    parse_genotype(text, SEARCH_SPACES, "x")
+    parse_design(text, SEARCH_SPACES, "x")
     tried = 0
     for name, word, broken in mutations(text):
         assert broken != text, name
         assert name == "interpolation" or "input [999" in name or oracle.is_wrong(broken), name
         with pytest.raises(GenotypeError) as caught:
-            parse_genotype(broken, SEARCH_SPACES, "folder/x.yaml")
+            parse_design(broken, SEARCH_SPACES, "folder/x.yaml")
         message = str(caught.value)
         assert message.startswith("folder/x.yaml: "), (name, message)
         assert message.count("\n") <= 1, (name, message)
@@ -209,7 +202,7 @@ def test_a_binary_file_is_refused(tmp_path, content):
     path = tmp_path / "x.yaml"
     path.write_bytes(content)
     with pytest.raises(GenotypeError, match=r"^.*x\.yaml: line \d+: got (bytes|the character)") as caught:
-        load_genotype(path, SEARCH_SPACES)
+        load_design(path, SEARCH_SPACES)
     assert "\n" not in str(caught.value)
 
 
@@ -217,25 +210,25 @@ def test_a_huge_file_is_refused_without_parsing_it(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(dump_genotype(random_genotype()) + "# " + "x" * 1_000_000)
     with pytest.raises(GenotypeError, match="more than 1000000 bytes"):
-        load_genotype(path, SEARCH_SPACES)
+        load_design(path, SEARCH_SPACES)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + dump_genotype(random_genotype()).replace("\n", "\r\n").encode())
-    assert load_genotype(path, SEARCH_SPACES) == random_genotype()
+    assert load_design(path, SEARCH_SPACES).genotype == random_genotype()
 
 
 def test_a_node_without_input_is_refused_by_the_name_of_an_edge():
     choices = {**random_genotype().choices, "cells.1.edge.0": "none", "cells.1.edge.1": "none"}
     with pytest.raises(GenotypeError, match=r"^f: line \d+: choices\.cells\.1\.edge\.0: all edges into node 0 of cell 1"):
-        parse_genotype(dump_genotype(random_genotype(choices=choices)), SEARCH_SPACES, "f")
+        parse_design(dump_genotype(random_genotype(choices=choices)), SEARCH_SPACES, "f")
 
 
 def test_what_the_space_says_of_its_settings_is_said_of_the_file():
     text = dump_genotype(random_genotype()).replace("num_cells: 3", "num_cells: 2")
     with pytest.raises(GenotypeError, match=r"^f: line \d+: space_config\.reduction_cells: .* below space_config\.num_cells=2"):
-        parse_genotype(text, SEARCH_SPACES, "f")
+        parse_design(text, SEARCH_SPACES, "f")
 
 
 def test_a_genotype_is_saved_whole_and_loaded_from_file_and_folder(tmp_path):
@@ -243,7 +236,8 @@ def test_a_genotype_is_saved_whole_and_loaded_from_file_and_folder(tmp_path):
     save_genotype(run / "genotype.yaml", random_genotype(1))
     save_genotype(run / "genotype.yaml", random_genotype(2))
     assert [path.name for path in run.iterdir()] == ["genotype.yaml"]
-    assert load_genotype(run, SEARCH_SPACES) == load_genotype(str(run / "genotype.yaml"), SEARCH_SPACES) == random_genotype(2)
+    for given in (run, str(run / "genotype.yaml")):
+        assert load_design(given, SEARCH_SPACES).genotype == random_genotype(2)
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
@@ -256,23 +250,23 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="no space"):
         save_genotype(path, random_genotype(2))
-    assert load_genotype(path, SEARCH_SPACES) == random_genotype(1)
+    assert load_design(path, SEARCH_SPACES).genotype == random_genotype(1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["genotype.yaml"]
 
 
 def test_a_published_genotype_is_found_by_its_name(tmp_path, monkeypatch):
     save_genotype(tmp_path / "best.yaml", random_genotype(3))
     monkeypatch.setattr("nas.space.genotype.published_genotypes", lambda: {"lgcnet/best": tmp_path / "best.yaml"})
-    assert load_genotype("lgcnet/best", SEARCH_SPACES) == random_genotype(3)
+    assert load_design("lgcnet/best", SEARCH_SPACES).genotype == random_genotype(3)
     with pytest.raises(GenotypeError, match=r"got 'lgcnet/bset'.*lgcnet/best"):
-        load_genotype("lgcnet/bset", SEARCH_SPACES)
+        load_design("lgcnet/bset", SEARCH_SPACES)
 
 
 @pytest.mark.parametrize("name", ["", "nowhere.yaml", "x" * 5000, "a\0b", "/dev/null"])
 def test_a_name_that_leads_nowhere_is_refused_in_one_line(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GenotypeError) as caught:
-        load_genotype(name, SEARCH_SPACES)
+        load_design(name, SEARCH_SPACES)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
@@ -300,23 +294,23 @@ def test_a_deployment_that_cannot_be_is_refused(arguments, key):
         Deployment(*arguments)
 
 
-def test_the_graph_has_the_deployed_or_the_given_shape():
+def test_the_graph_has_the_deployed_shape_and_the_deployed_or_the_given_classes():
     genotype = random_genotype()
-    space = genotype_space(genotype, SEARCH_SPACES)
+    space = design_of(genotype, SEARCH_SPACES).space
     assert space.config == CONFIG
     deployed = SPACE.graph(Deployment((64, 96), 4, 5), genotype.choices)
-    assert genotype_graph(genotype, SEARCH_SPACES).operations() == deployed.operations()
-    other = SPACE.graph(Deployment((33, 50), 4, 7), genotype.choices)
-    given = genotype_graph(genotype, SEARCH_SPACES, input_size=(33, 50), num_classes=7)
-    assert given.operations() == other.operations()
+    assert design_of(genotype, SEARCH_SPACES).graph.operations() == deployed.operations()
+    other = SPACE.graph(Deployment((64, 96), 4, 7), genotype.choices)
+    assert design_of(genotype, SEARCH_SPACES).with_classes(7).graph.operations() == other.operations()
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_built_network_gives_logits_at_the_size_of_any_image(seed):
     genotype = random_genotype(seed)
-    network = build_network(genotype, SEARCH_SPACES).eval()
+    network = build_network(design_of(genotype, SEARCH_SPACES)).eval()
     assert network(torch.randn(2, 3, 97, 131)).shape == (2, 5, 97, 131)
-    assert build_network(genotype, SEARCH_SPACES, num_classes=3).eval()(torch.randn(1, 3, 64, 96)).shape == (1, 3, 64, 96)
+    network = build_network(design_of(genotype, SEARCH_SPACES), num_classes=3).eval()
+    assert network(torch.randn(1, 3, 64, 96)).shape == (1, 3, 64, 96)
 
 
 NAMES = ("no", "off", "0.67", "010", "1e3", "null", "~", "none", "2026-01-01", "<<", "a: b", "#", "1:30", "üö")
@@ -362,7 +356,7 @@ def odd_genotype():
 
 def test_options_that_yaml_would_read_as_something_else_are_quoted():
     text = dump_genotype(odd_genotype())
-    assert parse_genotype(text, ODD, "x") == odd_genotype()
+    assert parse_design(text, ODD, "x").genotype == odd_genotype()
     assert yaml.safe_load(text)["choices"] == odd_genotype().choices
 
 
@@ -372,7 +366,7 @@ def test_an_option_without_its_quotes_is_refused_with_advice(index):
     quoted = f"width.{index}: '{NAMES[index]}'"
     assert quoted in text
     with pytest.raises(GenotypeError, match=rf"^f: line \d+: choices\.width\.{index}: got .*in quotes"):
-        parse_genotype(text.replace(quoted, quoted.replace("'", "")), ODD, "f")
+        parse_design(text.replace(quoted, quoted.replace("'", "")), ODD, "f")
 
 
 @pytest.mark.parametrize(
@@ -392,9 +386,9 @@ def test_a_setting_of_another_type_is_refused_and_not_converted(old, new, messag
     text = dump_genotype(odd_genotype())
     assert old in text
     with pytest.raises(GenotypeError, match=message):
-        parse_genotype(text.replace(old, new), ODD, "f")
+        parse_design(text.replace(old, new), ODD, "f")
 
 
 def test_a_whole_number_may_stand_for_a_number():
-    read = parse_genotype(dump_genotype(odd_genotype()).replace("ratio: 0.67", "ratio: 2"), ODD, "f")
+    read = parse_design(dump_genotype(odd_genotype()).replace("ratio: 0.67", "ratio: 2"), ODD, "f").genotype
     assert read.space_config["ratio"] == 2.0

@@ -19,6 +19,7 @@ from nas.network.build import build_network
 from nas.network.copying import load_encoder, load_same
 from nas.network.image_classifier import ENCODER, HEAD, build_image_classifier
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
+from nas.space.design import design_of
 from nas.stages.train import TrainTask
 from nas.training.objectives import hits
 from search_spaces import SEARCH_SPACES
@@ -63,7 +64,7 @@ def test_pretraining_learns_which_way_is_up(folder, pretrained):
 
 
 def test_validation_is_the_share_of_images_whose_class_has_the_largest_logit(folder, pretrained):
-    network = build_image_classifier(nas.load_genotype(folder / "genotype.yaml"), SEARCH_SPACES, 2).eval()
+    network = build_image_classifier(design_of(nas.load_genotype(folder / "genotype.yaml"), SEARCH_SPACES), 2).eval()
     network.load_state_dict(load_weights(folder / "run" / "weights.safetensors"), strict=True)
     dataset = build_image_folder(job_of(folder, None).data, "val")
     with torch.no_grad():
@@ -147,7 +148,7 @@ def test_fine_tuning_starts_at_the_pretrained_encoder_and_names_what_is_new(fold
 
 def save_segmentation(path, genotype, classes, *, seed=3):
     torch.manual_seed(seed)
-    network = build_network(genotype, SEARCH_SPACES, classes)
+    network = build_network(design_of(genotype, SEARCH_SPACES), classes)
     save_weights(path, network.state_dict())
     return network.state_dict()
 
@@ -185,7 +186,7 @@ def test_genotype_of_eleven_classes_is_fine_tuned_with_ohem_at_five_classes_and_
 
 def test_wrong_encoders_are_refused_by_name(folder, pretrained, tmp_path):
     genotype = nas.load_genotype(folder / "genotype.yaml")
-    network = build_network(genotype, SEARCH_SPACES)
+    network = build_network(design_of(genotype, SEARCH_SPACES))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     given = load_weights(pretrained.out / "weights.safetensors")
     name = f"{ENCODER}stem.conv0.conv.weight"
@@ -206,7 +207,7 @@ def test_wrong_encoders_are_refused_by_name(folder, pretrained, tmp_path):
 
 
 def test_image_classifier_takes_the_encoder_of_another_with_other_classes(folder, pretrained):
-    network = build_image_classifier(nas.load_genotype(folder / "genotype.yaml"), SEARCH_SPACES, 9)
+    network = build_image_classifier(design_of(nas.load_genotype(folder / "genotype.yaml"), SEARCH_SPACES), 9)
     given = load_weights(pretrained.out / "weights.safetensors")
     assert load_encoder(network, pretrained.out / "weights.safetensors") == ["classifier.weight", "classifier.bias"]
     assert all(torch.equal(value, given[name]) for name, value in network.state_dict().items() if name not in HEAD)
@@ -216,18 +217,18 @@ def test_image_classifier_takes_the_encoder_of_another_with_other_classes(folder
 def test_whole_weights_must_fit_save_for_a_classifier_of_other_classes(folder, pretrained, tmp_path):
     genotype = nas.load_genotype(folder / "genotype.yaml")
     save_segmentation(tmp_path / "five.safetensors", genotype, 5)
-    network = build_network(genotype, SEARCH_SPACES)
+    network = build_network(design_of(genotype, SEARCH_SPACES))
     anew = load_same(network, tmp_path / "five.safetensors")
     assert anew == [name for name, value in network.state_dict().items() if len(value.shape) and name.startswith("classifier")]
     five = load_weights(tmp_path / "five.safetensors")
     assert all(torch.equal(value, five[name]) for name, value in network.state_dict().items() if name not in anew)
     with pytest.raises(CheckpointError, match="or encoder_weights= of a pretraining"):
-        load_same(build_network(genotype, SEARCH_SPACES), pretrained.out / "weights.safetensors")
+        load_same(build_network(design_of(genotype, SEARCH_SPACES)), pretrained.out / "weights.safetensors")
     name = next(name for name in five if name not in anew and five[name].dim() == 4)
     save_weights(tmp_path / "narrow.safetensors", {**five, name: five[name][1:]})
     with pytest.raises(CheckpointError, match="has shape"):
-        load_same(build_network(genotype, SEARCH_SPACES), tmp_path / "narrow.safetensors")
-    same = build_image_classifier(genotype, SEARCH_SPACES, 2)
+        load_same(build_network(design_of(genotype, SEARCH_SPACES)), tmp_path / "narrow.safetensors")
+    same = build_image_classifier(design_of(genotype, SEARCH_SPACES), 2)
     assert load_same(same, pretrained.out / "weights.safetensors") == []
     given = load_weights(pretrained.out / "weights.safetensors")
     assert all(torch.equal(value, given[name]) for name, value in same.state_dict().items())

@@ -15,7 +15,7 @@ from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.space.choice import argmax_choices
 from nas.stages.derive import derive
 from nas.stages.search import SearchTask
-from nas.supernet.derivation import genotype_of
+from nas.supernet.derivation import genotype_of, space_of
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import made_up_table, random_genotype, rows, search_job, search_task, train_job
 
@@ -138,7 +138,7 @@ def test_damaged_checkpoint_is_status_2(run_nas, tmp_path):
 def test_space_that_is_not_installed_is_named(stopped):
     state = load_checkpoint(task_path(stopped, "last"))
     with pytest.raises(CheckpointError, match="of space 'lgcnet', which is not among other; install its package"):
-        genotype_of(state, {"other": SEARCH_SPACES["lgcnet"]})
+        genotype_of(state, space_of(state, {"other": SEARCH_SPACES["lgcnet"]}))
 
 
 def test_genotype_file_is_plain_yaml_with_every_section_of_the_format(stopped, tmp_path):
@@ -153,11 +153,11 @@ def test_a_sampled_derivation_draws_from_the_probabilities_of_the_search(stopped
     group = next(group for group in logits["default"] if group.startswith("fusion"))
     logits["default"][group][0, 1] = 2.0
     decision = next(c for c in nas.build_space(stopped.space).choices() if (c.group, c.row) == (group, 0))
-    drawn = [genotype_of({**state, "guided_logits": logits}, SEARCH_SPACES, sample=seed)[0] for seed in range(300)]
+    drawn = [genotype_of({**state, "guided_logits": logits}, space_of(state, SEARCH_SPACES), sample=seed)[0] for seed in range(300)]
     share = sum(one.choices[decision.name] == decision.options[1] for one in drawn) / len(drawn)
     e = torch.tensor(2.0).exp()
     assert share == pytest.approx(float(e / (e + len(decision.options) - 1)), abs=0.1)
-    again = genotype_of({**state, "guided_logits": logits}, SEARCH_SPACES, sample=7)[0]
+    again = genotype_of({**state, "guided_logits": logits}, space_of(state, SEARCH_SPACES), sample=7)[0]
     assert again == drawn[7]
     assert (again.provenance["derive_sample"], "derive_sample" in derive_most_probable(state).provenance) == (7, False)
     result = derive(DeriveJob(run=stopped.out, sample=3, out=str(tmp_path / "drawn")), SEARCH_SPACES)
@@ -167,4 +167,4 @@ def test_a_sampled_derivation_draws_from_the_probabilities_of_the_search(stopped
 
 
 def derive_most_probable(state):
-    return genotype_of(state, SEARCH_SPACES)[0]
+    return genotype_of(state, space_of(state, SEARCH_SPACES))[0]

@@ -14,7 +14,7 @@ from nas.cost.repair import log_probability
 from nas.errors import CheckpointError, ConfigError
 from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.stages.derive import FrontResult, derive
-from nas.supernet.derivation import genotype_of, shown_repairs
+from nas.supernet.derivation import genotype_of, shown_repairs, space_of
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import made_up_table, search_job, space_config
 
@@ -48,7 +48,8 @@ def run(folder, **settings):
 def test_a_search_with_a_target_keeps_it_when_derived_from_a_checkpoint(searched, tmp_path):
     result = run(searched, out=str(tmp_path / "new"))
     ms = predicted(nas.load_genotype(result.path), searched)
-    assert ms <= 0.05 < predicted(genotype_of(load_checkpoint(searched / "run/checkpoints/last.pt"), SEARCH_SPACES)[0], searched)
+    state = load_checkpoint(searched / "run/checkpoints/last.pt")
+    assert ms <= 0.05 < predicted(genotype_of(state, space_of(state, SEARCH_SPACES))[0], searched)
     assert (result.genotype.provenance["target_latency"], result.genotype.provenance["expected_latency"]) == (
         0.05,
         pytest.approx(ms),
@@ -121,7 +122,7 @@ def test_checkpoints_that_state_no_tables_are_derived_as_before_and_ask_for_a_ta
     (tmp_path / "old" / "checkpoints").mkdir(parents=True)
     save_checkpoint(tmp_path / "old" / "checkpoints" / "last.pt", state)
     plain = derive(DeriveJob(run=str(tmp_path / "old")), SEARCH_SPACES)
-    assert plain.genotype == genotype_of(state, SEARCH_SPACES)[0]
+    assert plain.genotype == genotype_of(state, space_of(state, SEARCH_SPACES))[0]
     with pytest.raises(ConfigError, match="give table="):
         derive(DeriveJob(run=str(tmp_path / "old"), target_ms=0.05), SEARCH_SPACES)
     table = str(searched / "table.json")

@@ -19,7 +19,8 @@ from nas.data.classes.palette import CAMVID_CLASSES
 from nas.exporting import onnx_check
 from nas.network.build import build_network
 from nas.runs.checkpoint import save_weights
-from nas.space.genotype import Genotype, load_genotype, save_genotype
+from nas.space.design import design_of, load_design
+from nas.space.genotype import Genotype, save_genotype
 from nas.stages import export as exporting
 from nas.stages.export import export
 from search_spaces import SEARCH_SPACES
@@ -34,7 +35,7 @@ def trained_run(folder, *, seed=0, num_classes=11, provenance=None):
         parts = (genotype.space, genotype.space_config, genotype.deploy, genotype.choices)
         save_genotype(folder / "genotype.yaml", Genotype(*parts, provenance))
     torch.manual_seed(seed)
-    network = as_if_trained(build_network(genotype, SEARCH_SPACES, num_classes), seed)
+    network = as_if_trained(build_network(design_of(genotype, SEARCH_SPACES), num_classes), seed)
     save_weights(folder / "weights.safetensors", network.state_dict())
     return network
 
@@ -115,8 +116,7 @@ def test_report_states_what_the_file_is(run, plain):
     assert report["output"] == {"name": "logits", "shape": ["batch", 11, *SIZE], "dtype": "float32"}
     assert report["weights"] == str(run / "weights.safetensors")
     assert report["genotype"] == str(run)
-    genotype = load_genotype(run, SEARCH_SPACES)
-    parameters = build_network(genotype, SEARCH_SPACES).parameters()
+    parameters = build_network(load_design(run, SEARCH_SPACES)).parameters()
     assert report["parameters"] == sum(parameter.numel() for parameter in parameters)
     assert sum(report["nodes"].values()) == len(model.graph.node)
     assert {"torch", "onnx", "onnxruntime", "version"} <= set(report["made_by"])
@@ -133,7 +133,7 @@ def test_metadata_suffice_to_deploy_without_the_project(run, network, plain):
     _, _, model, session, _ = plain
     told = metadata(model)
     assert json.loads(told["classes"]) == list(CAMVID_CLASSES)
-    genotype = load_genotype(run, SEARCH_SPACES)
+    genotype = load_design(run, SEARCH_SPACES).genotype
     assert (told["space"], json.loads(told["choices"])) == (genotype.space, dict(genotype.choices))
     assert json.loads(told["provenance"]) == {"seed": 0, "data": "synthetic"}
     picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)

@@ -13,13 +13,14 @@ from nas.config.jobs import PredictJob
 from nas.config.settings import LatencySettings
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.cost.genotype_latency import predict
-from nas.cost.profile_command import profile_command
+from nas.cost.profile_command import profile_words
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, GenotypeError, TableError
 from nas.network.build import build_network
 from nas.space.deployment import Deployment
-from nas.space.genotype import Genotype, genotype_graph, save_genotype
+from nas.space.design import design_of
+from nas.space.genotype import Genotype, save_genotype
 from nas.stages.predict import predict_job
 from search_spaces import SEARCH_SPACES
 
@@ -58,7 +59,7 @@ def table_without(absent=()):
 
 def executed_keys(genotype):
     """Key of each operation that a real forward pass to the label map executes, with the shapes that hooks see."""
-    network = build_network(genotype, SEARCH_SPACES).eval()
+    network = build_network(design_of(genotype, SEARCH_SPACES)).eval()
     keys = []
     nodes = {node.module: node for node in network.graph.nodes if node.role != "input"}
 
@@ -82,20 +83,20 @@ def executed_keys(genotype):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_prediction_is_the_sum_over_the_operations_that_a_forward_pass_executes(seed):
     genotype, table = random_genotype(seed), table_without()
-    latency = predict(genotype, table, SEARCH_SPACES)
+    latency = predict(design_of(genotype, SEARCH_SPACES), table)
     keys = executed_keys(genotype)
     assert latency.ms == pytest.approx(sum(table.entries[key].median_ms for key in keys), rel=1e-12)
     assert sum(latency.by_part.values()) == pytest.approx(latency.ms)
     assert (latency.low_ms, latency.high_ms) == (None, None)
-    assert Counter(keys) == Counter(spec.key for _, spec in genotype_graph(genotype, SEARCH_SPACES).operations())
+    assert Counter(keys) == Counter(spec.key for _, spec in design_of(genotype, SEARCH_SPACES).graph.operations())
 
 
 def test_a_dearer_stem_costs_in_the_part_stem_only():
     genotype, table = random_genotype(), table_without()
-    before = predict(genotype, table, SEARCH_SPACES)
+    before = predict(design_of(genotype, SEARCH_SPACES), table)
     key = next(key for key in table.entries if key.startswith("conv_bn_relu in=3x61x94 "))
     entries = {**table.entries, key: Entry(1000.0, 1000.0, 1000.0, 3)}
-    after = predict(genotype, dataclasses.replace(table, entries=entries), SEARCH_SPACES)
+    after = predict(design_of(genotype, SEARCH_SPACES), dataclasses.replace(table, entries=entries))
     changed = {part for part, ms in after.by_part.items() if ms != before.by_part[part]}
     assert changed == {"stem"}
     assert after.ms - before.ms == pytest.approx(1000.0 - table.entries[key].median_ms)
@@ -103,10 +104,10 @@ def test_a_dearer_stem_costs_in_the_part_stem_only():
 
 def test_everything_that_a_table_lacks_is_named_with_a_command_that_measures_it():
     genotype = random_genotype()
-    keys = sorted({spec.key for spec in genotype_graph(genotype, SEARCH_SPACES).specs()})
+    keys = sorted({spec.key for spec in design_of(genotype, SEARCH_SPACES).graph.specs()})
     absent = random.Random(0).sample(keys, 3)
     with pytest.raises(TableError) as caught:
-        predict(genotype, table_without(absent), SEARCH_SPACES)
+        predict(design_of(genotype, SEARCH_SPACES), table_without(absent))
     message = str(caught.value)
     assert message.count("\n") == 1
     assert f"3 of {len(keys)} operations" in message
@@ -124,7 +125,7 @@ def test_the_command_states_every_setting_of_the_genotype_so_that_hydra_reads_th
     config = dataclasses.replace(CONFIG, fusion_edges=edges, communication="none", gamma=0.25)
     choices = ENTRY.build(config).random_choices(torch.Generator().manual_seed(0))
     genotype = Genotype("lgcnet", dataclasses.asdict(config), DEPLOY, choices, {})
-    words = shlex.split(profile_command(genotype, table_without(), SEARCH_SPACES))
+    words = shlex.split(profile_words(design_of(genotype, SEARCH_SPACES).space.config, table_without(), genotype.deploy))
     assert words[:2] == ["nas", "profile"]
     overrides = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(words[2:])}
     assert overrides["deploy.input"] == [61, 94]
@@ -135,7 +136,7 @@ def test_the_command_states_every_setting_of_the_genotype_so_that_hydra_reads_th
 
 def test_an_analytic_table_sums_in_its_own_unit():
     genotype = random_genotype()
-    latency = predict(genotype, MacsTable(), SEARCH_SPACES)
+    latency = predict(design_of(genotype, SEARCH_SPACES), MacsTable())
     total = 0
 
     def count(module, inputs, output):
@@ -144,7 +145,7 @@ def test_an_analytic_table_sums_in_its_own_unit():
         pixels = inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output
         total += module.weight.shape[0] * module.weight.shape[1] * kernel * pixels.shape[2] * pixels.shape[3]
 
-    network = build_network(genotype, SEARCH_SPACES).eval()
+    network = build_network(design_of(genotype, SEARCH_SPACES)).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.register_forward_hook(count)

@@ -21,6 +21,7 @@ from nas.devices.this_machine import identify
 from nas.errors import ConfigError, TableError
 from nas.ops import is_free, macs
 from nas.space.deployment import Deployment
+from nas.space.design import design_of
 from nas.stages import profile_validate as validating
 from nas.stages.profile_validate import validate
 from search_spaces import SEARCH_SPACES
@@ -128,12 +129,12 @@ def test_predictions_of_a_calibrated_table_are_near_the_truth_and_have_its_bar(d
     table, space = read_table(desk / "table.json"), the_space()
     for seed in range(10):
         genotype = random_genotype(space, seed)
-        latency = predict(genotype, table, SEARCH_SPACES)
+        latency = predict(design_of(genotype, SEARCH_SPACES), table)
         graph = space.graph(Deployment(SIZE, CHANNELS, 11), genotype.choices)
         assert latency.ms == pytest.approx(network_ms(graph), rel=0.01)
         assert latency.ms == pytest.approx(sum(latency.by_part.values()))
         assert (latency.low_ms, latency.high_ms) == pytest.approx((latency.ms * (1 - fitted.bar), latency.ms * (1 + fitted.bar)))
-    other = predict(random_genotype(space, 0, size=(32, 48)), full_table((32, 48)), SEARCH_SPACES)
+    other = predict(design_of(random_genotype(space, 0, size=(32, 48)), SEARCH_SPACES), full_table((32, 48)))
     assert (other.low_ms, other.high_ms) == (None, None)
 
 

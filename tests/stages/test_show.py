@@ -18,7 +18,8 @@ from nas.network.build import build_network
 from nas.network.network import Network
 from nas.reports.network_summary import count_macs, count_parameters, log10_architectures
 from nas.space.deployment import Deployment
-from nas.space.genotype import Genotype, genotype_graph, save_genotype
+from nas.space.design import design_of
+from nas.space.genotype import Genotype, save_genotype
 from nas.stages.show import show
 from nas.supernet.supernet import Supernet
 from search_spaces import SEARCH_SPACES
@@ -44,7 +45,7 @@ def random_genotype(seed=0):
 
 def measured_macs(genotype):
     """Products of all convolutions in a real forward pass of one image, from weights and hooked shapes."""
-    network = build_network(genotype, SEARCH_SPACES).eval()
+    network = build_network(design_of(genotype, SEARCH_SPACES)).eval()
     counted = []
 
     def count(module, inputs, output):
@@ -93,14 +94,14 @@ def table_rows(lines, header):
 @pytest.mark.parametrize("seed", range(3))
 def test_macs_equal_those_of_a_hooked_forward_pass(seed):
     genotype = random_genotype(seed)
-    assert sum(count_macs(genotype_graph(genotype, SEARCH_SPACES)).values()) == measured_macs(genotype)
+    assert sum(count_macs(design_of(genotype, SEARCH_SPACES).graph).values()) == measured_macs(genotype)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_parameters_equal_those_of_the_network_in_sum_and_by_part(seed):
     genotype = random_genotype(seed)
-    network = build_network(genotype, SEARCH_SPACES)
-    counts = count_parameters(genotype_graph(genotype, SEARCH_SPACES))
+    network = build_network(design_of(genotype, SEARCH_SPACES))
+    counts = count_parameters(design_of(genotype, SEARCH_SPACES).graph)
     assert sum(counts.values()) == sum(weight.numel() for weight in network.parameters())
     for part, count in counts.items():
         prefix = f"{part}."
@@ -112,7 +113,7 @@ def test_a_genotype_is_shown_with_parameters_macs_and_decisions(folder):
     lines = show(ShowJob(genotype="run"), SEARCH_SPACES).summary()
     rows = table_rows(lines, "part parameters MMACs")
     assert rows["total"][1] == pytest.approx(measured_macs(genotype) / 1e6, abs=0.005)
-    assert rows["total"][0] == sum(weight.numel() for weight in build_network(genotype, SEARCH_SPACES).parameters())
+    assert rows["total"][0] == sum(weight.numel() for weight in build_network(design_of(genotype, SEARCH_SPACES)).parameters())
     assert sum(row[0] for part, row in rows.items() if part != "total") == rows["total"][0]
     histogram = table_rows(lines, "option decisions")
     chosen = list(genotype.choices.values())
@@ -125,7 +126,7 @@ def test_milliseconds_of_each_part_are_those_of_predict(folder):
     table = table_of("some-board")
     save_table(table, folder / "t.json")
     lines = show(ShowJob(genotype="run", latency=LatencySettings(table="t.json")), SEARCH_SPACES).summary()
-    latency = predict(random_genotype(), table, SEARCH_SPACES)
+    latency = predict(design_of(random_genotype(), SEARCH_SPACES), table)
     rows = table_rows(lines, "part parameters MMACs ms share")
     assert rows["total"][2] == pytest.approx(latency.ms, abs=6e-4)
     for part, ms in latency.by_part.items():

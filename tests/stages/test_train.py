@@ -16,6 +16,7 @@ from nas.errors import CheckpointError, ConfigError, NonFiniteLossError
 from nas.losses import LOSSES
 from nas.network.build import build_network
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
+from nas.space.design import load_design
 from nas.space.genotype import save_genotype
 from nas.stages.train import make_task as make_train_task
 from search_spaces import SEARCH_SPACES
@@ -84,7 +85,7 @@ def test_loss_falls_by_a_wide_margin_on_one_image(genotype):
 
 def test_training_from_weights_starts_at_them_and_otherwise_anew(genotype, tmp_path):
     torch.manual_seed(9)
-    network = build_network(nas.load_genotype(genotype), SEARCH_SPACES)
+    network = build_network(load_design(genotype, SEARCH_SPACES))
     save_weights(tmp_path / "given.safetensors", network.state_dict())
     weights = network.state_dict()
     still = {"train__lr": 1e-12, "train__weight_decay": 0.0, "train__max_steps": 1}
@@ -110,7 +111,7 @@ def spoil(weights, kind):
 
 @pytest.mark.parametrize("kind", ["missing", "left over", "misshaped"])
 def test_weights_that_do_not_fit_are_status_2_and_leave_no_folder(run_nas, genotype, tmp_path, kind):
-    network = build_network(nas.load_genotype(genotype), SEARCH_SPACES)
+    network = build_network(load_design(genotype, SEARCH_SPACES))
     wrong, message = spoil(network.state_dict(), kind)
     save_weights(tmp_path / "wrong.safetensors", wrong)
     outcome = run_nas("train", *overrides(train_job(genotype, "run", weights="wrong.safetensors")))

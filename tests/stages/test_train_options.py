@@ -20,6 +20,7 @@ from nas.errors import ConfigError, NonFiniteLossError
 from nas.metrics import mean_iou
 from nas.network.build import build_network
 from nas.runs.checkpoint import load_checkpoint, load_weights
+from nas.space.design import load_design
 from nas.stages.train import TrainTask, make_task
 from nas.training.confusion import confusion_over
 from search_spaces import SEARCH_SPACES
@@ -46,7 +47,13 @@ def genotype(tmp_path_factory):
 def task_of(genotype, *, fabric=None, **changes) -> TrainTask:
     job = train_job(genotype, **changes)
     splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
-    return make_task(job, nas.load_genotype(genotype), SEARCH_SPACES, **splits, fabric=fabric or make_fabric(job.trainer))
+    return make_task(
+        job,
+        load_design(genotype, SEARCH_SPACES),
+        SEARCH_SPACES,
+        **splits,
+        fabric=fabric or make_fabric(job.trainer),
+    )
 
 
 def gradients(task):
@@ -69,7 +76,7 @@ def plain_ohem(logits, labels):
 def test_without_options_training_is_bitwise_the_plain_loop(genotype, tmp_path, name, loss):
     job = train_job(genotype, tmp_path / "run", train__loss=name)
     torch.manual_seed(job.seed)
-    network = build_network(nas.load_genotype(genotype), SEARCH_SPACES).train()
+    network = build_network(load_design(genotype, SEARCH_SPACES)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     dataset, values = build_dataset(job.data, "train"), []
     for step in range(TOTAL):

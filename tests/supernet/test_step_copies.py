@@ -18,7 +18,7 @@ from nas.distributed.fabric import make_fabric
 from nas.distributed.ranks import ALONE
 from nas.errors import NonFiniteLossError
 from nas.metrics import confusion_counts, confusion_matrix
-from nas.space.genotype import load_genotype
+from nas.space.design import load_design
 from nas.stages.train import make_task
 from nas.supernet.search_task import SearchTask
 from nas.supernet.step_scalars import checked_scalars
@@ -129,8 +129,8 @@ def test_a_training_step_copies_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     random_genotype(tmp_path / "g.yaml")
     job = train_job(tmp_path / "g.yaml", train__accumulate=2, train__batch_size=1, train__ema=0.9)
     splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
-    genotype = load_genotype(job.genotype, all_spaces())
-    task = make_task(job, genotype, all_spaces(), **splits, fabric=make_fabric(job.trainer))
+    design = load_design(job.genotype, all_spaces())
+    task = make_task(job, design, all_spaces(), **splits, fabric=make_fabric(job.trainer))
     task.step(*batch(), 0)
     with counted(monkeypatch) as found:
         task.step(*batch(), 0)

@@ -11,6 +11,7 @@ import torch
 from nas.network.build import build_network
 from nas.network.network import copy_weights
 from nas.space.choice import argmax_choices
+from nas.space.design import design_of
 from nas.space.genotype import Genotype
 from nas.supernet.supernet import Draw
 from search_spaces import SEARCH_SPACES
@@ -103,7 +104,7 @@ def test_derived_network_with_copied_weights_equals_the_trained_supernet_at_its_
     choices = dict(supernet.space.derive(supernet.guided_logits())["default"].choices)
     deploy = dataclasses.replace(task.deploy, init_channels=job.search.init_channels)
     genotype = Genotype("lgcnet", dataclasses.asdict(job.space), deploy, choices, {})
-    derived = build_network(genotype, SEARCH_SPACES).eval()
+    derived = build_network(design_of(genotype, SEARCH_SPACES)).eval()
     copy_weights(supernet.network, derived, choices, supernet.network.graph)
     one_hot = relaxation.one_hot(choices, supernet.space.choices())
     everything = relaxation.Weights(one_hot.values, {})  # all candidates run, all but one weighted zero

@@ -24,7 +24,8 @@ from nas.network.image_classifier import build_image_classifier
 from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import load_checkpoint, save_weights
 from nas.space.deployment import Deployment
-from nas.space.genotype import Genotype, genotype_space, save_genotype
+from nas.space.design import design_of, load_design
+from nas.space.genotype import Genotype, save_genotype
 from nas.stages.report import report
 from nas.stages.train import make_task
 from nas.training.train_task import TrainTask
@@ -67,7 +68,7 @@ def fasterseg_genotype(path: Path, fidelity: str = "corrected") -> Path:
 def task_of(genotype: Path, **changes) -> TrainTask:
     job = train_job(genotype, **changes)
     splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
-    return make_task(job, nas.load_genotype(genotype), all_spaces(), **splits, fabric=make_fabric(job.trainer))
+    return make_task(job, load_design(genotype, all_spaces()), all_spaces(), **splits, fabric=make_fabric(job.trainer))
 
 
 def freeze_batch_norm(task: TrainTask) -> TrainTask:
@@ -85,7 +86,7 @@ def wanted_of(teacher: Path, images: Tensor) -> Tensor:
     """The logits of the network in a folder, as `nas eval` has them."""
     genotype = nas.load_genotype(teacher)
     with torch.no_grad():
-        return trained_network(genotype, teacher / "weights.safetensors", all_spaces())[0](images)
+        return trained_network(design_of(genotype, all_spaces()), teacher / "weights.safetensors")[0](images)
 
 
 def mean_divergence(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -166,7 +167,7 @@ def fresh_logits(genotype: Path, images: Tensor) -> Tensor:
     """What the student says before its first step."""
     torch.manual_seed(0)
     with torch.no_grad():
-        return build_network(nas.load_genotype(genotype), all_spaces()).eval()(images)
+        return build_network(load_design(genotype, all_spaces())).eval()(images)
 
 
 def test_a_batch_without_a_label_gives_zero_divergence_and_zero_gradients(genotype, teacher):
@@ -199,7 +200,7 @@ def test_auxiliary_heads_learn_from_the_labels_alone_and_their_network_from_a_te
 def test_a_network_with_auxiliary_heads_teaches_one_without_under_either_names(genotype, tmp_path, names):
     path = fasterseg_genotype(tmp_path / "teacher" / "genotype.yaml")
     network = as_if_trained(nas.build(nas.load_genotype(path)))
-    keys = genotype_space(nas.load_genotype(path), all_spaces()).official_keys(network.graph)
+    keys = load_design(path, all_spaces()).space.official_keys(network.graph)
     renamed = {keys[name][0] if names == "official" else name: value for name, value in network.state_dict().items()}
     assert len(renamed) == len(network.state_dict())
     save_weights(tmp_path / "teacher" / "weights.safetensors", renamed)
@@ -207,7 +208,7 @@ def test_a_network_with_auxiliary_heads_teaches_one_without_under_either_names(g
     row, _ = task_of(genotype, distill__teacher=str(tmp_path / "teacher")).step(images, labels, 0)
     torch.manual_seed(0)
     with torch.no_grad():
-        student = build_network(nas.load_genotype(genotype), all_spaces()).train()(images)
+        student = build_network(load_design(genotype, all_spaces())).train()(images)
         assert row["distillation"] == pytest.approx(float(mean_divergence(student, network(images), labels, 1.0)), rel=1e-4)
 
 
@@ -325,10 +326,10 @@ def folder_of(tmp_path: Path, kind: str) -> Path:
     if kind == "weights alone":
         (folder / "genotype.yaml").unlink()
     made = {
-        "other classes": lambda: build_network(genotype, SEARCH_SPACES, 5),
-        "whole images": lambda: build_image_classifier(genotype, SEARCH_SPACES, 11),
-        "another network": lambda: build_network(random_genotype(tmp_path / "other.yaml", seed=3), SEARCH_SPACES),
-        "weights alone": lambda: build_network(genotype, SEARCH_SPACES),
+        "other classes": lambda: build_network(design_of(genotype, SEARCH_SPACES), 5),
+        "whole images": lambda: build_image_classifier(design_of(genotype, SEARCH_SPACES), 11),
+        "another network": lambda: build_network(design_of(random_genotype(tmp_path / "other.yaml", seed=3), SEARCH_SPACES)),
+        "weights alone": lambda: build_network(design_of(genotype, SEARCH_SPACES)),
     }
     save_weights(folder / "weights.safetensors", made[kind]().state_dict())
     return folder

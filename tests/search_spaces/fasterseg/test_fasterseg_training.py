@@ -16,7 +16,8 @@ from nas.errors import ConfigError
 from nas.losses import LOSSES
 from nas.network.trained_network import trained_network
 from nas.space.deployment import Deployment
-from nas.space.genotype import Genotype, load_genotype, save_genotype
+from nas.space.design import load_design
+from nas.space.genotype import Genotype, save_genotype
 from nas.stages.train import make_task
 from nas.training.train_task import TrainTask
 from search_spaces import all_spaces
@@ -49,7 +50,7 @@ def official(genotype: str, folder: Path) -> str:
 def task_of(genotype: str, **changes) -> TrainTask:
     job = train_job(genotype, **changes)
     splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
-    return make_task(job, nas.load_genotype(genotype), all_spaces(), **splits, fabric=make_fabric(job.trainer))
+    return make_task(job, load_design(genotype, all_spaces()), all_spaces(), **splits, fabric=make_fabric(job.trainer))
 
 
 def gradients(task: TrainTask) -> dict[str, torch.Tensor | None]:
@@ -120,7 +121,7 @@ def test_a_run_stopped_and_resumed_equals_one_never_stopped_and_its_weights_load
     resumed = nas.train(train_job(genotype, tmp_path / "run", resume=str(tmp_path / "run"), **changes))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     assert resumed.parameters == sum(value.numel() for value in nas.build(nas.load_genotype(genotype)).parameters())
-    network, _ = trained_network(load_genotype(genotype, all_spaces()), resumed.out / "weights.safetensors", all_spaces())
+    network, _ = trained_network(load_design(genotype, all_spaces()), resumed.out / "weights.safetensors")
     fresh = nas.build(nas.load_genotype(genotype)).state_dict()
     assert not torch.equal(network.state_dict()["heads32.conv.bn.running_mean"], fresh["heads32.conv.bn.running_mean"])
 

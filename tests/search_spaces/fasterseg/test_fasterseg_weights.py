@@ -18,7 +18,8 @@ from nas.network.image_classifier import build_image_classifier
 from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import save_weights
 from nas.space.deployment import Deployment
-from nas.space.genotype import genotype_graph, genotype_space, load_genotype, save_genotype
+from nas.space.design import design_of, load_design
+from nas.space.genotype import save_genotype
 from nas.stages.export import onnx_model
 from search_spaces import all_spaces
 from tests.fasterseg_reference import NETWORKS, Reference
@@ -88,7 +89,7 @@ def test_official_weights_with_the_attention_come_back_under_their_names(name):
     genotype = nas.load_genotype(f"fasterseg/{name}")
     network = nas.build(genotype)
     network.load_state_dict(nas.import_weights(f"fasterseg/{name}", state))
-    space = genotype_space(genotype, all_spaces())
+    space = design_of(genotype, all_spaces()).space
     graph = space.graph(Deployment(genotype.deploy.input, 12, 19), genotype.choices)
     back = {theirs: network.state_dict()[ours] for ours, (theirs,) in space.official_keys(graph).items()}
     back |= {copy: back[original] for copy, original in space.official_extras(graph).items()}
@@ -109,7 +110,7 @@ def test_corrected_the_attention_has_no_place_and_may_be_there_or_not(state, tmp
 
 def test_both_fidelities_run_deploy_and_predict_the_same_network(state, tmp_path):
     names = {"official": STUDENT, "corrected": corrected_student(tmp_path)}
-    graphs = {one: genotype_graph(nas.load_genotype(name), all_spaces()) for one, name in names.items()}
+    graphs = {one: load_design(name, all_spaces()).graph for one, name in names.items()}
     assert set(graphs["official"].idle) == {"ffm.attention.1", "ffm.attention.2"}
     assert graphs["corrected"].idle == graphs["official"].deployed().idle == {}
     assert graphs["official"].deployed() == graphs["corrected"].deployed()
@@ -156,7 +157,7 @@ def test_weights_of_the_teacher_are_refused_for_the_student():
 @pytest.mark.parametrize("seed", range(3))
 def test_random_architectures_have_official_names_too(seed, tmp_path):
     genotype = nas.load_genotype(STUDENT)
-    space = genotype_space(genotype, all_spaces())
+    space = design_of(genotype, all_spaces()).space
     genotype.choices.update(space.random_choices(torch.Generator().manual_seed(seed)))
     save_genotype(tmp_path / "drawn.yaml", genotype)
     name = str(tmp_path / "drawn.yaml")
@@ -170,9 +171,9 @@ def test_random_architectures_have_official_names_too(seed, tmp_path):
 
 
 def test_a_file_with_official_names_is_told_by_them(state, tmp_path):
-    genotype = load_genotype(STUDENT, all_spaces())
+    genotype = load_design(STUDENT, all_spaces()).genotype
     save_weights(tmp_path / "official.safetensors", {key: value.clone() for key, value in state.items()})
-    network, num_classes = trained_network(genotype, Path(tmp_path / "official.safetensors"), all_spaces())
+    network, num_classes = trained_network(design_of(genotype, all_spaces()), Path(tmp_path / "official.safetensors"))
     assert num_classes == 19
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -185,7 +186,7 @@ def test_a_training_on_other_classes_starts_from_official_weights(state, key, tm
     save_weights(tmp_path / "official.safetensors", {name: value.clone() for name, value in state.items()})
     changes = {key: str(tmp_path / "official.safetensors"), "train__max_steps": 1, "train__lr": 0.0}
     result = nas.train(train_job(STUDENT, tmp_path / "run", **changes))
-    network, num_classes = trained_network(load_genotype(STUDENT, all_spaces()), result.out / "weights.safetensors", all_spaces())
+    network, num_classes = trained_network(load_design(STUDENT, all_spaces()), result.out / "weights.safetensors")
     assert num_classes == 11
     assert torch.equal(network.get_submodule("cells16.5.first.conv").weight, state["cells.5-1._op._op.conv1.weight"])
     assert network.get_submodule("heads32.classifier.conv").weight.shape == (11, 256, 1, 1)
@@ -231,7 +232,7 @@ def test_published_genotypes_are_listed_shown_and_predicted(run_nas):
 
 
 def test_what_the_classifier_reads_can_be_pretrained_on_images():
-    classifier = build_image_classifier(nas.load_genotype(STUDENT), all_spaces(), 10)
+    classifier = build_image_classifier(load_design(STUDENT, all_spaces()), 10)
     assert classifier(torch.randn(2, 3, 33, 47)).shape == (2, 10)
     assert classifier.classifier.in_features == 128
     assert not any(key.startswith(("encoder.heads16", "encoder.heads32")) for key in classifier.state_dict())

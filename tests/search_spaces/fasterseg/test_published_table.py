@@ -15,7 +15,7 @@ from nas.cost import load_table, save_table
 from nas.errors import TableError
 from nas.ops import OpSpec, macs
 from nas.space.deployment import Deployment
-from nas.space.genotype import genotype_graph
+from nas.space.design import design_of
 from search_spaces import SEARCH_SPACES
 from search_spaces.fasterseg.config import FasterSegConfig
 from search_spaces.fasterseg.latency.costs import DeployedLattice
@@ -208,7 +208,7 @@ def test_every_operation_of_the_lattice_has_the_time_of_its_row() -> None:
 def official_parts(name: str, table: Mapping[tuple[str, ...], float]) -> list[tuple[OpSpec, float, bool]]:
     """Operation, official time and whether it is the head, of all that the official code looks up for a network (Q1 repaired)."""
     genotype = nas.load_genotype(f"fasterseg/{name}")
-    graph = genotype_graph(genotype, SEARCH_SPACES)
+    graph = design_of(genotype, SEARCH_SPACES).graph
     parts = []
     for node in graph.deployed().nodes:
         if node.role == "input" or macs(node.spec) == 0 or node.name == "heads8.classifier":

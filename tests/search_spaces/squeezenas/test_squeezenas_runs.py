@@ -27,6 +27,7 @@ from nas.network.image_classifier import build_image_classifier
 from nas.network.official_weights import own_names
 from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
+from nas.space.design import design_of
 from nas.space.weights import one_hot
 from nas.stages.evaluate import evaluate
 from nas.stages.export import onnx_model
@@ -150,7 +151,7 @@ def test_released_weights_are_told_by_their_names_and_said_in_one_line(released,
     reference, path = released
     genotype = nas.load_genotype(NAME)
     with caplog.at_level(logging.INFO, logger="nas"):
-        network, num_classes = trained_network(genotype, Path(path), SEARCH_SPACES)
+        network, num_classes = trained_network(design_of(genotype, SEARCH_SPACES), Path(path))
     assert [record.message for record in caplog.records] == [
         f"weights: {path} has the names of the official code of squeezenas_small; renamed to ours"
     ]
@@ -161,7 +162,7 @@ def test_released_weights_are_told_by_their_names_and_said_in_one_line(released,
         assert float((network(images) - expected).abs().max()) < 1e-4 * float(expected.abs().max())
         save_weights(tmp_path / "own.safetensors", network.state_dict())
         caplog.clear()
-        again, _ = trained_network(genotype, tmp_path / "own.safetensors", SEARCH_SPACES)
+        again, _ = trained_network(design_of(genotype, SEARCH_SPACES), tmp_path / "own.safetensors")
         assert torch.equal(again(images), network(images))
     assert not caplog.records
 
@@ -170,7 +171,7 @@ def test_a_file_with_official_and_other_names_is_refused_by_them(released, tmp_p
     state = load_weights(Path(released[1]))
     save_weights(tmp_path / "mixed.safetensors", {**state, "stem.conv.conv.weight": torch.zeros(16, 3, 3, 3)})
     with pytest.raises(CheckpointError, match=r"mixed\.safetensors: .*left over stem\.conv\.conv\.weight"):
-        trained_network(nas.load_genotype(NAME), tmp_path / "mixed.safetensors", SEARCH_SPACES)
+        trained_network(design_of(nas.load_genotype(NAME), SEARCH_SPACES), tmp_path / "mixed.safetensors")
 
 
 @pytest.mark.parametrize("key", ["weights", "encoder_weights"])
@@ -178,12 +179,12 @@ def test_training_starts_from_released_weights(key, released, tmp_path):
     reference, path = released
     genotype = nas.load_genotype(NAME)
     network = nas.build(genotype)
-    load_same(network, path, partial(own_names, genotype=genotype, spaces=SEARCH_SPACES, source=path))
+    load_same(network, path, partial(own_names, design=design_of(genotype, SEARCH_SPACES), source=path))
     images = torch.randn(1, 3, 32, 48)
     with torch.no_grad():
         torch.testing.assert_close(network.eval()(images), reference(images), rtol=1e-4, atol=1e-3)
     result = nas.train(train_job(NAME, tmp_path / "run", **{key: path}, train__max_steps=1, train__lr=0.0))
-    tuned, num_classes = trained_network(genotype, result.out / "weights.safetensors", SEARCH_SPACES)
+    tuned, num_classes = trained_network(design_of(genotype, SEARCH_SPACES), result.out / "weights.safetensors")
     assert num_classes == 11
     assert torch.equal(tuned.get_submodule("block.4.op.expand").weight, reference.encoder.residuals[4].op[0].weight)
     assert tuned.get_submodule("decoder.scores.conv").weight.shape == (11, 128, 1, 1)
@@ -281,7 +282,7 @@ def test_a_published_genotype_is_listed_and_shown(run_nas):
 
 @pytest.mark.parametrize(("name", "features"), [("lat_small", 128 + 24), ("lat_xlarge", 160 + 32)])
 def test_what_the_classifiers_read_can_be_pretrained_on_images(name, features):
-    classifier = build_image_classifier(nas.load_genotype(f"squeezenas/{name}"), SEARCH_SPACES, 10)
+    classifier = build_image_classifier(design_of(nas.load_genotype(f"squeezenas/{name}"), SEARCH_SPACES), 10)
     assert classifier(torch.randn(2, 3, 33, 47)).shape == (2, 10)
     assert classifier.classifier.in_features == features
     assert not any("scores" in key for key in classifier.state_dict())

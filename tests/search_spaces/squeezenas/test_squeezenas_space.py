@@ -14,7 +14,8 @@ from nas.errors import ConfigError
 from nas.network.network import Network, copy_weights
 from nas.ops import macs
 from nas.space.deployment import Deployment
-from nas.space.genotype import Genotype, genotype_graph
+from nas.space.design import design_of
+from nas.space.genotype import Genotype
 from nas.space.weights import Weights
 from nas.space.weights import one_hot as one_hot_weights
 from nas.supernet.supernet import Draw, Supernet
@@ -198,6 +199,6 @@ def test_a_genotype_may_be_deployed_with_other_classes_and_any_size():
     config = SqueezeNASSmallConfig(**TINY)
     choices = SqueezeNAS(config).random_choices(torch.Generator().manual_seed(0))
     genotype = Genotype("squeezenas_small", dataclasses.asdict(config), Deployment((45, 70), 8, 11), choices)
-    network = Network(genotype_graph(genotype, SEARCH_SPACES, num_classes=3)).eval()
+    network = Network(design_of(genotype, SEARCH_SPACES).with_classes(3).graph).eval()
     for size in ((45, 70), (1, 1), (17, 90)):
         assert network(torch.randn(1, 3, *size)).shape == (1, 3, *size)

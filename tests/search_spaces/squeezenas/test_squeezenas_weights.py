@@ -11,6 +11,7 @@ from torch import Tensor
 import nas
 from nas.errors import CheckpointError
 from nas.network.network import Network
+from nas.space.design import load_design
 from tests.random_weights import as_if_trained
 from tests.squeezenas_reference import FOLDER, NETWORKS, Reference, needs_reference
 
@@ -112,13 +113,13 @@ def test_weights_under_official_names_compute_what_a_second_implementation_compu
 
 
 def test_a_skip_that_halves_the_map_is_imported_too(tmp_path):
-    from nas.space.genotype import load_genotype, save_genotype
+    from nas.space.genotype import save_genotype
     from search_spaces import SEARCH_SPACES
 
     genotype = nas.load_genotype("squeezenas/mac_small")
     genotype.choices["block.0"] = "skip"
     save_genotype(tmp_path / "halving.yaml", genotype)
-    genotype = load_genotype(tmp_path / "halving.yaml", SEARCH_SPACES)
+    genotype = load_design(tmp_path / "halving.yaml", SEARCH_SPACES).genotype
     torch.manual_seed(0)
     reference = as_if_trained(Reference(genotype))
     network = nas.build(genotype).eval()
