@@ -34,6 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_pictures_of_searches() -> None:
+    """Nothing: reports are golden, too."""
+
+
+@pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Sums are split over threads, and so their last bits depend on how many there are."""
     before = torch.get_num_threads()
