@@ -182,7 +182,7 @@ def space_config(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401  the confi
 
 
 def plan(config: SearchJob) -> PlanReport:
-    """What a search would need, as `nas search plan=true` tells it.
+    """Forecast of the needs of a search, as `nas search plan=true` states it.
 
     Raises:
         UserError: If data, table or settings do not fit.

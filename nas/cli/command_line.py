@@ -75,7 +75,7 @@ def entry() -> None:
 
 
 def _want_sub_verb(name: str, rest: Sequence[str]) -> int:
-    """What a verb says that does nothing by itself."""
+    """Name the sub-verbs of a verb that does nothing by itself."""
     lines = [f"nas {name} {sub}: {one.line}" for sub, one in SUB_VERBS[name].items()]
     if rest and rest[0] in ("-h", "--help"):
         print("\n".join(lines))

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, said in one or two lines: what was got, what was expected, what to do."""
+"""Refusals of Hydra and OmegaConf, in one or two lines: what was got, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOW_TO_GIVE = {
 """Mandatory key -> how to give it."""
 
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-"""What OmegaConf calls the types of values -> what to say."""
+"""Names of types in OmegaConf -> words for them."""
 
 LAUNCHERS = {
     "joblib": "pip install 'segnas[sweeps]'",

@@ -48,18 +48,18 @@ SweepOut = Literal["always", "given", "never"]
 
 
 class Work(Protocol):
-    """What a verb does with a job; under --multirun it may have to go to other processes, pickled."""
+    """Work of a verb on a job; under --multirun it may go to other processes, pickled."""
 
     def do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
         """Do a job, given as its dataclass; `name` is its number and its overrides under --multirun, empty otherwise."""
 
     def failed(self, error: Exception, name: str) -> JobResult:
-        """The line for a job that raised, or could not even be composed."""
+        """The result of a job that raised, or could not even be composed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerbApp:
-    """What Hydra needs to know of a verb.
+    """Facts of a verb for Hydra.
 
     Args:
         verb: Name of the verb, followed by that of a sub-verb.
@@ -67,7 +67,7 @@ class VerbApp:
         schema: The job dataclass.
         groups: Config group -> choice -> dataclass.
         conf_dir: Absolute path of the config folder.
-        sub_verbs: What may stand behind the verb.
+        sub_verbs: Words that may follow the verb.
         sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
     """
 
@@ -134,7 +134,7 @@ class _TaskHere:
             self.tell(self.work.failed(error, name))
 
     def __reduce__(self) -> tuple[type[_TaskElsewhere], tuple[VerbApp, Work]]:
-        """What a launcher pickles for another process."""
+        """State that a launcher pickles for another process."""
         return _TaskElsewhere, (self.app, self.work)
 
 
@@ -183,7 +183,7 @@ def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobRes
 
 
 def _show(app: VerbApp, task: _TaskHere) -> None:
-    """What Hydra shows without running anything."""
+    """Let Hydra show help or a config; no job runs."""
     try:
         hydra.main(config_path=str(app.conf_dir), config_name=app.config_name, version_base=HYDRA)(task)()
     except SystemExit as stop:

@@ -7,7 +7,7 @@ import os
 
 
 class WholeLines(io.TextIOBase):
-    """Writes each line in one piece, behind a prefix; what has no end of line yet is kept back until `close`.
+    """Writes each line in one piece, after a prefix; what has no end of line yet is kept back until `close`.
 
     It never says that it is a terminal: bars that several processes draw in one place would overwrite each other.
 
@@ -26,7 +26,7 @@ class WholeLines(io.TextIOBase):
         return "utf-8"
 
     def fileno(self) -> int:
-        """That of the file."""
+        """Descriptor of the file."""
         return self._descriptor
 
     def writable(self) -> bool:

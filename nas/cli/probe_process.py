@@ -1,4 +1,4 @@
-"""What `search plan=true` starts for each probe: a job as JSON from standard input, what was measured as the last line of output.
+"""Process of a probe of `search plan=true`: a job as JSON from standard input, what was measured as the last line of output.
 
 Run as `python -m nas.cli.probe_process`.
 """

@@ -131,7 +131,7 @@ def marked_output(prefix: str) -> Iterator[None]:
 
 
 def lost_job(error: Exception) -> LostProcessError | None:
-    """What to say if a launcher found that the process of a job has gone; None: it is another error."""
+    """The message where a launcher found that the process of a job has gone; None: it is another error."""
     if not isinstance(error, BrokenProcessPool) and not _is_of_submitit(error):
         return None
     reason = str(error).strip().splitlines()

@@ -159,7 +159,7 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
 
 
 ALL_VERBS = tuple(dict.fromkeys((*VERBS, *SUB_VERBS)))
-"""What the command line knows, in the order in which one uses it."""
+"""Verbs of the command line, in the order of use."""
 
 
 def verb_of(name: str) -> Verb:

@@ -30,9 +30,9 @@ class SearchJob:
     search: SearchSettings = field(default_factory=SearchSettings)
     """How to search."""
     latency: LatencySettings = field(default_factory=LatencySettings)
-    """What latency costs."""
+    """Cost of latency."""
     deploy: DeploySettings = field(default_factory=DeploySettings)
-    """What will be deployed."""
+    """The deployed network."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     """Where it runs."""
     logger: dict[str, Any] = field(default_factory=dict)
@@ -200,7 +200,7 @@ class ExportJob:
     weights: str | None = None
     """Weights (safetensors)."""
     export: ExportSettings = field(default_factory=ExportSettings)
-    """What the file is like."""
+    """Form of the file."""
     out: str | None = None
     """Folder of model.onnx and export.json; null: the run's own folder, or a fresh one under runs/."""
 

@@ -363,7 +363,7 @@ class DistillSettings:
 
 @dataclass(kw_only=True, slots=True)
 class ExportSettings:
-    """What the exported file is like."""
+    """Form of the exported file."""
 
     opset: int = 17
     """Version of the ONNX operator set, 11 to 20. TensorRT 8 reads up to 17, the 8.2 of JetPack 4 up to 13."""

@@ -1,4 +1,4 @@
-"""What operations cost: measured latency tables, analytic ones, and how to find them."""
+"""Costs of operations: measured latency tables, analytic ones, and how to find them."""
 
 from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import (

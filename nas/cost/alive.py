@@ -41,7 +41,7 @@ class Way:
 
 @dataclass(slots=True)
 class AliveProgram:
-    """What to compute.
+    """The program that computes which results are read.
 
     Args:
         gate_of: For each node the number of its gate; gate 0 is always alive.

@@ -154,7 +154,7 @@ class ArchitectureProgram:
         return runs
 
     def _read(self) -> None:
-        """What is read is alive."""
+        """Add the rows by which what is read is alive."""
         for node, runs in zip(self.graph.nodes, self._runs, strict=True):
             for position, source in enumerate(node.inputs):
                 terms = {run: 1.0 for c, run in runs.items() if node.reads(c, position)}

@@ -32,12 +32,12 @@ class CalibratedTable:
 
     @property
     def identifier(self) -> str:
-        """That of the table."""
+        """Name of the table."""
         return self.table.identifier
 
     @property
     def overhead(self) -> float:
-        """What a network costs beside its operations, in ms."""
+        """Cost of a network beside its operations, in ms."""
         return self.calibration.overhead_ms
 
     @property

@@ -110,7 +110,7 @@ class Calibration:
 
     @property
     def key(self) -> tuple[str, tuple[int, int], int]:
-        """What it holds for: space, input, initial channels."""
+        """Its scope: space, input, initial channels."""
         return self.space, self.input, self.init_channels
 
 

@@ -29,7 +29,7 @@ from nas.space.weights import Weights
 
 @dataclass(frozen=True, slots=True)
 class DeployedCosts:
-    """What derived networks cost by each table, and may cost.
+    """Costs of derived networks by each table, and their limits.
 
     Args:
         tables: The tables, through their calibration where they have one for these networks.
@@ -58,7 +58,7 @@ class DeployedCosts:
         return [] if graph is None else [predict_on(graph, table).ms for table in self.tables]
 
     def judge(self, scores: Mapping[str, Mapping[str, float]]) -> Judge:
-        """What derivation may want to know; see `Judge`."""
+        """Scores and predicted latencies for derivation; see `Judge`."""
         number = next((k for k, table in enumerate(self.tables) if table.unit == "ms"), None)
         return Judge(scores, None if number is None else lambda choices: self.predicted(choices)[number])
 

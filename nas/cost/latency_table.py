@@ -53,7 +53,7 @@ _TABLE_FIELDS = (
     "entries",
 )
 _OPTIONAL_FIELDS = ("origin", "system", "temperature_before", "temperature_after", "throttled")
-"""Those that a file has only where they say something."""
+"""Keys that a file has only where they say something."""
 _LISTED = 5
 
 

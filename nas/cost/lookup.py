@@ -32,7 +32,7 @@ class CostTable(Protocol):
 
     @property
     def overhead(self) -> float:
-        """What a network costs beside its operations."""
+        """Cost of a network beside its operations."""
 
     @property
     def bar(self) -> float | None:

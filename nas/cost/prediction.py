@@ -43,7 +43,7 @@ def predict_graph(graph: Graph, cost: Callable[[OpSpec], float]) -> Latency:
 
 
 def predict_on(graph: Graph, table: CostTable) -> Latency:
-    """What a derived network's graph costs by a table, with overhead and error bar if the table is seen calibrated."""
+    """Cost of a derived network's graph by a table, with overhead and error bar if the table is seen calibrated."""
     latency = predict_graph(graph, table.cost)
     if table.overhead:
         by_part = {**latency.by_part, OVERHEAD: table.overhead}

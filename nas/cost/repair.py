@@ -28,7 +28,7 @@ MAX_EXCLUDED = 200
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What an architecture may cost by one table.
+    """Bound on the cost of an architecture by one table.
 
     Args:
         latency: Its cost at the deployed shape.
@@ -188,7 +188,7 @@ def _share(program: ArchitectureProgram, limit: Limit) -> Share:
 
 
 def _losses(program: ArchitectureProgram, logits: Mapping[str, Tensor]) -> Terms:
-    """What each option loses of log-probability against the most probable one of its decision."""
+    """Log-probability that each option loses against the most probable one of its decision."""
     log_p = _log_softmax(logits)
     losses: Terms = {}
     for name, choice in program.choices.items():

@@ -202,7 +202,7 @@ def parse_system(value: object) -> Mapping[str, str]:
 
 
 def parse_throttled(value: object) -> tuple[str, ...]:
-    """What a file states to have slowed the device; raises `ValueError`."""
+    """Reasons that slowed the device, as a file states them; raises `ValueError`."""
     reasons = as_texts(value, "throttled")
     if not reasons:
         raise ValueError("throttled: got [], expected at least one text, or no throttled")

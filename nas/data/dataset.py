@@ -1,4 +1,4 @@
-"""What every data set is: pairs of an image and a label map, all of one size, by index."""
+"""A data set: pairs of an image and a label map, all of one size, by index."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class FolderConfig(PairConfig):
     """List file of a split, e.g. SPLIT.txt: on each line an image and a mask, relative to root, or the name of an image alone,
     relative to `images`, with or without its extension; null: all images of the folders."""
     train: str | None = "train"
-    """What SPLIT stands for in the training split; null: there is none."""
+    """Value of SPLIT in the training split; null: there is none."""
     val: str | None = "val"
     """The same for the validation split; not used with `holdout`."""
     test: str | None = "test"

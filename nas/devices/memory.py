@@ -49,7 +49,7 @@ def left_of_address_space(limit: int, status: str) -> int | None:
 
 
 def available_bytes(device: torch.device, root: Path = ROOT) -> int | None:
-    """What a process can take beside what it holds: free memory of the GPU, or of this machine within the limits set for it.
+    """Memory that a process can still take: free memory of the GPU, or of this machine within the limits set for it.
 
     Args:
         device: The device.

@@ -21,7 +21,7 @@ _FULL = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeName:
-    """What runs the operations and how; together with the device it determines a latency.
+    """Runtime of operations; together with the device it determines a latency.
 
     Args:
         backend: A key of `nas.devices.BACKENDS`, or the backend of a table from elsewhere.

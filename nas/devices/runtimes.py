@@ -39,9 +39,9 @@ NOT_YET_RUN = (
     "not yet run on hardware: {what} was only tested against recorded outputs and programs that imitate it; compare one network "
     "with a measurement of your own before you rely on the table"
 )
-"""What is said of a runtime that no GPU was at hand for."""
+"""Text on a runtime that was never run on a GPU."""
 
 
 def hardware_note(backend: str, accelerator: str) -> str | None:
-    """What the user must know of a runtime that was never run on the hardware that it is for; None if nothing."""
+    """Caveat of a runtime on a GPU, where none has run yet; None on a CPU."""
     return None if accelerator == "cpu" else NOT_YET_RUN.format(what=f"runtime {backend} on a GPU")

@@ -122,7 +122,7 @@ def check_accelerator(accelerator: str) -> None:
 
 
 def local_names() -> list[str]:
-    """What `auto` can mean on this machine: its CPU and, where there is one, its CUDA GPU."""
+    """Devices that `auto` can mean on this machine: its CPU and, where there is one, its CUDA GPU."""
     return [identify(accelerator).name for accelerator in ACCELERATORS if _is_present(accelerator)]
 
 

@@ -18,7 +18,7 @@ VERBS = ("search", "train")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What torchrun says of the processes of a job.
+    """Processes of a job, as torchrun states them.
 
     Args:
         number: This process, from 0.

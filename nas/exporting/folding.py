@@ -73,7 +73,7 @@ def _module_of(node: fx.Node, part: nn.Module) -> nn.Module | None:
 
 
 def _sources(node: fx.Node, where: str) -> Iterator[fx.Node]:
-    """What a batch norm reads, in the order of the channels, past crops of the map and concatenations of channels."""
+    """Sources of a batch norm in the order of the channels, past crops of the map and concatenations of channels."""
     if len(node.users) != 1:
         raise ValueError(f"{where}: got a batch norm of {node.name}, which is read elsewhere too; expected to be its only reader")
     if node.op == "call_function" and getattr(node.target, "__name__", "") == "getitem" and _is_crop(node.args[1]):

@@ -25,12 +25,12 @@ FP16_LIMIT = 1e-2
 """Largest difference of a logit in fp16, in units of the largest absolute logit: float16 has 11 significant bits, so each of the
 tens of layers in a row rounds by up to 5e-4 of its values; random LGCNet networks of 14 cells differ by 1e-3 to 2e-3."""
 BATCHES = (("scene", 1), ("scene", 3), ("noise", 1), ("noise", 3))
-"""What is run: drawn street scenes and uniform noise, and how many at once."""
+"""Inputs of the check: drawn street scenes and uniform noise, and how many at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What a check found at one size.
+    """Result of a check at one size.
 
     Args:
         input: (height, width) in pixels.

@@ -65,7 +65,7 @@ def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, 
 
 
 def to_float16(model: ModelProto) -> None:
-    """Make weights and activations float16, in place; float inputs and outputs stay float32, with a cast behind or before each.
+    """Make weights and activations float16, in place; float inputs and outputs stay float32, with a cast after or before each.
 
     Done on the graph, because PyTorch on a CPU takes minutes to trace float16 convolutions of large maps.
     """
@@ -134,7 +134,7 @@ class PlainSizes(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """What is called instead of `func`."""
+        """Stand in for `func`."""
         del types
         kwargs = kwargs or {}
         if func == torch.Tensor.shape.__get__:  # type: ignore[attr-defined]
@@ -146,7 +146,7 @@ class PlainSizes(TorchFunctionMode):
         return self.call(func, args, kwargs)
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """What is called instead of a function that is not about sizes."""
+        """Stand in for a function that is not about sizes."""
         return func(*args, **kwargs)
 
 
@@ -157,7 +157,7 @@ class _FixedSizes(PlainSizes):
     """
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """What is called instead of `func`."""
+        """Stand in for `func`."""
         return _adaptive_avg_pool(*args, **kwargs) if func is functional.adaptive_avg_pool2d else func(*args, **kwargs)
 
 

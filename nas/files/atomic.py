@@ -73,7 +73,7 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def open_to_append(path: Path, *, size: int) -> BinaryIO:
-    """Open a file to append to it behind its first `size` bytes; what follows them is cut off. File and folder are made."""
+    """Open a file to append to it after its first `size` bytes; what follows them is cut off. File and folder are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab")
     file.truncate(size)

@@ -12,7 +12,7 @@ class WholeLines:
 
     Args:
         lines: Each without its line break.
-        size: Bytes that they take, line breaks included: behind them stands what a crash has torn, or what is being written.
+        size: Bytes that they take, line breaks included: after them stands what a crash has torn, or what is being written.
     """
 
     lines: tuple[bytes, ...]

@@ -28,7 +28,7 @@ _SPECIAL = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.
 
 @dataclass(frozen=True, slots=True)
 class PlainYaml:
-    """What a text states.
+    """Content of a text.
 
     Args:
         data: Dicts with text keys, lists, texts, numbers, booleans and None.

@@ -1,4 +1,4 @@
-"""What is run when an operation or a network is timed: always the same random weights and inputs."""
+"""Operations and networks to be timed: always the same random weights and inputs."""
 
 from __future__ import annotations
 

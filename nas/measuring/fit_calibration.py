@@ -28,7 +28,7 @@ FORMS: dict[str, tuple[tuple[int, ...], ...]] = {
     "overhead, compute scale, memory scale": ((0,), (1,), (2,)),
     "compute scale, memory scale, gap": ((1,), (2,), (3,)),
 }
-"""What may be fitted: each group is one parameter, shared by those of the four terms of `Terms.columns` that it names."""
+"""Groups that may be fitted: each is one parameter, shared by those of the four terms of `Terms.columns` that it names."""
 
 MARGIN = 1.02
 """A form with fewer parameters is taken if its error is within this factor of the best one's."""
@@ -36,7 +36,7 @@ MARGIN = 1.02
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a network's latency is made of, by the table.
+    """Terms of a network's latency by the table.
 
     Args:
         compute_ms: Sum over operations that multiply.

@@ -20,7 +20,7 @@ from nas.worker.timing_journal import JOURNAL_VERSION, CheckTiming, Journal, Oth
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What two measurements must share to stand in one table."""
+    """Conditions that two measurements must share to stand in one table."""
 
     device: DeviceInfo
     runtime: RuntimeInfo

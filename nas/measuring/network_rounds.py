@@ -48,7 +48,7 @@ def level_of(table: LatencyTable, backend: Backend) -> Level | None:
 
 
 def series_key(number: int, series: int) -> str:
-    """What a network of a series is called."""
+    """Name of a network of a series."""
     return f"network {number} series {series}"
 
 

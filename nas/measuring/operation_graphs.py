@@ -135,7 +135,7 @@ class _OldOperators(PlainSizes):
     """`PlainSizes`, and zeros are put around maps by an operator that PyTorch always had: `pad` came with 1.12."""
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """What is called instead of `func`."""
+        """Stand in for `func`."""
         if func is functional.pad and kwargs.get("mode", "constant") == "constant":
             image, sides = args
             return torch.constant_pad_nd(image, sides, kwargs.get("value") or 0.0)

@@ -1,4 +1,4 @@
-"""What a profile job comes down to: the operations, what executes them, on which device, into which file."""
+"""Target of a profile job: the operations, their runtime, the device and the file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a profile job comes down to that is measured in this process.
+    """Target of a profile job that is measured in this process.
 
     Args:
         backend: What executes the operations.
@@ -86,7 +86,7 @@ def is_in_process(job: ProfileJob) -> bool:
 
 
 def target_of(job: ProfileJob) -> Target:
-    """What to measure with in this process, and into which file; raises `ConfigError` for settings that are wrong."""
+    """The runtime in this process, and the file; raises `ConfigError` for settings that are wrong."""
     effort = effort_of(job.rounds, job.max_rounds, job.ci)
     accelerator = job.accelerator or "cpu"
     runtime = RuntimeName.parse(job.runtime, backends=BACKENDS)

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileResult:
-    """What a profile run did.
+    """Result of a profile run.
 
     Args:
         path: The table's file.
@@ -117,7 +117,7 @@ class ProfileResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was seen of a device while timings were taken on it.
+    """Facts of a device, seen while timings were taken on it.
 
     Args:
         clocks_before: Its clocks before the first timing of the run; None where they cannot be read.

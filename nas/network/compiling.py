@@ -16,7 +16,7 @@ from nas.space.weights import Weights
 log = logging.getLogger("nas")
 
 COMPILER: str | Callable[..., object] = "inductor"
-"""What `torch.compile` compiles with."""
+"""Backend of `torch.compile`."""
 MAX_REASON = 200
 """Most characters of a compiler's message that the warning quotes."""
 

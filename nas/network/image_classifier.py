@@ -15,7 +15,7 @@ from nas.space.graph import Graph, NetworkBuilder, Value
 CLASSIFIERS = frozenset({"classifier", "fan_out_classifier"})
 """Kinds of the operations that turn features into scores of classes; they differ in their initial weights."""
 ENCODER = "encoder."
-"""What the names of an image classifier's weights begin with in its encoder."""
+"""Prefix of the names of weights in the encoder of an image classifier."""
 HEAD = frozenset({"classifier.weight", "classifier.bias"})
 """Names of all its other weights."""
 
@@ -49,7 +49,7 @@ def is_of_images(names: Collection[str]) -> bool:
 def encoder_graph(graph: Graph) -> Graph:
     """The part of a derived network that its classifiers read, with nodes and modules of the same names.
 
-    The network is described again up to its classifiers: what is only read by them or behind them is left out, and so are auxiliary
+    The network is described again up to its classifiers: what is only read by them or after them is left out, and so are auxiliary
     heads. The outputs are the maps that the classifiers read, the first under the name that `Network` asks for.
 
     Args:

@@ -90,7 +90,7 @@ class Network(nn.Module):
         return self.outputs(images, weights, names=(LOGITS, *self.auxiliary))
 
     def label_map(self, images: Tensor, weights: Weights | None = None) -> Tensor:
-        """What the device computes: images [N, 3, H, W] -> labels [N, 1, H, W] int64. This is what latency is stated for."""
+        """Output of the device: images [N, 3, H, W] -> labels [N, 1, H, W] int64. Latency is stated for it."""
         return self.outputs(images, weights, names=(LABELS,))[LABELS]
 
     def outputs(self, images: Tensor, weights: Weights | None = None, *, names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -172,12 +172,12 @@ class Labels(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the device computes."""
+        """Labels of images."""
         return self.network.label_map(images)
 
 
 def _runs(node: Node) -> tuple[object, ...]:
-    """What determines the module of a node: all but the sizes of its maps."""
+    """Key of a node's module: all that determines it, but not the sizes of its maps."""
     specs = {combination: replace(s, height=1, width=1, out_height=1, out_width=1) for combination, s in node.specs.items()}
     return node.role, node.decisions, specs
 
@@ -203,7 +203,7 @@ def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
 
 
 class Plan(NamedTuple):
-    """What to execute for some outputs.
+    """Plan of the execution for some outputs.
 
     Args:
         segments: What runs, in order.

@@ -67,7 +67,7 @@ def own_names(tensors: Mapping[str, Tensor], *, design: Design, source: str | Pa
 
 
 def _without_extras(tensors: Mapping[str, Tensor], extras: Mapping[str, str | None], source: str) -> dict[str, Tensor]:
-    """What is left without tensors that repeat others, after checking that they do, and without those that take no part."""
+    """Tensors without those that repeat others, which is checked, and without those that take no part."""
     for name, original in extras.items():
         both = name in tensors and original in tensors
         if both and original is not None and not torch.equal(tensors[name], tensors[original]):

@@ -19,7 +19,7 @@ and no maps in between. Above, the products cost more than the passes."""
 
 
 class Source(NamedTuple):
-    """The map that the edges read, behind its ReLU.
+    """The map that the edges read, after its ReLU.
 
     Args:
         full: [N, C, H, W].
@@ -51,7 +51,7 @@ class Term(NamedTuple):
 
 
 def maps_before_norm(terms: Sequence[Term], source: Source) -> Iterator[Tensor]:
-    """What each candidate gives its batch norms, edge beside edge: [N, E * Cout, H', W'].
+    """Input of each candidate's batch norms, edge beside edge: [N, E * Cout, H', W'].
 
     Args:
         terms: Candidates of the kinds in `NORMED`.

@@ -22,7 +22,7 @@ def fan_out_init(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
 
 
 def pixels_read(x: Tensor, stride: int) -> tuple[Tensor, int]:
-    """What a 1x1 convolution with a stride reads of a map, and the stride that is left.
+    """Pixels that a 1x1 convolution with a stride reads of a map, and the stride that is left.
 
     Where gradients are recorded on a CPU (and nothing is exported), the pixels themselves: oneDNN (the one of PyTorch 2.13) writes
     beside its memory in the gradient of the weights of such a convolution, if channels come last and are fewer than 16 (oneDNN

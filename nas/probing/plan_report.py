@@ -1,4 +1,4 @@
-"""What a plan of a search says: forecasts by relaxation, execution and checkpointing, as lines and as JSON."""
+"""The plan of a search: forecasts by relaxation, execution and checkpointing, as lines and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MIB = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What does not depend on how a search is run.
+    """Facts of a search that do not depend on how it is run.
 
     Args:
         space: The search space.
@@ -61,7 +61,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a search will need.
+    """Forecast of the needs of a search.
 
     Args:
         peak_bytes: Most memory at a time.
@@ -106,13 +106,13 @@ class Row:
         return self.probe.peak if self.probe.points and self.probe.peak > self.probe.points[-1][1] else 0.0
 
     def overrides(self) -> dict[str, str]:
-        """What runs a search like this, apart from its relaxation."""
+        """Overrides for a search that runs like this, apart from its relaxation."""
         return {"search.execution": self.execution} | (
             {} if self.checkpointing == "none" else {"trainer.checkpointing": self.checkpointing}
         )
 
     def cells(self) -> list[str]:
-        """Those of the table."""
+        """Cells of its row in the table."""
         names = [f"{self.relaxation} {self.execution} {self.checkpointing}"]
         found = self.forecast
         if found is None:
@@ -131,7 +131,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
-    """What `nas search plan=true` found.
+    """Result of `nas search plan=true`.
 
     Args:
         totals: What does not depend on how it is run.

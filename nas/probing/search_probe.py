@@ -32,7 +32,7 @@ from nas.supernet.search_task import SearchTask
 from nas.training.out_of_memory import shortage_of
 
 SMALL, MEDIUM = 2, 4
-"""Images of the first steps. One is too few for a batch norm behind a global pooling."""
+"""Images of the first steps. One is too few for a batch norm after a global pooling."""
 ROOM = 0.9
 """Share of the available memory that a forecast may take: allocators leave gaps."""
 WARM, FEWEST, MOST = 2, 5, 24
@@ -43,7 +43,7 @@ ENOUGH_S, TOO_LONG_S = 3.0, 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What one setting was measured to need.
+    """Measured needs of one setting.
 
     Args:
         batch: Images a step.
@@ -75,7 +75,7 @@ class Probe:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Probe:
-        """What JSON has made lists of."""
+        """A probe from JSON, whose lists are tuples again."""
         evaluation = plain["evaluation_s"]
         points = tuple((int(size), int(peak)) for size, peak in plain["points"])
         return cls(**{**plain, "points": points, "evaluation_s": None if evaluation is None else tuple(evaluation)})

@@ -148,7 +148,7 @@ def _data_inputs(node: Node) -> tuple[int, ...]:
 
 
 def _candidates(node: Node) -> dict[str, OpSpec]:
-    """What a node may compute, by label: the options of its decision, of several decisions those of the first, at its widest."""
+    """Operations of a node, by label: the options of its decision, of several decisions those of the first, at its widest."""
     if not node.decisions:
         return {operation_label(spec): spec for spec in node.specs.values()}
     widest: dict[str, OpSpec] = {}

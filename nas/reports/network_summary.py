@@ -1,4 +1,4 @@
-"""What a genotype or a search space is made of, in lines for the terminal: parameters, MACs and ms of each part, and a picture."""
+"""Parts of a genotype or a search space, in lines for the terminal: parameters, MACs and ms of each part, and a picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BAR = 30
 
 
 def design_summary(job: ShowJob, design: Design, picture: Path | None) -> tuple[str, ...]:
-    """What `nas show genotype=` prints; draws the network where a picture is asked for.
+    """Lines of `nas show genotype=`; draws the network where a picture is asked for.
 
     Raises:
         UserError: If the table cannot be used, or the picture cannot be written.
@@ -68,7 +68,7 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None) -> tuple[
 
 
 def space_summary(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path | None) -> tuple[str, ...]:
-    """What `nas show space=` prints; draws the supernet where a picture is asked for.
+    """Lines of `nas show space=`; draws the supernet where a picture is asked for.
 
     Raises:
         ConfigError: If the space is unknown, or the picture cannot be written.

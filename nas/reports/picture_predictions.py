@@ -142,7 +142,7 @@ def _predicted(
 
 
 def _row(picture: Picture, counts: NDArray[np.int64], classes: ClassSet) -> dict[str, Any]:
-    """What the report says of one picture."""
+    """The report's entry of one picture."""
     return {
         "file": str(picture.source),
         "name": picture.name,

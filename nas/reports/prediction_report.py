@@ -1,4 +1,4 @@
-"""What `nas predict` says, and what `predict.json` holds."""
+"""Lines of `nas predict`, and content of `predict.json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictReport:
-    """What `nas predict` found.
+    """Result of `nas predict`.
 
     Args:
         genotype: The architecture.

@@ -45,7 +45,7 @@ _DPI = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFiles:
-    """What the folder of a run holds.
+    """Content of the folder of a run.
 
     Args:
         run: The folder.
@@ -143,7 +143,7 @@ def _space_name(files: RunFiles) -> str:
 
 
 def _facts(files: RunFiles) -> list[list[str]]:
-    """What one wants to know first."""
+    """Key facts of a run."""
     config, step = files.config, max((row["step"] for row in files.rows), default=0)
     state = f"not finished; {step} steps so far"
     if files.done is not None:

@@ -131,7 +131,7 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def describe(fields: Mapping[str, Scalar]) -> list[str]:
-    """Those of the scalars that people are shown, in words; "-" for what is None or not finite.
+    """Scalars for people, in words; "-" for what is None or not finite.
 
     >>> describe({"tau": 0.5, "loss": 1.25, "grad_norm": 3.0, "miou": None})
     ['loss 1.250', 'mIoU -', 'temperature 0.500']

@@ -22,7 +22,7 @@ CONFIG = "config.yaml"
 FINISHED = "done.json"
 """There once a run has come to its end."""
 CHECKPOINT = Path("checkpoints") / "last.pt"
-"""What a run can be resumed from."""
+"""Checkpoint that a run can be resumed from."""
 MAY_CHANGE = frozenset(
     {
         "out",

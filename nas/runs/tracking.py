@@ -1,4 +1,4 @@
-"""What a run tells while it works: `metrics.jsonl` for programs, a progress bar or plain lines for people."""
+"""Scalars of a run while it works: `metrics.jsonl` for programs, a progress bar or plain lines for people."""
 
 from __future__ import annotations
 

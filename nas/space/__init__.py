@@ -1,4 +1,4 @@
-"""What a search space is: decisions, the graph that depends on them, the genotype that settles them.
+"""A search space: decisions, the graph that depends on them, the genotype that settles them.
 
 The names that another package needs for a space of its own can be imported from here. Each is loaded when it is asked for, so the
 light modules of this folder load no PyTorch.

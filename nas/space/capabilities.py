@@ -1,4 +1,4 @@
-"""What a search space may define beside its three methods, in groups, each with defaults that suit a plain space.
+"""Parts that a search space may define beside its three methods, in groups, each with defaults that suit a plain space.
 
 `nas.space.search_space.SearchSpace` has all of them; a space overrides what its paper asks for and nothing else.
 """
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Space(Protocol):
-    """What the defaults ask of the space itself."""
+    """The interface of a space to the defaults."""
 
     def choices(self) -> tuple[Choice, ...]:
-        """What the supernet decides."""
+        """Decisions of the supernet."""
 
     def graph(self, deployment: Deployment) -> Graph:
         """The graph of the supernet."""
@@ -72,7 +72,7 @@ class ArchitectureSets:
         return {}
 
     def forced(self, mode: str, generator: torch.Generator) -> Mapping[str, str]:
-        """What a pass of a mode decides, whatever is drawn.
+        """Decisions of a pass of a mode, whatever is drawn.
 
         Args:
             mode: One of `modes`.
@@ -92,13 +92,13 @@ class Validity:
         """
 
     def never_all(self) -> tuple[NeverAll, ...]:
-        """What no architecture may decide throughout; draws of a search respect it, so that they are networks, too."""
+        """Sets of decisions of which not all may take one option; draws of a search respect it, so that they are networks, too."""
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """A discrete architecture and what had to be mended on the way.
+    """A discrete architecture and its repairs.
 
     Args:
         choices: Decision of the derived network -> option.
@@ -111,7 +111,7 @@ class Derivation:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What is known of a search beside its logits.
+    """Knowledge of a search beside its logits.
 
     Args:
         scores: Architecture set -> output of the supernet -> mIoU on the validation split; empty before the first evaluation.
@@ -160,7 +160,7 @@ class DerivedNetworks:
 
 
 class LatencyObjective:
-    """What latency a search expects, where the contraction of the open graph is inexact or is not the objective."""
+    """The latency that a search expects, where the contraction of the open graph is inexact or is not the objective."""
 
     def expected_latency(self, deployment: Deployment, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module | None:
         """A module from `Weights` to expected latency, [] or [N] in float64; None: `nas.cost.ExpectedLatency` of the open graph.

@@ -99,7 +99,7 @@ class Graph:
     idle: Mapping[str, OpSpec] = field(default_factory=dict)
 
     def deployed(self) -> Graph:
-        """What a device runs: everything that leads to `labels`, without auxiliary outputs; a graph without labels as it is.
+        """The part that a device runs: all that leads to `labels`, without auxiliary outputs; a graph without labels as it is.
 
         What is idle is left out.
         """

@@ -1,4 +1,4 @@
-"""What a search space is: named decisions and one description of the network that depends on them."""
+"""A search space: named decisions and one description of the network that depends on them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SearchSpace(ArchitectureParameters, ArchitectureSets, Validity, DerivedNet
 
     @abstractmethod
     def choices(self) -> tuple[Choice, ...]:
-        """What the supernet decides."""
+        """Decisions of the supernet."""
 
     @abstractmethod
     def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:

@@ -40,7 +40,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """What was measured, and where it was written.
+    """Measurements, and the file that has them.
 
     Args:
         job: The settings.

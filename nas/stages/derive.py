@@ -36,7 +36,7 @@ class DeriveResult:
         path: The file.
         genotype: What is in it.
         step: Step of the search it belongs to.
-        repairs: What had to be mended.
+        repairs: What derivation changed, one line each.
         predicted: By table, a line on what it costs there; none if no table was asked for.
         others: The files of the other architecture sets.
     """
@@ -49,7 +49,7 @@ class DeriveResult:
     others: tuple[Path, ...] = ()
 
     def summary(self) -> list[str]:
-        """Human lines: what was written, what was mended, what to do next."""
+        """Human lines: what was written, what derivation changed, what to do next."""
         lines = [f"derived after {self.step} steps of search", *(f"  repaired  {line}" for line in shown_repairs(self.repairs))]
         return [
             *lines,

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 FILE_NAME = "model.onnx"
 REJECTED = "rejected.onnx"
-"""What a file is called that failed its check."""
+"""Name of a file that failed its check."""
 REPORT = "export.json"
 FORMAT_VERSION = 1
 """The version of `export.json`."""
 INPUT = "images"
 """Name of the input of the file."""
 PACKAGES = ("onnx", "onnxruntime")
-"""What exporting needs beside the package's own dependencies."""
+"""Packages that exporting needs beside the package's own dependencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

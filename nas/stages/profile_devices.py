@@ -116,7 +116,7 @@ class KnownTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicesReport:
-    """What `nas profile devices` has to say.
+    """Result of `nas profile devices`.
 
     Args:
         tables: The tables that can be read, by name.
@@ -187,7 +187,7 @@ def age(measured_at: str, now: datetime) -> str:
 
 
 class _Plans:
-    """What the networks of each space need, found out once a shape."""
+    """Operations that the networks of each space need, listed once a shape."""
 
     def __init__(self, spaces: Mapping[str, SpaceEntry]) -> None:
         self.spaces: dict[str, SearchSpace] = {name: entry.build(entry.config()) for name, entry in spaces.items()}

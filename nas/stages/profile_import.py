@@ -26,7 +26,7 @@ RESULT = ".json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResult:
-    """What was imported.
+    """Result of an import.
 
     Args:
         path: The table's file.

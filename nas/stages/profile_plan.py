@@ -45,7 +45,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanResult:
-    """What `nas profile` with the same settings would do.
+    """Forecast of `nas profile` with the same settings.
 
     Args:
         where: Space and shape in words.
@@ -94,7 +94,7 @@ class PlanResult:
 
 
 def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
-    """What `nas profile` would measure with these settings, and how long it would take.
+    """Forecast what `nas profile` would measure with these settings, and how long it would take.
 
     Args:
         job: What to measure, how, and where to write.

@@ -73,7 +73,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateResult:
-    """What a validation found.
+    """Result of a validation.
 
     Args:
         out: Folder of its files.

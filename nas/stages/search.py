@@ -37,7 +37,7 @@ from nas.training.loop import fit
 TOO_LIGHT = 0.8
 """Share of none, skip and pooling above which a search has collapsed (SPEC section 5)."""
 FILES = ("genotype.yaml", "metrics.jsonl", "checkpoints/", "config.yaml", "report.html")
-"""What every search leaves in its folder."""
+"""Files that every search leaves in its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
 
 
 def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
-    """What a finished search leaves in its folder."""
+    """Files that a finished search leaves in its folder."""
     write_genotypes(out, _genotypes(task))
     if tables := task.costs.tables:
         _write_prediction(task, tables[0], result.genotype, out)
@@ -159,7 +159,7 @@ def _genotype(task: SearchTask, choices: Mapping[str, str], predicted: Sequence[
 
 
 def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, out: Path) -> None:
-    """What each part of the derived network costs by the search's first table: `predict.json`, as `nas predict` writes it."""
+    """Cost of each part of the derived network by the search's first table: `predict.json`, as `nas predict` writes it."""
     graph = Design(genotype, task.space).graph
     report = PredictReport(
         genotype=genotype,

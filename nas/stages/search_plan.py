@@ -35,7 +35,7 @@ def plan_search(
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
 ) -> PlanReport:
-    """What `nas search` with these settings needs, in each relaxation, execution and checkpointing.
+    """Forecast the needs of `nas search` with these settings, in each relaxation, execution and checkpointing.
 
     Args:
         job: The settings.
@@ -68,7 +68,7 @@ def checkpointings(trainer: TrainerSettings) -> tuple[str, ...]:
 
 
 def _totals(job: SearchJob, space: SearchSpace) -> Totals:
-    """What does not depend on how it is run; building the supernet refuses whatever a search would refuse."""
+    """Facts that do not depend on how it is run; building the supernet refuses whatever a search would refuse."""
     train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
     train_set.scan()
     val_set.scan()

@@ -24,7 +24,7 @@ SUFFIXES = (".png", ".svg")
 
 @dataclass(frozen=True, slots=True)
 class ShowReport:
-    """What `nas show` has to say.
+    """Result of `nas show`.
 
     Args:
         lines: For the terminal.

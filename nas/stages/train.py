@@ -42,7 +42,7 @@ from nas.training.train_task import TrainTask
 log = logging.getLogger("nas")
 
 SCORES = {"miou": "mIoU", "top1": "top-1", "top5": "top-5"}
-"""What the metrics of a validation are called on the terminal."""
+"""Names of a validation's metrics on the terminal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ SHOWN_REPAIRS = 5
 
 
 _TABLE_FACTS = ("table", "cost_unit", "expected_latency", "target_latency")
-"""What provenance says of a table; that of a further one has its number after it."""
+"""Key of a table in provenance; that of a further one ends in its number."""
 
 
 def genotypes_of(

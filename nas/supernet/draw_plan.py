@@ -1,4 +1,4 @@
-"""What is drawn at each step of a search: relaxation, temperature and noise of each pass."""
+"""Draws of each step of a search: relaxation, temperature and noise of each pass."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class LatencyControl:
         return self.settings.band_fps is not None and bool(self.terms)
 
     def weighted(self, latency: Tensor) -> Tensor:
-        """What is added to the cross-entropy, [].
+        """The term that is added to the cross-entropy, [].
 
         Args:
             latency: By table, [K], in its unit.
@@ -131,7 +131,7 @@ class LatencyControl:
         return {named("latency_target", k): target for k, target in enumerate(self.targets) if target is not None}
 
     def state(self) -> list[dict[str, float]]:
-        """What a resume needs."""
+        """State for a resume."""
         return [asdict(term) for term in self.terms]
 
     def load_state(self, state: Sequence[Mapping[str, Any]]) -> None:

@@ -168,7 +168,7 @@ class SearchTask:
         return row, confusion
 
     def _control_latency(self, step: int) -> None:
-        """What the next step weighs latency with, after the architecture has moved."""
+        """Set the weights of latency for the next step, after the architecture has moved."""
         if self.control.ascends:
             self.control.observe_expected(self._expected())
         if self.control.has_band and (step + 1) % self.steps_per_epoch == 0:

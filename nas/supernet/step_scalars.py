@@ -1,4 +1,4 @@
-"""What a search step tells the host: losses, latencies and gradient norms in one copy, looked at before any weight moves."""
+"""Scalars that a search step copies to the host at once, before any weight moves: losses, latencies and gradient norms."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Supernet(nn.Module):
         return tuple(outputs[name] for name in self.space.trained_outputs), latencies
 
     def _latency(self, latency: nn.Module, weights: Weights) -> Tensor:
-        """What the objective has of one table, []."""
+        """The term of one table in the objective, []."""
         terms = [share * latency(view).mean() for share, view in self.space.latency_views(weights)]
         return torch.stack(terms).sum()
 

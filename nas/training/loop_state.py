@@ -1,4 +1,4 @@
-"""What the loop drives, how long, and where it stands."""
+"""The task of the loop, its length, and its position."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = dict[str, float]
 
 
 class Samples(Protocol):
-    """What the loop asks of a data set; the rest is between the data set and the plan's loader."""
+    """The interface of a data set to the loop; the rest is between the data set and the plan's loader."""
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -29,7 +29,7 @@ class Samples(Protocol):
 
 
 class Task(Protocol):
-    """What the loop drives: a search or a training."""
+    """The task of the loop: a search or a training."""
 
     def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor | None]:
         """One optimisation step -> scalars of the step, and the confusion matrix of labelled pixels; raises NonFiniteLossError."""
@@ -75,7 +75,7 @@ class LoopPlan:
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def batches(self, dataset: Samples, *, epoch: int, start_batch: int = 0) -> Batches:
-        """What this process loads of the batches of an epoch, from one of them on."""
+        """The part of an epoch's batches that this process loads, from one of them on."""
         return self.loader(
             dataset,
             batch_size=self.batch_size,
@@ -127,7 +127,7 @@ class LoopState:
         return row
 
     def plain(self) -> dict[str, Any]:
-        """What a checkpoint has of it."""
+        """Its state, as plain data for a checkpoint."""
         return {
             "step": self.step,
             "best": self.best,

@@ -1,4 +1,4 @@
-"""What a training minimises and measures: labels of pixels, or classes of whole images."""
+"""Objectives of a training, and their metrics: labels of pixels, or classes of whole images."""
 
 from __future__ import annotations
 

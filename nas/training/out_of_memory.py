@@ -28,7 +28,7 @@ _SIGNS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""What the messages of PyTorch's errors have in them where memory ran out, beside those that have a class of their own."""
+"""Parts of PyTorch's messages where memory ran out; other errors of memory have a class of their own."""
 _ONEDNN = ("could not create a primitive", "could not execute a primitive", "could not create a memory object")
 """All that oneDNN says, whose convolutions take scratch memory; with more words after it, it means something else."""
 
@@ -64,13 +64,13 @@ class Remedy:
 
 
 def remedy_of(section: str, trainer: TrainerSettings) -> Remedy:
-    """What a run with these settings can still change."""
+    """Settings that a run can still change."""
     compiled = trainer.compile != "none"  # compiled passes cannot be computed again
     return Remedy(section, None if compiled or trainer.checkpointing == "all" else "trainer.checkpointing=all")
 
 
 def shortage_of(error: BaseException) -> Shortage | None:
-    """What an error says of memory; None: it is about something else.
+    """The statement of an error about memory; None: it is about something else.
 
     >>> shortage_of(RuntimeError("[enforce fail at alloc_cpu.cpp:125] DefaultCPUAllocator: can't allocate memory")).reason
     "[enforce fail at alloc_cpu.cpp:125] DefaultCPUAllocator: can't allocate memory"
@@ -90,7 +90,7 @@ def shortage_of(error: BaseException) -> Shortage | None:
 
 @contextmanager
 def moving() -> Iterator[None]:
-    """What moves the weights stands in this block: memory that runs out in it leaves them half moved.
+    """Block in which the weights move: memory that runs out in it leaves them half moved.
 
     Raises:
         HalfMovedError: If it does.
@@ -129,7 +129,7 @@ def fitting_batch(step: Callable[[Tensor, Tensor], object], images: Tensor, labe
         except NonFiniteLossError:
             return size  # it came as far as the loss and its gradient
         except (RuntimeError, MemoryError, ValueError) as error:
-            # One image is too few for a batch norm behind a global pooling, which is a ValueError.
+            # One image is too few for a batch norm after a global pooling, which is a ValueError.
             if shortage_of(error) is None and not (isinstance(error, ValueError) and size == 1):
                 raise
         else:

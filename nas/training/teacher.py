@@ -47,7 +47,7 @@ class Teacher:
         self._loss = partial(distillation, temperature=settings.temperature, divide_by_classes=divide_by_classes, ranks=self.ranks)
 
     def divergence(self, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """What `weight` is the weight of: images [N, 3, H, W], the student's logits [N, K, H, W], labels [N, H, W] -> scalar."""
+        """The term that `weight` weighs: images [N, 3, H, W], the student's logits [N, K, H, W], labels [N, H, W] -> scalar."""
         with torch.no_grad():
             wanted = self.network(images)
         return self._loss(logits, wanted, labels)

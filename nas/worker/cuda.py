@@ -151,7 +151,7 @@ class Cuda:
         return float(elapsed.value)
 
     def captured(self, work: Callable[[], None]) -> Callable[[], None]:
-        """What `work` enqueues on the stream as a CUDA graph: one call to launch it, whatever it holds.
+        """The work that `work` enqueues on the stream, as a CUDA graph: one call launches all of it.
 
         Args:
             work: Was run before, so that it allocates nothing any more.

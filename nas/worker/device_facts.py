@@ -1,4 +1,4 @@
-"""What the machine is: the facts that a latency table states of the device it was measured on.
+"""The machine: the facts that a latency table states of the device it was measured on.
 
 A table is published, so no fact names a host, a user, a serial number or an address.
 """
@@ -13,7 +13,7 @@ from nas.worker.nvidia_smi import check_one_gpu_model, query_gpu
 from nas.worker.probing import RunTool, probe_paths, read_probe, read_probe_number, run_tool
 
 GPU_CLOCK_FOLDERS = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b")
-"""What the folders of a Jetson's GPU in `/sys/class/devfreq` are called: Nano, TX1 and Orin with JetPack 6; TX2; Xavier; Orin."""
+"""Names of the folders of a Jetson's GPU in `/sys/class/devfreq`: Nano, TX1 and Orin with JetPack 6; TX2; Xavier; Orin."""
 
 _CPUFREQ_OF_FIRST = "sys/devices/system/cpu/cpu0/cpufreq/"
 _MAX_FACT_CHARACTERS = 200
@@ -99,7 +99,7 @@ def model_slug(model: str) -> str:
 
 
 def unknown_cpu() -> str:
-    """What a CPU is called whose model the system does not tell."""
+    """Name of a CPU whose model the system does not state."""
     return f"unknown-{model_slug(platform.machine()) or 'architecture'}-cpu"
 
 
@@ -110,7 +110,7 @@ def cpu_model(cpuinfo: str) -> Optional[str]:
 
 
 def _power_mode(root: str, run: RunTool, *, is_jetson: bool) -> Optional[str]:
-    """That of a Jetson, which some releases tell root alone; of any other machine the governor of its CPU's clock."""
+    """The power mode of a Jetson, which some releases show root alone; of any other machine the governor of its CPU's clock."""
     mode = parse_nvpmodel(run(["nvpmodel", "-q"]) or "")
     return mode if mode or is_jetson else read_probe(root, _CPUFREQ_OF_FIRST + "scaling_governor")
 

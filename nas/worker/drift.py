@@ -15,7 +15,7 @@ AGREEMENT = 1.5
 
 
 class Timing(NamedTuple):
-    """What was timed once.
+    """One timing.
 
     Fields:
         key: Key of the operation.
@@ -33,7 +33,7 @@ class Timing(NamedTuple):
 
 
 def local_levels(reference_ms: Sequence[float]) -> List[float]:
-    """What the reference takes between any two of its timings: the median of the neighbouring ones.
+    """Time of the reference between any two of its timings: the median of the neighbouring ones.
 
     A median of m values with noise s has the standard error 1.2533 s / sqrt(m). Few neighbours follow a change of speed, many
     carry less noise into the samples; so each place takes as many as agree, by the rule of intersecting confidence

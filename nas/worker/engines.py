@@ -16,7 +16,7 @@ _BOARDS_WITHOUT_INT8 = re.compile(r"jetson[ -]*nano|jetson[ -]*tx[12]", re.IGNOR
 
 
 class EngineKind(NamedTuple):
-    """What engines depend on beside the operation.
+    """Conditions of engines beside the operation.
 
     Fields:
         maker: What builds them: `trtexec` or `package`.
@@ -159,7 +159,7 @@ def workspace_mib(memory_mib: Optional[int]) -> int:
 
 
 def common_details(setup: Setup, *, workspace: int) -> Dict[str, str]:
-    """What both TensorRT runtimes record of how engines are built."""
+    """Record of how engines are built, of both TensorRT runtimes."""
     details = {
         "tf32": "allowed where the GPU has it (TensorRT's default)",
         "workspace": f"{workspace} MiB",

@@ -1,4 +1,4 @@
-"""What the worker says while it measures."""
+"""Lines of the worker while it measures."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What the worker's parts hand to each other: an operation as a file, a runtime, and the one kind of error that a user sees."""
+"""Interfaces of the worker's parts: an operation as a file, a runtime, and the one kind of error that a user sees."""
 
 from abc import ABC, abstractmethod
 from typing import Callable, Dict, List, NamedTuple, Tuple
@@ -30,7 +30,7 @@ class Operation(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What a runtime should run with.
+    """Settings of a runtime.
 
     Fields:
         precision: `fp32`, `fp16` or `int8`.
@@ -46,7 +46,7 @@ class Setup(NamedTuple):
 
 
 class Runtime(ABC):
-    """What executes operations: one subclass a runtime. Its constructor takes a `Setup`.
+    """Executes operations: one subclass a runtime. Its constructor takes a `Setup`.
 
     Raises (all of it):
         WorkerError: Where the runtime is not installed, cannot run with the setup, or refuses an operation.

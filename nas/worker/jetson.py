@@ -1,4 +1,4 @@
-"""What Jetsons tell of themselves: their release (L4T, JetPack), power mode and the limits of their clocks."""
+"""Facts that a Jetson states: its release (L4T, JetPack), power mode and the limits of their clocks."""
 
 import re
 from typing import Dict, Optional

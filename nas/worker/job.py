@@ -27,7 +27,7 @@ class Job(NamedTuple):
         reference: Number of the reference operation.
         energy: Whether to measure energy, too.
         operations: The operations; their `path` is the name in the archive.
-        planned: How many of them are to be measured; the reference operation may stand behind those.
+        planned: How many of them are to be measured; the reference operation may follow those.
     """
 
     raw: Dict[str, Any]

@@ -1,4 +1,4 @@
-"""What the worker saw beside timings, a line each as soon as it saw it, so that a stopped run does not forget it."""
+"""Observations of the worker beside timings, a line each at once, so that a stopped run does not lose them."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class JobNotes:
         self.before: Dict[str, Any] = {}
         """The first reading, in words."""
         self.throttled: List[str] = []
-        """What slowed the device, in words, each once."""
+        """Reasons that slowed the device, in words, each once."""
         self.energies: Dict[int, Dict[str, float]] = {}
         """Number of an operation -> `mj`, millijoules a call, and `idle_w`, the idle power in W."""
         header, lines = header_of(job_header(job_id, under)), self._read()

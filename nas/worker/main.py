@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def identify_worker(question: str, folder: str) -> Dict[str, Any]:
-    """What this device is and what runs on it.
+    """Identity of this device and its runtimes.
 
     Args:
         question: JSON with `backend`, `precision`, `threads` and `accelerator`.

@@ -1,4 +1,4 @@
-"""What `nvidia-smi` tells of the GPU that CUDA uses: queries that survive fields which a driver does not know."""
+"""The GPU that CUDA uses, by `nvidia-smi`: queries that survive fields which a driver does not know."""
 
 import os
 import re
@@ -23,7 +23,7 @@ _VISIBLE_GPU = re.compile(r"\d+|GPU-[0-9a-fA-F-]+")
 
 
 def parse_nvidia_smi(text: str, fields: Sequence[str]) -> List[Dict[str, str]]:
-    """What `nvidia-smi --query-gpu=FIELDS --format=csv` printed: with or without `noheader`, with or without `nounits`.
+    """Output of `nvidia-smi --query-gpu=FIELDS --format=csv`: with or without `noheader`, with or without `nounits`.
 
     Args:
         text: The output.
@@ -81,7 +81,7 @@ def check_one_gpu_model(*, run: RunTool) -> None:
 
 
 def bad_clock_reasons(*, run: RunTool) -> List[str]:
-    """What slows the GPU at this moment, in words; empty where nothing does or the driver does not tell."""
+    """Reasons that slow the GPU at this moment, in words; empty where there are none or the driver states none."""
     for field in _CLOCK_REASON_NAMES:
         active = query_gpu([field], run=run).get(field)
         if active is not None:

@@ -42,7 +42,7 @@ SYSTEM_CLOCK = PowerClock(time.perf_counter, time.sleep)
 
 
 class PowerWindow(NamedTuple):
-    """What was seen while work ran.
+    """Readings taken while work ran.
 
     Fields:
         mean_w: Mean power in W.
@@ -75,7 +75,7 @@ class PowerSource(ABC):
     """Where the power of the device can be read."""
 
     name = ""
-    """What is read, for the record."""
+    """Name of the source, for the record."""
 
     @abstractmethod
     def measure(self, seconds: float, work: Callable[[], object]) -> PowerWindow:
@@ -285,7 +285,7 @@ def mean_power_w(samples: List[Tuple[float, float]]) -> float:
 
 
 def energy_between_uj(first: int, last: int, *, range_uj: int) -> int:
-    """What a counter rose by, in micro-joules, where it begins again at 0 after `range_uj`.
+    """Rise of a counter, in micro-joules, which begins again at 0 after `range_uj`.
 
     >>> energy_between_uj(90, 20, range_uj=99)
     30
@@ -345,7 +345,7 @@ def _energy_rises(counter: EnergyCounter, clock: PowerClock) -> bool:
 
 
 def _tegrastats_power_w(first_line: FirstLine) -> Optional[float]:
-    """What a Jetson whose sensors only root may read tells everybody."""
+    """Power of a Jetson by `tegrastats`, which needs no root; None if it states none."""
     line = read_tegrastats(first_line)
     return None if line is None else module_power_w(line.rails_mw)
 

@@ -169,7 +169,7 @@ def _throttle_counters(root: str) -> Dict[str, int]:
 
 
 def _throttled_unit(path: str) -> str:
-    """What a counter counts for: all CPUs together, though each has a counter of its own, or a unit with an alert."""
+    """The unit of a counter: all CPUs together, though each has a counter of its own, or a unit with an alert."""
     folder = path.split("/")[-2]
     return "CPU" if folder == "thermal_throttle" else re.sub(r"-throttle-alert$", "", folder)
 

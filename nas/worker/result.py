@@ -1,4 +1,4 @@
-"""What the worker brings back: `result.json`, with a checksum over everything in it."""
+"""The result of the worker: `result.json`, with a checksum over everything in it."""
 
 import hashlib
 import json

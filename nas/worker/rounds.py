@@ -203,7 +203,7 @@ def half_widths(plan: Sequence[str], timings: Sequence[Timing], *, before_round:
 
 
 def _unfinished(active: Sequence[str], widths: Dict[str, float], index: int, rounds: Rounds) -> List[str]:
-    """Those that round `index` still needs to measure."""
+    """Operations that round `index` still needs to measure."""
     return [key for key in active if index < rounds.fewest or widths[key] > rounds.ci]
 
 

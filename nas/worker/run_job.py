@@ -56,7 +56,7 @@ class SpokenJournal(Journal):
 
 
 class Watch:
-    """What the device's state was before, between and after the rounds, also those of a run that was stopped.
+    """States of the device before, between and after the rounds, also those of a run that was stopped.
 
     Args:
         accelerator: `cpu` or `cuda`.
@@ -134,7 +134,7 @@ def run_job(folder: str, events: EventStream, open_runtime: OpenRuntime, *, know
 
 
 def about_device(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
-    """What this device is and what runs on it."""
+    """Identity of this device and its runtimes."""
     facts = device_identity(setup.accelerator)
     return {
         "name": device_slug(facts, setup.accelerator) if "model" in facts else None,
@@ -146,7 +146,7 @@ def about_device(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
 
 
 def _power_source(runtime: Runtime, setup: Setup) -> PowerSource:
-    """What energy can be read from; asked for before anything is measured, for a refusal afterwards would be one too late."""
+    """The source of energy readings. It is asked for before anything is measured, so that a refusal comes in time."""
     if runtime.is_program:
         raise WorkerError(
             "energy: got the program trtexec, whose start would be counted with each sample; leave energy out, or install "

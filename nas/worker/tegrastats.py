@@ -1,4 +1,4 @@
-"""What a line of `tegrastats` tells: clocks, temperatures and power of a Jetson.
+"""A line of `tegrastats`: clocks, temperatures and power of a Jetson.
 
 The line differs by board and release: units of the rails, brackets around the GPU's clocks, a date before it, blanks, upper and
 lower case. See `tests/worker/samples/tegrastats_all.txt` for those that this reads.
@@ -49,7 +49,7 @@ def read_tegrastats(first_line: FirstLine = first_line_of_tool) -> Optional[Tegr
 
 
 def parse_tegrastats(line: str) -> Optional[Tegrastats]:
-    """What a line of `tegrastats` tells; None if it is none (each begins with the memory, some with a date before it)."""
+    """Content of a line of `tegrastats`; None if it is none (each begins with the memory, some with a date before it)."""
     ram = re.search(r"\bRAM (\d+)/(\d+)MB", line)
     cpu = re.search(r"\bCPU \[([^\]]*)\](?:@(\d+))?", line, re.IGNORECASE)
     if ram is None and cpu is None:

@@ -40,7 +40,7 @@ class EngineBuffer(NamedTuple):
 
 
 class LoadedEngine(NamedTuple):
-    """What a run needs: an engine must outlive its context, and the buffers the calls.
+    """State of a run: an engine must outlive its context, and the buffers the calls.
 
     Fields:
         operation: For messages.

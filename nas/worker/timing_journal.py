@@ -60,7 +60,7 @@ def whole_lines(content: bytes) -> List[bytes]:
 
 
 def keep_lines(lines: Iterable[bytes], log: Log, check: CheckTiming) -> None:
-    """Keep in a log the timings of the lines behind a header; raises `ValueError` that names the first line that is none."""
+    """Keep in a log the timings of the lines after a header; raises `ValueError` that names the first line that is none."""
     for number, line in enumerate(lines, start=2):
         try:
             timing = timing_of(value_of(line))
@@ -173,12 +173,12 @@ class Journal(Log):
 
 
 def job_header(job_id: str, under: Mapping[str, str]) -> Dict[str, Any]:
-    """What the journal of a job states under certain conditions."""
+    """Content of a job's journal under certain conditions."""
     return {"job": job_id, "under": dict(sorted(under.items()))}
 
 
 def conditions_under(version: str, facts: Mapping[str, str]) -> Dict[str, str]:
-    """What two runs of a job must share: version of the runtime, power mode and limits of the clocks, as far as they are known."""
+    """Conditions that two runs of a job must share: version of the runtime, and power mode and clock limits where known."""
     return {"version": version, **{name: facts[name] for name in ("power_mode", "clock_limits") if name in facts}}
 
 
@@ -202,7 +202,7 @@ def is_of_job(found: object, header: Mapping[str, Any]) -> bool:
 
 
 def check_of_job(keys: Sequence[str], *, reference: str, rounds: int) -> CheckTiming:
-    """What refuses timings that are not of a job.
+    """Refuse timings that are not of a job.
 
     Args:
         keys: Keys of the job's operations.

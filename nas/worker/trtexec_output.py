@@ -1,4 +1,4 @@
-"""What the program trtexec says, read as data: pure functions of its texts.
+"""The output of trtexec, read as data: pure functions of its texts.
 
 The formats are those of TensorRT 7.1 to 11 as its sources and recorded outputs show them. What is printed by one version only is
 searched for by its words, not by its place: lines of several threads may be mixed, and a line may hold several time stamps.

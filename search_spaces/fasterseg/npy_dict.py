@@ -167,13 +167,13 @@ class _Machine:
         self._stack.append(value)
 
     def pop(self) -> object:
-        """Take the last value behind the last mark."""
+        """Take the last value after the last mark."""
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
             raise ValueError(f"got a pickle that lacks a value at byte {self._position}")
         return self._stack.pop()
 
     def pop_all(self) -> list[object]:
-        """Take all values behind the last mark, and the mark."""
+        """Take all values after the last mark, and the mark."""
         if not self._marks:
             raise ValueError(f"got a pickle that lacks a mark at byte {self._position}")
         mark = self._marks.pop()
@@ -188,14 +188,14 @@ class _Machine:
         self._marks.append(len(self._stack))
 
     def raw(self, length_bytes: int) -> bytes:
-        """Bytes behind their number."""
+        """Bytes after their number."""
         length = self.number(length_bytes)
         if length > MAX_TEXT:
             raise ValueError(f"got a text of {length} bytes, more than {MAX_TEXT}")
         return self._take(length)
 
     def text(self, length_bytes: int) -> str:
-        """Text behind the number of its bytes."""
+        """Text after the number of its bytes."""
         raw = self.raw(length_bytes)
         try:
             return raw.decode("utf-8")
@@ -255,7 +255,7 @@ class _Machine:
         self.push_name(module, name)
 
     def reduce(self) -> None:
-        """What a call of a known name would make."""
+        """Push the result of a call of a known name."""
         arguments, name = self.pop(), self.pop()
         made = _made(name, arguments) if isinstance(name, _Name) and isinstance(arguments, tuple) else None
         if made is None:
@@ -263,7 +263,7 @@ class _Machine:
         self.push(made)
 
     def build(self) -> None:
-        """What completes a type or the array."""
+        """Complete a type or the array by its state."""
         state, value = self.pop(), self.pop()
         if not isinstance(state, tuple) or not (_complete_type(value, state) or _complete_array(value, state)):
             raise ValueError(f"got the state {shorten(state)} for {shorten(value)}")
@@ -301,7 +301,7 @@ class _Machine:
 
 
 def _made(name: _Name, arguments: tuple[object, ...]) -> object | None:
-    """What NumPy would make of arguments; None if a dictionary of numbers does not need it."""
+    """Result of NumPy for arguments; None if a dictionary of numbers does not need it."""
     if name is _Name.RECONSTRUCT and arguments == (_Name.NDARRAY, (0,), b"b"):
         return _Array()
     if name is _Name.DTYPE and arguments in (("O8", False, True), ("f8", False, True)):

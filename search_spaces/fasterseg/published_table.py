@@ -1,7 +1,7 @@
 """FasterSeg's published latency table as a latency table of ours (Chen et al., ICLR 2020, arXiv:1912.10917).
 
 The authors keep a dictionary from text to milliseconds, written by `np.save`: a GTX 1080 Ti with TensorRT, fp32, one image, one
-layer an engine, for networks of 1024x2048 images. A key is the name of a layer and its numbers, each behind its letters, the sizes
+layer an engine, for networks of 1024x2048 images. A key is the name of a layer and its numbers, each after its letters, the sizes
 being those of its input: `BasicResidual1x_H128_W256_Cin32_Cout48_stride1_dilation1`. A CSV file with a column each is read, too.
 """
 
@@ -41,7 +41,7 @@ CAVEATS = (
     "the skip of stride 2 that was timed is one 1x1 convolution, the one that is trained has two",
     "no entries for resizing, concatenation, argmax and heads: predictions and searches need another table for these",
 )
-"""What the table's origin says of it (Q22 of the README)."""
+"""Caveats of the table (Q22 of the README)."""
 
 _SHAPE = ("H", "W", "Cin", "Cout")
 _CELL = (*_SHAPE, "stride", "dilation")
@@ -81,7 +81,7 @@ _MAX_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class LutLayer:
-    """What a key says.
+    """Content of a key.
 
     Args:
         name: A key of `LAYERS`.
@@ -279,4 +279,4 @@ PUBLISHED = PublishedTable(
     space="fasterseg",
     deployment=Deployment((1024, 2048), 12, 19),
 )
-"""What `nas profile import` knows of it."""
+"""The published table, for `nas profile import`."""

@@ -140,7 +140,7 @@ class FasterSeg(SearchSpace):
         return plan_specs(DeployedLattice(self.config, deployment))
 
     def expected_latency(self, deployment: Deployment, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module:
-        """That of the networks for which the lattice stands; see `lattice_latency`."""
+        """Expected latency of the networks for which the lattice stands; see `lattice_latency`."""
         return lattice_latency(DeployedLattice(self.config, deployment), cost, overhead=overhead)
 
     def latency_views(self, weights: Weights) -> Sequence[tuple[float, Weights]]:

@@ -159,7 +159,7 @@ class LGCNet(SearchSpace):
         ]
 
     def _head(self, builder: NetworkBuilder, outputs: list[Value]) -> Value:
-        """What the classifier reads."""
+        """The map that the classifier reads."""
         settings = self.config
         if self._fusion is not None:
             features = {stride: outputs[cell] for stride, cell in self._fused.items()}

@@ -46,7 +46,7 @@ class SqueezeNASSmallConfig:
     width: float = 1.0
     """Factor of the channels of all stages, rounded; neither the stem's nor the decoder's."""
     last_channels: int | None = 256
-    """Channels of a 1x1 convolution behind the last stage; null: there is none."""
+    """Channels of a 1x1 convolution after the last stage; null: there is none."""
     low_level_block: int = 7
     """Block whose output is the decoder's low-level feature."""
     decoder: str = "lr_aspp"
@@ -121,7 +121,7 @@ class SqueezeNASLargeConfig(SqueezeNASSmallConfig):
     )
     """[channels, blocks, stride of the first block] of each stage."""
     last_channels: int | None = None
-    """Channels of a 1x1 convolution behind the last stage; null: there is none."""
+    """Channels of a 1x1 convolution after the last stage; null: there is none."""
     low_level_block: int = 8
     """Block whose output is the decoder's low-level feature."""
 
@@ -139,7 +139,7 @@ class SqueezeNASXLargeConfig(SqueezeNASSmallConfig):
     )
     """[channels, blocks, stride of the first block] of each stage."""
     last_channels: int | None = None
-    """Channels of a 1x1 convolution behind the last stage; null: there is none."""
+    """Channels of a 1x1 convolution after the last stage; null: there is none."""
     low_level_block: int = 4
     """Block whose output is the decoder's low-level feature."""
     decoder: str = "aspp"

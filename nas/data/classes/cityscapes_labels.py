@@ -34,7 +34,7 @@ _TRAINED: tuple[tuple[int, str, Colour], ...] = (
 NUM_LABEL_IDS = 34
 """Label ids run from 0 to 33; those that are not trained are void."""
 LICENCE_PLATE = 255
-"""What the label id -1 (licence plate) becomes where somebody stores it in a byte."""
+"""The label id -1 (licence plate) as a byte."""
 
 CITYSCAPES = class_set([name for _, name, _ in _TRAINED], [colour for _, _, colour in _TRAINED])
 """The 19 classes in the order of the train ids."""

@@ -32,7 +32,7 @@ _STORED = ("id", "ids", "colour", "colours")
 _SPELLING = {"color": "colour", "colors": "colours"}
 
 Stored = int | Colour
-"""What a mask stores for a class."""
+"""Value of a class in a mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def load_classes(path: Path) -> CodedClasses:
 
 
 class _FileError(ValueError):
-    """What is wrong in a file of classes, without its path."""
+    """A defect of a file of classes, without its path."""
 
 
 def _coded_classes(data: Any, path: Path) -> CodedClasses:
@@ -130,7 +130,7 @@ def _entry(entry: Any, index: int) -> Entry:
 
 
 def _stored(entry: Mapping[str, Any], key: str, where: str) -> list[Stored]:
-    """What masks store for a class."""
+    """Values of a class in masks."""
     values = entry[key] if key.endswith("s") else [entry[key]]
     if not isinstance(values, list) or not values:
         raise _FileError(f"{where}: {key}: got {shorten(values)}, expected a list with at least one entry")

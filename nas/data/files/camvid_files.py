@@ -33,7 +33,7 @@ def find_pairs(root: Path, split: str) -> list[FramePair]:
 
 
 def _expected(split: str) -> str:
-    """What either layout holds for a split."""
+    """Pairs of a split, in either layout."""
     return f"{split}/ and {split}annot/ or the list {split}.txt"
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from nas.errors import DataError
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for files that are truncated, corrupt or no images at all."""
+"""Errors of Pillow for files that are truncated, corrupt or no images at all."""
 _ENDS = {b"\x89PNG": b"IEND\xae\x42\x60\x82", b"\xff\xd8\xff": b"\xff\xd9"}
 """First bytes of a kind of file -> its last bytes."""
 _DEEP_MODES = ("I", "F")

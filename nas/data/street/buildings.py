@@ -19,7 +19,7 @@ _ROOF: tuple[Colour, ...] = ((92, 62, 54), (70, 70, 76), (112, 84, 70))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HouseStyle:
-    """What the houses of one row have in common, lengths in metres."""
+    """Common properties of the houses of one row, lengths in metres."""
 
     wall: Colour
     roof: Colour

@@ -1,4 +1,4 @@
-"""What holds for a whole street scene: its widths, its light, and where things may stand."""
+"""Properties of a whole street scene: its widths, its light, and where things may stand."""
 
 from __future__ import annotations
 

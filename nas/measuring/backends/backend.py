@@ -1,4 +1,4 @@
-"""What every runtime offers to `nas profile`."""
+"""The interface of a runtime to `nas profile`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Backend(Protocol):
 
     @property
     def runtime(self) -> RuntimeName:
-        """What runs, with precision, batch and threads."""
+        """The runtime, with precision, batch and threads."""
 
     @property
     def version(self) -> str:

@@ -1,4 +1,4 @@
-"""What was made ready once and is kept for the next rounds, up to a size in memory."""
+"""Operations made ready once and kept for the next rounds, up to a size in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Kept(Generic[T]):
         self._buffers: dict[Hashable, Buffers] = {}
 
     def get(self, spec: OpSpec) -> T | None:
-        """What is kept for an operation, if anything."""
+        """The kept value of an operation, if any."""
         return self._values.get(spec)
 
     def buffers(self, purpose: str, like: Buffers) -> tuple[Hashable, Buffers]:

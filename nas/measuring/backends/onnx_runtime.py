@@ -25,7 +25,7 @@ from nas.worker.interface import Operation, Setup, WorkerError
 from nas.worker.onnx_sessions import OnnxSessions
 
 PACKAGES = ("onnx", "onnxruntime")
-"""What is needed beside the package's own dependencies."""
+"""Packages needed beside the package's own dependencies."""
 
 
 class OnnxRuntime:

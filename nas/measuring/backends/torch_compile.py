@@ -25,7 +25,7 @@ from nas.errors import ConfigError
 from nas.measuring.backends.torch_modules import Call, TorchModules
 
 COMPILER: str | Callable[..., object] = "inductor"
-"""What `torch.compile` compiles with."""
+"""Backend of `torch.compile`."""
 MAX_REASON = 200
 """Most characters of a compiler's message that an error quotes."""
 

@@ -1,4 +1,4 @@
-"""What the backends of PyTorch share: modules made ready in inference mode, kept between rounds, and how their calls are timed."""
+"""Shared parts of the PyTorch backends: modules made ready in inference mode and kept between rounds; timing of their calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nas.ops.spec import OpSpec
 from nas.worker.host_memory import keep_freed_memory
 
 Call = Callable[..., object]
-"""What is timed, called with the inputs."""
+"""The timed function of the inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class TorchModules(ABC):
 
     @abstractmethod
     def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> Call:
-        """What to call for a module in evaluation mode on the device; `name` is for errors."""
+        """The function to time of a module in evaluation mode on the device; `name` is for errors."""
 
     @contextmanager
     def measuring(self) -> Iterator[None]:

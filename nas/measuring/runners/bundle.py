@@ -60,7 +60,7 @@ class Request:
 
     @property
     def question(self) -> str:
-        """What the worker is asked by `--identify`."""
+        """The request of `--identify`."""
         runtime = self.runtime
         fields = {"backend": runtime.backend, "precision": runtime.precision, "threads": runtime.threads}
         return json.dumps({**fields, "accelerator": self.accelerator})
@@ -97,7 +97,7 @@ def measurement_files(
     Args:
         items: Keys and file; what has several keys is measured under each of them by itself.
         request: How.
-        planned: How many keys are to be measured; the reference may stand behind those.
+        planned: How many keys are to be measured; the reference may follow those.
         reference: Key of the reference operation.
     """
     listed: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What another machine writes: cut, cleaned and never kept whole."""
+"""Text from another machine: cut, cleaned and never kept whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plain(text: str, *, limit: int = 200) -> str:
 
 
 def free_kib(df: str) -> int | None:
-    """What `df -Pk` says is free, in KiB; None if it cannot be read.
+    """Free space by `df -Pk`, in KiB; None if it cannot be read.
 
     The line is `NAME 1024-BLOCKS USED AVAILABLE CAPACITY MOUNTED-ON` (POSIX); the name may hold spaces.
     """
@@ -85,7 +85,7 @@ class PidLine:
         return head
 
     def end(self) -> bytes:
-        """What was held back."""
+        """The text that was held back."""
         head, self._head = self._head or b"", None
         return head
 

@@ -66,7 +66,7 @@ def _needed_by(name: str, tree: ast.Module) -> set[str]:
 
 
 def _reachable(needs: dict[str, set[str]], main: str) -> dict[str, list[str]]:
-    """What `main` needs, directly or not, with what each of those needs, in an order that is always the same."""
+    """Modules that `main` needs, directly or not, with the needs of each, in an order that is always the same."""
     found: dict[str, list[str]] = {}
     todo = [main]
     while todo:

@@ -1,4 +1,4 @@
-"""What the worker says of the device that it is on."""
+"""Identity of a device, as the worker states it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_VERSION = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What the worker says of the device that it is on and of what runs there.
+    """Identity of a device and of its runtimes, as the worker states it.
 
     Args:
         name: A name for the device; None: nothing there says what it is.

@@ -57,7 +57,7 @@ _JOB_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FarResult:
-    """What the worker brought back.
+    """A result of the worker.
 
     Args:
         request: How it was to measure.
@@ -78,7 +78,7 @@ class FarResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedResult:
-    """What became of a result.
+    """Outcome of a result.
 
     Args:
         profile: The table that it was added to.
@@ -147,7 +147,7 @@ def read_result(path: Path) -> FarResult:
 
 
 def _content(path: Path) -> bytes:
-    """What a file holds; raises `TableError` for what is no file, or a larger one, and `OSError`."""
+    """Content of a file; raises `TableError` for what is no file, or a larger one, and `OSError`."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe is not waited for
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise TableError(f"{path}: got no file, expected the worker's result.json")
@@ -191,7 +191,7 @@ def parse_result(text: str) -> FarResult:
 
 
 def observed_in(value: Mapping[str, Any], keys: Sequence[str]) -> Observed:
-    """What the worker saw of the device, as it says at its end.
+    """Facts of the device that the worker saw, as it states them at its end.
 
     Args:
         value: The result without job, timings and checksum.

@@ -61,7 +61,7 @@ class WorkerRun:
         self._request = request
         self._busy: str | None = None
         self.result: Mapping[str, Any] | None = None
-        """What the worker said at its end, without the timings."""
+        """The last line of the worker, without the timings."""
 
     def identify(self) -> Identity:
         """Ask the worker what it is on.
@@ -240,7 +240,7 @@ class WorkerRun:
         return heard
 
     def _failure(self, status: int, said: object, log: Log | None) -> ConfigError | ResumableError:
-        """What an exit status means."""
+        """Meaning of an exit status."""
         if status == WORKER_REFUSED and isinstance(said, str):
             return ConfigError(f"{self._place.name}: {plain(said, limit=MAX_REASON)}")
         if said is None and log is None and status > 0:
@@ -259,7 +259,7 @@ class WorkerRun:
 
 
 def _header_in(line: bytes) -> object:
-    """What the first line of a journal states; None if that is nothing."""
+    """Content of the first line of a journal; None if there is none."""
     try:
         return value_of(line)
     except ValueError:

@@ -1,1 +1,1 @@
-"""What `nas bench` measures with: cases, the processes that take steps, their rounds, spreads and targets."""
+"""Parts of `nas bench search`: cases, the processes that take steps, their rounds, spreads and targets."""

@@ -1,4 +1,4 @@
-"""What `nas bench search` measures: shapes, and the ways of taking a step at each."""
+"""Cases of `nas bench search`: shapes, and the ways of taking a step at each."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Variant(NamedTuple):
 
 
 BASE = Variant("soft", "reference")
-"""What the others are compared with, where it is measured."""
+"""The variant that others are compared with, where it is measured."""
 
 
 def parse_shape(text: str) -> Shape:

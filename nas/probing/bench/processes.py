@@ -19,7 +19,7 @@ _LAST_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What a process builds.
+    """Request to a process.
 
     Args:
         space: Name of the search space.
@@ -99,7 +99,7 @@ class StepProcess:
         return float(self._ask("step")["seconds"])
 
     def memory(self) -> Memory:
-        """What it has taken so far; it then takes one more step, which counts what is saved."""
+        """Its memory so far; it then takes one more step, which counts the activations that are saved."""
         facts = self._ask("memory")
         return Memory(facts["idle_bytes"], facts["peak_bytes"], facts["activation_bytes"])
 
@@ -118,7 +118,7 @@ class StepProcess:
         return facts
 
     def _stopped(self) -> Exception:
-        """What to raise when it has ended before its time."""
+        """The error to raise when it has ended before its time."""
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", errors="replace").strip().splitlines()

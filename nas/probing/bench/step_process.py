@@ -27,7 +27,7 @@ SCHEDULED_STEPS = 10_000
 
 
 class Stepper(Protocol):
-    """What takes steps."""
+    """A search or a training of which single steps are timed."""
 
     def step(self) -> None:
         """Take one whole optimisation step on the batch."""

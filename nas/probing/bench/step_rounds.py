@@ -39,7 +39,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What was measured of a variant.
+    """Measurements of a variant.
 
     Args:
         variant: Which one.
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """What was measured of a space at a shape.
+    """Measurements of a space at a shape.
 
     Args:
         space: Name of the space.

@@ -1,4 +1,4 @@
-"""What `nas bench search` should reach, and whether what was measured does."""
+"""Targets of `nas bench search`, and whether measurements reach them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tracker is: a place beside `metrics.jsonl` to which a run sends its scalars and pictures."""
+"""A tracker: a place beside `metrics.jsonl` to which a run sends its scalars and pictures."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from search_spaces.fasterseg.config import (
 NONE = "none"
 """The option of a layer that a branch does not have."""
 PARTS = ("op", "scale", "width")
-"""What is decided of a layer."""
+"""Decisions of a layer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ Maps = dict[int, Value]
 
 @dataclass(frozen=True, slots=True)
 class _Derived:
-    """What the parts of the description share (a derived network of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917).
+    """Shared state of the description (a derived network of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917).
 
     Args:
         builder: Where to.

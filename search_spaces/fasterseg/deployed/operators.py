@@ -29,7 +29,7 @@ def operator_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpe
 
 
 def lattice_spec(op: str, value: Value, channels: int, *, stride: int) -> OpSpec:
-    """What an operator of the supernet costs on a map: `operator_spec`, or a skip, which no derived network has (Q6 of the README).
+    """Cost of an operator of the supernet on a map: `operator_spec`, or a skip, which no derived network has (Q6 of the README).
 
     A skip of stride 2 costs what the supernet runs. One of stride 1, there a 1x1 convolution, costs nothing: its layer is left out.
 

@@ -30,7 +30,7 @@ from search_spaces.fasterseg.lattice.lattice_choices import (
 )
 
 Cost = Callable[[OpSpec], float]
-"""What an operation costs."""
+"""Cost of an operation."""
 Place = tuple[int, int]
 """Layer and stride of a cell."""
 

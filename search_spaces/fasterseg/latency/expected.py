@@ -72,7 +72,7 @@ class LatticeLatency(nn.Module):
 
 
 _FIELDS = 4
-"""Tables of `Reads` that `_gate_values` puts end to end; behind them the options of `branches`, and 1."""
+"""Tables of `Reads` that `_gate_values` puts end to end; after them the options of `branches`, and 1."""
 
 
 def _gate_values(reads: Reads) -> Tensor:
@@ -96,7 +96,7 @@ def _terms(lattice: DeployedLattice, cost: Callable[[OpSpec], float]) -> list[tu
     first = gate(_FIELDS, 0, STRIDES[0])
     terms += [(first + i, decoder_contraction(costs)) for i, costs in enumerate(options.values())]
     terms.append((first + len(options), stem_contraction(lattice, cost)))
-    # The map that a branch leaves behind at a scale enters the cell in which it goes down.
+    # The map that a branch leaves at a scale enters the cell in which it goes down.
     both = options["32+16"]
     for (end, stride), part in REFINES.items():
         field = 2 if end == 32 else 3

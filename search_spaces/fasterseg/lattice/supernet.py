@@ -79,7 +79,7 @@ class BySet(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Supernet:
-    """What the parts of the description share (the supernet of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917)."""
+    """Shared state of the description (the supernet of Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917)."""
 
     builder: NetworkBuilder
     config: FasterSegConfig
@@ -167,7 +167,7 @@ def _describe_stem(parts: _Supernet, image: Value) -> Value:
 
 
 def _describe_lattice(parts: _Supernet, stem: Value) -> list[Value]:
-    """What the last layer keeps, by scale."""
+    """Maps that the last layer keeps, by scale."""
     layers = parts.config.layers
     kept: dict[int, Value] = {8: stem}
     down: dict[int, Value] = {}
@@ -183,7 +183,7 @@ def _describe_lattice(parts: _Supernet, stem: Value) -> list[Value]:
 
 
 def _cell(parts: _Supernet, layer: int, stride: int, inputs: list[Value], *, out: int) -> Value:
-    """What a cell keeps (out = stride) or sends down (out = 2 stride)."""
+    """The map that a cell keeps (out = stride) or sends down (out = 2 stride)."""
     config = parts.config
     decisions = [op_decision(layer, stride), width_in(layer, stride), width_out(layer, out, layers=config.layers)]
     if has_two_inputs(layer, stride):

@@ -27,7 +27,7 @@ PID_S = 1.0
 CLOSE_S = 3.0
 """How long the closing of a connection may take, in seconds."""
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""What a POSIX shell ends with where it cannot execute the program."""
+"""Exit status of a POSIX shell that cannot execute the program."""
 
 TELLS_PID = 'echo "segnas runs as process $$" >&2; exec "$0" "$@"'
 """A shell's script that names the process that its arguments become."""
@@ -36,7 +36,7 @@ Process = asyncssh.SSHClientProcess[bytes]
 
 
 class SshSession:
-    """What lasts as long as the connection. No path or name that the far side sends is used on this machine.
+    """State that lasts as long as the connection. No path or name that the far side sends is used on this machine.
 
     Args:
         connection: A connection on which the log-in is done.

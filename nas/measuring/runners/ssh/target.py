@@ -91,7 +91,7 @@ class SshTarget:
         return f"{before}{name}:{self.port}" if self.port else f"{before}{name}"
 
     def command(self, program: str, *, user: str) -> str:
-        """What the user types to reach the machine, with the port and the files of this target.
+        """The command that a user types to reach the machine, with the port and the files of this target.
 
         Args:
             program: `ssh` or `ssh-copy-id`.
