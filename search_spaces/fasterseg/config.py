@@ -34,8 +34,8 @@ class FasterSegConfig:
     """Width of the student's stem and head, in twelfths; null: that of `widths` nearest to 8, the official one. The teacher has the
     largest."""
     path_weights: str = "outputs"
-    """Maps that betas weigh in the supernet: outputs, those of cells, as in the official code; or inputs, as in the paper, where each
-    cell runs once in place of twice."""
+    """Maps that betas weigh in the supernet: outputs, those of cells, as in the official code; or inputs, as in the paper, where
+    each cell runs once in place of twice."""
     path_rule: str = "downs"
     """How a branch's path is derived: downs, where going down is the most probable, as in the official code but for one layer of
     difference (Q12); or most_probable, the path whose inputs are the most probable ones all together."""
