@@ -61,7 +61,7 @@ def lattice_row_of(spec: OpSpec) -> tuple[str, ...]:
 
 
 def wide(stride: int, width: float) -> int:
-    """Channels at a stride and width (SPEC section 1)."""
+    """Channels at a stride and width: round(s F w)."""
     return round(stride * FILTERS * width)
 
 
@@ -70,7 +70,7 @@ def resized(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class ConvNorm(nn.Module):
-    """CBR of SPEC section 1, as stem, arms and refinements have it."""
+    """Convolution, batch norm and ReLU, as stem, arms and refinements have them."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class ConvNorm(nn.Module):
 
 
 class ConvBnRelu(nn.Module):
-    """CBR once more, as heads and fusion have it."""
+    """The same three under the names of heads and fusion."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class ConvBnRelu(nn.Module):
 
 
 class Operator(nn.Module):
-    """A row of the table in SPEC section 3."""
+    """An operator of the official code: a convolution or two, zoomed (at half the size) or not."""
 
     def __init__(self, name: str, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Head(nn.Module):
 
 
 class Fusion(nn.Module):
-    """The 1x1 convolution, and two more that nothing runs (SPEC, Q15)."""
+    """The 1x1 convolution, and two more of a channel attention that the official code builds and never runs."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class Reference(nn.Module):
         self._add_decoder(latest, {stride: wide(stride, head) for stride in (8, 16, 32)}, classes)
 
     def _agree(self, layer: int) -> bool:
-        """The rule of SPEC section 10, step 5, at one layer."""
+        """Whether both branches have one cell at a layer: equal operator and width there, and equal scale after it."""
         a, b = self.paths
         if layer + 1 >= min(len(a), len(b)):
             return False

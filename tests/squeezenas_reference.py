@@ -34,7 +34,7 @@ MACROS = {
     "large": (16, "16*1/1 24*4/2 32*4/2 64*4/2 96*4/1 160*4/1 160*1/1", None, 8),
     "xlarge": (48, "24*1/1 32*4/2 48*4/2 96*4/2 144*4/1 240*4/1 320*1/1", None, 4),
 }
-"""Space -> stem, channels*repeats/stride of the stages, last channels, low-level block (SPEC section 2)."""
+"""Space -> stem, channels*repeats/stride of the stages, last channels, low-level block, of the official code."""
 
 
 def conv_norm(in_channels: int, out_channels: int, names: str = "conv bn", **settings) -> nn.Sequential:
@@ -47,7 +47,7 @@ def conv_norm(in_channels: int, out_channels: int, names: str = "conv bn", **set
 
 
 class Residual(nn.Module):
-    """A block of the reference (SPEC section 1), with the parameter names of section 8."""
+    """A block of the official code, under its parameter names."""
 
     def __init__(self, choice: str, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()

@@ -121,3 +121,11 @@ def test_only_one_module_writes_results():
         if isinstance(node, ast.Call) and _opens_to_write(node)
     }
     assert found == set(WRITES)
+
+
+def test_no_text_names_a_document_that_users_do_not_have():
+    folders = [CHECKOUT / name for name in ("nas", "search_spaces", "conf", "docs", "experiments", "tests")]
+    texts = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".md", ".yaml")]
+    texts += [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md"]
+    named = re.compile(r"\bSPEC('s)?[ ,]+(Q?\d|sections? \d)")
+    assert [str(path.relative_to(CHECKOUT)) for path in texts if named.search(path.read_text(encoding="utf-8"))] == []

@@ -1,4 +1,4 @@
-"""The settings of the stages. One dataclass a section; defaults are the full-size recipe of the paper (SPEC section 6)."""
+"""The settings of the stages. One dataclass a section; defaults are LGCNet's full-size recipe (Cheng et al., section IV-A)."""
 
 from __future__ import annotations
 

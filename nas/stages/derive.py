@@ -90,7 +90,9 @@ class FrontResult:
 
 
 def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | FrontResult:
-    """Derive the architecture of a search's checkpoint (SPEC section 7), or one under each of several targets.
+    """Derive the architecture of a search's checkpoint, or one under each of several targets.
+
+    Of each decision it takes the likeliest option, and repairs what is then no valid genotype or above a target.
 
     Raises:
         UserError: If the run has no such checkpoint, it is no search, or a target is out of reach.

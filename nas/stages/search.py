@@ -35,7 +35,7 @@ from nas.supernet.search_task import SearchTask
 from nas.training.loop import fit
 
 TOO_LIGHT = 0.8
-"""Share of none, skip and pooling above which a search has collapsed (SPEC section 5)."""
+"""Share of none, skip and pooling among the choices above which a search has collapsed to what costs nothing (our threshold)."""
 FILES = ("genotype.yaml", "metrics.jsonl", "checkpoints/", "config.yaml", "report.html")
 """Files that every search leaves in its folder."""
 

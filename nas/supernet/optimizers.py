@@ -14,7 +14,7 @@ from nas.supernet.supernet import Supernet
 
 
 def optimizers(supernet: Supernet, job: SearchJob) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-    """SGD for the weights, Adam for the architecture (SPEC section 6)."""
+    """SGD for the weights, Adam for the architecture, as LGCNet has it (Cheng et al., section IV-A)."""
     settings = job.search
     weight_optimizer = torch.optim.SGD(
         supernet.weight_parameters(),

@@ -62,7 +62,7 @@ def softmax(row: np.ndarray) -> np.ndarray:
 
 
 def compacted(path: list[int], alphas: list[np.ndarray], ratios: list[np.ndarray], *, keep_layers: bool) -> Branch:
-    """SPEC section 10, steps 2 and 3, read once more; rules skips out in `alphas`."""
+    """Widths and operators of a path without the layers that skip, written once more; rules skips out in `alphas`."""
     count = len(path)
     row = {layer: alphas[path[layer]][layer - path[layer]] for layer in range(count)}
     for layer in range(count):
@@ -100,7 +100,7 @@ def as_arrays(parameters: Parameters) -> tuple[list[np.ndarray], list[np.ndarray
 
 
 def official_downs(betas: list[np.ndarray], last: int, layers: int) -> list[int]:
-    """SPEC section 10, step 1."""
+    """The layers in which the official code goes down: by the probabilities of going down alone."""
     first, second = betas[0][:, 0], betas[1][:, 0]
     if last == 0:
         return []
@@ -115,7 +115,7 @@ def official_downs(betas: list[np.ndarray], last: int, layers: int) -> list[int]
 
 
 def officially(parameters: Parameters, *, keep_layers: bool = False, alone: bool = False) -> dict[int, Branch]:
-    """One branch after the other on the same arrays (SPEC, Q13), or each on its own, its betas soft-maxed once."""
+    """One branch after the other on the same arrays, as officially, or each on its own, its betas soft-maxed once."""
     alphas, betas, ratios = as_arrays(parameters)
     branches = {}
     for last in range(3):

@@ -126,7 +126,7 @@ def test_a_published_genotype_states_the_official_derivation(name):
 
 
 def official_latency(graph: Graph, table: Mapping[tuple[str, ...], float], *, repaired: bool) -> float:
-    """The sum over the official table; not repaired, the zoomed double convolution is looked up as the plain one (SPEC, Q1)."""
+    """The sum over the official table; not repaired, the zoomed double convolution is looked up as the plain one, as officially."""
     total = 0.0
     for node in graph.deployed().nodes:
         head = node.name.split(".")[0]

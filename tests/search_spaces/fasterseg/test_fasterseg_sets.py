@@ -86,7 +86,7 @@ def test_branches_are_those_that_score_better_of_each_set_by_itself():
 
 
 def test_officially_the_teacher_takes_the_branches_of_the_students_scores():
-    """SPEC Q11."""
+    """The official code stores the scores of the last architecture, which is the student, in both files."""
     space = FasterSeg(FasterSegConfig(layers=9, fidelity="official"))
     derived = space.derive(both(space), Judge({"student": scores("32+8"), "teacher": scores("32+16")}))
     assert {one.choices["branches"] for one in derived.values()} == {"32+8"}

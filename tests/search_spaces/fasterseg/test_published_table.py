@@ -36,7 +36,7 @@ KEYS = {
     "ff_H128_W256_C128": "conv_bn_relu in=128x128x256 out=128x128x256 k=1 s=1 d=1 g=1",
     "head_H128_W256_Cin128_Cout19": None,
 }
-"""Official key -> the key of our operation, by the table of SPEC sections 3 and 9."""
+"""Official key -> the key of our operation, as the official operators are built."""
 ROWS = [
     "ConvNorm,1024,2048,3,32,3,2,,0.5",
     "ConvNorm,32,64,256,128,1,1,,0.25",

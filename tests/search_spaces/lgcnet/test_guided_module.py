@@ -1,4 +1,4 @@
-"""The GCN-guided module against loops in NumPy (SPEC section 3, eq. 5-7) and finite differences."""
+"""The GCN-guided module against loops in NumPy (LGCNet, eq. 5-7) and finite differences."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from search_spaces.lgcnet.space import LGCNet
 FULL = LGCNet(LGCNetConfig())
 SMALL = LGCNet(LGCNetConfig(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2]))
 NODE_EDGES = ((0, 1), (2, 3, 4))
-"""The edges into both nodes of a cell, written out (SPEC section 1)."""
+"""The edges into both nodes of a cell, written out: the second node reads the first one, too."""
 NONE = LGCNetConfig().ops.index("none")
 
 

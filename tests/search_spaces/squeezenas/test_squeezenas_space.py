@@ -1,4 +1,4 @@
-"""The SqueezeNAS spaces: blocks, settings, and what must hold of the super-network (SPEC section 5)."""
+"""The SqueezeNAS spaces: blocks, settings, and what must hold of the super-network."""
 
 from __future__ import annotations
 
