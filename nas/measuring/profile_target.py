@@ -19,7 +19,7 @@ from nas.measuring.effort import Effort, effort_of, protocol_of
 from nas.measuring.journal import Conditions
 from nas.ops.spec import OpSpec
 from nas.space.deployment import Deployment
-from nas.space.search_space import SearchSpace, deployed_specs
+from nas.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     pass
@@ -68,7 +68,7 @@ def wanted_by(job: ProfileJob, space: SearchSpace) -> Wanted:
             "give deploy.input=[HEIGHT,WIDTH], e.g. deploy.input=[360,480]"
         )
     deployment = job.deploy.deployment(space, job.num_classes)
-    return Wanted(specs=deployed_specs(space, deployment=deployment), deployment=deployment)
+    return Wanted(specs=space.plan(deployment), deployment=deployment)
 
 
 def is_in_process(job: ProfileJob) -> bool:

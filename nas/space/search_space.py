@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from nas.ops import OpSpec
 from nas.space.capabilities import (
     ArchitectureParameters,
     ArchitectureSets,
@@ -77,8 +76,3 @@ def open_choices(space: SearchSpace, architecture: str) -> tuple[Choice, ...]:
     """The decisions that an architecture set searches."""
     fixed = space.fixed(architecture)
     return tuple(choice for choice in space.choices() if choice.name not in fixed)
-
-
-def deployed_specs(space: SearchSpace, deployment: Deployment) -> tuple[OpSpec, ...]:
-    """The distinct operations that any derived network of the space can need: the profile plan."""
-    return space.plan(deployment)

@@ -92,17 +92,6 @@ def test_argmax_takes_the_row_of_each_decision_and_the_first_of_equals() -> None
     assert argmax_choices(logits, CHOICES) == {"first": "small", "second": "large"}
 
 
-def test_by_default_each_set_derives_its_argmax_and_genotypes_have_the_decisions_of_the_supernet() -> None:
-    sets = {"a": {"kernel": torch.tensor([[1.0, 0.0], [0.0, 1.0]])}, "b": {"kernel": torch.tensor([[0.0, 1.0], [1.0, 0.0]])}}
-    derived = SPACE.derive(sets)
-    assert derived["a"].choices == {"first": "small", "second": "large"}
-    assert derived["b"].choices == {"first": "large", "second": "small"}
-    assert derived["a"].repairs == derived["b"].repairs == ()
-    assert SPACE.genotype_choices() == {"first": ("small", "large"), "second": ("small", "large")}
-    assert SPACE.communication() is None
-    assert SPACE.architecture_sets == ("default",)
-
-
 def test_a_space_must_define_three_methods() -> None:
     assert SearchSpace.__abstractmethods__ == {"choices", "describe", "random_choices"}
 

@@ -12,7 +12,6 @@ from nas.config.settings import DeploySettings
 from nas.cost import LatencyTable, load_table
 from nas.devices.this_machine import cpu_name
 from nas.errors import ConfigError, TableError
-from nas.measuring import profile_target
 from nas.measuring.backends.torch_eager import TorchEager
 from nas.ops import OpSpec
 from nas.space.deployment import Deployment
@@ -27,26 +26,27 @@ def job(**changes: Any) -> ProfileJob:
 SMALL, MIDDLE, LARGE = conv(4, 4), conv(8, 16), conv(16, 64)
 
 
-@pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A working folder, and a space whose plan is three tiny operations; returns what the plan was asked for."""
-    calls: list[dict[str, Any]] = []
+class ThreeOperations:
+    """A space whose plan is three tiny operations; says what it was asked for."""
 
-    def deployed_specs(space: Any, **shape: Any) -> tuple[OpSpec, ...]:
-        del space
-        calls.append(shape)
+    def __init__(self) -> None:
+        self.asked: list[Deployment] = []
+
+    def plan(self, deployment: Deployment) -> tuple[OpSpec, ...]:
+        self.asked.append(deployment)
         return SMALL, MIDDLE, LARGE
 
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A space in a working folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(profile_target, "deployed_specs", deployed_specs)
-    return calls
+    return ThreeOperations()
 
 
-def test_profile_measures_the_deployed_shape_for_real_into_a_table_named_after_this_machine(
-    asked: list[dict[str, Any]],
-) -> None:
-    result = profile(job(num_classes=7, rounds=3), None)  # type: ignore[arg-type]
-    assert asked == [{"deployment": Deployment((16, 24), 4, 7)}]
+def test_profile_measures_the_deployed_shape_for_real_into_a_table_named_after_this_machine(space: Any) -> None:
+    result = profile(job(num_classes=7, rounds=3), space)
+    assert space.asked == [Deployment((16, 24), 4, 7)]
     assert result.path == Path("latency_tables") / cpu_name() / "torch-eager-fp32-b1-t1.json"
     table: LatencyTable = load_table("auto/torch-eager")
     assert table == result.table
@@ -54,14 +54,12 @@ def test_profile_measures_the_deployed_shape_for_real_into_a_table_named_after_t
     assert table.runtime.version == TorchEager(RUNTIME).version
 
 
-@pytest.mark.usefixtures("asked")
-def test_profile_writes_where_and_under_the_name_it_is_told() -> None:
-    result = profile(job(device="bench", out="deep/mine.json", runtime="torch-eager-fp32-b2-t1"), None)  # type: ignore[arg-type]
+def test_profile_writes_where_and_under_the_name_it_is_told(space: Any) -> None:
+    result = profile(job(device="bench", out="deep/mine.json", runtime="torch-eager-fp32-b2-t1"), space)
     assert load_table("deep/mine.json").identifier == "bench/torch-eager-fp32-b2-t1"
     assert result.summary()[-1] == f"next: nas search latency.table={Path('deep/mine.json')}"
 
 
-@pytest.mark.usefixtures("asked")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -80,15 +78,14 @@ def test_profile_writes_where_and_under_the_name_it_is_told() -> None:
         ({"rounds": 0}, "rounds: got 0"),
     ],
 )
-def test_wrong_settings_are_refused_and_nothing_is_written(changes: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_refused_and_nothing_is_written(changes: dict[str, Any], message: str, space: Any) -> None:
     with pytest.raises(ConfigError, match=message):
-        profile(job(**changes), None)  # type: ignore[arg-type]
+        profile(job(**changes), space)
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.usefixtures("asked")
-def test_profile_refuses_a_broken_table_at_its_target() -> None:
-    profile(job(out="a.json"), None)  # type: ignore[arg-type]
+def test_profile_refuses_a_broken_table_at_its_target(space: Any) -> None:
+    profile(job(out="a.json"), space)
     Path("a.json").write_text(Path("a.json").read_text()[:-20])
     with pytest.raises(TableError, match=r"^a\.json: not valid JSON"):
-        profile(job(out="a.json"), None)  # type: ignore[arg-type]
+        profile(job(out="a.json"), space)

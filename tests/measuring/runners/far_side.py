@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from nas.cost import LatencyTable, read_table
-from nas.measuring import profile_target
 from nas.measuring.journal import TableJournal
 from nas.measuring.runners.ssh.remote_place import SshPlace
 from nas.ops import OpSpec
+from nas.space.capabilities import LatencyObjective
 from nas.worker.timing_journal import JOURNAL_FILE
 from tests.conftest import Outcome
 from tests.measuring.runners.sshd import Sshd, alive
@@ -236,4 +236,4 @@ def make_far_side(
 
 def want(monkeypatch: pytest.MonkeyPatch, plan: Sequence[OpSpec]) -> None:
     """Let the space need these operations."""
-    monkeypatch.setattr(profile_target, "deployed_specs", lambda space, **shape: tuple(plan))  # noqa: ARG005
+    monkeypatch.setattr(LatencyObjective, "plan", lambda space, deployment: tuple(plan))  # noqa: ARG005

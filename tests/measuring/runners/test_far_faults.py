@@ -151,9 +151,9 @@ def test_a_worker_at_another_job_is_left_alone(far_side: FarSide, monkeypatch: p
 COMMAND = """
 import sys
 from nas.cli.command_line import main
-from nas.measuring import profile_target
+from nas.space.capabilities import LatencyObjective
 from tests.measuring.runners.far_side import PLAN
-profile_target.deployed_specs = lambda space, **shape: PLAN
+LatencyObjective.plan = lambda space, deployment: PLAN
 sys.exit(main(sys.argv[1:]))
 """
 
