@@ -207,7 +207,7 @@ class LGCNetConfig:
 
 @dataclass(kw_only=True, slots=True)
 class GASConfig(LGCNetConfig):
-    """GAS: LGCNet's cells and guided module under ASPP.
+    """GAS (Lin et al., CVPR 2020): LGCNet's cells and guided module under ASPP.
 
     Lin et al., "Graph-Guided Architecture Search for Real-Time Semantic Segmentation", CVPR 2020, arXiv:1909.06793.
     """
@@ -220,7 +220,7 @@ class GASConfig(LGCNetConfig):
 
 @dataclass(kw_only=True, slots=True)
 class CASConfig(LGCNetConfig):
-    """CAS as LGCNet describes it: shared cells, the multi-scale cell as head [reading].
+    """CAS (Zhang et al., CVPR 2019) as LGCNet describes it: shared cells, the multi-scale cell as head [reading].
 
     Zhang et al., "Customizable Architecture Search for Semantic Segmentation", CVPR 2019.
     """
