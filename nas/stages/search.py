@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +109,8 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
 
 
 def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
-    """Files that a finished search leaves in its folder."""
-    write_genotypes(out, _genotypes(task))
+    """What a finished search leaves in its folder."""
+    write_genotypes(out, task.derived.genotypes())
     if tables := task.costs.tables:
         _write_prediction(task, tables[0], result.genotype, out)
     rundir.mark_finished(out, {"seconds": result.seconds})
@@ -121,8 +119,8 @@ def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
 
 def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
     """Derive, predict, summarise; nothing is written."""
-    derivation, predicted, tables = task.derivation(), task.derived_latencies(), task.costs.tables
-    genotypes = _genotypes(task)
+    derivation, predicted, tables = task.derived.first(), task.derived.latencies(), task.costs.tables
+    genotypes = task.derived.genotypes()
     genotype = next(iter(genotypes.values()))
     return SearchResult(
         out=out,
@@ -134,27 +132,6 @@ def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
         repairs=derivation.repairs,
         seconds=seconds,
         others=tuple(genotype_files(out, genotypes)[1:]),
-    )
-
-
-def _genotypes(task: SearchTask) -> dict[str, Genotype]:
-    """The discrete architectures of all sets as they stand."""
-    genotypes = {}
-    for name, derivation in task.derivations().items():
-        genotype = _genotype(task, derivation.choices, task.costs.predicted(derivation.choices))
-        alone = len(task.space.architecture_sets) == 1
-        facts = genotype.provenance if alone else {**genotype.provenance, "architecture": name}
-        genotypes[name] = dataclasses.replace(genotype, provenance=facts)
-    return genotypes
-
-
-def _genotype(task: SearchTask, choices: Mapping[str, str], predicted: Sequence[float]) -> Genotype:
-    return Genotype(
-        space=task.job.space.name,
-        space_config=dataclasses.asdict(task.job.space),
-        deploy=task.deploy,
-        choices=choices,
-        provenance={**task.provenance(), "expected_latency": None, **task.costs.facts(predicted)},
     )
 
 
@@ -174,7 +151,7 @@ def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, ou
 
 def _picture(task: SearchTask) -> NDArray[np.uint8]:
     """The argmax architecture as it stands."""
-    genotype = _genotype(task, task.derivation().choices, task.derived_latencies())
+    genotype = task.derived.genotype()
     graph = Design(genotype, task.space).graph
     parts_ms = None
     tables = task.costs.tables

@@ -1,21 +1,27 @@
-"""From the state of a search to genotypes, in memory and in files."""
+"""From a search as it stands, or from its checkpoint, to genotypes, in memory and in files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from nas.config.jobs import SearchJob
 from nas.cost.deployed import DeployedCosts
 from nas.cost.repair import derive_within
 from nas.errors import CheckpointError
-from nas.space.capabilities import Judge
+from nas.runs.provenance import provenance
+from nas.space.capabilities import Derivation, Judge
 from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, save_genotype
 from nas.space.search_space import SearchSpace, SpaceEntry
+from nas.supernet.architecture import same_logits
 from nas.supernet.relaxation.gumbel import gumbel_noise
+from nas.supernet.supernet import Supernet
 
 SHOWN_REPAIRS = 5
 """Repairs that a summary lists before it only counts them."""
@@ -23,6 +29,81 @@ SHOWN_REPAIRS = 5
 
 _TABLE_FACTS = ("table", "cost_unit", "expected_latency", "target_latency")
 """Key of a table in provenance; that of a further one ends in its number."""
+
+
+class DerivedArchitectures:
+    """The discrete architectures of a search as it stands, by architecture set; that of the first set keeps the targets.
+
+    Args:
+        job: The settings of the search.
+        supernet: Its supernet.
+        costs: What derived networks cost, and may cost.
+        deploy: What the derived networks are deployed for.
+    """
+
+    def __init__(self, job: SearchJob, supernet: Supernet, costs: DeployedCosts, deploy: Deployment) -> None:
+        self.job, self.supernet, self.space, self.costs, self.deploy = job, supernet, supernet.space, costs, deploy
+        self.first_set = self.space.architecture_sets[0]
+        self.scores: dict[str, dict[str, float]] = {}
+        self._found: tuple[dict[str, dict[str, Tensor]], Mapping[str, Derivation]] | None = None
+
+    def guided_logits(self) -> dict[str, dict[str, Tensor]]:
+        """The guided logits by architecture set and group, copied to the CPU: without communication they are the parameters."""
+        with torch.no_grad():
+            logits = self.supernet.guided_logits()
+            return {name: {group: value.to("cpu", copy=True) for group, value in s.items()} for name, s in logits.items()}
+
+    def all(self) -> Mapping[str, Derivation]:
+        """The derivations of all sets; they are asked for several times an epoch, and found once for the same logits."""
+        logits = self.guided_logits()
+        if self._found is None or not same_logits(self._found[0], logits):
+            judge = self.costs.judge(self.scores)
+            self._found = logits, derive_within(self.space, logits, self.costs.limits(), judge=judge)
+        return self._found[1]
+
+    def first(self) -> Derivation:
+        """The derivation of the first set."""
+        return self.all()[self.first_set]
+
+    def judge_by(self, scores: dict[str, dict[str, float]]) -> None:
+        """Judge by the scores of an evaluation from here on: architecture set -> output -> mIoU."""
+        self.scores, self._found = scores, None
+
+    def latencies(self) -> list[float]:
+        """By table, the predicted latency of the first set's network."""
+        return self.costs.predicted(self.first().choices)
+
+    def latencies_of_alternatives(self) -> list[float]:
+        """The predicted latency, by the first table, of each network that the first set may come to."""
+        networks = self.space.alternatives(self.guided_logits()[self.first_set], self.first_set).values()
+        return [self.costs.predicted(choices)[0] for choices in networks]
+
+    def provenance(self) -> dict[str, Any]:
+        """Where a genotype of this search comes from."""
+        return provenance(seed=self.job.seed, data=self.job.data.name, **self.costs.facts())
+
+    def genotype(self) -> Genotype:
+        """The genotype of the first set."""
+        return self._genotype(self.first().choices, self.latencies())
+
+    def genotypes(self) -> dict[str, Genotype]:
+        """The genotypes of all sets; where there are several, each states its own."""
+        genotypes = {}
+        for name, derivation in self.all().items():
+            genotype = self._genotype(derivation.choices, self.costs.predicted(derivation.choices))
+            alone = len(self.space.architecture_sets) == 1
+            facts = genotype.provenance if alone else {**genotype.provenance, "architecture": name}
+            genotypes[name] = dataclasses.replace(genotype, provenance=facts)
+        return genotypes
+
+    def _genotype(self, choices: Mapping[str, str], predicted: Sequence[float]) -> Genotype:
+        return Genotype(
+            space=self.job.space.name,
+            space_config=dataclasses.asdict(self.job.space),
+            deploy=self.deploy,
+            choices=choices,
+            provenance={**self.provenance(), "expected_latency": None, **self.costs.facts(predicted)},
+        )
 
 
 def genotypes_of(

@@ -75,7 +75,7 @@ class LatencyControl:
     """
 
     def __init__(self, settings: LatencySettings, uniform: Sequence[float], *, arch_lr: float) -> None:
-        self.settings = settings
+        self.settings, self.uniform = settings, tuple(uniform)
         self.lr = arch_lr if settings.multiplier_lr is None else settings.multiplier_lr
         self.targets = settings.targets() if uniform else []
         self.terms = [Multiplier(weight, weight) for weight in settings.weights()[: len(uniform)]]

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from nas.config.jobs import SearchJob
 from nas.supernet.supernet import Supernet
+from nas.training.optimisation_step import Moved
+
+
+@dataclass(frozen=True, slots=True)
+class SupernetOptimisation:
+    """What moves a supernet.
+
+    Args:
+        supernet: The supernet.
+        model: The supernet as Fabric runs it.
+        weights: The weights of the network and their optimiser.
+        architecture: The architecture parameters and their optimiser.
+    """
+
+    supernet: Supernet
+    model: nn.Module
+    weights: Moved
+    architecture: Moved
+
+    def architecture_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The state of the architecture parameters and of their optimiser."""
+        return self.supernet.architectures.state_dict(), self.architecture.optimizer.state_dict()
+
+    def load_architecture_state(self, state: tuple[Mapping[str, Any], dict[str, Any]]) -> None:
+        """Take up a state."""
+        self.supernet.architectures.load_state_dict(state[0])
+        self.architecture.optimizer.load_state_dict(state[1])
+
+
+def optimisation_of(supernet: Supernet, job: SearchJob, fabric: Fabric) -> SupernetOptimisation:
+    """A supernet with its optimisers on the devices; the gradients of its weights alone are clipped."""
+    model, *wrapped = fabric.setup(supernet, *optimizers(supernet, job))
+    weights = Moved.clipped(supernet.weight_parameters(), wrapped[0], max_norm=job.search.grad_clip)
+    return SupernetOptimisation(supernet, model, weights, Moved.clipped(supernet.arch_parameters(), wrapped[1], max_norm=0))
 
 
 def optimizers(supernet: Supernet, job: SearchJob) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:

@@ -1,42 +1,38 @@
-"""Scalars that a search step copies to the host at once, before any weight moves: losses, latencies and gradient norms."""
+"""The scalars of a search step: loss, cross-entropy and latency by table."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from nas.cost.deployed import named
-from nas.distributed.ranks import Ranks
-from nas.errors import NonFiniteLossError
 from nas.training.loop_state import Row
 
 
-def checked_scalars(passes: Sequence[Tensor], norms: Sequence[Tensor], *, ranks: Ranks, with_latency: bool) -> Row:
-    """The scalars of a step, added up over its passes: the one device-to-host copy between backward and the optimisers.
+def scalar_names(num_tables: int) -> tuple[str, ...]:
+    """Names of the scalars of a pass.
 
-    Args:
-        passes: Of each pass, this process's part of loss, cross-entropy and latency by table, float64 [2 + K].
-        norms: Norms of gradients that all processes have, each [].
-        ranks: The processes that share the batch.
-        with_latency: Whether the loss has latency, for the message.
-
-    Raises:
-        NonFiniteLossError: On all processes, if the loss of a pass is not finite, or a norm, which a finite loss does not rule out.
+    >>> scalar_names(2)
+    ('loss', 'cross_entropy', 'sampled_latency', 'sampled_latency_2')
     """
-    sums = ranks.sum(torch.stack(list(passes)))
-    values = torch.cat([sums.flatten(), *(norm.to(sums).reshape(1) for norm in norms)]).tolist()
-    width = sums.shape[1]
-    rows = [values[start : start + width] for start in range(0, sums.numel(), width)]
-    for loss, entropy, *latencies in rows:
-        if not math.isfinite(loss):
-            stated = ", ".join(map(str, latencies if with_latency else [0.0] * len(latencies))) or "0.0"
-            raise NonFiniteLossError(f"got loss {loss} (cross-entropy {entropy}, latency {stated})")
-    for norm in values[sums.numel() :]:
-        if not math.isfinite(norm):
-            raise NonFiniteLossError(f"got a gradient of norm {norm}")
-    loss, entropy, *latencies = (sum(column) for column in zip(*rows, strict=True))
-    by_table = {named("sampled_latency", k): one for k, one in enumerate(latencies or [0.0])}
-    return {"loss": loss, "cross_entropy": entropy, **by_table}
+    return ("loss", "cross_entropy", *(named("sampled_latency", k) for k in range(num_tables)))
+
+
+def summed(passes: Sequence[Row]) -> Row:
+    """The scalars of a step, added up over its passes; without a table the latency is zero.
+
+    >>> summed([{"loss": 1.0, "cross_entropy": 2.0}, {"loss": 10.0, "cross_entropy": 20.0}])
+    {'loss': 11.0, 'cross_entropy': 22.0, 'sampled_latency': 0.0}
+    """
+    row: Row = {name: sum(one[name] for one in passes) for name in passes[0]}
+    return row if len(row) > 2 else {**row, "sampled_latency": 0.0}
+
+
+def in_words(row: Row, *, with_latency: bool) -> str:
+    """What a message says of the scalars of a pass.
+
+    >>> in_words({"loss": 3.5, "cross_entropy": 3.0, "sampled_latency": 0.5}, with_latency=True)
+    'loss 3.5 (cross-entropy 3.0, latency 0.5)'
+    """
+    loss, entropy, *latencies = row.values()
+    stated = ", ".join(map(str, latencies if with_latency else [0.0] * len(latencies))) or "0.0"
+    return f"loss {loss} (cross-entropy {entropy}, latency {stated})"

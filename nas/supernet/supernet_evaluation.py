@@ -1,4 +1,4 @@
-"""MIoU of a supernet under given weights, with batch-norm statistics of its own."""
+"""Evaluation of a supernet: mIoU under given weights, with batch-norm statistics of its own."""
 
 from __future__ import annotations
 
@@ -9,52 +9,81 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
+from nas.cost.deployed import named
 from nas.data.batches.loader import eval_loader, train_loader
-from nas.data.dataset import SegmentationDataset
 from nas.distributed.fabric import ranks_of
 from nas.metrics import confusion_matrix, mean_iou
-from nas.network.network import Network
+from nas.network.network import LOGITS
 from nas.network.norm_statistics import estimated_anew
 from nas.ops.modules import predicted_labels
-from nas.space.weights import Weights
-from nas.training.loop_state import LoopPlan
+from nas.space.weights import Weights, one_hot
+from nas.supernet.derivation import DerivedArchitectures
+from nas.supernet.draw_plan import DrawPlan
+from nas.supernet.setup import SearchData
+from nas.supernet.supernet import Draw
+from nas.training.loop_state import Row
 
 
 class SupernetEvaluation:
     """Evaluates a supernet on the validation split.
 
     Args:
-        network: The supernet's network.
-        train_set: What batch-norm statistics are estimated on.
-        val_set: Validation split.
-        plan: Batches of a step.
+        derived: The supernet, and the discrete architectures that it stands for.
+        data: The splits; batch-norm statistics are estimated on batches of an epoch.
+        draws: What a step draws.
         recalibrate: Training batches for these statistics; 0: the running ones are used.
         fabric: Devices and precision; its processes share the images.
     """
 
-    def __init__(  # noqa: PLR0913
-        self,
-        network: Network,
-        *,
-        train_set: SegmentationDataset,
-        val_set: SegmentationDataset,
-        plan: LoopPlan,
-        recalibrate: int,
-        fabric: Fabric,
+    def __init__(
+        self, derived: DerivedArchitectures, data: SearchData, draws: DrawPlan, *, recalibrate: int, fabric: Fabric
     ) -> None:
-        self.network, self.train_set, self.val_set = network, train_set, val_set
-        self.plan, self.recalibrate, self.fabric, self.ranks = plan, recalibrate, fabric, ranks_of(fabric)
+        self.derived, self.supernet, self.space, self.costs = derived, derived.supernet, derived.space, derived.costs
+        self.data, self.plan, self.draws = data, data.plan, draws
+        self.recalibrate, self.fabric, self.ranks = recalibrate, fabric, ranks_of(fabric)
+
+    def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
+        """(split, scalars) of each evaluation after an epoch, and the score of the search."""
+        return self._sampled_and_argmax(epoch) if self.space.contains_derived else self._settled()
+
+    def _sampled_and_argmax(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
+        """Of the supernet as it is sampled and of its argmax network: the discretisation gap."""
+        first, step = self.derived.first_set, min(self.data.total_steps - 1, (epoch + 1) * self.data.steps_per_epoch)
+        drawn = self.supernet.sample(Draw(self.draws.relaxation(step), self.draws.tau(step), self.draws.noise(-epoch - 1), first))
+        argmax = one_hot(self.derived.first().choices, self.space.choices(), device=self.fabric.device, architecture=first)
+        rows = []
+        for weights in (drawn, argmax):
+            row = self.mious(weights, (LOGITS,))
+            rows.append({"miou": row[LOGITS]} | {named("latency", k): value for k, value in enumerate(self.costs.of(weights))})
+        return [("val", rows[0]), ("val_argmax", rows[1])], rows[1]["miou"]
+
+    def _settled(self) -> tuple[list[tuple[str, Row]], float]:
+        """Of each architecture set as it stands, by output; a set's score is that of the output that stands for its network."""
+        with torch.no_grad():
+            settled = {name: self.supernet.settled(name) for name in self.space.architecture_sets}
+        found = {name: self.mious(weights, self.space.trained_outputs) for name, weights in settled.items()}
+        self.derived.judge_by(found)
+        rows = []
+        for name, scores in found.items():
+            choices = self.derived.all()[name].choices
+            row = {"miou": scores[self.space.output_of(choices)], **{f"miou_{output}": miou for output, miou in scores.items()}}
+            latencies = self.costs.predicted(choices)
+            rows.append(row | {named("derived_latency", k): value for k, value in enumerate(latencies)})
+        others = self.space.architecture_sets[1:]
+        return list(zip(("val", *(f"val_{name}" for name in others)), rows, strict=True)), rows[0]["miou"]
 
     def mious(self, weights: Weights, outputs: tuple[str, ...]) -> dict[str, float]:
         """MIoU of some outputs of the supernet, each resized to the size of the labels."""
+        network = self.supernet.network
 
         def forward(images: Tensor) -> dict[str, Tensor]:
-            return self.network.outputs(images, weights, names=outputs)
+            return network.outputs(images, weights, names=outputs)
 
-        classes, device = len(self.val_set.classes), self.fabric.device
+        val_set, device = self.data.val_set, self.fabric.device
+        classes = len(val_set.classes)
         matrices = {name: torch.zeros(classes, classes, dtype=torch.int64, device=device) for name in outputs}
-        with estimated_anew(self.network, forward, self._statistics_batches(), ranks=self.ranks), torch.no_grad():
-            for images, labels in eval_loader(self.val_set, batch_size=self.plan.batch_size, part=self.plan.part):
+        with estimated_anew(network, forward, self._statistics_batches(), ranks=self.ranks), torch.no_grad():
+            for images, labels in eval_loader(val_set, batch_size=self.plan.batch_size, part=self.plan.part):
                 truth = self.fabric.to_device(labels)
                 for name, logits in forward(self.fabric.to_device(images)).items():
                     matrices[name] += confusion_matrix(predicted_labels(_resized(logits, truth)), truth, classes)
@@ -65,7 +94,8 @@ class SupernetEvaluation:
         if not self.recalibrate:
             return []
         plan = self.plan
-        loader = train_loader(self.train_set, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, epoch=0, part=plan.part)
+        train_set = self.data.train_set
+        loader = train_loader(train_set, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, epoch=0, part=plan.part)
         return [self.fabric.to_device(images) for images, _ in itertools.islice(loader, self.recalibrate)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -12,13 +11,12 @@ from torch import Tensor, nn
 from nas.config.jobs import TrainJob
 from nas.distributed.fabric import ranks_of
 from nas.distributed.synced_batch_norm import synchronise_batch_norms
-from nas.errors import NonFiniteLossError
 from nas.network.compiling import compile_training
 from nas.network.network import LOGITS, Network
 from nas.training.ema import average_into, averaged_copy, decay_at
 from nas.training.loop_state import LoopPlan, Row
 from nas.training.objectives import Objective
-from nas.training.out_of_memory import moving
+from nas.training.optimisation_step import Backward, Moved, optimisation_step
 from nas.training.schedules import poly
 from nas.training.teacher import Teacher
 
@@ -40,7 +38,7 @@ class AllOutputs(nn.Module):
 
 
 class TrainTask:
-    """A training as a task of the loop; see `nas.training.loop_state.Task`.
+    """What `nas.training.loop.fit` drives; see `nas.training.loop_state.Task`.
 
     A step takes `train.batch_size * train.accumulate` images, in as many passes through the network as `train.accumulate` says.
     Processes that share them add up their gradients after all passes.
@@ -55,7 +53,7 @@ class TrainTask:
         teacher: What the network should agree with beside the labels; None: nobody.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         job: TrainJob,
         network: nn.Module,
@@ -80,6 +78,7 @@ class TrainTask:
         if isinstance(network, Network) and network.auxiliary and job.train.aux_weight > 0:
             self.has_auxiliary, whole = True, AllOutputs(network)
         self.model, self.optimizer = fabric.setup(whole, optimizer)
+        self.moved = Moved(tuple(network.parameters()), self.optimizer, self._clip)
         self.average = averaged_copy(network) if job.train.ema else None
         compile_training(network, job.trainer.compile)
 
@@ -94,30 +93,17 @@ class TrainTask:
         lr = poly(step / self.total_steps, start=self.job.train.lr, power=self.job.train.power)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.zero_grad()
-        loss, scores, confusion = self._gradients(images, labels)
-        self.ranks.sum_of_gradients(self.network.parameters())
-        norm = self.fabric.clip_gradients(
-            self.model, self.optimizer, max_norm=self.job.train.grad_clip or float("inf"), error_if_nonfinite=False
+        (row,), confusion = optimisation_step(
+            [self.moved], lambda: self._gradients(images, labels), ranks=self.ranks, may_overflow=self._has_scale
         )
-        assert norm is not None
-        # The one copy to the host of a step.
-        sums = self.ranks.sum(torch.stack([x.double() for x in (loss, *scores.values())]))
-        value, *score_values, norm_value = torch.cat([sums, norm.double().reshape(1)]).tolist()
-        self._require_finite(value, norm_value)
-        with moving():
-            self.optimizer.step()
         if not self.job.trainer.sync_batch_norm:
             self.ranks.average_of_statistics(self.network)
         if self.average is not None:
             average_into(self.average, self.network, decay_at(step, self.job.train.ema))
-        return {"loss": value, "lr": lr, **dict(zip(scores, score_values, strict=True))}, confusion
+        return {"loss": row.pop("loss"), "lr": lr, **row}, confusion
 
-    def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        """Add up the gradients of the batches of a step; their common loss, scores and confusion matrix.
-
-        With several processes these are parts, of which the sum over processes is meant.
-        """
+    def _gradients(self, images: Tensor, labels: Tensor) -> Backward:
+        """Add up the gradients of the batches of a step; their common loss and scores, and their confusion matrix."""
         count = self.job.train.accumulate
         batches = list(zip(images.chunk(count), labels.chunk(count), strict=True))
         shares = self.objective.shares(labels.chunk(count)) if count > 1 else None
@@ -139,7 +125,8 @@ class TrainTask:
         means = {name: torch.stack([row[name] for row in scores]).mean() / self.ranks.count for name in scores[0]}
         if divergences:
             means["distillation"] = torch.stack(divergences).sum()
-        return total, means, torch.stack(confusions).sum(dim=0) if confusions else None
+        scalars = torch.stack([x.double() for x in (total, *means.values())])
+        return Backward(("loss", *means), scalars[None], torch.stack(confusions).sum(dim=0) if confusions else None)
 
     def _logits_and_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of the logits, and `train.aux_weight` times that of each auxiliary output."""
@@ -151,16 +138,21 @@ class TrainTask:
         auxiliary = torch.stack([self.objective.loss(output, labels) for output in outputs.values()]).sum()
         return logits, self.objective.loss(logits, labels) + self.job.train.aux_weight * auxiliary
 
-    def _require_finite(self, loss: float, norm: float) -> None:
-        """Refuse a step whose loss or gradient is not finite; no weight has moved yet.
+    def _clip(self) -> Tensor:
+        """Clip the gradients, unscaled; their norm before."""
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=self.job.train.grad_clip or float("inf"), error_if_nonfinite=False
+        )
+        assert norm is not None
+        return norm
+
+    def _has_scale(self) -> bool:
+        """Whether a gradient that is not finite may come from its scale.
 
         Scaled float16 gradients may overflow: then the scaler leaves the step out and halves its scale. At a scale of 1 or
         below it is the gradient itself that is not finite.
         """
-        if not math.isfinite(loss):
-            raise NonFiniteLossError(f"got loss {loss}")
-        if not math.isfinite(norm) and self._precision_state().get("scale", 1.0) <= 1:
-            raise NonFiniteLossError(f"got a gradient of norm {norm}")
+        return float(self._precision_state().get("scale", 1.0)) > 1
 
     def _precision_state(self) -> dict[str, Any]:
         """State of the gradient scaler; empty without one."""

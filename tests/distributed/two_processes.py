@@ -85,9 +85,9 @@ def searched(job: SearchJob, precision: str, *, frozen_norms: bool = False) -> d
         "rows": rows,
         "gradients": gradients,
         "state": {name: value.clone() for name, value in task.supernet.state_dict().items()},
-        "logits": task._guided(),
-        "expected": task._expected(),
-        "choices": dict(task.derivation().choices),
+        "logits": task.derived.guided_logits(),
+        "expected": task.expected_latencies(),
+        "choices": dict(task.derived.first().choices),
     }
 
 

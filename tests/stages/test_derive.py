@@ -55,7 +55,7 @@ def expected_choices(job, name):
     task = search_task(job)
     state = load_checkpoint(task_path(job, name))
     task.load_state(state)
-    derivation = task.derivation()
+    derivation = task.derived.first()
     mended = [repair.split(":")[0] for repair in derivation.repairs]
     largest = argmax_choices(task.supernet.guided_logits()["default"], task.supernet.space.choices())
     assert all(derivation.choices[choice] == option for choice, option in largest.items() if choice not in mended)

@@ -46,7 +46,7 @@ def test_loss_is_cross_entropy_plus_weight_times_latency_over_that_of_uniform_pa
     task = search_task(search_job(latency__weight=0.7, search__relaxation=relaxation))
     row, _ = task.step(*batch(), 3)
     assert row["loss"] == pytest.approx(row["cross_entropy"] + 0.7 * row["sampled_latency"] / uniform_latency(task), rel=1e-6)
-    assert task.uniform == pytest.approx(uniform_latency(task))
+    assert task.control.uniform[0] == pytest.approx(uniform_latency(task))
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("ms", 1.0), ("us", 1000.0)])
@@ -158,13 +158,16 @@ def test_weights_follow_sgd_on_a_cosine_and_alphas_adam_at_a_constant_rate(commu
     for step in range(total):
         task.step(*batch(), step)
         expected = 0.05 + (0.2 - 0.05) * (1 + math.cos(math.pi * step / total)) / 2
-        assert [group["lr"] for group in task.weight_optimizer.param_groups] == [pytest.approx(expected)]
-        rates = {id(p): group["lr"] for group in task.arch_optimizer.param_groups for p in group["params"]}
+        assert [group["lr"] for group in task.optimisation.weights.optimizer.param_groups] == [pytest.approx(expected)]
+        rates = {id(p): group["lr"] for group in task.optimisation.architecture.optimizer.param_groups for p in group["params"]}
         assert rates == {id(p): 0.003 for p in alphas} | {id(p): communication_lr or 0.003 for p in guided}
-    (weights,), arch = task.weight_optimizer.param_groups, task.arch_optimizer.param_groups
+    (weights,), arch = task.optimisation.weights.optimizer.param_groups, task.optimisation.architecture.optimizer.param_groups
     assert (weights["momentum"], weights["weight_decay"]) == (0.9, 1e-3)
     assert {(tuple(group["betas"]), group["weight_decay"]) for group in arch} == {((0.5, 0.999), 1e-4)}
-    assert {type(task.weight_optimizer.optimizer), type(task.arch_optimizer.optimizer)} == {torch.optim.SGD, torch.optim.Adam}
+    assert {type(task.optimisation.weights.optimizer.optimizer), type(task.optimisation.architecture.optimizer.optimizer)} == {
+        torch.optim.SGD,
+        torch.optim.Adam,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -322,10 +325,10 @@ def test_argmax_network_is_evaluated_with_one_option_a_decision(searched):
 @pytest.mark.parametrize("communication", ["none", "gcn"])
 def test_the_derivation_follows_the_logits_whenever_it_is_asked_for(communication):
     task = search_task(search_job(space__communication=communication))
-    before = dict(task.derivation().choices)
+    before = dict(task.derived.first().choices)
     group, logits = next(iter(task.supernet.architectures["default"].alpha.items()))
     choice = next(one for one in task.space.choices() if one.group == group and one.row == 0)
     other = next(k for k, option in enumerate(choice.options) if option not in (before[choice.name], "none"))
     with torch.no_grad():
         logits[0, other] += 100.0
-    assert task.derivation().choices[choice.name] == choice.options[other] != before[choice.name]
+    assert task.derived.first().choices[choice.name] == choice.options[other] != before[choice.name]

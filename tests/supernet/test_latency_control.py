@@ -226,13 +226,13 @@ def test_a_calibration_counts_in_the_search_as_it_does_in_predictions(tables, tm
     save_table(dataclasses.replace(table, calibrations=(calibration,)), tmp_path / "calibrated.json")
     job = search_job(latency__table=str(tmp_path / "calibrated.json"), latency__target_ms=0.15)
     task = search_task(job)
-    choices = task.derivation().choices
+    choices = task.derived.first().choices
     genotype = Genotype("lgcnet", dataclasses.asdict(job.space), task.deploy, choices)
     ms = nas.predict(genotype, nas.load_table(job.latency.table)).ms
-    assert task.derived_latencies() == pytest.approx([ms])
+    assert task.derived.latencies() == pytest.approx([ms])
     assert nas.predict(genotype, table).ms != pytest.approx(ms, rel=0.1)
     limit = dataclasses.replace(task.costs, targets=(ms * (1 - 1e-6),))
-    repaired = derive_within(task.space, task._guided(), limit.limits())["default"]
+    repaired = derive_within(task.space, task.derived.guided_logits(), limit.limits())["default"]
     assert nas.predict(dataclasses.replace(genotype, choices=repaired.choices), nas.load_table(job.latency.table)).ms < ms
 
 
@@ -305,4 +305,4 @@ def test_nan_logits_end_in_the_loss_not_in_the_repair(tables) -> None:
     with torch.no_grad():
         next(iter(task.supernet.arch_parameters())).fill_(math.nan)
     with pytest.raises(ValueError, match="not finite"):
-        task.derivation()
+        task.derived.first()

@@ -73,7 +73,7 @@ def test_two_levels_take_the_gradients_that_plain_autograd_takes_of_either_batch
     draws = [Draw(relaxation, twin.draws.tau(2), twin.draws.noise(2 + offset)) for offset in (2**31, 0)]
     (logits,), latency = net(held[0], draws[0])
     parameters = list(net.arch_parameters())
-    loss = cross_entropy(logits, held[1]) + 0.7 * latency / twin.uniform
+    loss = cross_entropy(logits, held[1]) + 0.7 * latency / twin.control.uniform[0]
     assert_grads(task.supernet.arch_parameters(), torch.autograd.grad(loss, parameters, allow_unused=True))
     net.architectures.load_state_dict(task.supernet.architectures.state_dict())  # the weights' step comes second
     (logits,), _ = net(train[0], draws[1])
@@ -108,7 +108,7 @@ def test_latency_is_in_the_loss_of_the_held_out_batch_only():
     task = search_task(two_levels(latency__weight=0.7))
     row, _ = task.step(*batch(), 1)
     assert row["loss"] == row["cross_entropy"]
-    expected = row["holdout_cross_entropy"] + 0.7 * row["holdout_sampled_latency"] / task.uniform
+    expected = row["holdout_cross_entropy"] + 0.7 * row["holdout_sampled_latency"] / task.control.uniform[0]
     assert row["holdout_loss"] == pytest.approx(expected, rel=1e-6)
     assert row["holdout_loss"] > row["holdout_cross_entropy"] > 0
 
@@ -210,7 +210,7 @@ def test_metrics_of_two_levels_tell_both_losses_apart(uninterrupted):
 
 
 def state_of(task):
-    return copy.deepcopy((dict(task.supernet.named_parameters()), task.arch_optimizer.state_dict()))
+    return copy.deepcopy((dict(task.supernet.named_parameters()), task.optimisation.architecture.optimizer.state_dict()))
 
 
 @pytest.mark.parametrize("where", ["held-out", "training"])
@@ -269,7 +269,7 @@ def test_one_level_is_one_backward_pass_for_both_optimisers_bit_by_bit(relaxatio
         (logits,), latency = net(images, Draw(relaxation, tau, torch.Generator().manual_seed(step)))
         sgd.zero_grad()
         adam.zero_grad()
-        (cross_entropy(logits, labels) + 0.3 * (latency / twin.uniform)).backward()
+        (cross_entropy(logits, labels) + 0.3 * (latency / twin.control.uniform[0])).backward()
         torch.nn.utils.clip_grad_norm_(list(net.weight_parameters()), 5.0)
         torch.nn.utils.clip_grad_norm_(list(net.arch_parameters()), float("inf"))
         sgd.step()

@@ -15,13 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.data import build_dataset
 from nas.distributed.fabric import make_fabric
-from nas.distributed.ranks import ALONE
-from nas.errors import NonFiniteLossError
 from nas.metrics import confusion_counts, confusion_matrix
 from nas.space.design import load_design
 from nas.stages.train import make_task
 from nas.supernet.search_task import SearchTask
-from nas.supernet.step_scalars import checked_scalars
 from search_spaces import all_spaces
 from tests.small_jobs import batch, made_up_table, random_genotype, search_job, search_task, train_job
 
@@ -142,30 +139,3 @@ def test_the_counts_of_a_step_are_the_confusion_matrix() -> None:
     prediction, label = (torch.randint(5, (3, 9, 7), generator=generator) for _ in range(2))
     label[torch.rand(label.shape, generator=generator) < 0.2] = 255
     assert torch.equal(confusion_counts(prediction, label, 5), confusion_matrix(prediction, label, 5))
-
-
-def scalars(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def test_passes_are_added_up_and_tables_named() -> None:
-    row = checked_scalars([scalars(1, 2, 3, 4), scalars(10, 20, 30, 40)], [torch.tensor(1.0)], ranks=ALONE, with_latency=True)
-    assert row == {"loss": 11, "cross_entropy": 22, "sampled_latency": 33, "sampled_latency_2": 44}
-    row = checked_scalars([scalars(1, 2)], [], ranks=ALONE, with_latency=True)
-    assert row == {"loss": 1, "cross_entropy": 2, "sampled_latency": 0}
-
-
-@pytest.mark.parametrize(
-    ("passes", "norm", "with_latency", "message"),
-    [
-        ([(1, 1, 2), (float("nan"), 5, 7)], float("nan"), True, "got loss nan (cross-entropy 5.0, latency 7.0)"),
-        ([(float("inf"), 5, 7)], 1.0, False, "got loss inf (cross-entropy 5.0, latency 0.0)"),
-        ([(1, 1, 2)], float("inf"), True, "got a gradient of norm inf"),
-    ],
-)
-def test_the_loss_is_named_before_the_gradient(
-    passes: list[tuple[float, ...]], norm: float, with_latency: bool, message: str
-) -> None:  # noqa: FBT001
-    with pytest.raises(NonFiniteLossError) as error:
-        checked_scalars([scalars(*one) for one in passes], [torch.tensor(norm)], ranks=ALONE, with_latency=with_latency)
-    assert str(error.value) == message

@@ -14,6 +14,7 @@ import nas
 from nas.config.settings import TrainerSettings
 from nas.errors import MemoryLimitError
 from nas.runs.checkpoint import load_checkpoint
+from nas.supernet.pass_gradients import PassGradients
 from nas.supernet.search_task import SearchTask
 from nas.training.out_of_memory import Remedy, Shortage, fitting_batch, memory_error, remedy_of, shortage_of
 from nas.training.train_task import TrainTask
@@ -80,7 +81,7 @@ def no_room(*_):
     raise RuntimeError(f"{NO_ROOM}\nmore lines of no use")
 
 
-def fail_at(monkeypatch, number, *, of=SearchTask, method="_passes", error=no_room, largest=0):
+def fail_at(monkeypatch, number, *, of=PassGradients, method="add_up", error=no_room, largest=0):
     """Let a method run out of memory from its `number`-th call on, unless its images are at most `largest`."""
     right, calls = getattr(of, method), []
 
@@ -133,7 +134,7 @@ def test_an_optimiser_without_room_saves_nothing_and_points_to_the_last_checkpoi
 
 def test_evaluation_without_room_points_to_the_last_checkpoint_or_says_that_there_is_none(tmp_path, monkeypatch):
     job = search_job(tmp_path / "run", search__relaxation="sampled", search__epochs=1)
-    fail_at(monkeypatch, 0, method="evaluate")
+    fail_at(monkeypatch, 0, of=SearchTask, method="evaluate")
     with pytest.raises(
         MemoryLimitError, match=r"out of memory after step 3 .*; there is no checkpoint yet\ngive trainer.checkpointing=all"
     ):
