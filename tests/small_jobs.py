@@ -26,7 +26,7 @@ from nas.runs.checkpoint import load_checkpoint
 from nas.runs.tracking import read_metrics
 from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, save_genotype
-from nas.stages.search import SearchTask
+from nas.supernet.search_task import SearchTask
 from search_spaces import SEARCH_SPACES
 from search_spaces.lgcnet.config import LGCNetConfig
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,13 @@ def _module(path: Path) -> str:
 MODULES = {_module(path): path for package in ("nas", "search_spaces") for path in _files(package)}
 
 
-def imported(path: Path) -> set[str]:
-    """Our modules that a file imports, also inside of functions; those for the type checker alone count, too."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path: Path, *, typing: bool = True) -> set[str]:
+    """Our modules that a file imports, also inside of functions; with `typing` also those for the type checker alone."""
+    found, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and not typing and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body.clear()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.partition(".")[0] in ("nas", "search_spaces")}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("nas", "search_spaces"):
@@ -83,6 +87,10 @@ def test_a_folder_imports_from_rows_below_it_alone(name):
 def test_a_stage_imports_no_other_stage():
     stages = {name: path for name, path in MODULES.items() if name.startswith("nas.stages.")}
     assert {name: others for name, path in stages.items() if (others := imported(path) & set(stages))} == {}
+
+
+def test_modules_import_in_no_circle():
+    TopologicalSorter({name: imported(path, typing=False) for name, path in MODULES.items()}).prepare()
 
 
 def test_every_room_has_its_row():

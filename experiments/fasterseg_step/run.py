@@ -45,7 +45,7 @@ OFFICIAL_GB = 3.9
 CONTESTANTS = ("plain", "ours", "yardstick")
 BATCH = 2
 HELD_OUT_NOISE = 2**31
-"""What `nas.search_task` adds to the step for the draws of held-out batches."""
+"""What `nas.supernet.steps` adds to the step for the draws of held-out batches."""
 
 
 @dataclass(frozen=True)

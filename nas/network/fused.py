@@ -15,7 +15,6 @@ The mathematics are those of the plain sum; what changes is where the work is do
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +26,6 @@ from nas.ops import out_size
 from nas.ops.modules import GridPool
 from nas.space.graph import Graph, Node
 from nas.space.weights import Weights
-
-if TYPE_CHECKING:
-    from nas.network.mixed import Mixed
 
 FUSABLE = frozenset({"none", "identity", "max_pool", "grid_pool", *NORMED})
 """Kinds of operations that can be run together. A mixed operation with any other candidate is run as the plain sum."""

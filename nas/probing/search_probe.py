@@ -153,7 +153,7 @@ def _extrapolated(probe: Probe) -> Probe:
     return dataclasses.replace(probe, peak=line[0] + line[1] * probe.batch, step_s=step_s, warmup_s=warmup_s)
 
 
-def _run_size(  # noqa: PLR0913, PLR0917
+def _run_size(
     job: SearchJob,
     space: SearchSpace,
     probe: Probe,
@@ -206,10 +206,7 @@ def _batches(task: SearchTask, train_set: SegmentationDataset) -> tuple[float, I
             train_set.load(index)
         times.append((time.perf_counter() - started) / len(few))
     repeated = Part(train_set, few * (1 + (WARM + MOST) * 2 * plan.batch_size // len(few)))
-    loader = plan.loader(
-        repeated, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, epoch=0, workers=plan.workers, part=plan.part
-    )
-    return max(0.0, times[0] - times[1]), iter(loader)
+    return max(0.0, times[0] - times[1]), iter(plan.batches(repeated, epoch=0))
 
 
 def _steps(task: SearchTask, batches: Iterator[tuple[Tensor, Tensor]], first: int, *, whole: bool) -> float:

@@ -18,7 +18,7 @@ from nas.network.predicted_ids import predict_ids
 from nas.ops.modules import predicted_labels
 
 
-def confusion_over(  # noqa: PLR0913
+def confusion_over(
     forward: Callable[[Tensor], Tensor],
     dataset: SegmentationDataset,
     *,

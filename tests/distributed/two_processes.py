@@ -30,8 +30,8 @@ from nas.errors import RanksDifferError, UserError
 from nas.losses import cross_entropy, ohem
 from nas.losses.distillation import distillation
 from nas.space.design import load_design
-from nas.stages.train import make_task
 from nas.supernet.search_task import SearchTask
+from nas.training.train_setup import make_task
 from search_spaces import SEARCH_SPACES, all_spaces
 from search_spaces.fasterseg.config import FasterSegConfig
 from tests.small_jobs import CHECKOUT, SIZE, TRAINER, data_config, random_genotype, search_job, train_job

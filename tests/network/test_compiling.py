@@ -21,7 +21,7 @@ from nas.network.network import Network
 from nas.ops import OpSpec
 from nas.space.design import load_design
 from nas.space.graph import NetworkBuilder
-from nas.stages.train import make_task
+from nas.training.train_setup import make_task
 from nas.training.train_task import TrainTask
 from search_spaces import all_spaces
 from tests.small_jobs import assert_same_state, batch, random_genotype, search_job, search_task, train_job

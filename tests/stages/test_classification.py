@@ -20,8 +20,8 @@ from nas.network.copying import load_encoder, load_same
 from nas.network.image_classifier import ENCODER, HEAD, build_image_classifier
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
 from nas.space.design import design_of
-from nas.stages.train import TrainTask
 from nas.training.objectives import hits
+from nas.training.train_task import TrainTask
 from search_spaces import SEARCH_SPACES
 from tests.image_folders import write_colours, write_scenes
 from tests.small_jobs import assert_same_run, random_genotype, rows, train_job

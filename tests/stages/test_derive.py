@@ -14,8 +14,8 @@ from nas.errors import CheckpointError, ConfigError
 from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.space.choice import argmax_choices
 from nas.stages.derive import derive
-from nas.stages.search import SearchTask
 from nas.supernet.derivation import genotype_of, space_of
+from nas.supernet.search_task import SearchTask
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import made_up_table, random_genotype, rows, search_job, search_task, train_job
 

@@ -13,7 +13,7 @@ import yaml
 import nas
 from nas.cli.command_line import main
 from nas.reports.page import folded, note, page, picture, table
-from nas.stages.search import SearchTask
+from nas.supernet.search_task import SearchTask
 from tests.small_jobs import STEPS_PER_EPOCH, made_up_table, overrides, rows, search_job, train_job
 
 pytestmark = pytest.mark.pages

@@ -14,8 +14,8 @@ import pytest
 import nas
 from nas.cli.command_line import main
 from nas.runs.tracking import read_metrics
-from nas.stages.search import SearchTask
-from nas.stages.train import TrainTask
+from nas.supernet.search_task import SearchTask
+from nas.training.train_task import TrainTask
 from tests.small_jobs import CHECKOUT, STEPS_PER_EPOCH, assert_same_run, overrides, random_genotype, rows, search_job, train_job
 
 RELAXATIONS = ("soft", "sampled")
@@ -28,7 +28,7 @@ KILLED_AT = {"soft": RANDOM.randrange(CHECKPOINT_EVERY, TOTAL), "sampled": LAST_
 STOPPING = """
 import os, signal, sys
 from nas.cli import main
-from nas.stages.{module} import {task}
+from {module} import {task}
 step = {task}.step
 def stopped(self, images, labels, number):
     if number == {at}:
@@ -68,10 +68,10 @@ def stop_at(monkeypatch, at):
 
 def stop_process(kind, job, *, at, by):
     """Run a job as a process that gets a real signal in the step of this number; its exit status and stderr."""
-    module, task = ("train", "TrainTask") if kind == "train" else ("search", "SearchTask")
-    code = STOPPING.format(module=module, task=task, at=at, signal=by.name)
+    verb, task = ("train", TrainTask) if kind == "train" else ("search", SearchTask)
+    code = STOPPING.format(module=task.__module__, task=task.__name__, at=at, signal=by.name)
     done = subprocess.run(
-        [sys.executable, "-c", code, module, *overrides(job)],
+        [sys.executable, "-c", code, verb, *overrides(job)],
         cwd=CHECKOUT,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -13,7 +13,7 @@ import nas
 from nas.data.synthetic import SyntheticDataset
 from nas.errors import ConfigError, NonFiniteLossError
 from nas.runs.checkpoint import load_checkpoint
-from nas.stages.search import SearchTask
+from nas.supernet.search_task import SearchTask
 from tests.small_jobs import batch, made_up_table, overrides, rows, search_job, search_task
 
 

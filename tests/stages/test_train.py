@@ -18,7 +18,7 @@ from nas.network.build import build_network
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
 from nas.space.design import load_design
 from nas.space.genotype import save_genotype
-from nas.stages.train import make_task as make_train_task
+from nas.training.train_setup import make_task as make_train_task
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import STEPS_PER_EPOCH, batch, overrides, random_genotype, rows, train_job
 

@@ -21,8 +21,9 @@ from nas.metrics import mean_iou
 from nas.network.build import build_network
 from nas.runs.checkpoint import load_checkpoint, load_weights
 from nas.space.design import load_design
-from nas.stages.train import TrainTask, make_task
 from nas.training.confusion import confusion_over
+from nas.training.train_setup import make_task
+from nas.training.train_task import TrainTask
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import STEPS_PER_EPOCH, assert_same_run, batch, overrides, random_genotype, rows, train_job
 

@@ -19,8 +19,8 @@ from nas.errors import ConfigError
 from nas.runs.checkpoint import load_checkpoint
 from nas.space.genotype import Genotype
 from nas.space.weights import uniform as uniform_weights
-from nas.stages.search import SearchTask
 from nas.supernet.latency_control import Multiplier, ascend, keep_in_band
+from nas.supernet.search_task import SearchTask
 from tests.small_jobs import assert_same_run, batch, made_up_table, rows, search_job, search_task
 
 UNIFORM_MS = 0.0635

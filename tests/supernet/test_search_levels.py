@@ -12,7 +12,7 @@ import nas
 from nas.errors import NonFiniteLossError
 from nas.losses import cross_entropy
 from nas.runs.checkpoint import load_checkpoint
-from nas.stages.search import SearchTask
+from nas.supernet.search_task import SearchTask
 from nas.supernet.supernet import Draw
 from tests.small_jobs import (
     assert_same_run,

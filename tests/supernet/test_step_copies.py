@@ -17,8 +17,8 @@ from nas.data import build_dataset
 from nas.distributed.fabric import make_fabric
 from nas.metrics import confusion_counts, confusion_matrix
 from nas.space.design import load_design
-from nas.stages.train import make_task
 from nas.supernet.search_task import SearchTask
+from nas.training.train_setup import make_task
 from search_spaces import all_spaces
 from tests.small_jobs import batch, made_up_table, random_genotype, search_job, search_task, train_job
 

@@ -27,7 +27,7 @@ from nas.space.deployment import Deployment
 from nas.space.design import design_of, load_design
 from nas.space.genotype import Genotype, save_genotype
 from nas.stages.report import report
-from nas.stages.train import make_task
+from nas.training.train_setup import make_task
 from nas.training.train_task import TrainTask
 from search_spaces import SEARCH_SPACES, all_spaces
 from search_spaces.fasterseg.config import FasterSegConfig

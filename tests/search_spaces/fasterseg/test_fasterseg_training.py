@@ -18,7 +18,7 @@ from nas.network.trained_network import trained_network
 from nas.space.deployment import Deployment
 from nas.space.design import load_design
 from nas.space.genotype import Genotype, save_genotype
-from nas.stages.train import make_task
+from nas.training.train_setup import make_task
 from nas.training.train_task import TrainTask
 from search_spaces import all_spaces
 from search_spaces.fasterseg.config import FasterSegConfig

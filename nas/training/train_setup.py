@@ -1,0 +1,133 @@
+"""What a training is built of: its data, its network with initial weights, what it minimises, its teacher."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from lightning_fabric import Fabric
+
+from nas.config.jobs import TrainJob
+from nas.data import build_dataset
+from nas.data.batches import image_batches, loader
+from nas.data.dataset import SegmentationDataset
+from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
+from nas.distributed.fabric import check_shares, ranks_of
+from nas.distributed.ranks import Ranks
+from nas.errors import ConfigError
+from nas.network.build import build_network
+from nas.network.copying import load_encoder, load_same
+from nas.network.image_classifier import ImageClassifier, build_image_classifier
+from nas.network.network import Network
+from nas.network.official_weights import own_names
+from nas.space.design import Design
+from nas.space.search_space import SpaceEntry
+from nas.training.loop_state import LoopPlan
+from nas.training.objectives import Classification, Objective, Segmentation
+from nas.training.out_of_memory import remedy_of
+from nas.training.teacher import load_teacher
+from nas.training.train_task import TrainTask
+
+log = logging.getLogger("nas")
+
+Split = SegmentationDataset | ImageFolder
+"""Images with labels of pixels, or with a class each."""
+
+
+def train_splits(job: TrainJob) -> tuple[Split, Split]:
+    """Training and validation split, scanned.
+
+    Raises:
+        UserError: If the data are missing or broken, or have labels of another kind than the task.
+    """
+    images = job.train.task == "classification"
+    if isinstance(job.data, ImageFolderConfig) and not images:
+        raise ConfigError(
+            "train.task=segmentation: got data=image_folder, which has classes of whole images, expected labels of pixels; "
+            "choose another data=, or add train.task=classification"
+        )
+    train_set, val_set = ((build_image_folder if images else build_dataset)(job.data, split) for split in ("train", "val"))
+    train_set.scan()
+    val_set.scan()
+    return train_set, val_set
+
+
+def make_task(
+    job: TrainJob,
+    design: Design,
+    spaces: Mapping[str, SpaceEntry],
+    *,
+    train_set: Split,
+    val_set: Split,
+    fabric: Fabric,
+) -> TrainTask:
+    """Network, initial weights, objective, teacher and plan of a training.
+
+    Raises:
+        UserError: If weights, teacher or settings do not fit.
+    """
+    ranks = ranks_of(fabric)
+    check_shares("train.batch_size", job.train.batch_size, ranks)
+    torch.manual_seed(job.seed)
+    network, objective = _network_and_objective(job, design, (train_set, val_set), fabric)
+    for part in network.modules():
+        if isinstance(part, Network):
+            part.checkpointing = job.trainer.checkpointing
+    _load_initial(job, network, design)
+    # After the network: its initial weights are the same with a teacher and without.
+    teacher = load_teacher(job, design.genotype, spaces, num_classes=len(train_set.classes), fabric=fabric)
+    plan = _plan(job, train_set, ranks)
+    total_steps = plan.total_steps(train_set)
+    return TrainTask(job, network, objective=objective, plan=plan, total_steps=total_steps, fabric=fabric, teacher=teacher)
+
+
+def _network_and_objective(
+    job: TrainJob, design: Design, splits: tuple[Split, Split], fabric: Fabric
+) -> tuple[Network | ImageClassifier, Objective]:
+    """The network of the kind of labels that the splits have, with fresh weights, and what it minimises."""
+    ranks = ranks_of(fabric)
+    train_set, val_set = splits
+    if isinstance(train_set, ImageFolder):
+        assert isinstance(val_set, ImageFolder)
+        classifier = build_image_classifier(design, len(train_set.classes))
+        return classifier, Classification(job.train, train_set, val_set, fabric.device, ranks=ranks)
+    assert not isinstance(val_set, ImageFolder)
+    network = build_network(design, len(train_set.classes))
+    return network, Segmentation(job.train, train_set, val_set, fabric.device, ranks=ranks)
+
+
+def _load_initial(job: TrainJob, network: Network | ImageClassifier, design: Design) -> None:
+    """Put given weights into a fresh network, and say which tensors are not among them."""
+    if job.weights is not None:
+        rename = partial(own_names, design=design, source=job.weights)
+        _say_initialised("weights", job.weights, network, load_same(network, job.weights, rename))
+    if job.encoder_weights is not None:
+        rename = partial(own_names, design=design, source=job.encoder_weights)
+        _say_initialised("encoder_weights", job.encoder_weights, network, load_encoder(network, job.encoder_weights, rename))
+
+
+def _say_initialised(key: str, path: str, network: Network | ImageClassifier, fresh: Sequence[str]) -> None:
+    count = len(network.state_dict()) - len(fresh)
+    log.info("%s: %d tensors from %s; initialised at random: %s", key, count, path, ", ".join(fresh) or "none")
+
+
+def _plan(job: TrainJob, train_set: Split, ranks: Ranks) -> LoopPlan:
+    settings = job.train
+    crop = settings.crop or list(train_set.size)
+    return LoopPlan(
+        epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        batch_size=settings.batch_size * settings.accumulate,
+        crop=(crop[0], crop[1]),
+        seed=job.seed,
+        workers=job.data.workers,
+        cached=getattr(job.data, "cache", None),
+        eval_every=settings.eval_every,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=settings.log_every,
+        part=loader.BatchPart(ranks.number, ranks.count, passes=settings.accumulate),
+        loader=image_batches.train_loader if isinstance(train_set, ImageFolder) else loader.train_loader,
+        remedy=remedy_of("train", job.trainer),
+    )
