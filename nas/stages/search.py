@@ -109,7 +109,7 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
 
 
 def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
-    """What a finished search leaves in its folder."""
+    """Files that a finished search leaves in its folder."""
     write_genotypes(out, task.derived.genotypes())
     if tables := task.costs.tables:
         _write_prediction(task, tables[0], result.genotype, out)

@@ -79,7 +79,7 @@ class DerivedArchitectures:
         return [self.costs.predicted(choices)[0] for choices in networks]
 
     def provenance(self) -> dict[str, Any]:
-        """Where a genotype of this search comes from."""
+        """Origin of a genotype of this search."""
         return provenance(seed=self.job.seed, data=self.job.data.name, **self.costs.facts())
 
     def genotype(self) -> Genotype:

@@ -18,7 +18,7 @@ from nas.training.optimisation_step import Moved
 
 @dataclass(frozen=True, slots=True)
 class SupernetOptimisation:
-    """What moves a supernet.
+    """A supernet on its devices, and its optimisers.
 
     Args:
         supernet: The supernet.

@@ -1,4 +1,4 @@
-"""What a search is built of: its data, its draws, its costs and its supernet."""
+"""Parts of a search: its data, its draws, its costs and its supernet."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def search_data(job: SearchJob, *, train_set: SegmentationDataset, val_set: Segm
 
 
 def draw_plan(job: SearchJob, space: SearchSpace, data: SearchData) -> DrawPlan:
-    """What each step draws.
+    """The draws of each step.
 
     Raises:
         ConfigError: If passes or noise do not go with the space.
@@ -109,7 +109,7 @@ def draw_plan(job: SearchJob, space: SearchSpace, data: SearchData) -> DrawPlan:
 
 
 def search_costs(job: SearchJob, space: SearchSpace, deploy: Deployment) -> DeployedCosts:
-    """What derived networks cost, and may cost.
+    """Costs of derived networks, and their targets.
 
     Raises:
         UserError: If a table cannot be used, or the settings of latency do not go with it.
@@ -130,7 +130,7 @@ def build_supernet(job: SearchJob, space: SearchSpace, data: SearchData, costs: 
 
 
 def latency_control(job: SearchJob, supernet: Supernet, costs: DeployedCosts) -> LatencyControl:
-    """What weighs the latency.
+    """The control of the latency terms.
 
     Raises:
         UnreachableError: If no derived network of the space can keep the targets.

@@ -28,7 +28,7 @@ def summed(passes: Sequence[Row]) -> Row:
 
 
 def in_words(row: Row, *, with_latency: bool) -> str:
-    """What a message says of the scalars of a pass.
+    """The scalars of a pass in words, for a message.
 
     >>> in_words({"loss": 3.5, "cross_entropy": 3.0, "sampled_latency": 0.5}, with_latency=True)
     'loss 3.5 (cross-entropy 3.0, latency 0.5)'

@@ -18,7 +18,7 @@ from nas.training.out_of_memory import moving
 
 
 class Backward(NamedTuple):
-    """What the backward passes of a step leave beside the gradients.
+    """Result of the backward passes of a step, beside the gradients.
 
     Args:
         names: Names of the scalars; the first is the loss.
@@ -68,7 +68,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
 
 
 def only_the_loss(row: Row) -> str:
-    """What a message says of a loss that is not finite."""
+    """The loss alone, for the message about one that is not finite."""
     return f"loss {next(iter(row.values()))}"
 
 
@@ -88,7 +88,7 @@ def optimisation_step(
         moved: What the optimisers move, in this order.
         backward: Adds up the gradients of this process's part of the batch.
         ranks: The processes that share the batch; they add up their gradients and scalars.
-        describe: What the message says of the scalars of a pass whose loss is not finite.
+        describe: Puts the scalars of a pass whose loss is not finite into words, for the message.
         may_overflow: Whether a gradient may be infinite, for a scaler of gradients then leaves the step out.
 
     Returns:

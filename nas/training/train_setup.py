@@ -1,4 +1,4 @@
-"""What a training is built of: its data, its network with initial weights, what it minimises, its teacher."""
+"""Parts of a training: its data, its network with initial weights, its objective, its teacher."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def make_task(
 def _network_and_objective(
     job: TrainJob, design: Design, splits: tuple[Split, Split], fabric: Fabric
 ) -> tuple[Network | ImageClassifier, Objective]:
-    """The network of the kind of labels that the splits have, with fresh weights, and what it minimises."""
+    """The network of the kind of labels that the splits have, with fresh weights, and its objective."""
     ranks = ranks_of(fabric)
     train_set, val_set = splits
     if isinstance(train_set, ImageFolder):

@@ -38,7 +38,7 @@ class AllOutputs(nn.Module):
 
 
 class TrainTask:
-    """What `nas.training.loop.fit` drives; see `nas.training.loop_state.Task`.
+    """A training as a task of the loop; see `nas.training.loop_state.Task`.
 
     A step takes `train.batch_size * train.accumulate` images, in as many passes through the network as `train.accumulate` says.
     Processes that share them add up their gradients after all passes.
