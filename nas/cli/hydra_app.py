@@ -221,7 +221,7 @@ def _groups(app_hydra: Hydra, chosen: Mapping[str, Any]) -> dict[str, ConfigGrou
 
 
 def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401
-    """Where configs are looked for: as `hydra.main` has it."""
+    """Search path of configs, as `hydra.main` has it."""
     path = args.config_path or str(app.conf_dir)
     validate_config_path(path)
     search_path = create_automatic_config_search_path(None, __name__, path)

@@ -31,7 +31,7 @@ _interrupted = threading.Event()
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """How a job ended.
+    """End of a job.
 
     Args:
         job: Number of the job and its overrides under --multirun; empty otherwise.

@@ -28,13 +28,13 @@ class SearchJob:
     data: Any = "???"
     """The data set's own config."""
     search: SearchSettings = field(default_factory=SearchSettings)
-    """How to search."""
+    """Settings of the search."""
     latency: LatencySettings = field(default_factory=LatencySettings)
     """Cost of latency."""
     deploy: DeploySettings = field(default_factory=DeploySettings)
     """The deployed network."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    """Where it runs."""
+    """Settings of the machine and its devices."""
     logger: dict[str, Any] = field(default_factory=dict)
     """Trackers beside metrics.jsonl, by name: logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]."""
     seed: int = 0
@@ -107,11 +107,11 @@ class TrainJob:
     data: Any = "???"
     """The data set's own config."""
     train: TrainSettings = field(default_factory=TrainSettings)
-    """How to train."""
+    """Settings of the training."""
     distill: DistillSettings = field(default_factory=DistillSettings)
-    """Which trained network to learn from, beside the labels."""
+    """The trained network to learn from, beside the labels."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    """Where it runs."""
+    """Settings of the machine and its devices."""
     weights: str | None = None
     """Initial weights (safetensors) of the same network, in its official names or in ours; with other classes its classifier starts
     from random weights, which the log says; null: all of it does."""
@@ -171,7 +171,7 @@ class EvalJob:
     pictures: int = 8
     """Number of overlays to write, spread over the split; 0: none. With images= each picture has one."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    """Where it runs."""
+    """Settings of the machine and its devices."""
     out: str | None = None
     """Folder of eval.json and predictions/; null: the run's own folder, or a fresh one under runs/ (with images= always)."""
 
@@ -222,7 +222,7 @@ class ProfileJob:
     host: str | None = None
     """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
     ssh: SshSettings = field(default_factory=SshSettings)
-    """How to log in with runner=ssh."""
+    """Settings of the log-in with runner=ssh."""
     energy: bool = False
     """Measure the energy of each operation, too, where the device tells its power; not with runtimes in this process."""
     space: Any = "???"
@@ -263,7 +263,7 @@ class ValidateJob:
     host: str | None = None
     """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
     ssh: SshSettings = field(default_factory=SshSettings)
-    """How to log in with runner=ssh."""
+    """Settings of the log-in with runner=ssh."""
     space: Any = "???"
     """The search space's own config."""
     deploy: DeploySettings = field(default_factory=DeploySettings)

@@ -28,7 +28,7 @@ CHECKPOINTING_NAMES = ("none", "auto", "all")
 
 @dataclass(kw_only=True, slots=True)
 class SearchSettings:
-    """How the supernet and its architecture parameters are trained."""
+    """Settings by which the supernet and its architecture parameters are trained."""
 
     epochs: int = 60
     """Passes over the training split [reading]: the paper states hours, not epochs."""
@@ -131,7 +131,7 @@ class SearchSettings:
 
 
 def execution_of(settings: SearchSettings) -> str:
-    """How mixed operations are run where the settings leave it open: one drawn operation has nothing to be run together with."""
+    """Execution of mixed operations where the settings leave it open: one drawn operation has nothing to be run together with."""
     default = "reference" if settings.relaxation == "sampled" else "fused"
     return default if settings.execution is None else settings.execution
 
@@ -241,7 +241,7 @@ class DeploySettings:
 
 @dataclass(kw_only=True, slots=True)
 class TrainerSettings:
-    """Where and how the loop runs."""
+    """Settings of the machine and of the loop."""
 
     accelerator: str = "auto"
     """auto, cpu or cuda."""
@@ -280,7 +280,7 @@ class TrainerSettings:
 
 @dataclass(kw_only=True, slots=True)
 class TrainSettings:
-    """How a derived network is (re)trained; defaults are the paper's fine-tuning."""
+    """Settings by which a derived network is (re)trained; defaults are the paper's fine-tuning."""
 
     task: str = "segmentation"
     """segmentation, or classification: the network without its classifier is pretrained on classes of whole images."""
@@ -386,7 +386,7 @@ class ExportSettings:
 
 @dataclass(kw_only=True, slots=True)
 class SshSettings:
-    """How to log in to another machine; its host key is always checked."""
+    """Log-in to another machine; its host key is always checked."""
 
     key: str | None = None
     """File of the private key; null: the keys of the SSH configuration and of the agent."""

@@ -31,7 +31,7 @@ _QUALITY_FIELDS = ("bias", "mape", "rmse_ms", "within_5", "within_10", "spearman
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """How well predictions meet measurements, over networks; errors are (predicted - measured) / measured.
+    """Agreement of predictions with measurements, over networks; errors are (predicted - measured) / measured.
 
     Args:
         bias: Mean error.

@@ -53,7 +53,7 @@ class DeployedCosts:
         return tuple(limits)
 
     def predicted(self, choices: Mapping[str, str]) -> list[float]:
-        """By table, the predicted latency of the derived network of these decisions."""
+        """Predicted latency of the derived network of these decisions, by table."""
         graph = self.graph(choices) if self.tables else None
         return [] if graph is None else [predict_on(graph, table).ms for table in self.tables]
 
@@ -63,7 +63,7 @@ class DeployedCosts:
         return Judge(scores, None if number is None else lambda choices: self.predicted(choices)[number])
 
     def of(self, weights: Weights) -> list[float]:
-        """By table, the expected latency of weights."""
+        """Expected latency of weights, by table."""
         with torch.no_grad():
             found = [latency(weights).reshape(()) for latency in self.latencies]
             return list(torch.stack(found).tolist()) if found else []

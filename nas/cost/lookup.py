@@ -16,7 +16,7 @@ from nas.errors import ConfigError, TableError
 from nas.ops.spec import OpSpec
 
 WORK_FOLDER = Path("latency_tables")
-"""Where `nas profile` writes, below the working folder."""
+"""Folder to which `nas profile` writes, below the working folder."""
 
 
 class CostTable(Protocol):
@@ -179,7 +179,7 @@ def find_table(name: str) -> Path:
 
 
 def table_folders() -> list[Path]:
-    """Where tables are looked up, in this order: the working folder, the user's data folder, those shipped."""
+    """Folders in which tables are looked up, in this order: the working folder, the user's data folder, those shipped."""
     from nas.files.shipped import tables_dir
 
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

@@ -12,7 +12,7 @@ from nas.space.deployment import Deployment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedTable:
-    """How a published table is read, and what it was measured for.
+    """Reader of a published table, and the scope of its measurements.
 
     Args:
         title: What the file is, in words.

@@ -118,7 +118,7 @@ class _Walk:
         self.costs = self._cost(self.decided)
 
     def distances(self) -> Tensor:
-        """How far each is from its target, [N]."""
+        """Distance of each from its target, [N]."""
         return (self.costs - self.targets).abs()
 
     def go(self, near_enough: float, *, max_moves: int) -> None:

@@ -163,7 +163,7 @@ def check_reachable(space: SearchSpace, limits: Sequence[Limit]) -> None:
 
 
 def least_costs(space: SearchSpace, limits: Sequence[Limit]) -> tuple[float, ...]:
-    """By limit, the cost of the valid architecture whose largest share cost / limit is least; with one limit the least cost."""
+    """Cost by limit of the valid architecture whose largest share cost / limit is least; with one limit the least cost."""
     program, scaled = _program(space, limits)
     for _ in range(MAX_EXCLUDED):
         decided = program.least(scaled)

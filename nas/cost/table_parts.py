@@ -22,7 +22,7 @@ _ENERGY = "energy_mj"
 _ORIGIN_FIELDS = ("kind", "source", "caveats")
 
 ORIGINS = ("published", "estimated")
-"""Where the entries of a table can come from other than from `nas profile`."""
+"""Origins of a table's entries other than `nas profile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where the entries of a table come from if `nas profile` did not measure them.
+    """Origin of a table's entries that `nas profile` did not measure.
 
     Args:
         kind: One of `ORIGINS`.
@@ -120,7 +120,7 @@ class RuntimeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolInfo:
-    """How the entries of a table were measured.
+    """Protocol by which the entries of a table were measured.
 
     Args:
         warmup: Calls before each sample that are not timed.

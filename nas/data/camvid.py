@@ -19,7 +19,7 @@ CAMVID_CODE = IdCode(
     expected=f"0-10, {VOID_ID} or {IGNORE_INDEX} (void)",
     fix="use the label maps of the SegNet copy of CamVid",
 )
-"""How CamVid's label maps are read."""
+"""Code of CamVid's label maps."""
 
 
 @dataclass(kw_only=True, slots=True)

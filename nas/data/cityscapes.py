@@ -24,7 +24,7 @@ CITYSCAPES_CODE = IdCode(
     expected=f"0-{NUM_LABEL_IDS - 1}, or {LICENCE_PLATE} (void)",
     fix="restore the labelIds file of Cityscapes, not labelTrainIds or instanceIds",
 )
-"""How Cityscapes' `labelIds` files are read."""
+"""Code of Cityscapes' `labelIds` files."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,7 +54,7 @@ class CityscapesConfig(PairConfig):
 
 
 def cityscapes_dataset(config: CityscapesConfig, split: str) -> PairDataset:
-    """One split of Cityscapes; the labels of test are all void, for the published ones are dummies.
+    """One split of Cityscapes; the labels of test are all void, because the published ones are dummies.
 
     Raises:
         DataError: If it does not lie there, or an image lacks its label.

@@ -30,9 +30,9 @@ class FolderConfig(PairConfig):
     masks: str = "masks/SPLIT"
     """Folder of a split's masks; each lies as its image does below the folder of images."""
     image_suffix: str | None = None
-    """How names of images end, e.g. _rgb.png; null: any image file, only its extension is cut off."""
+    """Ending of the names of images, e.g. _rgb.png; null: any image file, only its extension is cut off."""
     mask_suffix: str = ".png"
-    """How names of masks end, after what the image's name begins with."""
+    """Ending of the names of masks, after the beginning of the image's name."""
     lists: str | None = None
     """List file of a split, e.g. SPLIT.txt: on each line an image and a mask, relative to root, or the name of an image alone,
     relative to `images`, with or without its extension; null: all images of the folders."""

@@ -1,4 +1,4 @@
-"""How much memory a process may still take, and the most that it has held: from Linux' own files, or from PyTorch on CUDA.
+"""Memory that a process may still take, and the most that it has held: from Linux' own files, or from PyTorch on CUDA.
 
 What cannot be read is None: then nobody can say whether something fits.
 """

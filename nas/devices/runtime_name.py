@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nas.errors import ConfigError
 
 PATTERN = "BACKEND-PRECISION-bN-tN"
-"""How a full name reads; N are the batch size and the number of CPU threads."""
+"""Form of a full name; N are the batch size and the number of CPU threads."""
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """The precisions that a name may state; a backend may support fewer."""
 

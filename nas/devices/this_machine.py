@@ -1,4 +1,4 @@
-"""Which device this is: a short name of its CPU or GPU model, and the settings that change its speed."""
+"""Identity of this device: a short name of its CPU or GPU model, and the settings that change its speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.errors import ConfigError
 from nas.worker.device_facts import cpu_model, model_slug, unknown_cpu
 
 ACCELERATORS = ("cpu", "cuda")
-"""Where operations can run."""
+"""Accelerators that operations can run on."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _CPUINFO = Path("/proc/cpuinfo")

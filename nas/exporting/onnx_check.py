@@ -102,7 +102,7 @@ def compare(
 
 
 def allowed_difference(precision: str, output: str, largest_logit: float) -> float:
-    """The largest difference that passes; for labels twice that of a logit, for the two that compete may both be off."""
+    """The largest difference that passes; for labels twice that of a logit, because the two that compete may both be off."""
     limit = FP32_LIMIT if precision == "fp32" else FP16_LIMIT * largest_logit
     return 2 * limit if output == "labels" else limit
 
@@ -120,7 +120,7 @@ def _image(kind: str, size: tuple[int, int], rng: np.random.Generator) -> NDArra
 
 
 def _gap(logits: Tensor, labels: Tensor) -> float:
-    """By how much the logit of a label stays below the largest of its pixel, at most."""
+    """Largest difference of the logit of a label from the largest of its pixel."""
     if not bool(((labels >= 0) & (labels < logits.shape[1])).all()):
         return math.inf
     return float((logits.amax(dim=1) - logits.gather(1, labels[:, None])[:, 0]).max())

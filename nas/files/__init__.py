@@ -1,1 +1,1 @@
-"""How files are read and written: whole or not at all, strictly, as plain data."""
+"""Reading and writing of files: whole or not at all, strictly, as plain data."""

@@ -1,4 +1,4 @@
-"""Where the files that ship with the package lie: in a checkout beside `nas/`, in a wheel inside it."""
+"""Paths of the files that ship with the package: in a checkout beside `nas/`, in a wheel inside it."""
 
 from __future__ import annotations
 

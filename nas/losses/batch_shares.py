@@ -1,4 +1,4 @@
-"""How batches whose gradients are added up share in the loss of all of them."""
+"""Shares of batches whose gradients are added up in the loss of all of them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How operations and networks are timed, and how a table is made of timings."""
+"""Timing of operations and networks, and tables made of timings."""

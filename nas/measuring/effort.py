@@ -1,4 +1,4 @@
-"""How operations are measured: for how long, and what a table says of it."""
+"""Effort of a measurement: its rounds, its confidence interval, and the protocol that a table states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRAM_ROUNDS = (4, 8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How long to measure.
+    """Effort of a measurement.
 
     Args:
         rounds: Fewest rounds over all operations.
@@ -53,7 +53,7 @@ class Effort:
 
 
 def effort_of(rounds: int | None, max_rounds: int | None, ci: float, *, is_program: bool = False) -> Effort:
-    """How long to measure by the settings of a job.
+    """Effort of a measurement by the settings of a job.
 
     Args:
         rounds: Fewest rounds; None: the default.

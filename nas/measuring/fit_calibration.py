@@ -126,7 +126,7 @@ def conformal_quantile(errors: Floats, coverage: float) -> float:
 
 
 def quality(predicted_ms: Sequence[float] | Floats, measured_ms: Sequence[float] | Floats, *, bar: float | None = None) -> Quality:
-    """How well predictions meet measurements.
+    """Agreement of predictions with measurements.
 
     Args:
         predicted_ms: Of each network.

@@ -1,4 +1,4 @@
-"""Which operation a machine's drift is read off (see `nas.worker.drift`)."""
+"""The operation from which a machine's drift is read (see `nas.worker.drift`)."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class ProfileResult:
         ]
 
     def unstable_lines(self) -> list[str]:
-        """How many medians are not known well enough, and which are the worst; no line if none."""
+        """Number of medians that are not known well enough, and the worst of them; no line if none."""
         if not self.unstable:
             return []
         protocol = self.table.protocol

@@ -17,7 +17,7 @@ from nas.space.design import Design
 
 
 def trained_sources(run: str | None, genotype: str | None, weights: str | None) -> tuple[str, Path]:
-    """Where genotype and weights are: those of a run, or as given.
+    """Paths of genotype and weights: those of a run, or as given.
 
     Args:
         run: Folder of a training; None: the other two are given.

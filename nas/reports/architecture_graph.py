@@ -56,7 +56,7 @@ def operation_label(spec: OpSpec) -> str:
 
 
 class _Contraction:
-    """Which nodes of a graph become vertices and which become edges."""
+    """Split of a graph's nodes into vertices and edges of the picture."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -1,4 +1,4 @@
-"""Where the parts of a network stand in its picture: cells in lines by stride, what joins the strides to their right.
+"""Layout of a network's picture: cells in lines by stride, what joins the strides to their right.
 
 Units are inches; x to the right, y upwards, the first line at the top.
 """

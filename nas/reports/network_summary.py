@@ -146,7 +146,7 @@ def _parts_table(weights: Mapping[str, int], work: Mapping[str, int], costs: Map
 
 
 def _histogram(genotype: Genotype) -> list[str]:
-    """How often each option was chosen, with a bar."""
+    """Number of times that each option was chosen, with a bar."""
     counts = Counter(genotype.choices.values()).most_common()
     if not counts:
         return []

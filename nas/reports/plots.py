@@ -124,7 +124,7 @@ def _draw(structure: nx.MultiDiGraph, *, title: str, facts: Sequence[str], parts
 
 @dataclass(frozen=True, slots=True)
 class _LegendPlace:
-    """Where the legend stands: at the right of the title where there is room, else below it.
+    """Place of the legend: at the right of the title where there is room, else below it.
 
     Args:
         left: Its left side in inches.
@@ -237,7 +237,7 @@ def _draw_connection(
 
 
 def _ports(source: tuple[float, float], target: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Where a connection leaves and enters: at the sides, or above and below where the vertices stand over one another."""
+    """Ends of a connection: at the sides, or above and below where the vertices stand over one another."""
     (x0, y0), (x1, y1) = source, target
     if abs(x1 - x0) < BOX[0]:
         sign = 1 if y1 > y0 else -1

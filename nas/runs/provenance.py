@@ -1,4 +1,4 @@
-"""Where a result comes from: version, commit, seed, table."""
+"""Provenance of a result: version, commit, seed, table."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 
 RUNS = Path("runs")
-"""Where runs go that name no folder, below the working folder."""
+"""Folder of runs that name none, below the working folder."""
 CONFIG = "config.yaml"
 FINISHED = "done.json"
-"""There once a run has come to its end."""
+"""File that exists once a run has ended."""
 CHECKPOINT = Path("checkpoints") / "last.pt"
 """Checkpoint that a run can be resumed from."""
 MAY_CHANGE = frozenset(
@@ -158,7 +158,7 @@ def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
 def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
     """Refuse to resume a run with other settings than it has, save those of `MAY_CHANGE`.
 
-    A setting that the run does not state, for there was none when it began, had what is its default now.
+    A setting that the run does not state did not exist when it began; it had its present default.
 
     Raises:
         ConfigError: Naming every key that differs, with both values.

@@ -36,7 +36,7 @@ class Space(Protocol):
 
 
 class ArchitectureParameters:
-    """How the architecture parameters of a search start, and what is done to them before they become weights."""
+    """Start of a search's architecture parameters, and the module that guides them before they become weights."""
 
     light_options: frozenset[str] = LIGHT_OPS
     """Options of which a search that has collapsed chooses little else."""
@@ -82,7 +82,7 @@ class ArchitectureSets:
 
 
 class Validity:
-    """Which decisions make no network, where the options of each decision alone do not say so."""
+    """Rules for decisions that make no network although each takes one of its options."""
 
     def check(self, decided: Mapping[str, str]) -> None:
         """Refuse decisions that are well-formed but make no network.
@@ -123,7 +123,7 @@ class Judge:
 
 
 class DerivedNetworks:
-    """How a discrete architecture follows from the logits, and how derived networks relate to the supernet."""
+    """Derivation of discrete architectures from logits, and their relation to the supernet."""
 
     trained_outputs: tuple[str, ...] = ("logits",)
     """Outputs of the supernet that a search trains, each by a loss at its own resolution."""
@@ -183,10 +183,10 @@ class LatencyObjective:
 
 
 class OfficialCheckpoints:
-    """How the checkpoints that the space's authors released name what is in them."""
+    """Names in the checkpoints that the space's authors released."""
 
     def official_keys(self, graph: Graph) -> Mapping[str, tuple[str, ...]] | None:
-        """How the checkpoints that the space's authors released name the tensors of a derived network.
+        """Names of the tensors of a derived network in the checkpoints that the space's authors released.
 
         Args:
             graph: The derived network.

@@ -1,4 +1,4 @@
-"""Where a network runs: the size of its images, its channels, its classes."""
+"""Deployment of a network: the size of its images, its channels, its classes."""
 
 from __future__ import annotations
 

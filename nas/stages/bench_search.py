@@ -30,7 +30,7 @@ from nas.worker.device_facts import device_identity
 
 FORMAT_VERSION = 1
 FOLDER = Path("experiments") / "bench"
-"""Where results go that name no file, below the working folder."""
+"""Folder of results that name no file, below the working folder."""
 MIB = 2**20
 HEADER = ("step", "median s", "p10", "p90", "ratio", "p10", "p90", "memory MiB", "activations MiB", "ratio")
 

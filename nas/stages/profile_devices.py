@@ -28,14 +28,14 @@ EARLIEST = datetime(2016, 1, 1, tzinfo=UTC)
 """A table that claims to be older was measured on a device whose clock did not run: one without a battery starts in 1970."""
 
 SKEW_S = 300.0
-"""How far ahead in s the clock of a device may be before it is called wrong."""
+"""Seconds by which the clock of a device may be ahead before it is called wrong."""
 
 _UNITS = (("year", 365.25 * 86400), ("month", 30.4375 * 86400), ("day", 86400.0), ("hour", 3600.0), ("minute", 60.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How many of the operations of a space's networks a table holds.
+    """Number of the operations of a space's networks that a table holds.
 
     Args:
         space: Name of the space, with its default settings.
@@ -166,7 +166,7 @@ def devices(job: DevicesJob, spaces: Mapping[str, SpaceEntry], *, now: datetime 
 
 
 def age(measured_at: str, now: datetime) -> str:
-    """How long ago that was, in the largest unit of which it has one, rounded down.
+    """Time since then, in the largest unit of which it has one, rounded down.
 
     Args:
         measured_at: ISO 8601 with the offset from UTC.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 << 20
 """Largest file that is read."""
 RESULT = ".json"
-"""How the name of a result of the worker ends."""
+"""Ending of the name of a result of the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def _import_published(source: Path, job: ImportJob, form: PublishedTable, entry:
 
 
 def _coverage(table: LatencyTable, form: PublishedTable, space: SearchSpace) -> str:
-    """How many operations of its own space the table holds."""
+    """Number of operations of its own space that the table holds."""
     deployment = form.deployment
     plan, (height, width) = space.plan(deployment), deployment.input
     held = len(plan) - len(table.missing(plan))

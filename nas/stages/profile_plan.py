@@ -30,7 +30,7 @@ MOST_PROBED = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """How long a measurement will take.
+    """Duration of a measurement, forecast.
 
     Args:
         low_s: Duration in s if every operation is finished after the fewest rounds.
@@ -133,7 +133,7 @@ def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
 
 
 def forecast(specs: Iterable[OpSpec], backend: Backend, *, effort: Effort, most_probed: int = MOST_PROBED) -> Forecast:
-    """How long operations take to measure, from running some of them twice.
+    """Forecast the duration of measuring operations, from running some of them twice.
 
     The first call pays for what is set up once; the second says how long a sample will take. A probed operation stands for
     its neighbours in order of multiply-accumulates and size.

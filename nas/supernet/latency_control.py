@@ -1,4 +1,4 @@
-"""How the weight of the latency term is found in a search: fixed, by dual ascent on a target, or by FasterSeg's band of FPS.
+"""Weight of the latency term in a search: fixed, by dual ascent on a target, or by FasterSeg's band of FPS.
 
 The objective is cross-entropy + sum over tables of weight * term; the term is latency / target where a table has one, else latency
 in the unit that the weight is stated for. Dual ascent observes the expected latency at softmax(logits), without noise: it is what

@@ -108,7 +108,7 @@ class SearchTask:
             self.control.observe_derived(self.derived.latencies_of_alternatives())
 
     def expected_latencies(self) -> list[float]:
-        """By table, the expected latency at softmax(alpha_guided)."""
+        """Expected latency at softmax(alpha_guided), by table."""
         with torch.no_grad():
             return self.costs.of(self.supernet.probabilities(self.space.architecture_sets[0]))
 

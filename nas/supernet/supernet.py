@@ -19,7 +19,7 @@ from nas.supernet.relaxation import sample as sample_weights
 
 
 class Draw(NamedTuple):
-    """How the weights of one pass are drawn; a tuple, for Fabric passes no frozen dataclass through in mixed precision.
+    """Draw of the weights of one pass; a tuple, because Fabric passes no frozen dataclass through in mixed precision.
 
     Args:
         relaxation: A key of `nas.supernet.relaxation.RELAXATIONS`.

@@ -1,4 +1,4 @@
-"""How much of an epoch a run waits for its batches."""
+"""Share of an epoch in which a run waits for its batches."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import nn
 
 
 def decay_at(step: int, decay: float) -> float:
-    """min(decay, (1 + step) / (10 + step)): short memory at first, for the average must forget the initial weights.
+    """min(decay, (1 + step) / (10 + step)): short memory at first, because the average must forget the initial weights.
 
     The ramp of TensorFlow's `ExponentialMovingAverage` with `num_updates`.
 

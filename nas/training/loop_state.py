@@ -96,7 +96,7 @@ class LoopPlan:
 
 @dataclass(slots=True)
 class LoopState:
-    """Where a loop stands, beside the task's own state."""
+    """Position of a loop, beside the task's own state."""
 
     step: int = 0
     best: float = float("-inf")

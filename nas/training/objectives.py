@@ -196,7 +196,7 @@ def class_weights(setting: Any, classes: tuple[str, ...], count: Callable[[], Te
 
 
 def count_pixels(dataset: SegmentationDataset) -> Tensor:
-    """How many pixels of a split are of each class, int64 [K]; every label is read once."""
+    """Number of pixels of each class in a split, int64 [K]; every label is read once."""
     counts = np.zeros(IGNORE_INDEX + 1, dtype=np.int64)
     for index in range(len(dataset)):
         counts += np.bincount(dataset.load(index)[1].ravel(), minlength=len(counts))

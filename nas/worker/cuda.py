@@ -33,7 +33,7 @@ _PATTERN_FLOATS = 1 << 16
 
 
 def cudart_places() -> List[str]:
-    """Where the CUDA runtime may be: what the linker knows, JetPack's and the toolkit's folders, NVIDIA's Python packages."""
+    """Candidate paths of the CUDA runtime: what the linker knows, JetPack's and the toolkit's folders, NVIDIA's Python packages."""
     known = ctypes.util.find_library("cudart")
     found = [known] if known is not None else []
     for pattern in _CUDART_PATTERNS:

@@ -116,7 +116,7 @@ def _power_mode(root: str, run: RunTool, *, is_jetson: bool) -> Optional[str]:
 
 
 def _online_cpus(root: str) -> Optional[str]:
-    """How many CPUs are online, from a list such as `0,3-5`, else from the CPUs that the kernel describes."""
+    """Number of CPUs online, from a list such as `0,3-5`, else from the CPUs that the kernel describes."""
     listed = read_probe(root, "sys/devices/system/cpu/online") or ""
     if re.match(r"\d+(-\d+)?(,\d+(-\d+)?)*$", listed):
         return str(sum(last - first + 1 for first, last in _cpu_ranges(listed)))
@@ -135,7 +135,7 @@ def _os_name(root: str) -> Optional[str]:
 
 
 def _gpu_facts(run: RunTool) -> Dict[str, Optional[str]]:
-    """Of the GPU that CUDA uses first: facts by name, and `gpu_max_clock` in MHz."""
+    """Facts of the GPU that CUDA uses first, by name, and `gpu_max_clock` in MHz."""
     known = query_gpu(["name", "driver_version", "memory.total"], run=run)
     limits = query_gpu(["clocks.max.sm"], run=run)
     limits.update(query_gpu(["power.limit"], run=run))

@@ -11,9 +11,9 @@ from nas.worker.interface import WorkerError
 
 LOCK_FILE = "lock"
 GIVE_UP_S = 15.0
-"""How long a worker may take to stop when asked."""
+"""Time for a worker to stop when asked."""
 LOOK_S = 0.5
-"""How long a lock may be held by who only looks whether somebody is there."""
+"""Time for which a lock may be held by a process that only looks whether another one is there."""
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ SMI_SECONDS = 0.1
 """The same for `nvidia-smi` and `tegrastats`: each sample starts the program."""
 
 SMI_SETTLE_SECONDS = 1.0
-"""How long work runs before the samples of these count: most drivers tell the mean of the last second."""
+"""Time for which work runs before samples of these count: most drivers state the mean of the last second."""
 
 _BATCH_SECONDS = 0.01
 _RAPL_PACKAGE = re.compile(r"package-\d+")
@@ -72,7 +72,7 @@ class Energy(NamedTuple):
 
 
 class PowerSource(ABC):
-    """Where the power of the device can be read."""
+    """Source from which the power of the device can be read."""
 
     name = ""
     """Name of the source, for the record."""

@@ -1,4 +1,4 @@
-"""How facts about a machine are read: files of its kernel below a root, and programs that may be absent.
+"""Reading of facts about a machine: files of its kernel below a root, and programs that may be absent.
 
 What cannot be read is None, by rule: most devices have only some of these files and programs, and some are for root alone.
 """
@@ -18,7 +18,7 @@ RunTool = Callable[[Sequence[str]], Optional[str]]
 """Runs a program; returns its standard output, or None where it is absent, fails or does not end in time."""
 
 TOOL_SECONDS = 10.0
-"""How long a program may take, in s."""
+"""Time limit of a program, in s."""
 
 _TOOL_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _MAX_LINE_BYTES = 65536
@@ -52,7 +52,7 @@ def probe_paths(root: str, pattern: str) -> List[str]:
 
 
 def find_tool(name: str) -> Optional[str]:
-    """Where a program lies: on the PATH or where Jetsons keep theirs; None if nowhere."""
+    """Path of a program: on the PATH or where Jetsons keep theirs; None if there is none."""
     return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath),) + _TOOL_FOLDERS))
 
 

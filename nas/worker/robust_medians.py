@@ -1,4 +1,4 @@
-"""How well a median is known: its 95 % confidence interval from few samples with outliers."""
+"""Confidence interval (95 %) of a median from few samples with outliers."""
 
 import math
 from typing import Dict, List, Sequence

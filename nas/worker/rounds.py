@@ -23,7 +23,7 @@ OnRound = Callable[[int, int], None]
 
 
 class Rounds(NamedTuple):
-    """How long to measure.
+    """Effort of a measurement.
 
     Fields:
         fewest: Rounds over all operations that every operation has.
@@ -121,7 +121,7 @@ def shuffled(active: Sequence[str], index: int) -> List[str]:
 
 
 class Sampling(NamedTuple):
-    """How samples are taken.
+    """Way of taking samples.
 
     Fields:
         calls: Calls in a sample of what takes so many ms; the reference operation's follow `num_calls`.

@@ -47,7 +47,7 @@ TRTEXEC_PLACES = (
     "/opt/tensorrt/bin/trtexec",
     "/usr/local/bin/trtexec",
 )
-"""Where it is looked for beside PATH: JetPack's place first, then those of packages and containers."""
+"""Places beside PATH to look for it: JetPack's first, then those of packages and containers."""
 WARM_UP_MS = 500
 """Queries of the first ms are not counted: clocks that idled need longer than trtexec's own 200 ms."""
 FEWEST_QUERIES = 100

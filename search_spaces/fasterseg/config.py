@@ -37,8 +37,8 @@ class FasterSegConfig:
     """Maps that betas weigh in the supernet: outputs, those of cells, as in the official code; or inputs, as in the paper, where
     each cell runs once in place of twice."""
     path_rule: str = "downs"
-    """How a branch's path is derived: downs, where going down is the most probable, as in the official code but for one layer of
-    difference (Q12); or most_probable, the path whose inputs are the most probable ones all together."""
+    """Rule by which a branch's path is derived: downs, where going down is the most probable, as in the official code but for a
+    difference of one layer (Q12); or most_probable, the path whose inputs are the most probable ones all together."""
     fidelity: str = "corrected"
     """corrected, or official: with the defects of the official code that change results, which the README lists."""
 

@@ -29,9 +29,9 @@ from search_spaces.fasterseg.npy_dict import read_npy_dict
 DEVICE = "gtx-1080ti"
 RUNTIME = RuntimeName(backend="tensorrt")
 VERSION = "5.1.5"
-"""Of TensorRT, as the authors state it; the file says none."""
+"""Version of TensorRT, as the authors state it; the file has none."""
 PUBLISHED_AT = "2019-12-23T00:00:00+00:00"
-"""When the paper appeared; when the table was measured is not published."""
+"""Day on which the paper appeared; the day of the measurement is not published."""
 SOURCE = "FasterSeg (Chen et al., ICLR 2020, arXiv 1912.10917): the latency table of the authors' repository, VITA-Group/FasterSeg"
 STATISTIC = "published mean, spread not published"
 CAVEATS = (

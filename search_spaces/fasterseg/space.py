@@ -132,7 +132,7 @@ class FasterSeg(SearchSpace):
         return choose_branches(of["32+8"], of["32+16"])
 
     def output_of(self, choices: Mapping[str, str]) -> str:
-        """That over the network's branches."""
+        """The output over the network's branches."""
         return BRANCH_OUTPUTS[choices["branches"]]
 
     def plan(self, deployment: Deployment) -> tuple[OpSpec, ...]:

@@ -142,7 +142,7 @@ class LGCNet(SearchSpace):
         return decided
 
     def _key(self, cell: int) -> int | str:
-        """Whose decisions a cell follows: its own number, or its kind."""
+        """Key of the decisions that a cell follows: its own number, or its kind."""
         if self.config.cells == "independent":
             return cell
         return "reduction" if cell in self.config.reduction_cells else "normal"

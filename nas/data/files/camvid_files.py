@@ -1,4 +1,4 @@
-"""Where CamVid's images and labels lie on disk, in either of its two layouts.
+"""Paths of CamVid's images and labels, in either of its two layouts.
 
 Folders: `ROOT/train/NAME.jpg` or `.png` with `ROOT/trainannot/NAME.png`, and so on for val and test. Lists: a file
 `ROOT/train.txt` with an image path and a label path on each line; that of the SegNet copy, whose paths begin with a

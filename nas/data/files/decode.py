@@ -16,7 +16,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombEr
 _ENDS = {b"\x89PNG": b"IEND\xae\x42\x60\x82", b"\xff\xd8\xff": b"\xff\xd9"}
 """First bytes of a kind of file -> its last bytes."""
 _DEEP_MODES = ("I", "F")
-"""How Pillow's names begin for pixels of more than 8 bits, which it would clip."""
+"""Prefixes of Pillow's modes for pixels of more than 8 bits, which it would clip."""
 _LABEL_MODES = ("L", "P")
 """Pillow's names for one channel of 8 bits: grey values, or indices into a palette."""
 

@@ -1,4 +1,4 @@
-"""Where the images and masks of a user's own data set lie."""
+"""Paths of the images and masks of a user's own data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORM = "'IMAGE MASK' or 'NAME'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How the files of a data set are named; see `nas.data.folder.FolderConfig`."""
+    """Names of the files of a data set; see `nas.data.folder.FolderConfig`."""
 
     root: Path
     images: str

@@ -1,4 +1,4 @@
-"""How label files say which class a pixel is: by an id in one channel, or by an RGB colour.
+"""Codes of label files: a class is an id in one channel, or an RGB colour.
 
 A code is a value: a table from what is stored to the class id or void. Whatever the table lacks is refused by name.
 """
@@ -91,7 +91,7 @@ class ColourCode:
 
 
 LabelCode = IdCode | ColourCode
-"""How a data set's label files are read."""
+"""Code of a data set's label files."""
 
 
 def _colour(number: int) -> Colour:

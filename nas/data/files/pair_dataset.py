@@ -108,7 +108,7 @@ class PairDataset(SegmentationDataset):
         return self._label(self._pairs[index], image_size(self._pairs[index].image))
 
     def scan(self) -> None:
-        """Read every file of the split with the cache on, for that is all the reading there will be.
+        """Read every file of the split with the cache on, so that no file is read again.
 
         Without, every label is read, and of every image what tells its size and whether its file is whole.
         """

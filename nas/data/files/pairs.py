@@ -105,5 +105,5 @@ def read_lines(list_file: Path, *, form: str) -> list[tuple[int, list[str]]]:
 
 
 def more(things: Sequence[object]) -> str:
-    """How many more are affected."""
+    """Number of further files that are affected."""
     return "" if len(things) == 1 else f" (nor {len(things) - 1} more)"

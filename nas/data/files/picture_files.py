@@ -78,7 +78,7 @@ class VideoFrames:
 
 
 Pictures = ImageFiles | VideoFrames
-"""Where pictures come from; iterating reads them one by one."""
+"""Source of pictures; iterating reads them one by one."""
 
 
 def find_pictures(path: Path, every_frame: int = 1) -> Pictures:

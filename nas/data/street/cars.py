@@ -25,7 +25,7 @@ class CarShape:
     waist: float
     roof: float
     cabin: tuple[float, float]
-    """Where the roof begins and ends, as shares of the length."""
+    """Begin and end of the roof, as shares of the length."""
 
 
 CAR_SHAPES: tuple[CarShape, ...] = (

@@ -1,4 +1,4 @@
-"""Where and how operations and networks are timed: one file a runtime, listed in `BACKENDS`."""
+"""Backends, which time operations and networks: one file a runtime, listed in `BACKENDS`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas.measuring.backends.torch_eager import TorchEager
 
 
 class MakeBackend(Protocol):
-    """How a backend is made: for a runtime, on an accelerator."""
+    """Maker of a backend: for a runtime, on an accelerator."""
 
     def __call__(self, runtime: RuntimeName, *, accelerator: str) -> Backend:
         """Make it, or raise `ConfigError` where the runtime or the accelerator is not supported."""

@@ -1,1 +1,1 @@
-"""Where the worker runs: on this machine or on another one, and how it gets there."""
+"""Places in which the worker runs: on this machine or on another one, and its way there."""

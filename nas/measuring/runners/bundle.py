@@ -40,7 +40,7 @@ NEEDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """How a measurement should be made.
+    """Request for a measurement.
 
     Args:
         runtime: What runs the operations.

@@ -18,7 +18,7 @@ class Place(Protocol):
 
     @property
     def name(self) -> str:
-        """Where it is, for messages, e.g. `ubuntu@jetson.local:~/.cache/segnas/3f2a`."""
+        """Its name in messages, e.g. `ubuntu@jetson.local:~/.cache/segnas/3f2a`."""
 
     @property
     def stderr(self) -> tuple[str, ...]:

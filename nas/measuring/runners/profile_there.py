@@ -123,7 +123,7 @@ def _check_energies(path: Path, conditions: Conditions, specs: Sequence[OpSpec])
 
 
 def request_of(job: ProfileJob) -> Request:
-    """How the worker measures; raises `ConfigError` for settings that are wrong."""
+    """Request to the worker; raises `ConfigError` for settings that are wrong."""
     runtime = RuntimeName.parse(job.runtime, backends=WORKER_RUNTIMES)
     known = WORKER_RUNTIMES[runtime.backend]
     accelerator = job.accelerator or known.accelerators[0]
@@ -150,7 +150,7 @@ def request_of(job: ProfileJob) -> Request:
 
 
 def open_place(job: ProfileJob | ValidateJob, request: Request) -> Place:
-    """Where the worker runs: one folder for each runtime."""
+    """Folder in which the worker runs, one for each runtime."""
     folder = str(request.runtime) if request.accelerator == "cpu" else f"{request.runtime}-{request.accelerator}"
     if job.runner == "local":
         return LocalPlace(folder)

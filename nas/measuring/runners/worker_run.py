@@ -277,7 +277,7 @@ def _say_tenths(text: str) -> Callable[[int, int], None]:
 
 
 def _counts(value: object, where: str) -> tuple[int, int]:
-    """How many there are and how many there will be; raises `ValueError`."""
+    """Number of samples taken and number expected; raises `ValueError`."""
     done, total = (as_count(one, where, minimum=1) for one in as_list(value, where)[:2])
     return done, total
 

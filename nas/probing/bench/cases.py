@@ -17,7 +17,7 @@ OWN_SHAPES = {
 }
 """Space -> the shapes at which it is measured unless others are given: an odd one is among them."""
 OTHER_SHAPES = ("128x256x2", "64x128x2", "97x131x2")
-"""Those of the other spaces."""
+"""Shapes of the other spaces."""
 
 
 class Shape(NamedTuple):

@@ -24,7 +24,7 @@ OnRound = Callable[[], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How long to measure at each shape.
+    """Duration of the measurement at each shape.
 
     Args:
         rounds: Most rounds.

@@ -136,4 +136,4 @@ TARGETS = (
         single_threaded=True,
     ),
 )
-"""Those of a machine with two CPU cores; lgcnet has 8 initial channels, its own."""
+"""Targets of a machine with two CPU cores; lgcnet has 8 initial channels, its own."""

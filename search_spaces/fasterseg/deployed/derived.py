@@ -133,7 +133,7 @@ def _describe_cell(parts: _Derived, name: str, branch: Branch, number: int, valu
 
 
 def _describe_end(parts: _Derived, end: int, maps: Maps) -> Value:
-    """From the last map of a branch up to an eighth of the image, scale by scale: 1x1, resize, join with the map there, 3x3."""
+    """Lead the last map of a branch up to an eighth of the image, scale by scale: 1x1, resize, join with the map there, 3x3."""
     value, stride, step = maps[end], end, 0
     while stride > min(maps):
         number = f".{step}" if end == 32 else ""

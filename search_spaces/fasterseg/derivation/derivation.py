@@ -22,7 +22,7 @@ from search_spaces.fasterseg.derivation.paths import likeliest_downs, most_proba
 TARGET_MS = 8.3
 """Latency at which the official `branch_score` is the mIoU."""
 EXPONENT = -0.07
-"""How much a branch gains by being faster."""
+"""Exponent of the latency in the score of a branch."""
 
 
 @dataclass(frozen=True, slots=True)

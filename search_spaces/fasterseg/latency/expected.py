@@ -39,7 +39,7 @@ class LatticeLatency(nn.Module):
     skips the mean is exact, and for one-hot weights it is the prediction of the network whose paths, operators and widths they
     state.
 
-    A skip of stride 1 costs nothing, for derivation leaves the layer out; one of stride 2 what the supernet runs. With skips the
+    A skip of stride 1 costs nothing: derivation leaves the layer out. One of stride 2 costs what the supernet runs. With skips the
     value is no mean of predictions. After a layer that is left out the map counts with the width that the skip would give it, where
     the derived network has the one that enters the skip; for a skip of stride 2 derivation takes another operator; and branches may
     share other cells once layers are left out. Paths are those of the drawn inputs; the official derivation chooses its own

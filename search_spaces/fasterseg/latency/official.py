@@ -31,7 +31,7 @@ class OfficialLatticeLatency(nn.Module):
 
     Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917, with the quirks of the official code. Q1: `conv_2x_downup` costs what
     `conv_2x` does. Q2: the betas of 1/32 also weigh the cells at 1/16, of layer 2 the last ones. Q3: a layer is computed in place.
-    Q4: the three ends are added up. Of a decision that was drawn only the option drawn has a gradient, for officially costs are
+    Q4: the three ends are added up. Of a decision that was drawn only the option drawn has a gradient: officially costs are
     looked up at the drawn width and multiplied by its gate.
 
     Args:

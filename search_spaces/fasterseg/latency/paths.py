@@ -20,7 +20,7 @@ from search_spaces.fasterseg.lattice.lattice_choices import has_two_inputs, inpu
 BRANCHES_DECISION = "branches"
 """The decision on the branches, which weights may hold; without it the options of `BRANCHES` are equally probable."""
 STATES = tuple(frozenset(strides) for count in range(1, 3) for strides in itertools.combinations(STRIDES, count))
-"""Strides at which branches run in a layer: at most two, for there are two branches."""
+"""Strides at which branches run in a layer: at most two, because there are two branches."""
 _DOWN, _KEEP, _ABSENT = range(3)
 """A cell's input: the two options, and that there is none to be drawn, which has probability 1."""
 

@@ -18,7 +18,7 @@ from search_spaces.fasterseg.deployed.operators import SKIP
 LATTICE_OPS = (SKIP, *OPS)
 """Operators of a cell, in the order of the logits."""
 INPUTS = ("down", "keep")
-"""Where a cell's input is from, in the order of the logits: the finer scale or the same."""
+"""Origin of a cell's input, in the order of the logits: the finer scale or the same."""
 STEM_WIDTH = "stem.width"
 HEAD_WIDTH = "head.width"
 

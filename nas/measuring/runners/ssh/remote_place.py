@@ -50,7 +50,7 @@ class SshPlace:
 
     @property
     def name(self) -> str:
-        """Where it is, for messages, e.g. `ubuntu@jetson.local:~/.cache/segnas/3f2a`."""
+        """Its name in messages, e.g. `ubuntu@jetson.local:~/.cache/segnas/3f2a`."""
         return f"{self._target.text}:{self._target.folder.rstrip('/')}/{self._folder_name}"
 
     @property

@@ -21,11 +21,11 @@ MAX_FILE_BYTES = 64 << 20
 """A larger file is not fetched."""
 CHUNK_BYTES = 1 << 16
 STOP_S = 4.0
-"""How long a program may take to end after each of the signals TERM and KILL, in seconds."""
+"""Time for a program to end after each of the signals TERM and KILL, in seconds."""
 PID_S = 1.0
-"""How long to wait for the number of a program that should stop, in seconds."""
+"""Time to wait for the number of a program that should stop, in seconds."""
 CLOSE_S = 3.0
-"""How long the closing of a connection may take, in seconds."""
+"""Time limit of closing a connection, in seconds."""
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit status of a POSIX shell that cannot execute the program."""
 

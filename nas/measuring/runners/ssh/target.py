@@ -18,7 +18,7 @@ _FORM = "expected [USER@]HOST[:PORT], e.g. ubuntu@jetson.local:22, an IPv6 addre
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SshTarget:
-    """Where to log in, with what, and what to use there.
+    """Target of a log-in: machine, keys, and interpreter and folder there.
 
     Raises:
         ConfigError: If a field has no possible value.
@@ -39,7 +39,7 @@ class SshTarget:
     folder: str = "~/.cache/segnas"
     """The folder there below which everything lies: an absolute path, or one that starts with `~/`."""
     connect_timeout_s: float = 15.0
-    """How long the connection and the log-in may take together, in seconds."""
+    """Time limit of connection and log-in together, in seconds."""
 
     def __post_init__(self) -> None:
         """Refuse what no machine can be reached with."""
