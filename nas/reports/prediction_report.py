@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.cost import CostTable
 from nas.cost.prediction import Latency, share
 from nas.reports.text_table import text_table
-from nas.space.genotype import Genotype
+from nas.space.design import Design
 
 FORMAT_VERSION = 1
 """The version of `predict.json`."""
@@ -19,31 +20,31 @@ class PredictReport:
     """Result of `nas predict`.
 
     Args:
-        genotype: The architecture.
-        table: Identifier of the table.
-        unit: Unit of all costs: ms, or that of an analytic table.
-        latency: The prediction, in `unit`.
-        operations: Number of operations executed.
+        design: The architecture.
+        table: The table; its unit is that of all costs.
+        latency: The prediction, in that unit.
         path: The file written; None: none.
     """
 
-    genotype: Genotype
-    table: str
-    unit: str
+    design: Design
+    table: CostTable
     latency: Latency
-    operations: int
     path: Path | None
+
+    @property
+    def operations(self) -> int:
+        """Number of operations executed."""
+        return len(self.design.graph.operations())
 
     def summary(self) -> list[str]:
         """Lines for the terminal: the total, what is known of its error, each part."""
-        deploy, total = self.genotype.deploy, self.latency.ms
-        height, width = deploy.input
+        (height, width), total, unit = self.design.deployment.input, self.latency.ms, self.table.unit
         rows = [[part, f"{cost:.3f}", f"{share(cost, total):.1%}"] for part, cost in self.latency.by_part.items()]
         lines = [
-            f"predicted {_quantity(self.unit)} on {self.table}: {total:.3f} {self.unit}, "
-            f"{self.genotype.space} at {height}x{width}, one image to its label map, {self.operations} operations",
-            _bounds(self.latency, self.unit),
-            *text_table(["part", self.unit, "share"], [*rows, ["total", f"{total:.3f}", f"{share(total, total):.1%}"]]),
+            f"predicted {_quantity(unit)} on {self.table.identifier}: {total:.3f} {unit}, "
+            f"{self.design.genotype.space} at {height}x{width}, one image to its label map, {self.operations} operations",
+            _bounds(self.latency, unit),
+            *text_table(["part", unit, "share"], [*rows, ["total", f"{total:.3f}", f"{share(total, total):.1%}"]]),
         ]
         return lines if self.path is None else [*lines, f"wrote {self.path}"]
 
@@ -51,15 +52,15 @@ class PredictReport:
         """The content of `predict.json`."""
         return {
             "format_version": FORMAT_VERSION,
-            "table": self.table,
-            "unit": self.unit,
+            "table": self.table.identifier,
+            "unit": self.table.unit,
             "latency": self.latency.ms,
             "low": self.latency.low_ms,
             "high": self.latency.high_ms,
             "by_part": self.latency.by_part,
             "operations": self.operations,
-            "space": self.genotype.space,
-            "deploy": asdict(self.genotype.deploy),
+            "space": self.design.genotype.space,
+            "deploy": asdict(self.design.deployment),
         }
 
 

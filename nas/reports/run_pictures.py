@@ -14,19 +14,18 @@ from nas.data.batches.transforms import evaluation
 from nas.data.dataset import SegmentationDataset
 from nas.ops.modules import predicted_labels
 from nas.reports.overlay import comparison
-from nas.space.genotype import Genotype
-from nas.space.graph import Graph
+from nas.space.design import Design
 
 PREDICTED = 3
 """Number of images of which predictions are shown while a network is trained."""
 _DPI = 90
 
 
-def architecture_picture(genotype: Genotype, graph: Graph, *, parts_ms: Mapping[str, float] | None = None) -> NDArray[np.uint8]:
+def architecture_picture(design: Design, *, parts_ms: Mapping[str, float] | None = None) -> NDArray[np.uint8]:
     """A derived network as pixels [H, W, 3]; see `nas.plots.draw_genotype`."""
     from nas.reports.plots import draw_genotype
 
-    figure = draw_genotype(genotype, graph, parts_ms=parts_ms)
+    figure = draw_genotype(design.genotype, design.graph, parts_ms=parts_ms)
     figure.set_dpi(_DPI)
     canvas = figure.canvas
     canvas.draw()

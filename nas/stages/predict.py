@@ -29,14 +29,7 @@ def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictRep
         raise ConfigError("latency.table: got none, expected a table to look the operations up in, e.g. auto/torch-eager or macs")
     latency = predict(design, table)
     path = None if job.out is None else prepare_out(job.out, "predict", None) / FILE_NAME
-    report = PredictReport(
-        genotype=design.genotype,
-        table=table.identifier,
-        unit=table.unit,
-        latency=latency,
-        operations=len(design.graph.operations()),
-        path=path,
-    )
+    report = PredictReport(design=design, table=table, latency=latency, path=path)
     if path is not None:
         write_text_atomic(path, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
     return report

@@ -137,27 +137,19 @@ def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
 
 def _write_prediction(task: SearchTask, table: CostTable, genotype: Genotype, out: Path) -> None:
     """Cost of each part of the derived network by the search's first table: `predict.json`, as `nas predict` writes it."""
-    graph = Design(genotype, task.space).graph
-    report = PredictReport(
-        genotype=genotype,
-        table=table.identifier,
-        unit=table.unit,
-        latency=predict_on(graph, table),
-        operations=len(graph.operations()),
-        path=None,
-    )
+    design = Design(genotype, task.space)
+    report = PredictReport(design=design, table=table, latency=predict_on(design.graph, table), path=None)
     write_text_atomic(out / PREDICTION, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
 
 
 def _picture(task: SearchTask) -> NDArray[np.uint8]:
     """The argmax architecture as it stands."""
-    genotype = task.derived.genotype()
-    graph = Design(genotype, task.space).graph
+    design = Design(task.derived.genotype(), task.space)
     parts_ms = None
     tables = task.costs.tables
     if tables and tables[0].unit == "ms":
-        parts_ms = predict_on(graph, tables[0]).by_part
-    return architecture_picture(genotype, graph, parts_ms=parts_ms)
+        parts_ms = predict_on(design.graph, tables[0]).by_part
+    return architecture_picture(design, parts_ms=parts_ms)
 
 
 def _entry(task: SearchTask) -> dict[str, SpaceEntry]:
