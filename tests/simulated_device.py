@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nas.devices.runtime_name import RuntimeName
-from nas.measuring.backends.backend import Run
+from nas.devices.this_machine import DeviceInfo
+from nas.measuring.effort import Effort
+from nas.measuring.runners.in_process import InProcess
+from nas.measuring.table_filling import ProfileResult, fill_table
 from nas.ops import OpSpec
+from nas.worker.interface import Run
 
 RUNTIME = RuntimeName(backend="torch-eager")
 
@@ -111,3 +116,18 @@ class SimulatedDevice:
     def tick(self) -> int:
         """Whole lines in the journal."""
         return self.journal.read_bytes().count(b"\n") if self.journal.exists() else 0
+
+
+def profile_specs(
+    specs: Iterable[OpSpec],
+    backend: SimulatedDevice,
+    *,
+    device: DeviceInfo,
+    path: Path,
+    effort: Effort | None = None,
+    read_clocks: Callable[[], Any] | None = None,
+    **rest: Any,
+) -> ProfileResult:
+    """Measure operations in this process into a table."""
+    runner = InProcess(backend, device=device, effort=effort or Effort(), read_clocks=read_clocks)
+    return fill_table(specs, runner, path=path, **rest)

@@ -26,6 +26,7 @@ from nas.cost.table_parts import (
     parse_runtime,
     parse_system,
     parse_throttled,
+    protocol_json,
     require_words,
 )
 from nas.devices.this_machine import DeviceInfo
@@ -191,7 +192,7 @@ def dump_table(table: LatencyTable) -> str:
         "format_version": FORMAT_VERSION,
         "device": asdict(table.device),
         "runtime": asdict(table.runtime),
-        "protocol": asdict(table.protocol),
+        "protocol": protocol_json(table.protocol),
         "measured_at": table.measured_at,
         "clocks_before": table.clocks_before,
         "clocks_after": table.clocks_after,

@@ -16,6 +16,7 @@ from nas.ops.spec import OpSpec
 
 _RUNTIME_FIELDS = ("name", "backend", "version", "precision", "batch", "threads")
 _PROTOCOL_FIELDS = ("warmup", "rounds", "max_rounds", "ci", "calls", "statistic", "reference", "threads")
+_IMPLEMENTATION = "implementation"
 _REFERENCE_FIELDS = ("key", "median_ms")
 _ENTRY_FIELDS = ("median_ms", "p10_ms", "p90_ms", "n", "stable")
 _ENERGY = "energy_mj"
@@ -131,6 +132,7 @@ class ProtocolInfo:
         max_rounds: Most rounds.
         ci: Half-width of the 95 % confidence interval of a median, as a share of it, at which its operation is finished.
         reference: The rule of the reference operation, which drift is corrected by.
+        implementation: Which code took the samples; None: a version before tables stated it.
     """
 
     warmup: int
@@ -141,6 +143,7 @@ class ProtocolInfo:
     max_rounds: int = 30
     ci: float = 0.02
     reference: str = "none"
+    implementation: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can follow."""
@@ -181,6 +184,14 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     fields = asdict(entry)
     if entry.energy_mj is None:
         del fields[_ENERGY]
+    return fields
+
+
+def protocol_json(protocol: ProtocolInfo) -> dict[str, Any]:
+    """As plain data for a file; the implementation only where it is known."""
+    fields = asdict(protocol)
+    if protocol.implementation is None:
+        del fields[_IMPLEMENTATION]
     return fields
 
 
@@ -234,7 +245,7 @@ def parse_runtime(value: object) -> RuntimeInfo:
 
 def parse_protocol(value: object) -> ProtocolInfo:
     """The protocol that a file states; raises `ValueError`."""
-    fields = as_object(value, "protocol", _PROTOCOL_FIELDS)
+    fields = as_object(value, "protocol", _PROTOCOL_FIELDS, optional=(_IMPLEMENTATION,))
     return ProtocolInfo(
         warmup=as_count(fields["warmup"], "protocol.warmup", minimum=0),
         rounds=as_count(fields["rounds"], "protocol.rounds", minimum=1),
@@ -244,6 +255,7 @@ def parse_protocol(value: object) -> ProtocolInfo:
         max_rounds=as_count(fields["max_rounds"], "protocol.max_rounds", minimum=1),
         ci=as_number(fields["ci"], "protocol.ci"),
         reference=as_text(fields["reference"], "protocol.reference"),
+        implementation=as_text(fields[_IMPLEMENTATION], f"protocol.{_IMPLEMENTATION}") if _IMPLEMENTATION in fields else None,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nas.cost.table_parts import ProtocolInfo
 from nas.errors import ConfigError
 from nas.measuring.reference_operation import REFERENCE_RULE
-from nas.worker.rounds import MAX_CALLS, SAMPLE_MS, WARMUP_CALLS, Rounds
+from nas.worker.rounds import IMPLEMENTATION, MAX_CALLS, SAMPLE_MS, WARMUP_CALLS, Rounds
 
 CALLS_RULE = f"clamp(ceil({SAMPLE_MS:g} ms / estimate), 1, {MAX_CALLS})"
 STATISTIC = "median, p10, p90 over interleaved rounds, corrected for drift; a sample is the mean of its calls"
@@ -68,13 +68,16 @@ def effort_of(rounds: int | None, max_rounds: int | None, ci: float, *, is_progr
     return Effort(rounds=fewest if rounds is None else rounds, max_rounds=most if max_rounds is None else max_rounds, ci=ci)
 
 
-def protocol_of(effort: Effort, *, threads: int, is_program: bool = False) -> ProtocolInfo:
-    """The protocol of a table.
+def protocol_of(
+    effort: Effort, *, threads: int, is_program: bool = False, implementation: str | None = IMPLEMENTATION
+) -> ProtocolInfo:
+    """What a table says of how it was measured.
 
     Args:
         effort: How long.
         threads: CPU threads.
         is_program: Whether each sample started a program.
+        implementation: Which code took the samples; None: that is not known.
     """
     return ProtocolInfo(
         warmup=0 if is_program else WARMUP_CALLS,
@@ -85,4 +88,5 @@ def protocol_of(effort: Effort, *, threads: int, is_program: bool = False) -> Pr
         statistic=PROGRAM_STATISTIC if is_program else STATISTIC,
         reference=REFERENCE_RULE,
         threads=threads,
+        implementation=implementation,
     )

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from nas.cost.latency_table import LatencyTable
-from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime
+from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime, protocol_json
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
 from nas.files.shortening import shorten
@@ -32,14 +33,21 @@ class Conditions:
         return cls(table.device, table.runtime, table.protocol)
 
     def differences(self, now: Conditions) -> str:
-        """In words, where these (those of a file) differ from the conditions now; empty if nowhere."""
-        there, here = asdict(self), asdict(now)
+        """In words, where these (those of a file) differ from the conditions now; empty if nowhere.
+
+        The implementation differs only where both state one: tables and journals of versions before did not.
+        """
+        stated, found = self.as_json(), now.as_json()
         return ", ".join(
-            f"{part}.{name} is {shorten(value)} there and {shorten(here[part][name])} now"
-            for part in there
-            for name, value in there[part].items()
-            if value != here[part][name]
+            f"{part}.{name} is {shorten(value)} there and {shorten(found[part][name])} now"
+            for part in stated
+            for name, value in stated[part].items()
+            if name in found[part] and value != found[part][name]
         )
+
+    def as_json(self) -> dict[str, dict[str, Any]]:
+        """As plain data for a file."""
+        return {"device": asdict(self.device), "runtime": asdict(self.runtime), "protocol": protocol_json(self.protocol)}
 
 
 class TableJournal(Journal):
@@ -57,7 +65,7 @@ class TableJournal(Journal):
         self.path = path
         try:
             super().__init__(
-                str(path), asdict(conditions), check=_check_of(conditions), goes_on_from=partial(_goes_on_from, conditions)
+                str(path), conditions.as_json(), check=_check_of(conditions), goes_on_from=partial(_goes_on_from, conditions)
             )
         except WorkerError as error:
             raise TableError(str(error)) from error

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.cost.latency_table import LatencyTable
-from nas.measuring.backends.backend import Backend, Run
+from nas.measuring.backends.module_runtime import ModuleRuntime
 from nas.ops.spec import OpSpec
 from nas.worker.drift import Timing, corrected_samples
+from nas.worker.interface import Run
 from nas.worker.rounds import Log, OnProgress, Rounds, Sampling, measure_rounds
 
 SERIES = 2
@@ -39,7 +40,7 @@ class Level:
     ms: float
 
 
-def level_of(table: LatencyTable, backend: Backend) -> Level | None:
+def level_of(table: LatencyTable, backend: ModuleRuntime) -> Level | None:
     """The level of speed at which a table was measured; None: it has no reference operation."""
     if table.reference is None:
         return None

@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
 from nas.measuring.journal import Conditions, TableJournal
 from nas.measuring.reference_operation import choose_reference
+from nas.measuring.runners.runner import Observed, Runner
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
 from nas.worker.drift import corrected_samples, local_levels
 from nas.worker.robust_medians import relative_half_width
-from nas.worker.rounds import Log, unstable
+from nas.worker.rounds import Log, OnProgress, unstable
 
 BUSY_SPREAD = 0.2
 """A spread of the median operation above this is reported as a busy machine (idle, here: 0.03)."""
@@ -56,17 +57,17 @@ class ProfileResult:
     seconds: float
 
     @property
-    def kept(self) -> int:
+    def held(self) -> int:
         """Number of entries that were there before."""
         return len(self.table.entries) - len(self.measured)
 
     def summary(self) -> list[str]:
         """Lines for the terminal: what was measured, how well, and the next command."""
-        lines = [f"{self.path}: nothing to measure, all operations of this plan are among its {self.kept} entries"]
+        lines = [f"{self.path}: nothing to measure, all operations of this plan are among its {self.held} entries"]
         if self.measured:
             spreads = [relative_spread(self.table.entries[key]) for key in self.measured]
             lines = [
-                f"{self.path}: {len(self.measured)} operations measured, {self.kept} kept, in {self.seconds:.1f} s",
+                f"{self.path}: {len(self.measured)} operations measured, {self.held} kept, in {self.seconds:.1f} s",
                 f"spread over rounds, (p90 - p10) / median: {np.median(spreads):.1%} at the median operation, "
                 f"{max(spreads):.1%} at the worst",
                 *self._drift_line(),
@@ -115,34 +116,7 @@ class ProfileResult:
         return self.table.identifier if in_work_folder else str(self.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """Facts of a device, seen while timings were taken on it.
-
-    Args:
-        clocks_before: Its clocks before the first timing of the run; None where they cannot be read.
-        clocks_after: The same after the last.
-        temperature_before: Its temperatures, as its clocks.
-        temperature_after: The same after the last timing.
-        throttled: What slowed it down meanwhile.
-        system: Facts of the device.
-        energy_mj: Key of an operation -> energy of a call in mJ, where that was measured.
-    """
-
-    clocks_before: str | None = None
-    clocks_after: str | None = None
-    temperature_before: str | None = None
-    temperature_after: str | None = None
-    throttled: tuple[str, ...] = ()
-    system: Mapping[str, str] = field(default_factory=dict)
-    energy_mj: Mapping[str, float] = field(default_factory=dict)
-
-
-Take = Callable[[Sequence[OpSpec], OpSpec, TableJournal], Observed]
-"""Takes the timings of a plan, with a reference operation, that a journal lacks, and records them there."""
-
-
-def fill_table(specs: Iterable[OpSpec], conditions: Conditions, take: Take, *, path: Path, effort: Effort) -> ProfileResult:
+def fill_table(specs: Iterable[OpSpec], runner: Runner, *, path: Path, on_progress: OnProgress | None = None) -> ProfileResult:
     """Measure what a table lacks of `specs` and add it.
 
     A journal beside the table holds the timings until the table is saved. If the run stops, the same call goes on from
@@ -151,16 +125,16 @@ def fill_table(specs: Iterable[OpSpec], conditions: Conditions, take: Take, *, p
 
     Args:
         specs: The operations; repetitions and free ones are left out.
-        conditions: The conditions of the measurement.
-        take: See `Take`.
+        runner: Where they are measured.
         path: The table's file, new or to be extended.
-        effort: How long to measure.
+        on_progress: See `OnProgress`.
 
     Raises:
-        ConfigError: If `path` cannot be used.
-        TableError: If table or journal are of another device, runtime or protocol, or malformed.
+        UserError: If `path` cannot be used, or the place refuses; if table or journal are of another device, runtime or
+            protocol, or malformed.
+        ResumableError: If the place stopped before its time; the same call goes on.
     """
-    start = time.monotonic()
+    start, conditions = time.monotonic(), runner.conditions
     table = table_so_far(path, conditions)
     if table is None:
         check_writable(path)
@@ -172,9 +146,10 @@ def fill_table(specs: Iterable[OpSpec], conditions: Conditions, take: Take, *, p
             raise ValueError("got no operation that costs anything, expected at least one to measure")
         observed = Observed()
         if plan:
-            observed = take(plan, reference_of(table, journal, plan, path=path), journal)
-        result = _saved(table, plan, journal, observed, path=path, effort=effort)
+            observed = runner.take(plan, reference_of(table, journal, plan, path=path), journal, on_progress=on_progress)
+        result = _saved(table, plan, journal, observed, path=path, effort=runner.effort)
     journal.delete()
+    runner.finish(measured=bool(result.measured))
     return replace(result, seconds=time.monotonic() - start)
 
 
@@ -278,6 +253,22 @@ def table_so_far(path: Path, conditions: Conditions) -> LatencyTable | None:
     if table.entries and table.reference is None:
         raise TableError(f"{path}: the table names no reference operation, so nothing can be added at its level; give another out=")
     return table
+
+
+def check_energies(path: Path, conditions: Conditions, specs: Iterable[OpSpec]) -> None:
+    """Refuse to measure energies for a table that holds some of the operations without: those would not be measured again.
+
+    Raises:
+        UserError: If it does, or cannot be extended.
+    """
+    table = table_so_far(path, conditions)
+    entries = {} if table is None else table.entries
+    lacking = {spec.key for spec in specs if spec.key in entries and entries[spec.key].energy_mj is None}
+    if lacking:
+        raise ConfigError(
+            f"energy: {path} holds {len(lacking)} of the operations without energies, and these are not measured again; "
+            "delete the file, or give another one with out="
+        )
 
 
 def reference_of(table: LatencyTable, journal: TableJournal, plan: Sequence[OpSpec], *, path: Path) -> OpSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,8 +11,12 @@ import torch
 from nas.cost.latency_table import LatencyTable
 from nas.devices.runtime_name import RuntimeName
 from nas.measuring.backends import BACKENDS
-from nas.measuring.network_rounds import level_of, time_networks
+from nas.measuring.effort import Effort
+from nas.measuring.runners.in_process import InProcess
+from nas.measuring.runners.request import Request
+from nas.measuring.runners.runner import SizedNetwork
 from nas.network.build import build_network
+from nas.network.network import Network
 from nas.space.design import Design
 
 
@@ -38,11 +43,15 @@ def measure(
     Raises:
         ConfigError: If the runtime is not there.
     """
+    effort = Effort(rounds=rounds, max_rounds=rounds)
     name = RuntimeName.parse(runtime, backends=BACKENDS)
-    backend = BACKENDS[name.backend](name, accelerator=accelerator)
-    with backend.measuring(), torch.random.fork_rng(devices=[]):
+    runner = InProcess.of(Request(runtime=name, accelerator=accelerator, effort=effort, program_effort=effort, in_process=True))
+    networks = [SizedNetwork(partial(_network, one), one.deployment.input) for one in designs.values()]
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        runs = [backend.prepare_network(build_network(design).eval(), size=design.deployment.input) for design in designs.values()]
-        reference = None if level is None else level_of(level, backend)
-        samples = time_networks(runs, rounds=rounds, seed=seed, reference=reference)
+        samples = runner.time_networks(networks, level, seed=seed)
     return dict(zip(designs, map(float, np.median(samples, axis=(1, 2))), strict=True))
+
+
+def _network(design: Design) -> Network:
+    return build_network(design).eval()

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.config.jobs import ProfileJob
+from nas.cost.lookup import WORK_FOLDER
 from nas.errors import ConfigError
-from nas.measuring.backends.backend import Backend
+from nas.measuring.backends.module_runtime import ModuleRuntime
 from nas.measuring.effort import Effort
 from nas.measuring.journal import TableJournal
-from nas.measuring.profile_target import is_in_process, target_of, wanted_by
 from nas.measuring.reference_operation import choose_reference
+from nas.measuring.runners.in_process import InProcess
+from nas.measuring.runners.request import request_of
 from nas.measuring.table_filling import journal_path, table_so_far
+from nas.measuring.wanted_operations import wanted_by
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
 from nas.reports.text_table import duration
@@ -110,29 +113,31 @@ def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
     where = (
         f"{space.config.name} at {height}x{width}, {wanted.deployment.init_channels} initial channels, {job.num_classes} classes"
     )
-    if not is_in_process(job):
+    request = request_of(job)
+    if not request.in_process:
         raise ConfigError(
             f"runtime: got {job.runtime} with runner={job.runner}, whose time only the device itself can tell ({where}: "
             f"{len(specs)} operations); nas profile with the same settings says how far it is, and can be stopped and resumed"
         )
-    target = target_of(job)
-    conditions = target.conditions
-    table = table_so_far(target.path, conditions)
-    journal = TableJournal(journal_path(target.path), conditions)
+    runner = InProcess.of(request)
+    device = runner.conditions.device.name
+    path = WORK_FOLDER / device / f"{request.runtime}.json" if job.out is None else Path(job.out)
+    table = table_so_far(path, runner.conditions)
+    journal = TableJournal(journal_path(path), runner.conditions)
     missing = specs if table is None else tuple(table.missing(specs))
     return PlanResult(
         where=where,
-        table=f"{target.device.name}/{target.backend.runtime}",
-        path=target.path,
+        table=f"{device}/{request.runtime}",
+        path=path,
         specs=specs,
         missing=missing,
         journaled=journal.num_samples,
-        effort=target.effort,
-        forecast=forecast(missing, target.backend, effort=target.effort) if missing else None,
+        effort=runner.effort,
+        forecast=forecast(missing, runner.backend, effort=runner.effort) if missing else None,
     )
 
 
-def forecast(specs: Iterable[OpSpec], backend: Backend, *, effort: Effort, most_probed: int = MOST_PROBED) -> Forecast:
+def forecast(specs: Iterable[OpSpec], backend: ModuleRuntime, *, effort: Effort, most_probed: int = MOST_PROBED) -> Forecast:
     """Forecast the duration of measuring operations, from running some of them twice.
 
     The first call pays for what is set up once; the second says how long a sample will take. A probed operation stands for
@@ -170,7 +175,7 @@ class _Probe:
     sample_ms: float
 
 
-def _probe(backend: Backend, spec: OpSpec) -> _Probe:
+def _probe(backend: ModuleRuntime, spec: OpSpec) -> _Probe:
     """Time to set an operation up (it is made and run twice), and that of a sample of it with its warm-up."""
     start = time.perf_counter()
     run = backend.prepare(spec)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +24,13 @@ from nas.cost.lookup import WORK_FOLDER, find_table
 from nas.cost.prediction import predict_on
 from nas.cost.profile_command import profile_words
 from nas.cost.random_architecture import drawn_over_costs, spread_over_costs
-from nas.devices.runtime_name import RuntimeName
-from nas.devices.this_machine import identify
-from nas.errors import ConfigError, TableError
+from nas.errors import ConfigError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
-from nas.measuring.backends import BACKENDS
 from nas.measuring.fit_calibration import Fit, Terms, fit, quality, terms_of
-from nas.measuring.network_rounds import level_of, noise_floor, time_networks
+from nas.measuring.network_rounds import noise_floor
+from nas.measuring.runners.open_runner import check_table, open_runner
+from nas.measuring.runners.request import request_for_table
+from nas.measuring.runners.runner import SizedNetwork
 from nas.network.network import Network
 from nas.reports.picture_bytes import figure_bytes
 from nas.reports.text_table import text_table
@@ -39,9 +39,6 @@ from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
 from nas.worker.rounds import OnProgress
-
-if TYPE_CHECKING:
-    from nas.measuring.backends.backend import Backend
 
 REPORT, NETWORKS, PICTURE = "validate.json", "networks.csv", "scatter.png"
 FORMAT_VERSION = 1
@@ -153,30 +150,31 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     """
     if job.deploy.input is None:
         raise ConfigError("deploy.input: got null, expected the size of the networks' input; give deploy.input=[HEIGHT,WIDTH]")
-    path, table = _table(job)
+    path, target = _table_files(job)
+    table = read_table(path)
     deployment = job.deploy.deployment(space, job.num_classes)
     describe = partial(space.graph, deployment)
     table.require(space.plan(deployment), command=profile_words(space.config, table, deployment))
-    is_far = job.runner != "local" or table.runtime.backend not in BACKENDS
-    backend = None if is_far else _backend(job, table)
-    out = rundir.prepare_out(job.out, "validate", None)
-    generator = torch.Generator().manual_seed(job.seed)
-    drawn = _networks(space, describe, table, count=job.samples, generator=generator)
-    graphs = [describe(decided=choices) for choices in drawn]
-    if backend is None:
-        from nas.measuring.runners.time_networks_there import time_far
-
-        times = time_far(graphs, job, table, on_progress=on_progress)
-    else:
-        times = _time(graphs, backend, job, table, on_progress=on_progress)
+    with open_runner(job, request_for_table(job, table)) as runner:
+        check_table(table, runner)
+        if path != target:
+            save_table(table, target)
+        out = rundir.prepare_out(job.out, "validate", None)
+        generator = torch.Generator().manual_seed(job.seed)
+        drawn = _networks(space, describe, table, count=job.samples, generator=generator)
+        graphs = [describe(decided=choices) for choices in drawn]
+        networks = [SizedNetwork(partial(_network, graph, seed=job.seed + i), deployment.input) for i, graph in enumerate(graphs)]
+        times = runner.time_networks(networks, table, seed=job.seed, on_progress=on_progress)
     samples = [
         _sample(choices, one, table, times[i], judges=i % 2 == 1)
         for i, (choices, one) in enumerate(zip(drawn, graphs, strict=True))
     ]
-    result = _judged(samples, job, out=out, table=table.identifier, floor=noise_floor(times), path=path if job.calibrate else None)
+    result = _judged(
+        samples, job, out=out, table=table.identifier, floor=noise_floor(times), path=target if job.calibrate else None
+    )
     if job.calibrate:
         calibration = _calibration(result, space=space.config.name, deployment=deployment, coverage=job.coverage)
-        save_table(read_table(path).with_calibration(calibration), path)
+        save_table(read_table(target).with_calibration(calibration), target)
     _write(result, job)
     return result
 
@@ -192,31 +190,16 @@ def _networks(
     )
 
 
-def _table(job: ValidateJob) -> tuple[Path, LatencyTable]:
-    """The table and the file that a calibration goes into: its own, or a copy of a shipped one in the working folder."""
+def _table_files(job: ValidateJob) -> tuple[Path, Path]:
+    """The table's file, and the one that a calibration goes into: the same, or a copy of a shipped one in the working folder."""
     name = job.latency.table
     if name in ("none", "macs"):
         raise ConfigError(f"latency.table: got {name}, expected a table that was measured, e.g. auto/torch-eager")
     path = find_table(name)
-    table = read_table(path)
-    if job.runner == "local" and table.runtime.backend in BACKENDS:
-        _check_device(job, path, table)
-    if job.calibrate and _is_shipped(path):
-        copy = WORK_FOLDER / f"{table.identifier}.json"
-        if not copy.exists():
-            save_table(table, copy)
-        path, table = copy, read_table(copy)
-    return path, table
-
-
-def _check_device(job: ValidateJob, path: Path, table: LatencyTable) -> None:
-    """Refuse a table of another device than this one."""
-    device = identify(job.accelerator or "cpu", name=job.device)
-    if device.name != table.device.name:
-        raise TableError(
-            f"{path}: got a table of {table.device.name}, expected one of {device.name}, where this runs; measure one with nas "
-            f"profile, or give device={table.device.name} if that is a name of this machine"
-        )
+    if not (job.calibrate and _is_shipped(path)):
+        return path, path
+    copy = WORK_FOLDER / f"{read_table(path).identifier}.json"
+    return (copy if copy.exists() else path), copy
 
 
 def _is_shipped(path: Path) -> bool:
@@ -225,27 +208,11 @@ def _is_shipped(path: Path) -> bool:
     return tables_dir().resolve() in path.resolve().parents
 
 
-def _backend(job: ValidateJob, table: LatencyTable) -> Backend:
-    runtime = RuntimeName.parse(table.runtime.name, backends=BACKENDS)
-    backend = BACKENDS[runtime.backend](runtime, accelerator=job.accelerator or "cpu")
-    if backend.version != table.runtime.version:
-        raise TableError(
-            f"latency table {table.identifier}: measured with {runtime.backend} {table.runtime.version}, and here is "
-            f"{backend.version}; measure it again with nas profile"
-        )
-    return backend
-
-
-def _time(
-    graphs: Sequence[Graph], backend: Backend, job: ValidateJob, table: LatencyTable, *, on_progress: OnProgress | None
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    assert job.deploy.input is not None
-    height, width = job.deploy.input
-    with backend.measuring(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.seed)
-        runs = [backend.prepare_network(Network(graph.deployed()).eval(), size=(height, width)) for graph in graphs]
-        level = level_of(table, backend)
-        return time_networks(runs, rounds=job.rounds, seed=job.seed, reference=level, on_progress=on_progress)
+def _network(graph: Graph, *, seed: int) -> Network:
+    """A derived network with weights that follow from a seed; PyTorch's random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(graph.deployed()).eval()
 
 
 def _sample(choices: Mapping[str, str], graph: Graph, table: LatencyTable, times: np.ndarray, *, judges: bool) -> Sample:

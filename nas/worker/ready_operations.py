@@ -1,70 +1,84 @@
-"""Operations that are ready to be timed, within the memory of a small board."""
+"""Operations that are ready to be timed, within a size in memory."""
 
 import os
-from typing import Callable, Dict, Sequence, Set
+from typing import Callable, Dict, Sequence, Set, Tuple
 
 from nas.worker.interface import Operation, Run, Runtime
 from nas.worker.job import Graphs
 
-KEPT_SHARE, KEPT_BYTES = 0.25, 1_000_000_000
-"""Operations are kept ready up to this share of the memory that is free at the start, and up to this size."""
+KEEP_SHARE, KEEP_BYTES = 0.25, 1_000_000_000
+"""Operations stay ready up to this share of the memory that is free at the start, and up to this size."""
+
+MakeReady = Callable[[str], Tuple[Run, int]]
+"""Makes the operation of a key ready; returns what executes it, and the bytes that it takes."""
+OnReady = Callable[[int, int], None]
+"""Called with the number of operations that were made ready so far, and of all."""
 
 
 class ReadyOperations:
-    """Operations made ready, kept up to a size in memory and made again beyond it.
+    """Operations made ready once while they fit into a size in memory, and each time again beyond it.
+
+    Args:
+        make: See `MakeReady`.
+        keep_bytes: Most memory for those that stay ready.
+    """
+
+    def __init__(self, make: MakeReady, *, keep_bytes: float) -> None:
+        self._make = make
+        self._free_bytes = keep_bytes
+        self._ready: Dict[str, Run] = {}
+
+    def prepare(self, key: str) -> Run:
+        """Make an operation ready, or take the one that is."""
+        if key in self._ready:
+            return self._ready[key]
+        run, num_bytes = self._make(key)
+        if num_bytes <= self._free_bytes:
+            self._free_bytes -= num_bytes
+            self._ready[key] = run
+        return run
+
+
+def ready_from_graphs(runtime: Runtime, graphs: Graphs, operations: Sequence[Operation], on_ready: OnReady) -> MakeReady:
+    """What makes operations of a job ready, reckoned as twice their graphs and their maps.
 
     Args:
         runtime: What executes them.
         graphs: Where their graphs are.
         operations: The operations.
-        keep_bytes: Most memory for those that are kept, reckoned as twice their graphs and their maps.
-        on_ready: Called with the number of operations that were made ready so far, and of all.
+        on_ready: See `OnReady`; called for each operation once.
     """
+    by_key = {operation.key: operation for operation in operations}
+    seen: Set[str] = set()
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        graphs: Graphs,
-        operations: Sequence[Operation],
-        *,
-        keep_bytes: float,
-        on_ready: Callable[[int, int], None],
-    ) -> None:
-        self._runtime = runtime
-        self._graphs = graphs
-        self._operations = {operation.key: operation for operation in operations}
-        self._free = keep_bytes
-        self._kept: Dict[str, Run] = {}
-        self._seen: Set[str] = set()
-        self._on_ready = on_ready
-
-    def prepare(self, key: str) -> Run:
-        """Make an operation ready, or take the one that is kept."""
-        if key in self._kept:
-            return self._kept[key]
-        unpacked = self._graphs.unpack(self._operations[key])
+    def make(key: str) -> Tuple[Run, int]:
+        unpacked = graphs.unpack(by_key[key])
         try:
-            size = 2 * os.path.getsize(unpacked.path) + 4 * sum(map(_elements, (*[s for _, s in unpacked.inputs], unpacked.output)))
-            run = self._runtime.open(unpacked)
+            num_bytes = 2 * os.path.getsize(unpacked.path) + bytes_of_maps(unpacked)
+            run = runtime.open(unpacked)
         finally:
-            self._graphs.remove(unpacked)
-        if size <= self._free:
-            self._free -= size
-            self._kept[key] = run
-        if key not in self._seen:
-            self._seen.add(key)
-            self._on_ready(len(self._seen), len(self._operations))
-        return run
+            graphs.remove(unpacked)
+        if key not in seen:
+            seen.add(key)
+            on_ready(len(seen), len(by_key))
+        return run, num_bytes
+
+    return make
 
 
 def memory_to_keep() -> float:
-    """Bytes for operations that are kept ready."""
+    """Bytes for operations that stay ready."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
-        available = KEPT_BYTES  # not Linux as we know it
-    return min(KEPT_SHARE * available, KEPT_BYTES)
+        available = KEEP_BYTES  # not Linux as we know it
+    return min(KEEP_SHARE * available, KEEP_BYTES)
+
+
+def bytes_of_maps(operation: Operation) -> int:
+    """Bytes of the inputs and the output, four an element."""
+    return 4 * sum(_elements(shape) for shape in [*(shape for _, shape in operation.inputs), operation.output])
 
 
 def _elements(shape: Sequence[int]) -> int:

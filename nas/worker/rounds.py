@@ -9,6 +9,8 @@ from nas.worker.drift import REFERENCE_EVERY, Timing, corrected_samples
 from nas.worker.interface import Run
 from nas.worker.robust_medians import FEWEST_SAMPLES, relative_half_width
 
+IMPLEMENTATION = "nas.worker 2"
+"""Which code takes samples, as tables state it: the number rises when it would time the same operation in another way."""
 WARMUP_CALLS = 1
 """Calls before each sample that are not timed."""
 SAMPLE_MS = 5.0

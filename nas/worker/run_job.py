@@ -13,9 +13,9 @@ from nas.worker.job_notes import JobNotes
 from nas.worker.lock import sole_worker
 from nas.worker.power import PowerSource, energy_per_call, find_power_source
 from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text, throttling_between
-from nas.worker.ready_operations import ReadyOperations, memory_to_keep
+from nas.worker.ready_operations import ReadyOperations, memory_to_keep, ready_from_graphs
 from nas.worker.result import RESULT_VERSION, save_result
-from nas.worker.rounds import Rounds, Sampling, measure_rounds
+from nas.worker.rounds import IMPLEMENTATION, Rounds, Sampling, measure_rounds
 from nas.worker.timing_journal import (
     JOURNAL_FILE,
     Journal,
@@ -60,7 +60,7 @@ class Watch:
 
     Args:
         accelerator: `cpu` or `cuda`.
-        notes: Where it is kept.
+        notes: Where it is noted.
     """
 
     def __init__(self, accelerator: str, notes: JobNotes) -> None:
@@ -102,7 +102,8 @@ def run_job(folder: str, events: EventStream, open_runtime: OpenRuntime, *, know
         watch = Watch(job.setup.accelerator, notes)
         events.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
         started = time.time()
-        ready = ReadyOperations(runtime, graphs, job.operations, keep_bytes=memory_to_keep(), on_ready=events.ready)
+        make = ready_from_graphs(runtime, graphs, job.operations, events.ready)
+        ready = ReadyOperations(make, keep_bytes=memory_to_keep())
         keys = [operation.key for operation in job.operations]
         measure_rounds(
             keys[: job.planned],
@@ -142,6 +143,7 @@ def about_device(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
         "version": runtime.version,
         "details": dict(runtime.details),
         "is_program": runtime.is_program,
+        "implementation": IMPLEMENTATION,
     }
 
 

@@ -3,11 +3,11 @@
 The CUDA part is not yet run on hardware.
 """
 
-import time
 from typing import Any, List
 
 from nas.worker.host_memory import keep_freed_memory
 from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.torch_timing import timed_on_cpu, timed_on_cuda
 
 
 class TorchScript(Runtime):
@@ -55,24 +55,11 @@ class TorchScript(Runtime):
                 f"torch-script: PyTorch {self.version} makes {got} of {operation.key}, expected {operation.output}; "
                 "make the bundle again"
             )
-        timed = self._timed_cuda if self._device == "cuda" else self._timed_cpu
-        return lambda calls: timed(module, inputs, calls)
 
-    def _timed_cpu(self, module: Any, inputs: List[Any], calls: int) -> float:
-        with self._torch.no_grad():
-            start = time.perf_counter()
-            for _ in range(calls):
-                module(*inputs)
-            return (time.perf_counter() - start) / calls * 1e3
+        def run(calls: int) -> float:
+            with torch.no_grad():
+                if self._device == "cuda":
+                    return timed_on_cuda(torch.cuda, module, inputs, calls)
+                return timed_on_cpu(module, inputs, calls)
 
-    def _timed_cuda(self, module: Any, inputs: List[Any], calls: int) -> float:
-        cuda = self._torch.cuda
-        start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
-        with self._torch.no_grad():
-            cuda.synchronize()
-            start.record()
-            for _ in range(calls):
-                module(*inputs)
-            end.record()
-            end.synchronize()
-        return float(start.elapsed_time(end)) / calls
+        return run

@@ -14,7 +14,7 @@ import nas
 from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError
 from nas.measuring.backends import BACKENDS
-from nas.measuring.backends.backend import Backend
+from nas.measuring.backends.module_runtime import ModuleRuntime
 from nas.network.network import Network
 from nas.ops import FREE_KINDS, OPERATIONS, OpSpec
 from tests.contracts.test_op_contract import spec_of_kind
@@ -31,7 +31,7 @@ EVERY = pytest.mark.parametrize(
 COMPILED_KINDS = ("conv_bn_relu", "grid_pool", "resize", "argmax")
 
 
-def backend_of(name: str, **runtime: int | str) -> Backend:
+def backend_of(name: str, **runtime: int | str) -> ModuleRuntime:
     return BACKENDS[name](RuntimeName(backend=name, **runtime), accelerator="cpu")
 
 

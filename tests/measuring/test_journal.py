@@ -16,7 +16,7 @@ from nas.measuring.journal import Conditions, TableJournal
 from nas.ops import OpSpec
 from nas.worker.drift import Timing
 
-HERE = Conditions(
+CONDITIONS = Conditions(
     DeviceInfo(name="box"),
     RuntimeInfo.of(RuntimeName(backend="torch-eager"), version="1.0"),
     ProtocolInfo(warmup=1, rounds=2, max_rounds=4, calls="one", statistic="median", threads=1),
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *rounds: int) -> None:
-    with TableJournal(path, HERE) as journal:
+    with TableJournal(path, CONDITIONS) as journal:
         for index in rounds:
             journal.record(sample(index))
 
@@ -47,11 +47,11 @@ def timing_of_reference(index: int, ms: float = 1.0) -> Timing:
 
 def test_timings_are_found_again_exactly_in_order_of_time(path: Path) -> None:
     write(path, 2, 0)
-    with TableJournal(path, HERE) as journal:
+    with TableJournal(path, CONDITIONS) as journal:
         journal.record(timing_of_reference(0))
         journal.record(timing_of_reference(0))
     write(path, 3)
-    journal = TableJournal(path, HERE)
+    journal = TableJournal(path, CONDITIONS)
     assert journal.timings == [sample(2), sample(0), timing_of_reference(0), timing_of_reference(0), sample(3)]
     assert journal.keys == {KEY}
     assert (journal.num_samples, journal.samples_of(KEY), journal.samples_of(REFERENCE)) == (3, 3, 0)
@@ -61,7 +61,7 @@ def test_timings_are_found_again_exactly_in_order_of_time(path: Path) -> None:
 
 
 def test_the_reference_operation_is_one_and_may_be_sampled_too(path: Path) -> None:
-    with TableJournal(path, HERE) as journal:
+    with TableJournal(path, CONDITIONS) as journal:
         assert journal.reference_key is None
         journal.record(timing_of_reference(0))
         journal.record(Timing(REFERENCE, 0, 1.0, 2))
@@ -70,11 +70,11 @@ def test_the_reference_operation_is_one_and_may_be_sampled_too(path: Path) -> No
     text = path.read_text()
     path.write_text(text + text.splitlines()[1].replace("in=7x", "in=1x") + "\n")
     with pytest.raises(TableError, match="line 4: got reference operation"):
-        TableJournal(path, HERE)
+        TableJournal(path, CONDITIONS)
 
 
 def test_a_sample_is_in_the_file_as_soon_as_it_is_recorded(path: Path) -> None:
-    with TableJournal(path, HERE) as journal:
+    with TableJournal(path, CONDITIONS) as journal:
         assert not path.exists()
         journal.record(Timing(KEY, 1, 0.5, 7))
         header, line = path.read_text().splitlines()
@@ -86,7 +86,7 @@ def test_a_sample_is_in_the_file_as_soon_as_it_is_recorded(path: Path) -> None:
 
 @pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_time_that_cannot_be_is_not_written(ms: float, path: Path) -> None:
-    with TableJournal(path, HERE) as journal, pytest.raises(RuntimeError, match="expected a finite positive time"):
+    with TableJournal(path, CONDITIONS) as journal, pytest.raises(RuntimeError, match="expected a finite positive time"):
         journal.record(Timing(KEY, 1, ms, 7))
     assert not path.exists()
 
@@ -101,9 +101,9 @@ def test_a_sample_is_taken_once(path: Path) -> None:
 def test_a_torn_last_line_is_cut_off_before_the_next_is_written(cut: int, path: Path) -> None:
     write(path, 0, 1)
     path.write_bytes(path.read_bytes()[:-cut])
-    assert TableJournal(path, HERE).timings == [sample(0)]
+    assert TableJournal(path, CONDITIONS).timings == [sample(0)]
     write(path, 2)
-    assert TableJournal(path, HERE).timings == [sample(0), sample(2)]
+    assert TableJournal(path, CONDITIONS).timings == [sample(0), sample(2)]
     assert len(path.read_text().splitlines()) == 3
 
 
@@ -112,7 +112,7 @@ def test_a_torn_first_line_starts_over(length: int, path: Path) -> None:
     write(path, 0)
     path.write_bytes(path.read_bytes()[:length])
     write(path, 3)
-    assert TableJournal(path, HERE).timings == [sample(3)]
+    assert TableJournal(path, CONDITIONS).timings == [sample(3)]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_broken_line_is_refused_with_its_number_and_nothing_is_changed(broken:
         file.write(broken.replace("KEY", json.dumps(KEY)).encode("latin-1") + b"\n")
     before = path.read_bytes()
     with pytest.raises(TableError, match=r"journal\.jsonl: line 3: .*; delete the journal to start over") as caught:
-        TableJournal(path, HERE)
+        TableJournal(path, CONDITIONS)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
 
@@ -154,26 +154,26 @@ def test_a_round_twice_is_refused(path: Path) -> None:
     text = path.read_text()
     path.write_text(text + text.splitlines()[1] + "\n")
     with pytest.raises(TableError, match="line 3: round 1 of .* is in the journal already"):
-        TableJournal(path, HERE)
+        TableJournal(path, CONDITIONS)
 
 
 def test_another_format_is_refused(path: Path) -> None:
     write(path, 1)
     path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 1'))
     with pytest.raises(TableError, match="line 1: format_version: got 1, expected 2"):
-        TableJournal(path, HERE)
+        TableJournal(path, CONDITIONS)
 
 
 @pytest.mark.parametrize(
     ("now", "difference"),
     [
-        (replace(HERE, device=DeviceInfo(name="phone")), "device.name is 'box' there and 'phone' now"),
+        (replace(CONDITIONS, device=DeviceInfo(name="phone")), "device.name is 'box' there and 'phone' now"),
         (
-            replace(HERE, device=DeviceInfo(name="box", clocks="1-2 MHz")),
+            replace(CONDITIONS, device=DeviceInfo(name="box", clocks="1-2 MHz")),
             "device.clocks is None there and '1-2 MHz' now",
         ),
-        (replace(HERE, runtime=replace(HERE.runtime, version="2.0")), "runtime.version is '1.0' there and '2.0' now"),
-        (replace(HERE, protocol=replace(HERE.protocol, warmup=2)), "protocol.warmup is 1 there and 2 now"),
+        (replace(CONDITIONS, runtime=replace(CONDITIONS.runtime, version="2.0")), "runtime.version is '1.0' there and '2.0' now"),
+        (replace(CONDITIONS, protocol=replace(CONDITIONS.protocol, warmup=2)), "protocol.warmup is 1 there and 2 now"),
     ],
 )
 def test_other_conditions_are_refused_with_the_difference_and_both_remedies(now: Conditions, difference: str, path: Path) -> None:
@@ -181,10 +181,18 @@ def test_other_conditions_are_refused_with_the_difference_and_both_remedies(now:
     with pytest.raises(TableError, match="go on under those conditions, or delete the journal") as caught:
         TableJournal(path, now)
     assert difference in str(caught.value)
-    assert HERE.differences(HERE) == ""
+    assert CONDITIONS.differences(CONDITIONS) == ""
+
+
+def test_an_implementation_differs_only_from_another_that_is_stated(path: Path) -> None:
+    write(path, 1)
+    stated = replace(CONDITIONS, protocol=replace(CONDITIONS.protocol, implementation="nas.worker 2"))
+    assert TableJournal(path, stated).timings == [sample(1)]
+    other = replace(CONDITIONS, protocol=replace(CONDITIONS.protocol, implementation="nas.worker 3"))
+    assert stated.differences(other) == "protocol.implementation is 'nas.worker 2' there and 'nas.worker 3' now"
 
 
 def test_a_deleted_journal_starts_over(path: Path) -> None:
     write(path, 1)
-    TableJournal(path, HERE).delete()
-    assert TableJournal(path, HERE).timings == []
+    TableJournal(path, CONDITIONS).delete()
+    assert TableJournal(path, CONDITIONS).timings == []

@@ -13,19 +13,18 @@ from nas.config.jobs import ProfileJob
 from nas.config.settings import DeploySettings
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
-from nas.measuring import profile_target
 from nas.measuring.effort import Effort
 from nas.measuring.reference_operation import choose_reference
+from nas.measuring.runners import in_process
 from nas.measuring.table_filling import journal_path
 from nas.ops import OpSpec, is_free
 from nas.reports.text_table import duration
 from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace
 from nas.stages.profile_plan import PlanResult, evenly_spaced, forecast, plan
-from nas.stages.profiling import profile_specs
 from nas.worker.rounds import num_calls
 from search_spaces import SEARCH_SPACES
-from tests.simulated_device import PowerCutError, SimulatedDevice, conv
+from tests.simulated_device import PowerCutError, SimulatedDevice, conv, profile_specs
 from tests.small_jobs import space_config
 
 DEVICE = DeviceInfo(name="simulated")
@@ -53,8 +52,8 @@ def wanted() -> list[OpSpec]:
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedDevice:
     monkeypatch.chdir(tmp_path)
     simulated = SimulatedDevice(dict.fromkeys(wanted(), 2.0), journal_path(OUT))
-    monkeypatch.setattr(profile_target, "BACKENDS", {"torch-eager": lambda runtime, *, accelerator: simulated})
-    monkeypatch.setattr(profile_target, "identify", lambda accelerator, *, name: DEVICE)
+    monkeypatch.setattr(in_process, "BACKENDS", {"torch-eager": lambda runtime, *, accelerator: simulated})
+    monkeypatch.setattr(in_process, "identify", lambda accelerator, *, name: DEVICE)
     return simulated
 
 

@@ -19,6 +19,7 @@ from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import identify
 from nas.errors import ConfigError, TableError
+from nas.measuring.runners import in_process
 from nas.ops import is_free, macs
 from nas.space.deployment import Deployment
 from nas.space.design import design_of
@@ -66,7 +67,7 @@ class Simulated:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a complete table of the simulated device for a small space."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(validating, "BACKENDS", {"torch-eager": Simulated})
+    monkeypatch.setattr(in_process, "BACKENDS", {"torch-eager": Simulated})
     save_table(simulated_table(), tmp_path / "table.json")
     return tmp_path
 
@@ -188,7 +189,7 @@ def test_what_cannot_be_validated_is_refused_before_anything_runs(desk, changes,
 def test_a_table_of_another_version_of_the_runtime_is_refused(desk):
     specs = the_space().plan(Deployment(SIZE, CHANNELS, 11))
     save_table(table_of({s: true_ms(s) for s in specs}, device=identify().name, version="0.9"), desk / "table.json")
-    with pytest.raises(TableError, match=r"measured with torch-eager 0\.9, and here is 1\.0"):
+    with pytest.raises(TableError, match=r"measured with torch-eager 0\.9, and there is 1\.0"):
         validate(the_job(), the_space())
 
 

@@ -17,9 +17,8 @@ from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
 from nas.measuring.table_filling import ProfileResult, entry_of, journal_path
-from nas.stages.profiling import profile_specs
 from nas.worker.rounds import num_calls
-from tests.simulated_device import RUNTIME, PowerCutError, SimulatedDevice, conv
+from tests.simulated_device import RUNTIME, PowerCutError, SimulatedDevice, conv, profile_specs
 
 DEVICE = DeviceInfo(name="simulated")
 
@@ -137,7 +136,7 @@ def test_missing_operations_are_added_and_the_others_kept_as_they_are(path: Path
     assert old.reference.key == conv(2).key
     assert {spec for spec, _ in backend.runs} == {conv(2), conv(4), conv(5)}
     assert result.measured == (conv(4).key, conv(5).key)
-    assert result.kept == 3
+    assert result.held == 3
     assert load_table(path) == result.table
 
 

@@ -14,13 +14,12 @@ from nas.cost import LatencyTable
 from nas.devices.this_machine import DeviceInfo
 from nas.measuring.effort import Effort
 from nas.measuring.journal import TableJournal
-from nas.measuring.profile_target import conditions_of
 from nas.measuring.reference_operation import choose_reference
+from nas.measuring.runners.in_process import InProcess
 from nas.measuring.table_filling import ProfileResult, entry_of, journal_path, relative_spread
 from nas.ops import OpSpec
-from nas.stages.profiling import profile_specs
 from nas.worker.drift import Timing, corrected_samples
-from tests.simulated_device import SimulatedDevice, conv, drifting, steady, throttled
+from tests.simulated_device import SimulatedDevice, conv, drifting, profile_specs, steady, throttled
 
 DEVICE = DeviceInfo(name="simulated")
 TIMES = {conv(c): 0.05 * 1.3**c for c in range(1, 17)}
@@ -43,7 +42,7 @@ class Measurement:
     def __init__(self, path: Path, specs: Any = None, *, effort: Effort = EFFORT, **device: Any) -> None:
         self.device = SimulatedDevice(TIMES, journal_path(path), **{"noise": {**QUIET, **NOISY}, **device})
         self.timings: list[Timing] = []
-        conditions = conditions_of(self.device, DEVICE, effort)
+        conditions = InProcess(self.device, device=DEVICE, effort=effort).conditions
 
         def keep_journal() -> None:
             self.timings = TableJournal(journal_path(path), conditions).timings

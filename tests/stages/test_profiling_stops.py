@@ -20,8 +20,7 @@ from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
 from nas.measuring.effort import Effort
 from nas.measuring.table_filling import ProfileResult, journal_path
-from nas.stages.profiling import profile_specs
-from tests.simulated_device import PowerCutError, SimulatedDevice, conv, drifting
+from tests.simulated_device import PowerCutError, SimulatedDevice, conv, drifting, profile_specs
 
 DEVICE = DeviceInfo(name="simulated")
 TIMES = {conv(c): 0.2 * 1.7**c for c in range(1, 8)}

@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from nas.devices.runtime_name import RuntimeName
-from nas.measuring.backends.backend import Backend
+from nas.measuring.backends.module_runtime import ModuleRuntime
 from nas.measuring.backends.onnx_runtime import OnnxRuntime
 from nas.measuring.backends.torch_compile import TorchCompile
 from nas.measuring.backends.torch_eager import TorchEager
 
 
-class MakeBackend(Protocol):
+class MakeRuntime(Protocol):
     """Maker of a backend: for a runtime, on an accelerator."""
 
-    def __call__(self, runtime: RuntimeName, *, accelerator: str) -> Backend:
+    def __call__(self, runtime: RuntimeName, *, accelerator: str) -> ModuleRuntime:
         """Make it, or raise `ConfigError` where the runtime or the accelerator is not supported."""
 
 
-BACKENDS: Mapping[str, MakeBackend] = {
+BACKENDS: Mapping[str, MakeRuntime] = {
     "torch-eager": TorchEager,
     "torch-compile": TorchCompile,
     "onnxruntime": OnnxRuntime,
 }
 """The key is the first part of a runtime's name."""
 
-__all__ = ["BACKENDS", "Backend", "MakeBackend", "OnnxRuntime", "RuntimeName", "TorchCompile", "TorchEager"]
+__all__ = ["BACKENDS", "ModuleRuntime", "MakeRuntime", "OnnxRuntime", "RuntimeName", "TorchCompile", "TorchEager"]

@@ -8,7 +8,6 @@ the first and the last of several such convolutions in a row do.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
@@ -16,13 +15,13 @@ from importlib.util import find_spec
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import check_accelerator
 from nas.errors import ConfigError
-from nas.measuring.backends.backend import Run, require_fp32
-from nas.measuring.backends.kept import KEEP_BYTES, Kept
+from nas.measuring.backends.module_runtime import require_fp32
 from nas.measuring.operation_graphs import OperationFile, network_file, operation_file
 from nas.network.network import Network
 from nas.ops.spec import OpSpec
-from nas.worker.interface import Operation, Setup, WorkerError
+from nas.worker.interface import Operation, Run, Setup, WorkerError
 from nas.worker.onnx_sessions import OnnxSessions
+from nas.worker.ready_operations import KEEP_BYTES, ReadyOperations, bytes_of_maps
 
 PACKAGES = ("onnx", "onnxruntime")
 """Packages needed beside the package's own dependencies."""
@@ -34,7 +33,7 @@ class OnnxRuntime:
     Args:
         runtime: Precision (fp32 only), batch and threads.
         accelerator: `cpu` or `cuda` (the first CUDA device).
-        keep_bytes: Most memory for operations, inputs and outputs kept between calls.
+        keep_bytes: Most memory for operations, inputs and outputs that stay ready.
 
     Raises:
         ConfigError: If the precision is not fp32, the accelerator is not there, or ONNX Runtime or its part for the accelerator
@@ -51,32 +50,31 @@ class OnnxRuntime:
             self._sessions = OnnxSessions(Setup(runtime.precision, runtime.threads, accelerator, folder=""))
         self.runtime = runtime
         self.version = self._sessions.version
-        self._kept: Kept[Run] = Kept(keep_bytes)
+        self._ready = ReadyOperations(self._make, keep_bytes=keep_bytes)
 
     def measuring(self) -> AbstractContextManager[None]:
         """Nothing to set in the process: each session has its own number of threads."""
         return nullcontext()
 
     def prepare(self, spec: OpSpec) -> Run:
-        """Open a session with the operation's graph, or take the kept one; leaves PyTorch's random state as it was."""
-        run = self._kept.get(spec)
-        if run is None:
-            file = operation_file(spec, batch=self.runtime.batch, script=False)
-            run = self._open(spec.key, file)
-            maps = 4 * sum(math.prod(shape) for shape in (*(shape for _, shape in file.inputs), file.output))
-            # Weights in the graph and as the session lays them out; beside the maps, the session's own for rearranged ones.
-            self._kept.offer(spec, run, own_bytes=2 * len(file.content) + maps, buffers={})
-        return run
+        """Open a session with the operation's graph, or take the open one; leaves PyTorch's random state as it was."""
+        return self._ready.prepare(spec.key)
 
     def prepare_network(self, network: Network, *, size: tuple[int, int]) -> Run:
         """Open a session with the graph of the network from images to label map."""
-        file = network_file(network, size=size, batch=self.runtime.batch, script=False)
-        return self._open(f"the network at {size[0]}x{size[1]}", file)
+        run, _ = self._open(
+            f"the network at {size[0]}x{size[1]}", network_file(network, size=size, batch=self.runtime.batch, script=False)
+        )
+        return run
 
-    def _open(self, name: str, file: OperationFile) -> Run:
+    def _make(self, key: str) -> tuple[Run, int]:
+        return self._open(key, operation_file(OpSpec.from_key(key), batch=self.runtime.batch, script=False))
+
+    def _open(self, name: str, file: OperationFile) -> tuple[Run, int]:
+        """What executes a graph, and the bytes of its weights, twice as the session lays them out again, and of its maps."""
         operation = Operation(name, "", [*file.inputs], file.output, file.output_type)
         with _refusals():
-            return self._sessions.open_graph(file.content, operation)
+            return self._sessions.open_graph(file.content, operation), 2 * len(file.content) + bytes_of_maps(operation)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import ConfigError
-from nas.measuring.backends.torch_modules import Call, TorchModules
+from nas.measuring.backends.torch_modules import TorchModules
+from nas.worker.torch_timing import TorchCall
 
 COMPILER: str | Callable[..., object] = "inductor"
 """Backend of `torch.compile`."""
@@ -33,7 +34,7 @@ MAX_REASON = 200
 class TorchCompile(TorchModules):
     """Calls compiled modules; see `TorchModules`."""
 
-    def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> Call:
+    def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> TorchCall:
         """Compile by calling twice: the first call compiles, the second is the first of the rest.
 
         Raises:
@@ -43,7 +44,7 @@ class TorchCompile(TorchModules):
         from torch._dynamo.exc import TorchDynamoException
         from torch._inductor import config as inductor
 
-        compiled: Call = torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles (2.13)
+        compiled: TorchCall = torch.compile(  # type: ignore[call-overload]  # its overloads lack isolate_recompiles (2.13)
             module,
             fullgraph=True,
             dynamic=False,

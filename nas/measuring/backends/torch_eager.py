@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nas.measuring.backends.torch_modules import Call, TorchModules
+from nas.measuring.backends.torch_modules import TorchModules
+from nas.worker.torch_timing import TorchCall
 
 
 class TorchEager(TorchModules):
     """Calls the modules as they are; see `TorchModules`."""
 
-    def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> Call:
+    def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> TorchCall:
         del inputs, name
         return module

@@ -1,31 +1,30 @@
-"""Shared parts of the PyTorch backends: modules made ready in inference mode and kept between rounds; timing of their calls."""
+"""What the backends of PyTorch share: modules in inference mode that stay ready for the next rounds, and how they are timed."""
 
 from __future__ import annotations
 
 import copy
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import check_accelerator
-from nas.measuring.backends.backend import Run, require_fp32
-from nas.measuring.backends.kept import KEEP_BYTES, Kept, num_bytes
+from nas.measuring.backends.module_runtime import require_fp32
 from nas.measuring.example_operations import example_images, example_operation
 from nas.network.network import Labels, Network
 from nas.ops.spec import OpSpec
 from nas.worker.host_memory import keep_freed_memory
+from nas.worker.interface import Run
+from nas.worker.ready_operations import KEEP_BYTES, ReadyOperations
+from nas.worker.torch_timing import TorchCall, timed_on_cpu, timed_on_cuda
 
-Call = Callable[..., object]
-"""The timed function of the inputs."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Ready:
     """An operation or a network that can be timed.
 
@@ -34,7 +33,7 @@ class Ready:
         inputs: What it is called with, on its device.
     """
 
-    call: Call
+    call: TorchCall
     inputs: tuple[Tensor, ...]
 
 
@@ -44,7 +43,7 @@ class TorchModules(ABC):
     Args:
         runtime: Precision (fp32 only), batch and threads.
         accelerator: `cpu` or `cuda` (the current CUDA device).
-        keep_bytes: Most memory for operations and inputs kept between calls.
+        keep_bytes: Most memory for operations and inputs that stay ready.
 
     Raises:
         ConfigError: If the precision is not fp32 or the accelerator is not there.
@@ -56,11 +55,12 @@ class TorchModules(ABC):
         self.runtime = runtime
         self.version = str(torch.__version__)
         self._device = torch.device(accelerator)
-        self._kept: Kept[Ready] = Kept(keep_bytes)
+        self._ready = ReadyOperations(self._make, keep_bytes=keep_bytes)
+        self._by_shapes: WeakValueDictionary[tuple[torch.Size, ...], Ready] = WeakValueDictionary()
 
     @abstractmethod
-    def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> Call:
-        """The function to time of a module in evaluation mode on the device; `name` is for errors."""
+    def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> TorchCall:
+        """What to call for a module in evaluation mode on the device; `name` is for errors."""
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -74,9 +74,8 @@ class TorchModules(ABC):
             torch.set_num_threads(threads)
 
     def prepare(self, spec: OpSpec) -> Run:
-        """Build the operation and its inputs, or take the kept ones; leaves PyTorch's random state as it was."""
-        ready = self._kept.get(spec)
-        return self._run(self._make(spec) if ready is None else ready)
+        """Build the operation and its inputs, or take those that are ready; leaves PyTorch's random state as it was."""
+        return self._ready.prepare(spec.key)
 
     def prepare_network(self, network: Network, *, size: tuple[int, int]) -> Run:
         """Copy the network to the device, in evaluation mode, with images to run on."""
@@ -84,37 +83,24 @@ class TorchModules(ABC):
         inputs = (example_images(size, batch=self.runtime.batch).to(self._device),)
         return self._run(Ready(self._finish(module, inputs, name=f"the network at {size[0]}x{size[1]}"), inputs))
 
-    def _make(self, spec: OpSpec) -> Ready:
-        module, examples = example_operation(spec, batch=self.runtime.batch)
+    def _make(self, key: str) -> tuple[Run, int]:
+        """What executes an operation, and its bytes; operations whose inputs have the same shapes share them."""
+        module, examples = example_operation(OpSpec.from_key(key), batch=self.runtime.batch)
         module = module.to(self._device)
-        name, known = self._kept.buffers("inputs", examples)
-        inputs = tuple(tensor.to(self._device) for tensor in known)
-        ready = Ready(self._finish(module, inputs, name=spec.key), inputs)
-        self._kept.offer(spec, ready, own_bytes=num_bytes(*module.state_dict().values()), buffers={name: inputs})
-        return ready
+        shapes = tuple(tensor.shape for tensor in examples)
+        other = self._by_shapes.get(shapes)
+        inputs = tuple(tensor.to(self._device) for tensor in examples) if other is None else other.inputs
+        ready = Ready(self._finish(module, inputs, name=key), inputs)
+        if other is None:
+            self._by_shapes[shapes] = ready
+        held = [*module.state_dict().values(), *(inputs if other is None else ())]
+        return self._run(ready), sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     def _run(self, ready: Ready) -> Run:
-        timed = timed_cuda if self._device.type == "cuda" else timed_cpu
-        return lambda calls: timed(ready.call, ready.inputs, calls)
+        def run(calls: int) -> float:
+            with torch.inference_mode():
+                if self._device.type == "cuda":
+                    return timed_on_cuda(torch.cuda, ready.call, ready.inputs, calls)
+                return timed_on_cpu(ready.call, ready.inputs, calls)
 
-
-@torch.inference_mode()
-def timed_cpu(call: Call, inputs: tuple[Tensor, ...], calls: int) -> float:
-    """Mean wall-clock time of a call in ms."""
-    start = time.perf_counter_ns()
-    for _ in range(calls):
-        call(*inputs)
-    return (time.perf_counter_ns() - start) / calls / 1e6
-
-
-@torch.inference_mode()
-def timed_cuda(call: Call, inputs: tuple[Tensor, ...], calls: int) -> float:
-    """Mean time of a call in ms between two events on the current stream, whose work is waited for."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda.synchronize()
-    start.record()
-    for _ in range(calls):
-        call(*inputs)
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / calls
+        return run

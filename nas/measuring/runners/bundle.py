@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from nas.devices.runtime_name import RuntimeName
-from nas.devices.runtimes import WORKER_RUNTIMES
-from nas.measuring.effort import Effort
+from nas.cost.latency_table import read_table
+from nas.cost.lookup import WORK_FOLDER
+from nas.cost.table_parts import parse_key
+from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
+from nas.errors import ConfigError
+from nas.files.atomic import write_bytes_atomic
 from nas.measuring.operation_graphs import SAME_DAY, OperationFile, operation_file
+from nas.measuring.reference_operation import choose_reference
+from nas.measuring.runners.request import Request
 from nas.measuring.runners.worker_file import worker_source
+from nas.measuring.table_filling import check_writable
+from nas.ops import is_free
 from nas.ops.spec import OpSpec
 from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
 
@@ -37,33 +46,36 @@ NEEDS = {
     "torch-script": "PyTorch",
 }
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """Request for a measurement.
+class BundleResult:
+    """A bundle that was written.
 
     Args:
-        runtime: What runs the operations.
-        accelerator: `cpu` or `cuda`.
-        effort: How long to measure.
-        program_effort: The same where each sample starts a program.
-        energy: Whether to measure energy, too.
-        device: Name of the device; None: what the worker finds there.
+        path: The zip.
+        size: Its bytes.
+        operations: Number of operations in it.
+        held: Number of those wanted that the table of the device holds already.
+        note: What the user must know of the runtime; None: nothing.
     """
 
-    runtime: RuntimeName
-    accelerator: str
-    effort: Effort
-    program_effort: Effort
-    energy: bool = False
-    device: str | None = None
+    path: Path
+    size: int
+    operations: int
+    held: int
+    note: str | None
 
-    @property
-    def question(self) -> str:
-        """The request of `--identify`."""
-        runtime = self.runtime
-        fields = {"backend": runtime.backend, "precision": runtime.precision, "threads": runtime.threads}
-        return json.dumps({**fields, "accelerator": self.accelerator})
+    def summary(self) -> list[str]:
+        """Lines for the terminal: what was written and what to do with it."""
+        held = f", {self.held} are in its table already" if self.held else ""
+        return [
+            f"{self.path}: {self.operations} operations to measure{held}, {self.size / 1e6:.1f} MB",
+            *([] if self.note is None else [self.note]),
+            "copy it to the device, unpack it in an empty folder and run there: python3 -I worker.py",
+            "next: carry its result.json back and run: nas profile import file=result.json",
+        ]
 
 
 def bundle_files(
@@ -150,3 +162,50 @@ def _job(operations: Sequence[Mapping[str, Any]], request: Request, *, planned: 
         "operations": list(operations),
     }
     return {"id": hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest(), **job}
+
+
+def write_bundle(specs: Sequence[OpSpec], request: Request, *, out: str | None) -> BundleResult:
+    """Write the zip; what the table of a named device holds already is left out, and its reference operation stays the same.
+
+    Args:
+        specs: The operations; repetitions and free ones are left out.
+        request: How to measure.
+        out: The file; None: segnas-RUNTIME.zip.
+
+    Raises:
+        UserError: If the file cannot be used, or nothing is left to measure.
+    """
+    note = hardware_note(request.runtime.backend, request.accelerator)
+    path = Path(out or f"segnas-{request.runtime}.zip")
+    if path.suffix != ".zip":
+        raise ConfigError(f"out: got {path}, expected a .zip file with runner=bundle")
+    check_writable(path)
+    plan = sorted({spec for spec in specs if not is_free(spec)})
+    wanted, reference = len(plan), None
+    table_path = WORK_FOLDER / str(request.device) / f"{request.runtime}.json"
+    if request.device is not None and table_path.is_file():
+        table = read_table(table_path)
+        plan = table.missing(plan)
+        if not plan:
+            raise ConfigError(f"{table_path}: holds all {wanted} operations already, so there is nothing to measure")
+        if table.reference is None:
+            raise ConfigError(
+                f"{table_path}: the table names no reference operation, so nothing can be added at its level; give another device="
+            )
+        reference = parse_key(table.reference.key)
+    _log.info("making the graphs of %d operations", len(plan))
+    files = bundle_files(plan, reference or choose_reference(plan), request)
+    if path.exists() and _job_in(path) != files[JOB_FILE]:
+        raise ConfigError(f"out: {path} is there already with another measurement; delete it, or give another out=")
+    archive = bundle_archive(files, request)
+    write_bytes_atomic(path, archive)
+    return BundleResult(path=path, size=len(archive), operations=len(plan), held=wanted - len(plan), note=note)
+
+
+def _job_in(path: Path) -> bytes | None:
+    """The measurement that a bundle is for; None for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(JOB_FILE)
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return None

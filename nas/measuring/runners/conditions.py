@@ -6,16 +6,13 @@ from nas.cost.table_parts import RuntimeInfo
 from nas.devices.this_machine import DeviceInfo, is_device_name
 from nas.errors import ConfigError
 from nas.files.shortening import shorten
-from nas.measuring.effort import protocol_of
+from nas.measuring.effort import Effort, protocol_of
 from nas.measuring.journal import Conditions
-from nas.measuring.runners.bundle import Request
+from nas.measuring.runners.request import Request
 from nas.measuring.runners.worker_identity import Identity
 
-MOST_ROUNDS = 200
-"""Most rounds of a measurement by the worker: a file that states more is refused before it is worked on."""
 
-
-def far_conditions(request: Request, identity: Identity, *, device: str | None = None) -> Conditions:
+def conditions_in(request: Request, identity: Identity, *, device: str | None = None) -> Conditions:
     """The conditions of a measurement in a place that says what it is on.
 
     Args:
@@ -34,9 +31,18 @@ def far_conditions(request: Request, identity: Identity, *, device: str | None =
             f"device: got {shorten(name)}, expected at most 100 lower-case letters, digits, '.', '_' and '-', the first "
             "a letter or digit; give device=NAME"
         )
-    effort = request.program_effort if identity.is_program else request.effort
     return Conditions(
         DeviceInfo(name=name, power_mode=identity.facts.get("power_mode"), clocks=identity.facts.get("clock_limits")),
         RuntimeInfo.of(request.runtime, version=identity.version),
-        protocol_of(effort, threads=request.runtime.threads, is_program=identity.is_program),
+        protocol_of(
+            effort_in(request, identity),
+            threads=request.runtime.threads,
+            is_program=identity.is_program,
+            implementation=identity.implementation,
+        ),
     )
+
+
+def effort_in(request: Request, identity: Identity) -> Effort:
+    """How long is measured in a place that says what it is on."""
+    return request.program_effort if identity.is_program else request.effort

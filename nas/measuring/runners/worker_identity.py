@@ -25,6 +25,7 @@ class Identity:
         version: Version of the runtime.
         details: Further facts of the runtime.
         is_program: Whether each sample starts a program.
+        implementation: Which code takes the samples; None: a version before workers stated it.
     """
 
     name: str | None
@@ -32,17 +33,20 @@ class Identity:
     version: str
     details: Mapping[str, str]
     is_program: bool
+    implementation: str | None = None
 
     @classmethod
     def parse(cls, value: object, where: str) -> Identity:
         """The identity that plain data states; raises `ValueError`."""
-        fields = as_object(value, where, ("name", "facts", "version", "details", "is_program"))
+        fields = as_object(value, where, ("name", "facts", "version", "details", "is_program"), optional=("implementation",))
+        implementation = as_optional_text(fields.get("implementation"), f"{where}.implementation")
         return cls(
             name=as_optional_text(fields["name"], f"{where}.name"),
             facts=_texts(fields["facts"], f"{where}.facts"),
             version=plain(as_text(fields["version"], f"{where}.version"), limit=MAX_VERSION),
             details=_texts(fields["details"], f"{where}.details"),
             is_program=as_bool(fields["is_program"], f"{where}.is_program"),
+            implementation=None if implementation is None else plain(implementation, limit=MAX_VERSION),
         )
 
 

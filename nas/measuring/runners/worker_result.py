@@ -20,11 +20,12 @@ from nas.errors import ConfigError, TableError, UserError
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_bool, as_count, as_list, as_number, as_object, as_optional_text, as_text, parse_strict
 from nas.measuring.effort import Effort
-from nas.measuring.runners.bundle import Request
-from nas.measuring.runners.conditions import MOST_ROUNDS, far_conditions
+from nas.measuring.runners.conditions import conditions_in, effort_in
+from nas.measuring.runners.request import MOST_ROUNDS, Request
+from nas.measuring.runners.runner import Observed
 from nas.measuring.runners.untrusted_text import plain
 from nas.measuring.runners.worker_identity import Identity
-from nas.measuring.table_filling import Observed, ProfileResult, fill_from_log
+from nas.measuring.table_filling import ProfileResult, fill_from_log
 from nas.ops import OPERATIONS
 from nas.ops.spec import OpSpec
 from nas.worker.drift import REFERENCE_EVERY, Timing
@@ -56,8 +57,8 @@ _JOB_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FarResult:
-    """A result of the worker.
+class WorkerResult:
+    """What the worker brought back.
 
     Args:
         request: How it was to measure.
@@ -106,7 +107,7 @@ def import_result(source: Path, *, device: str | None = None, out: str | None = 
         ConfigError: If the name of the device is none, or the table cannot be written.
     """
     result = read_result(source)
-    conditions = far_conditions(result.request, result.identity, device=device)
+    conditions = conditions_in(result.request, result.identity, device=device)
     path = WORK_FOLDER / conditions.device.name / f"{result.request.runtime}.json" if out is None else Path(out)
     note = hardware_note(result.request.runtime.backend, result.request.accelerator)
     notes = [] if note is None else [note]
@@ -115,7 +116,7 @@ def import_result(source: Path, *, device: str | None = None, out: str | None = 
         measured_at = datetime.fromtimestamp(result.finished_at, UTC).isoformat(timespec="seconds")
     else:
         notes.append("the clock of the device was wrong: the table has the time of this import")
-    effort = result.request.program_effort if result.identity.is_program else result.request.effort
+    effort = effort_in(result.request, result.identity)
     try:
         profile = fill_from_log(
             result.log, result.plan, conditions, result.observed, path=path, effort=effort, measured_at=measured_at
@@ -129,7 +130,7 @@ def import_result(source: Path, *, device: str | None = None, out: str | None = 
     return ImportedResult(profile=profile, notes=tuple(notes))
 
 
-def read_result(path: Path) -> FarResult:
+def read_result(path: Path) -> WorkerResult:
     """The result in a file.
 
     Raises:
@@ -157,7 +158,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def parse_result(text: str) -> FarResult:
+def parse_result(text: str) -> WorkerResult:
     """The result that a text states.
 
     Raises:
@@ -175,12 +176,12 @@ def parse_result(text: str) -> FarResult:
     request = _request(job)
     keys, planned, reference = _operations(job)
     identity = Identity.parse(fields["device"], "device")
-    effort = request.program_effort if identity.is_program else request.effort
+    effort = effort_in(request, identity)
     log = _timings(fields["timings"], keys, reference=keys[reference], effort=effort)
     _check_whole(log, keys[:planned], effort)
     as_number(fields["started_at"], "started_at")
     rest = {name: fields[name] for name in _FIELDS}
-    return FarResult(
+    return WorkerResult(
         request=request,
         identity=identity,
         plan=tuple(parse_key(key) for key in keys[:planned]),

@@ -13,8 +13,9 @@ from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedErro
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, parse_strict
 from nas.measuring.journal import TableJournal
-from nas.measuring.runners.bundle import WORKER_FILE, Request, bundle_files
+from nas.measuring.runners.bundle import WORKER_FILE, bundle_files
 from nas.measuring.runners.place import Place
+from nas.measuring.runners.request import Request
 from nas.measuring.runners.untrusted_text import plain
 from nas.measuring.runners.worker_file import worker_source
 from nas.measuring.runners.worker_identity import Identity
@@ -60,8 +61,6 @@ class WorkerRun:
         self._place = place
         self._request = request
         self._busy: str | None = None
-        self.result: Mapping[str, Any] | None = None
-        """The last line of the worker, without the timings."""
 
     def identify(self) -> Identity:
         """Ask the worker what it is on.
@@ -98,7 +97,7 @@ class WorkerRun:
         *,
         identity: Identity,
         on_progress: OnProgress | None,
-    ) -> None:
+    ) -> Mapping[str, Any]:
         """Take the timings of a plan that a journal lacks; what a stopped run has left in the place comes first.
 
         Args:
@@ -108,15 +107,20 @@ class WorkerRun:
             identity: What `identify` said.
             on_progress: See `OnProgress`.
 
+        Returns:
+            What the worker says at its end, without the timings.
+
         Raises:
             UserError: If the worker refuses.
             ResumableError: If it stopped before its time.
         """
         _log.info("making the graphs of %d operations", len(plan))
         files = bundle_files(plan, reference, self._request, on_graph=_say_tenths("%d of %d graphs are made"))
-        self.measure(files, journal, identity=identity, on_progress=on_progress)
+        return self.measure(files, journal, identity=identity, on_progress=on_progress)
 
-    def measure(self, files: Mapping[str, bytes], log: Log, *, identity: Identity, on_progress: OnProgress | None) -> None:
+    def measure(
+        self, files: Mapping[str, bytes], log: Log, *, identity: Identity, on_progress: OnProgress | None
+    ) -> Mapping[str, Any]:
         """Let the worker measure what files state, as `take`.
 
         Args:
@@ -124,6 +128,9 @@ class WorkerRun:
             log: Where the timings are and will be.
             identity: What `identify` said.
             on_progress: See `OnProgress`.
+
+        Returns:
+            As `take`.
         """
         job = json.loads(files[JOB_FILE])
         if self._busy not in (None, job["id"]):
@@ -160,7 +167,7 @@ class WorkerRun:
         result = heard.get("result")
         if not isinstance(result, dict):
             raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
-        self.result = result
+        return result
 
     def _put_files(self, files: Mapping[str, bytes]) -> None:
         """Put the files of a measurement; the graphs, which may be large, only if those that are there are others."""

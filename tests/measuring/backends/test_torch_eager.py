@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ import torch
 import nas
 from nas.devices.runtime_name import RuntimeName
 from nas.measuring import example_operations
-from nas.measuring.backends import torch_modules
 from nas.measuring.backends.torch_eager import TorchEager
 from nas.network.network import Network
 from nas.ops import OpSpec
@@ -116,31 +114,6 @@ def test_inputs_of_one_shape_are_shared(monkeypatch: pytest.MonkeyPatch) -> None
     for spec in (conv(4), dilated, conv(5)):
         backend.prepare(spec)(1)
     assert seen[0] == seen[1] != seen[2]
-
-
-def test_cuda_time_is_taken_between_events_after_all_earlier_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    log: list[str] = []
-
-    class Event:
-        def __init__(self, *, enable_timing: bool) -> None:
-            assert enable_timing
-
-        def record(self) -> None:
-            log.append("record")
-
-        def synchronize(self) -> None:
-            log.append("wait")
-
-        def elapsed_time(self, end: Event) -> float:
-            assert end is not self
-            return 12.0
-
-    cuda = SimpleNamespace(Event=Event, synchronize=lambda: log.append("idle"))
-    monkeypatch.setattr(torch, "cuda", cuda)
-    module = torch.nn.Identity()
-    module.register_forward_hook(lambda *_: log.append("call"))
-    assert torch_modules.timed_cuda(module, (torch.zeros(1),), 4) == 3.0
-    assert log == ["idle", "record", *["call"] * 4, "record", "wait"]
 
 
 def test_network_runs_to_its_label_map_in_evaluation_and_inference_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

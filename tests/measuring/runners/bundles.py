@@ -16,7 +16,8 @@ import pytest
 from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
-from nas.measuring.runners.bundle import Request, bundle_files
+from nas.measuring.runners.bundle import bundle_files
+from nas.measuring.runners.request import Request
 from nas.measuring.runners.worker_result import import_result
 from nas.ops.spec import OpSpec, out_size
 

@@ -11,7 +11,7 @@ import pytest
 
 from nas.measuring.runners.ssh.remote_place import SshPlace
 from tests.conftest import Outcome
-from tests.measuring.runners.far_side import FarSide, make_far_side
+from tests.measuring.runners.remote_device import RemoteDevice, make_board
 from tests.measuring.runners.sshd import Sshd
 
 
@@ -57,14 +57,14 @@ def own_home(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def far_side(sshd, tmp_path, run_nas: Callable[..., Outcome], monkeypatch, own_home) -> Iterator[FarSide]:
+def board(sshd, tmp_path, run_nas: Callable[..., Outcome], monkeypatch, own_home) -> Iterator[RemoteDevice]:
     """A device on the shared server that measures with an imitation of ONNX Runtime."""
     del own_home
-    yield from make_far_side(sshd, tmp_path, run_nas, monkeypatch)
+    yield from make_board(sshd, tmp_path, run_nas, monkeypatch)
 
 
 @pytest.fixture
-def own_far_side(make_sshd, tmp_path, run_nas: Callable[..., Outcome], monkeypatch, own_home) -> Iterator[FarSide]:
+def own_board(make_sshd, tmp_path, run_nas: Callable[..., Outcome], monkeypatch, own_home) -> Iterator[RemoteDevice]:
     """The same on a server of the test's own."""
     del own_home
-    yield from make_far_side(make_sshd(), tmp_path, run_nas, monkeypatch)
+    yield from make_board(make_sshd(), tmp_path, run_nas, monkeypatch)

@@ -1,4 +1,4 @@
-"""Stands in for ONNX Runtime on the far side: runs nothing, takes known times, writes down each call and, at chosen ones, fails.
+"""Stands in for ONNX Runtime on a remote device: runs nothing, takes known times, writes down each call and, at chosen ones, fails.
 
 Files in the folder named by `SEGNAS_FAKE`: `calls` has a line `PROCESS OPERATION` for each call; `at.json` says what happens
 before which call: kill (this process), cut or stop (the server's process above it), hold (wait while the file `hold` is there),

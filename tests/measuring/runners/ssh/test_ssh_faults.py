@@ -237,7 +237,7 @@ def test_a_flood_of_100_mb_of_errors_is_not_kept(sshd: Sshd):
     assert int(grown_kib) < 40_000
 
 
-def test_control_characters_of_the_far_side_do_not_get_into_messages(sshd: Sshd):
+def test_control_characters_of_the_remote_device_do_not_get_into_messages(sshd: Sshd):
     with sshd.place("hostile") as place:
         with pytest.raises(ConfigError) as caught:
             place.run(["-c", r"import sys; sys.stderr.write('\x1b[2J\x07\u202egone\r\n'); sys.exit(127)"], on_line=print)

@@ -14,13 +14,13 @@ import pytest
 
 from nas.cost import LatencyTable, read_table
 from tests.conftest import Outcome
-from tests.measuring.runners.far_side import PLAN, ROUNDS, FarSide, lines_of, want
+from tests.measuring.runners.remote_device import PLAN, ROUNDS, RemoteDevice, lines_of, want
 from tests.simulated_device import conv
 
 KEYS = {spec.key for spec in PLAN}
 REAL = {"ssh__python": sys.executable}
 """The interpreter of these tests, with the ONNX Runtime and the PyTorch that are installed here."""
-HERE = {"runner": "local", "host": None, "ssh__key": None, "ssh__known_hosts": None, "ssh__python": None, "ssh__folder": None}
+LOCAL = {"runner": "local", "host": None, "ssh__key": None, "ssh__known_hosts": None, "ssh__python": None, "ssh__folder": None}
 
 
 @pytest.fixture(autouse=True)
@@ -42,73 +42,73 @@ def assert_measured(table: LatencyTable) -> None:
     assert {"kernel", "machine", "model", "os"} <= set(table.system)
 
 
-def test_a_device_is_measured_and_nothing_is_left_there(far_side: FarSide) -> None:
+def test_a_device_is_measured_and_nothing_is_left_there(board: RemoteDevice) -> None:
     import onnxruntime
 
-    table = done(far_side.profile(**REAL), far_side.table)
+    table = done(board.profile(**REAL), board.table)
     assert_measured(table)
     assert (table.device.name, table.runtime.version) == ("board", onnxruntime.__version__)
     assert table.system["runtime: provider"] == "CPUExecutionProvider"
     graphs, notes = ["graphs.sha256", "graphs.zip"], ["journal.jsonl", "lock", "notes.jsonl"]
-    assert far_side.kept.far_names == [*graphs, "job.json", *notes, "result.json", "worker.py"]
-    assert list(far_side.base.iterdir()) == []
-    assert not far_side.own_journal.exists()
+    assert board.deleted.remote_names == [*graphs, "job.json", *notes, "result.json", "worker.py"]
+    assert list(board.base.iterdir()) == []
+    assert not board.own_journal.exists()
 
 
-def test_measuring_again_measures_nothing(far_side: FarSide) -> None:
-    far_side.finished()
-    calls, content = far_side.num_calls, far_side.table.read_bytes()
-    outcome = far_side.profile()
+def test_measuring_again_measures_nothing(board: RemoteDevice) -> None:
+    board.finished()
+    calls, content = board.num_calls, board.table.read_bytes()
+    outcome = board.profile()
     assert (outcome.status, outcome.err) == (0, "")
     assert "nothing to measure, all operations of this plan are among its 6 entries" in outcome.out
-    assert (far_side.num_calls, far_side.table.read_bytes()) == (calls, content)
-    assert list(far_side.base.iterdir()) == []
+    assert (board.num_calls, board.table.read_bytes()) == (calls, content)
+    assert list(board.base.iterdir()) == []
 
 
-def test_another_plan_extends_the_table_at_its_level(far_side: FarSide, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = far_side.finished()
-    far_side.calls.unlink()
+def test_another_plan_extends_the_table_at_its_level(board: RemoteDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = board.finished()
+    board.calls.unlink()
     more = [conv(9), conv(10)]
     want(monkeypatch, [*PLAN[:3], *more])
-    table = far_side.finished(plan=more)
+    table = board.finished(plan=more)
     assert set(table.entries) == KEYS | {spec.key for spec in more}
     assert {key: table.entries[key] for key in KEYS} == first.entries
     assert table.reference == first.reference
     assert first.reference is not None
-    assert {line.key for line in far_side.kept.far if line.is_reference} == {first.reference.key}
-    operations = {line.split()[1] for line in far_side.calls.read_text().splitlines()}
+    assert {line.key for line in board.deleted.remote if line.is_reference} == {first.reference.key}
+    operations = {line.split()[1] for line in board.calls.read_text().splitlines()}
     assert len(operations) == len(more) + 1
 
 
 def test_three_ways_of_measuring_make_tables_of_one_kind(
-    far_side: FarSide, tmp_path: Path, run_nas: Callable[..., Outcome]
+    board: RemoteDevice, tmp_path: Path, run_nas: Callable[..., Outcome]
 ) -> None:
-    bundled = far_side.profile(**HERE | {"runner": "bundle"}, out="bundle.zip")
+    bundled = board.profile(**LOCAL | {"runner": "bundle"}, out="bundle.zip")
     assert (bundled.status, bundled.err) == (0, "")
     with zipfile.ZipFile("bundle.zip") as archive:
         archive.extractall(tmp_path / "carried")
     assert sorted(path.name for path in (tmp_path / "carried").iterdir()) == ["README.txt", "graphs.zip", "job.json", "worker.py"]
     worker = [sys.executable, "-I", "worker.py"]
     subprocess.run(worker, cwd=tmp_path / "carried", check=True, capture_output=True, timeout=200)
-    far = done(far_side.profile(**REAL), far_side.table)
-    in_process = done(far_side.profile(**HERE, out="here.json"), tmp_path / "here.json")
+    remote = done(board.profile(**REAL), board.table)
+    in_process = done(board.profile(**LOCAL, out="local.json"), tmp_path / "local.json")
     carried = done(run_nas("profile", "import", "file=carried/result.json", "out=carried.json"), tmp_path / "carried.json")
     for table in (in_process, carried):
-        assert table.entries.keys() == far.entries.keys()
-        assert table.protocol == far.protocol
-        assert table.runtime == far.runtime
+        assert table.entries.keys() == remote.entries.keys()
+        assert table.protocol == remote.protocol
+        assert table.runtime == remote.runtime
         assert table.device.name == "board"
         assert table.reference is not None
-        assert far.reference is not None
-        assert table.reference.key == far.reference.key
+        assert remote.reference is not None
+        assert table.reference.key == remote.reference.key
     assert_measured(carried)
-    assert carried.device == far.device
-    assert carried.system == far.system
+    assert carried.device == remote.device
+    assert carried.system == remote.system
 
 
-def test_a_batch_of_two_and_two_threads_are_measured_under_their_name(far_side: FarSide) -> None:
+def test_a_batch_of_two_and_two_threads_are_measured_under_their_name(board: RemoteDevice) -> None:
     name = "onnxruntime-fp32-b2-t2"
-    outcome = far_side.profile(**REAL, runtime=name, device="auto")
+    outcome = board.profile(**REAL, runtime=name, device="auto")
     (path,) = Path("latency_tables").rglob("*.json")
     table = done(outcome, path)
     assert path.name == f"{name}.json"
@@ -117,9 +117,9 @@ def test_a_batch_of_two_and_two_threads_are_measured_under_their_name(far_side: 
     assert_measured(table)
 
 
-def test_a_table_goes_where_out_says(far_side: FarSide) -> None:
-    assert_measured(done(far_side.profile(out="my/table.json"), Path("my/table.json")))
-    assert not far_side.table.exists()
+def test_a_table_goes_where_out_says(board: RemoteDevice) -> None:
+    assert_measured(done(board.profile(out="my/table.json"), Path("my/table.json")))
+    assert not board.table.exists()
     assert [path.name for path in Path("my").iterdir()] == ["table.json"]
 
 
@@ -135,15 +135,15 @@ time.perf_counter = perf_counter
 
 
 def test_torchscript_is_measured_over_ssh_and_by_a_worker_here_that_goes_on_where_it_was_killed(
-    far_side: FarSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    board: RemoteDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
-    own_journal = Path("here.json.journal.jsonl")
+    own_journal = Path("local.json.journal.jsonl")
     with monkeypatch.context() as patch:
-        dying = far_side.interpreter("dying", patch=DIES, imitation=False)
+        dying = board.interpreter("dying", patch=DIES, imitation=False)
         patch.setattr("nas.measuring.runners.local_place.sys", SimpleNamespace(executable=str(dying)))
-        dead = far_side.profile(**HERE, runtime="torch-script", out="here.json")
+        dead = board.profile(**LOCAL, runtime="torch-script", out="local.json")
     before = lines_of(own_journal)
     folder = tmp_path / "cache" / "segnas" / "torch-script-fp32-b1-t1"
     assert (dead.status, dead.err) == (
@@ -152,14 +152,14 @@ def test_torchscript_is_measured_over_ssh_and_by_a_worker_here_that_goes_on_wher
         "the same command goes on from there\n",
     )
     assert len(before) > 5
-    here = done(far_side.profile(**HERE, runtime="torch-script", out="here.json"), Path("here.json"))
-    assert far_side.kept.here[: len(before)] == before
-    far = done(far_side.profile(**REAL, runtime="torch-script", out="far.json"), Path("far.json"))
-    for table in (here, far):
+    local = done(board.profile(**LOCAL, runtime="torch-script", out="local.json"), Path("local.json"))
+    assert board.deleted.own[: len(before)] == before
+    remote = done(board.profile(**REAL, runtime="torch-script", out="remote.json"), Path("remote.json"))
+    for table in (local, remote):
         assert_measured(table)
         assert table.runtime.version == torch.__version__
-    assert (here.system, here.protocol, here.device) == (far.system, far.protocol, far.device)
-    assert asdict(here.runtime) == asdict(far.runtime)
+    assert (local.system, local.protocol, local.device) == (remote.system, remote.protocol, remote.device)
+    assert asdict(local.runtime) == asdict(remote.runtime)
     assert list((tmp_path / "cache" / "segnas").iterdir()) == []
 
 
@@ -180,15 +180,17 @@ def test_torchscript_is_measured_over_ssh_and_by_a_worker_here_that_goes_on_wher
     ],
     ids=lambda value: ",".join(map(str, value)) if isinstance(value, dict) else "",
 )
-def test_a_setting_that_is_wrong_is_told_in_one_line(changes: dict[str, object], parts: tuple[str, ...], far_side: FarSide) -> None:
-    far_side.refused(2, *parts, **changes)
-    assert far_side.num_calls == 0
+def test_a_setting_that_is_wrong_is_told_in_one_line(
+    changes: dict[str, object], parts: tuple[str, ...], board: RemoteDevice
+) -> None:
+    board.refused(2, *parts, **changes)
+    assert board.num_calls == 0
 
 
-def test_a_runtime_or_an_accelerator_that_is_not_there_is_told_in_one_line(far_side: FarSide) -> None:
-    bare = far_side.program("bare", f'exec {sys.executable} -S "$@"')
-    far_side.refused(2, "onnxruntime: No module named ", "; install it for this Python: pip3 install onnxruntime", ssh__python=bare)
+def test_a_runtime_or_an_accelerator_that_is_not_there_is_told_in_one_line(board: RemoteDevice) -> None:
+    bare = board.program("bare", f'exec {sys.executable} -S "$@"')
+    board.refused(2, "onnxruntime: No module named ", "; install it for this Python: pip3 install onnxruntime", ssh__python=bare)
     script = {"ssh__python": bare, "runtime": "torch-script"}
-    far_side.refused(2, "torch-script: No module named 'torch'; install PyTorch for this Python", **script)
-    far_side.refused(2, "has CPUExecutionProvider, expected CUDAExecutionProvider; install onnxruntime-gpu", accelerator="cuda")
-    far_side.refused(2, "has CPUExecutionProvider, expected TensorrtExecutionProvider", runtime="onnxruntime-tensorrt")
+    board.refused(2, "torch-script: No module named 'torch'; install PyTorch for this Python", **script)
+    board.refused(2, "has CPUExecutionProvider, expected CUDAExecutionProvider; install onnxruntime-gpu", accelerator="cuda")
+    board.refused(2, "has CPUExecutionProvider, expected TensorrtExecutionProvider", runtime="onnxruntime-tensorrt")

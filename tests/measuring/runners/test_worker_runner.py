@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.table_parts import Reference
 from nas.errors import ConfigError, ResumableError, TableError
 from nas.measuring.operation_graphs import network_file, operation_file
-from nas.measuring.runners.time_networks_there import time_far
+from nas.measuring.runners.open_runner import check_table, open_runner
+from nas.measuring.runners.request import request_for_table
+from nas.measuring.runners.runner import SizedNetwork
 from nas.network.network import Network
 from nas.ops import is_free
 from nas.space.deployment import Deployment
@@ -26,7 +29,7 @@ from nas.space.graph import Graph
 from search_spaces import SEARCH_SPACES
 from tests.cost.simulated_table import table_of
 from tests.measuring.runners.fake_onnxruntime_speed import seconds_of
-from tests.measuring.runners.far_side import FarSide
+from tests.measuring.runners.remote_device import RemoteDevice
 from tests.simulated_device import conv
 
 SIZE, ROUNDS = (32, 32), 2
@@ -50,7 +53,7 @@ def the_table(**changes: Any) -> LatencyTable:
     return table_of({conv(3): 1.0}, **{"backend": "onnxruntime", "version": "99.0-fake", "reference": level, **changes})
 
 
-def the_job(side: FarSide, **changes: Any) -> ValidateJob:
+def the_job(side: RemoteDevice, **changes: Any) -> ValidateJob:
     target = side.sshd.target()
     ssh = SshSettings(key=str(target.key), known_hosts=str(target.known_hosts), python=str(side.python), folder=str(side.base))
     settings = {"runner": "ssh", "host": target.text, "ssh": ssh, "device": "board", "rounds": ROUNDS}
@@ -58,36 +61,48 @@ def the_job(side: FarSide, **changes: Any) -> ValidateJob:
     return ValidateJob(**{"space": SPACE.config(), "deploy": deploy, **settings, **changes})
 
 
+def network_of(graph: Graph, *, seed: int) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(graph.deployed()).eval()
+
+
 def true_ms(number: int, graph: Graph) -> float:
     """What the imitation takes for a network: a function of its graph."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(number)
-        network = Network(graph.deployed()).eval()
+    network = network_of(graph, seed=number)
     return 1e3 * seconds_of(network_file(network, size=SIZE, batch=1, script=False).content)
 
 
-def test_networks_are_timed_over_ssh_twice_at_the_level_of_the_table(far_side: FarSide) -> None:
+def times_of(graphs: list[Graph], job: ValidateJob, table: LatencyTable) -> Any:
+    """Samples of networks where a job says."""
+    with open_runner(job, request_for_table(job, table)) as runner:
+        check_table(table, runner)
+        networks = [SizedNetwork(partial(network_of, graph, seed=number), SIZE) for number, graph in enumerate(graphs)]
+        return runner.time_networks(networks, table, seed=0)
+
+
+def test_networks_are_timed_over_ssh_twice_at_the_level_of_the_table(board: RemoteDevice) -> None:
     networks = graphs(3)
-    samples = time_far(networks, the_job(far_side), the_table())
+    samples = times_of(networks, the_job(board), the_table())
     assert samples.shape == (3, 2, ROUNDS)
     for number, graph in enumerate(networks):
         expected = 2 * true_ms(number, graph)  # of the table's level; a sleep may take longer on a busy machine
         assert 0.6 * expected < np.median(samples[number]) < 1.8 * expected
-    assert not far_side.files.exists()
+    assert not board.files.exists()
 
 
-def test_a_stopped_validation_goes_on_from_the_workers_journal(far_side: FarSide) -> None:
+def test_a_stopped_validation_goes_on_from_the_workers_journal(board: RemoteDevice) -> None:
     networks = graphs(3)
-    far_side.at(kill=40)
+    board.at(kill=40)
     with pytest.raises(ResumableError, match="the same command goes on from there"):
-        time_far(networks, the_job(far_side), the_table())
-    there = len(far_side.far_journal.read_text().splitlines()) - 1
-    calls = far_side.num_calls
+        times_of(networks, the_job(board), the_table())
+    there = len(board.remote_journal.read_text().splitlines()) - 1
+    calls = board.num_calls
     assert there > 3
-    assert time_far(networks, the_job(far_side), the_table()).shape == (3, 2, ROUNDS)
+    assert times_of(networks, the_job(board), the_table()).shape == (3, 2, ROUNDS)
     whole = 3 * 2 * ROUNDS
     # Each operation is called twice to set it up; a timing has one call before it and num_calls in it.
-    assert far_side.num_calls - calls < (whole + ROUNDS + 4 - there) * 7 + 2 * 8
+    assert board.num_calls - calls < (whole + ROUNDS + 4 - there) * 7 + 2 * 8
 
 
 @pytest.mark.parametrize(
@@ -100,22 +115,22 @@ def test_a_stopped_validation_goes_on_from_the_workers_journal(far_side: FarSide
     ],
 )
 def test_a_table_that_the_place_cannot_judge_is_refused(
-    table: dict[str, Any], error: type[Exception], reason: str, far_side: FarSide
+    table: dict[str, Any], error: type[Exception], reason: str, board: RemoteDevice
 ) -> None:
     with pytest.raises(error, match=reason):
-        time_far(graphs(1), the_job(far_side), the_table(**table))
+        times_of(graphs(1), the_job(board), the_table(**table))
 
 
 def test_a_table_of_a_runtime_of_the_worker_is_validated_and_calibrated_here(run_nas, tmp_path: Path) -> None:
     specs = SPACE.build(SPACE.config()).plan(Deployment(SIZE, 16, 4))
     about = {
-        "device": "here",
+        "device": "desk",
         "backend": "torch-script",
         "version": str(torch.__version__),
         "reference": Reference(conv(3).key, 1.0),
     }
     save_table(table_of(dict.fromkeys((spec for spec in specs if not is_free(spec)), 1.0), **about), tmp_path / "table.json")
-    shape = ["space=squeezenas_small", "deploy.input=[32,32]", "num_classes=4", "device=here"]
+    shape = ["space=squeezenas_small", "deploy.input=[32,32]", "num_classes=4", "device=desk"]
     validated = run_nas("profile", "validate", *shape, "latency.table=table.json", "samples=8", "rounds=1", "out=found")
     assert validated.status == 0, validated.err
     (calibration,) = read_table(tmp_path / "table.json").calibrations

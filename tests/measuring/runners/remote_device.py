@@ -56,12 +56,12 @@ class Line:
 
 
 @dataclass(slots=True)
-class Kept:
+class Deleted:
     """What was in the files that a run deletes at its end."""
 
-    here: list[Line] = field(default_factory=list)
-    far: list[Line] = field(default_factory=list)
-    far_names: list[str] = field(default_factory=list)
+    own: list[Line] = field(default_factory=list)
+    remote: list[Line] = field(default_factory=list)
+    remote_names: list[str] = field(default_factory=list)
 
 
 def lines_of(path: Path) -> list[Line]:
@@ -72,33 +72,33 @@ def lines_of(path: Path) -> list[Line]:
     return [Line(row.get("key", row.get("reference")), row["round"], row["ms"], row["calls"], "reference" in row) for row in rows]
 
 
-class FarSide:
+class RemoteDevice:
     """A server, the interpreter with the imitation there, and the working folder of the command here.
 
     Args:
         sshd: The server.
-        folder: Of this far side's own.
+        folder: Of this device's own.
         run_nas: Runs a command line.
         work: The folder that it runs in.
     """
 
     def __init__(self, sshd: Sshd, folder: Path, run_nas: Callable[..., Outcome], work: Path) -> None:
         self.sshd, self.folder, self._run_nas, self._work = sshd, folder, run_nas, work
-        self.lies_in(folder / "far")
+        self.lies_in(folder / "remote")
         self.table = work / "latency_tables" / "board" / f"{RUNTIME}.json"
         self.own_journal = self.table.with_name(f"{self.table.name}.journal.jsonl")
         self.calls = folder / "calls"
         for name in ("onnxruntime", "numpy"):
             shutil.copy(Path(__file__).with_name("fake_onnxruntime.py"), folder / f"{name}.py")
         self.python = self.interpreter("python")
-        self.kept = Kept()
+        self.deleted = Deleted()
         self.stops = 0
 
     def lies_in(self, base: Path) -> None:
         """Let the folder there be below another one."""
         self.base = base
         self.files = base / RUNTIME
-        self.far_journal = self.files / JOURNAL_FILE
+        self.remote_journal = self.files / JOURNAL_FILE
 
     def interpreter(self, name: str, *, patch: str = "", imitation: bool = True) -> Path:
         """A program that runs the worker, after lines of Python that change what it sees; the imitation knows no other package."""
@@ -166,7 +166,7 @@ class FarSide:
 
     def journals(self) -> list[Line]:
         """The longer one of both, of which the other one must be the beginning."""
-        shorter, longer = sorted([lines_of(self.far_journal), lines_of(self.own_journal)], key=len)
+        shorter, longer = sorted([lines_of(self.remote_journal), lines_of(self.own_journal)], key=len)
         assert shorter == longer[: len(shorter)]
         return longer
 
@@ -175,10 +175,10 @@ class FarSide:
         outcome = self.profile(**changes)
         assert (outcome.status, [line for line in outcome.err_lines if "not stable" not in line]) == (0, [])
         table = read_table(self.table)
-        lines = self.kept.here
+        lines = self.deleted.own
         for there in before:
             assert lines[: len(there)] == list(there)
-        assert lines == self.kept.far
+        assert lines == self.deleted.remote
         samples = [(line.key, line.round_index) for line in lines if not line.is_reference]
         keys = {spec.key for spec in plan}
         assert sorted(samples) == sorted((key, index) for key in keys for index in range(ROUNDS))
@@ -208,24 +208,24 @@ class FarSide:
                 os.kill(pid, signal.SIGKILL)
 
 
-def make_far_side(
+def make_board(
     sshd: Sshd, tmp_path: Path, run_nas: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FarSide]:
+) -> Iterator[RemoteDevice]:
     """A device on a server, with the plan of six operations; what its runs delete at their end is kept."""
     folder = tmp_path / "board"
     folder.mkdir()
-    side = FarSide(sshd, folder, run_nas, tmp_path)
+    side = RemoteDevice(sshd, folder, run_nas, tmp_path)
     want(monkeypatch, PLAN)
     delete, remove = TableJournal.delete, SshPlace.remove
 
     def keep_and_delete(journal: TableJournal) -> None:
-        side.kept.here = lines_of(journal.path)
+        side.deleted.own = lines_of(journal.path)
         delete(journal)
 
     def keep_and_remove(place: SshPlace) -> None:
-        if side.far_journal.exists():
-            side.kept.far = lines_of(side.far_journal)
-            side.kept.far_names = sorted(path.name for path in side.files.iterdir())
+        if side.remote_journal.exists():
+            side.deleted.remote = lines_of(side.remote_journal)
+            side.deleted.remote_names = sorted(path.name for path in side.files.iterdir())
         remove(place)
 
     monkeypatch.setattr(TableJournal, "delete", keep_and_delete)

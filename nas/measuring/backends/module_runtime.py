@@ -1,8 +1,7 @@
-"""The interface of a runtime to `nas profile`."""
+"""What every runtime of this process offers: it takes operations and networks as modules, where the worker's take graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -10,13 +9,11 @@ from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError
 from nas.network.network import Network
 from nas.ops.spec import OpSpec
-
-Run = Callable[[int], float]
-"""Executes an operation or a network the given number of times; returns the mean of one call in ms."""
+from nas.worker.interface import Run
 
 
-class Backend(Protocol):
-    """One way to execute operations on one device."""
+class ModuleRuntime(Protocol):
+    """One way to execute operations in this process, on one device."""
 
     @property
     def runtime(self) -> RuntimeName:

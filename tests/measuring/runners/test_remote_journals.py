@@ -14,42 +14,42 @@ import pytest
 from nas.cost import read_table
 from nas.measuring.journal import TableJournal
 from tests.conftest import Outcome
-from tests.measuring.runners.far_side import PLAN, FarSide, Line, lines_of, make_far_side, want
+from tests.measuring.runners.remote_device import PLAN, Line, RemoteDevice, lines_of, make_board, want
 from tests.measuring.runners.sshd import Sshd
 from tests.simulated_device import conv
 
 
 @pytest.fixture
-def broken_off(far_side: FarSide) -> list[Line]:
+def broken_off(board: RemoteDevice) -> list[Line]:
     """The timings of a measurement whose worker was killed; both journals hold them."""
-    far_side.at(kill=60)
-    far_side.stopped(1, "the same command goes on from there")
-    before = lines_of(far_side.own_journal)
-    assert before == far_side.journals()
+    board.at(kill=60)
+    board.stopped(1, "the same command goes on from there")
+    before = lines_of(board.own_journal)
+    assert before == board.journals()
     assert len(before) > 5
     return before
 
 
-def test_a_folder_that_was_deleted_there_is_filled_from_the_journal_here(far_side: FarSide, broken_off: list[Line]) -> None:
-    shutil.rmtree(far_side.base)
-    far_side.finished(broken_off)
+def test_a_folder_that_was_deleted_there_is_filled_from_the_journal_here(board: RemoteDevice, broken_off: list[Line]) -> None:
+    shutil.rmtree(board.base)
+    board.finished(broken_off)
 
 
-def test_a_journal_that_was_deleted_here_is_fetched_from_there(far_side: FarSide, broken_off: list[Line]) -> None:
-    far_side.own_journal.unlink()
-    far_side.finished(broken_off)
+def test_a_journal_that_was_deleted_here_is_fetched_from_there(board: RemoteDevice, broken_off: list[Line]) -> None:
+    board.own_journal.unlink()
+    board.finished(broken_off)
 
 
-@pytest.mark.parametrize("here", ["whole", "deleted"])
+@pytest.mark.parametrize("own", ["whole", "deleted"])
 def test_a_journal_whose_last_line_is_torn_there_loses_at_most_that_line(
-    here: str, far_side: FarSide, broken_off: list[Line]
+    own: str, board: RemoteDevice, broken_off: list[Line]
 ) -> None:
-    content = far_side.far_journal.read_bytes()
-    far_side.far_journal.write_bytes(content[:-9])
-    if here == "deleted":
-        far_side.own_journal.unlink()
-        far_side.stops += 1  # the line counts as one more sample that was wasted
-    far_side.finished(broken_off[:-1] if here == "deleted" else broken_off)
+    content = board.remote_journal.read_bytes()
+    board.remote_journal.write_bytes(content[:-9])
+    if own == "deleted":
+        board.own_journal.unlink()
+        board.stops += 1  # the line counts as one more sample that was wasted
+    board.finished(broken_off[:-1] if own == "deleted" else broken_off)
 
 
 def repeated(lines: list[str]) -> list[str]:
@@ -72,69 +72,69 @@ DAMAGES: dict[str, Callable[[list[str]], list[str]]] = {
 
 
 def test_a_journal_that_is_damaged_there_is_told_and_the_one_here_takes_its_place_once_it_is_deleted(
-    far_side: FarSide, broken_off: list[Line]
+    board: RemoteDevice, broken_off: list[Line]
 ) -> None:
-    lines, own = far_side.far_journal.read_text().splitlines(), far_side.own_journal.read_bytes()
+    lines, own = board.remote_journal.read_text().splitlines(), board.own_journal.read_bytes()
     for damage in DAMAGES.values():
         damaged = "".join(f"{line}\n" for line in damage(lines))
-        far_side.far_journal.write_text(damaged)
-        far_side.own_journal.unlink(missing_ok=True)
-        far_side.refused(2, "journal.jsonl is damaged (line ", "delete it there, then the same command goes on")
-        assert not far_side.own_journal.exists()
-        assert far_side.far_journal.read_text() == damaged
-    far_side.own_journal.write_bytes(own)
-    far_side.far_journal.unlink()
-    far_side.finished(broken_off)
+        board.remote_journal.write_text(damaged)
+        board.own_journal.unlink(missing_ok=True)
+        board.refused(2, "journal.jsonl is damaged (line ", "delete it there, then the same command goes on")
+        assert not board.own_journal.exists()
+        assert board.remote_journal.read_text() == damaged
+    board.own_journal.write_bytes(own)
+    board.remote_journal.unlink()
+    board.finished(broken_off)
 
 
-def test_a_journal_of_a_former_version_there_is_refused_until_it_is_deleted(far_side: FarSide, broken_off: list[Line]) -> None:
-    former = far_side.far_journal.read_text().replace('"format_version": 2', '"format_version": 1', 1)
-    far_side.far_journal.write_text(former)
-    far_side.refused(2, "journal.jsonl is of another version of segnas (format_version: got 1, expected 2); delete it there")
-    assert far_side.far_journal.read_text() == former
-    far_side.far_journal.unlink()
-    far_side.finished(broken_off)
+def test_a_journal_of_a_former_version_there_is_refused_until_it_is_deleted(board: RemoteDevice, broken_off: list[Line]) -> None:
+    former = board.remote_journal.read_text().replace('"format_version": 2', '"format_version": 1', 1)
+    board.remote_journal.write_text(former)
+    board.refused(2, "journal.jsonl is of another version of segnas (format_version: got 1, expected 2); delete it there")
+    assert board.remote_journal.read_text() == former
+    board.remote_journal.unlink()
+    board.finished(broken_off)
 
 
-def test_journals_that_contradict_each_other_are_told_and_the_one_here_counts(far_side: FarSide, broken_off: list[Line]) -> None:
-    text = far_side.far_journal.read_text()
-    far_side.far_journal.write_text(text.replace('"ms": ', '"ms": 1', 1))
-    outcome = far_side.profile()
+def test_journals_that_contradict_each_other_are_told_and_the_one_here_counts(board: RemoteDevice, broken_off: list[Line]) -> None:
+    text = board.remote_journal.read_text()
+    board.remote_journal.write_text(text.replace('"ms": ', '"ms": 1', 1))
+    outcome = board.profile()
     assert "its journal holds other timings than that of this machine, which counts" in outcome.out
-    assert far_side.kept.here[: len(broken_off)] == broken_off
-    assert far_side.kept.here == far_side.kept.far
+    assert board.deleted.own[: len(broken_off)] == broken_off
+    assert board.deleted.own == board.deleted.remote
 
 
 def test_a_journal_of_operations_that_the_table_holds_by_now_does_not_disturb_another_plan(
-    far_side: FarSide, monkeypatch: pytest.MonkeyPatch
+    board: RemoteDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a crash between the table and the end of its journal."""
 
     def crash(journal: TableJournal) -> None:
-        far_side.kept.here = lines_of(journal.path)
+        board.deleted.own = lines_of(journal.path)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(TableJournal, "delete", crash)
-        assert far_side.profile().status == 130
-    first = read_table(far_side.table)
+        assert board.profile().status == 130
+    first = read_table(board.table)
     assert len(first.entries) == len(PLAN)
     more = [conv(9), conv(10)]
     want(monkeypatch, [*PLAN, *more])
-    outcome = far_side.profile()
+    outcome = board.profile()
     assert (outcome.status, outcome.err) == (0, "")
-    table = read_table(far_side.table)
+    table = read_table(board.table)
     assert set(table.entries) == {spec.key for spec in (*PLAN, *more)}
     assert {key: table.entries[key] for key in first.entries} == first.entries
     assert table.reference == first.reference
-    assert not far_side.own_journal.exists()
+    assert not board.own_journal.exists()
 
 
-def test_a_table_of_other_conditions_is_refused_before_anything_is_measured(far_side: FarSide) -> None:
-    far_side.finished()
-    calls, content = far_side.num_calls, far_side.table.read_bytes()
-    far_side.refused(2, "the table was measured under other conditions: protocol.rounds is 4 there and 2 now", rounds=2)
-    assert (far_side.num_calls, far_side.table.read_bytes()) == (calls, content)
+def test_a_table_of_other_conditions_is_refused_before_anything_is_measured(board: RemoteDevice) -> None:
+    board.finished()
+    calls, content = board.num_calls, board.table.read_bytes()
+    board.refused(2, "the table was measured under other conditions: protocol.rounds is 4 there and 2 now", rounds=2)
+    assert (board.num_calls, board.table.read_bytes()) == (calls, content)
 
 
 @pytest.fixture
@@ -149,45 +149,45 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_is_full_when_the_worker_is_copied_is_told_and_with_room_the_command_goes_on(
-    far_side: FarSide, small_disk: Path
+    board: RemoteDevice, small_disk: Path
 ) -> None:
-    far_side.lies_in(small_disk)
+    board.lies_in(small_disk)
     filler = small_disk / "filler"
     filler.write_bytes(bytes(460_000))
-    far_side.refused(2, "no room: worker.py needs 0.", "make room, or name another folder: ssh.folder=")
-    assert not list(far_side.files.iterdir())
+    board.refused(2, "no room: worker.py needs 0.", "make room, or name another folder: ssh.folder=")
+    assert not list(board.files.iterdir())
     filler.unlink()
-    far_side.finished()
+    board.finished()
 
 
 def test_a_disk_that_becomes_full_while_the_journal_is_written_is_told_and_with_room_the_command_goes_on(
-    far_side: FarSide, small_disk: Path
+    board: RemoteDevice, small_disk: Path
 ) -> None:
     """A journal of more than one block."""
-    far_side.lies_in(small_disk)
+    board.lies_in(small_disk)
     rounds = {"rounds": 16, "max_rounds": 16}
-    far_side.at(fill=60)
-    outcome = far_side.stopped(2, "the journal cannot be written (No space left on device) after ", "make room there", **rounds)
-    assert not far_side.workers()
-    before = lines_of(far_side.own_journal)
+    board.at(fill=60)
+    outcome = board.stopped(2, "the journal cannot be written (No space left on device) after ", "make room there", **rounds)
+    assert not board.workers()
+    before = lines_of(board.own_journal)
     assert f" after {len(before)} timings, which are kept" in outcome.err
-    assert before == far_side.journals()
-    far_side.refused(2, "no room: worker.py needs 0.", **rounds)
-    (far_side.files / "filler").unlink()
-    assert far_side.profile(**rounds).status == 0
-    assert far_side.kept.here[: len(before)] == before
-    assert far_side.kept.here == far_side.kept.far
-    assert {entry.n for entry in read_table(far_side.table).entries.values()} == {16}
+    assert before == board.journals()
+    board.refused(2, "no room: worker.py needs 0.", **rounds)
+    (board.files / "filler").unlink()
+    assert board.profile(**rounds).status == 0
+    assert board.deleted.own[: len(before)] == before
+    assert board.deleted.own == board.deleted.remote
+    assert {entry.n for entry in read_table(board.table).entries.values()} == {16}
 
 
-def test_a_clock_that_is_wrong_there_is_told_and_changes_neither_date_nor_times(far_side: FarSide) -> None:
+def test_a_clock_that_is_wrong_there_is_told_and_changes_neither_date_nor_times(board: RemoteDevice) -> None:
     patch = "import time; now = time.time; time.time = lambda: now() - 86400"
-    outcome = far_side.profile(ssh__python=far_side.interpreter("yesterday", patch=patch))
+    outcome = board.profile(ssh__python=board.interpreter("yesterday", patch=patch))
     assert (outcome.status, outcome.err) == (0, "")
     assert re.search(r": its clock is wrong by -864\d\d s; the table has the time of this machine\n", outcome.out)
-    table = read_table(far_side.table)
+    table = read_table(board.table)
     assert abs(datetime.fromisoformat(table.measured_at) - datetime.now(UTC)) < timedelta(minutes=10)
-    assert all(1.0 <= line.ms < 10_000.0 for line in far_side.kept.here)
+    assert all(1.0 <= line.ms < 10_000.0 for line in board.deleted.own)
 
 
 ODD = {
@@ -198,16 +198,16 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_interpreter_that_cannot_run_the_worker_is_told(name: str, far_side: FarSide) -> None:
+def test_an_interpreter_that_cannot_run_the_worker_is_told(name: str, board: RemoteDevice) -> None:
     script, said = ODD[name]
-    python = far_side.program("odd", script)
-    far_side.refused(
+    python = board.program("odd", script)
+    board.refused(
         2, "the worker does not start there (status ", said, "it needs Python 3.6 or newer: ssh.python=", ssh__python=python
     )
 
 
-def test_a_program_that_is_no_python_is_told(far_side: FarSide) -> None:
-    far_side.refused(2, "the worker does not say what it is on: ", ssh__python=far_side.program("echo", 'echo "$@"'))
+def test_a_program_that_is_no_python_is_told(board: RemoteDevice) -> None:
+    board.refused(2, "the worker does not say what it is on: ", ssh__python=board.program("echo", 'echo "$@"'))
 
 
 BANNER = """
@@ -231,7 +231,7 @@ def test_what_a_log_in_shell_writes_before_the_worker_does_not_disturb(
     script = tmp_path / "login.sh"
     script.write_text(BANNER.format(sftp=server))
     sshd = make_sshd(config=[f"ForceCommand /bin/sh {script}"])
-    for side in make_far_side(sshd, tmp_path, run_nas, monkeypatch):
+    for side in make_board(sshd, tmp_path, run_nas, monkeypatch):
         side.lies_in(sshd.files().parent)
         side.at(kill=60)
         side.stopped(1, "the same command goes on from there", ssh__folder=None)

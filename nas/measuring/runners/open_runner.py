@@ -1,0 +1,74 @@
+"""The place where a job is measured, chosen by its settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from nas.config.jobs import ProfileJob, ValidateJob
+from nas.cost.latency_table import LatencyTable
+from nas.devices.runtimes import hardware_note
+from nas.errors import TableError
+from nas.measuring.runners.in_process import InProcess
+from nas.measuring.runners.local_place import LocalPlace
+from nas.measuring.runners.place import Place
+from nas.measuring.runners.request import Request
+from nas.measuring.runners.runner import Runner
+from nas.measuring.runners.worker_runner import WorkerRunner
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_runner(job: ProfileJob | ValidateJob, request: Request) -> Iterator[Runner]:
+    """This process, or the worker on this machine or on one over SSH.
+
+    Args:
+        job: Says where.
+        request: Says how.
+
+    Raises:
+        UserError: If a setting is wrong, or the place refuses.
+    """
+    if request.in_process:
+        yield InProcess.of(request)
+        return
+    note = hardware_note(request.runtime.backend, request.accelerator)
+    if note is not None:
+        _log.warning(note)
+    with closing(_place(job, request)) as place:
+        yield WorkerRunner(place, request)
+
+
+def check_table(table: LatencyTable, runner: Runner) -> None:
+    """Refuse a table of another device or another version of the runtime than a runner has.
+
+    Raises:
+        TableError: If it is.
+    """
+    device, runtime = runner.conditions.device, runner.conditions.runtime
+    if device.name != table.device.name:
+        raise TableError(
+            f"latency table {table.identifier}: got one of {table.device.name}, expected one of {device.name}, where this runs; "
+            f"measure one with nas profile, or give device={table.device.name} if that is a name of that machine"
+        )
+    if runtime.version != table.runtime.version:
+        raise TableError(
+            f"latency table {table.identifier}: measured with {table.runtime.backend} {table.runtime.version}, and there is "
+            f"{runtime.version}; measure it again with nas profile"
+        )
+
+
+def _place(job: ProfileJob | ValidateJob, request: Request) -> Place:
+    """Folder in which the worker runs, one for each runtime."""
+    folder = str(request.runtime) if request.accelerator == "cpu" else f"{request.runtime}-{request.accelerator}"
+    if job.runner == "local":
+        return LocalPlace(folder)
+    from nas.measuring.runners.ssh.remote_place import SshPlace, SshTarget
+
+    assert job.host is not None
+    key, known_hosts = (None if name is None else Path(name).expanduser() for name in (job.ssh.key, job.ssh.known_hosts))
+    target = SshTarget.parse(host=job.host, key=key, known_hosts=known_hosts, python=job.ssh.python, folder=job.ssh.folder)
+    return SshPlace(target, folder)
