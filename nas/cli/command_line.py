@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _told(text: str) -> int:
-    """Print a text; who reads our output may have gone, as `head` does: then nothing is left to tell."""
+    """Print a text; who reads our output may have gone, as `head` does: then nothing is left to print."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

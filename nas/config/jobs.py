@@ -44,7 +44,7 @@ class SearchJob:
     resume: str | None = None
     """A run to go on with, or auto."""
     plan: bool = False
-    """Train nothing: tell memory and time of every relaxation, execution and checkpointing from a short probe, and what fits; with
+    """Train nothing: state memory and time of every relaxation, execution and checkpointing from short probes, and what fits; with
     out=FOLDER also in plan.json there."""
 
     def __post_init__(self) -> None:
@@ -224,7 +224,7 @@ class ProfileJob:
     ssh: SshSettings = field(default_factory=SshSettings)
     """Settings of the log-in with runner=ssh."""
     energy: bool = False
-    """Measure the energy of each operation, too, where the device tells its power; not with runtimes in this process."""
+    """Measure the energy of each operation, too, where the device states its power; not with runtimes in this process."""
     space: Any = "???"
     """The search space's own config."""
     deploy: DeploySettings = field(default_factory=DeploySettings)
@@ -275,7 +275,7 @@ class ValidateJob:
     rounds: int = 10
     """Interleaved rounds over all networks; each is timed twice a round."""
     coverage: float = 0.9
-    """Share of networks that the error bar shall hold."""
+    """Share of networks that the error bar should hold."""
     calibrate: bool = True
     """Write the calibration into the table."""
     seed: int = 0

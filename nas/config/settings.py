@@ -60,7 +60,7 @@ class SearchSettings:
     loss: str = "cross_entropy"
     """cross_entropy (paper) or ohem (FasterSeg's)."""
     execution: str | None = None
-    """How mixed operations are run, with the same results and the same checkpoints; reference: the plain weighted sum; fused: those
+    """Way of running mixed operations, with the same results and the same checkpoints; reference: the plain weighted sum; fused: those
     that read one map together, with fewer passes over activations; null: reference for sampled, fused for soft and hard."""
     tau_start: float = 1.0
     """Temperature at the first step, and through the warm-up (paper: 1.0)."""
@@ -163,7 +163,7 @@ class LatencySettings:
     """DEVICE/RUNTIME, a path, `macs` (analytic) or `none`; or a list of tables, each with a term of its own."""
     weight: Any = 0.1
     """Weight of the latency term, or a list with one for each table. The default belongs to the relative unit [reading]. Where
-    target_ms or band_fps control the weight, it is what it starts from."""
+    target_ms or band_fps control the weight, it is the start."""
     unit: str = "relative"
     """relative: latency over that of uniform architecture parameters [reading]; ms or us: absolute (paper: 0.005, us). A term
     with a target is latency over target."""

@@ -46,7 +46,7 @@ def is_device_name(text: str) -> bool:
 
 
 def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
-    """The name of this machine's CPU; `unknown-ARCHITECTURE-cpu` where the system does not tell the model.
+    """The name of this machine's CPU; `unknown-ARCHITECTURE-cpu` where the system does not state the model.
 
     Args:
         cpuinfo: The system's description of its CPUs.

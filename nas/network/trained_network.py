@@ -58,7 +58,7 @@ def trained_network(design: Design, weights: Path) -> tuple[Network, int]:
 
 
 def _other_classes(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], num_classes: int) -> int | None:
-    """The number of classes of the weights if that alone tells them from the network; None: they agree, or differ otherwise."""
+    """The number of classes of the weights if they differ from the network in that alone; None: they agree, or differ otherwise."""
     pairs = [(tuple(wanted[key].shape), tuple(got[key].shape)) for key in wanted if key in got]
     differ = [(one, other) for one, other in pairs if one != other]
     found = {other[:1] for _, other in differ}

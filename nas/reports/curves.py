@@ -1,4 +1,4 @@
-"""Curves of a run: what its `metrics.jsonl` tells, over steps."""
+"""Curves of a run: the scalars of its `metrics.jsonl` over steps."""
 
 from __future__ import annotations
 

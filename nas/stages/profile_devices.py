@@ -251,7 +251,7 @@ def _coverage(table: LatencyTable, size: tuple[int, int], job: DevicesJob, plans
 
 
 def _classes(table: LatencyTable, size: tuple[int, int], job: DevicesJob) -> list[int]:
-    """The numbers of classes that networks on images of a size have, as far as the table tells."""
+    """The numbers of classes that networks on images of a size have, as far as the table states them."""
     if job.num_classes is not None:
         return [job.num_classes]
     specs = [OpSpec.from_key(key) for key in table.entries]

@@ -72,7 +72,7 @@ def jetpack_of(l4t: str) -> Optional[str]:
 
 
 def l4t_version(root: str, run: RunTool) -> Optional[str]:
-    """The version of L4T, e.g. `32.7.4`: from its file, else from its package (containers lack the file); None if neither tells.
+    """The version of L4T, e.g. `32.7.4`: from its file, else from its package (containers lack the file); None if neither has it.
 
     Args:
         root: Prefix of the path.

@@ -30,7 +30,7 @@ def parse_nvidia_smi(text: str, fields: Sequence[str]) -> List[Dict[str, str]]:
         fields: The names of its columns, in order; a header prints some otherwise: `clocks.current.sm [MHz]` for `clocks.sm`.
 
     Returns:
-        For each GPU its values, without units; those that the driver does not tell (`[N/A]`, `[Not Supported]`...) are left out.
+        For each GPU its values, without units; those that the driver does not state (`[N/A]`, `[Not Supported]`...) are left out.
         A line that has not one value a field is no line of the table.
     """
     gpus = []

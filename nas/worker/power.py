@@ -13,7 +13,7 @@ from nas.worker.probing import RunTool, first_line_of_tool, probe_paths, read_pr
 from nas.worker.tegrastats import FirstLine, module_power_w, read_tegrastats
 
 SENSOR_SECONDS = 0.02
-"""Time between two samples of a sensor that tells the power of a moment, in s."""
+"""Time between two samples of a sensor of the present power, in s."""
 
 SMI_SECONDS = 0.1
 """The same for `nvidia-smi` and `tegrastats`: each sample starts the program."""
@@ -86,12 +86,12 @@ class PowerSource(ABC):
             work: What to call.
 
         Raises:
-            WorkerError: If the source does not tell its power any more.
+            WorkerError: If the source does not state its power any more.
         """
 
 
 class SampledPower(PowerSource):
-    """A source that tells the power of a moment: a thread samples it while the work runs."""
+    """A source of the present power: a thread samples it while the work runs."""
 
     def __init__(
         self,
@@ -247,7 +247,7 @@ def energy_per_call(source: PowerSource, run: Run, *, seconds: float = 1.0, cloc
         clock: Waits while the device is idle.
 
     Raises:
-        WorkerError: If the source does not tell its power any more.
+        WorkerError: If the source does not state its power any more.
     """
     idle = source.measure(seconds, lambda: clock.sleep(_BATCH_SECONDS))
     calls = max(1, math.ceil(_BATCH_SECONDS * 1000 / max(run(1), 1e-6)))

@@ -28,7 +28,7 @@ class Tegrastats(NamedTuple):
     """One line of `tegrastats`.
 
     Fields:
-        ram_mb: Memory in use and in all, in MB; None where the line does not tell.
+        ram_mb: Memory in use and in all, in MB; None where the line does not state it.
         cpu_loads: Load of each CPU in percent; None for one that is off.
         clocks: In MHz, of `cpu` (mean of the CPUs that are on), `gpu` (mean of its clusters that are on) and `memory`.
         temperatures: By zone in lower case, in degrees C, without zones that are off (-256) and the constant of the PMIC.

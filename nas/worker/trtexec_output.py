@@ -57,7 +57,7 @@ def trtexec_passed(log: str) -> bool:
 
 
 def telling_line(log: str) -> str:
-    """The line that tells why a run failed: the first error, else the first that names one, else the last one.
+    """The line that states why a run failed: the first error, else the first that names one, else the last one.
 
     Returns:
         The line without time stamps and control characters, shortened to 300 characters.

@@ -110,7 +110,7 @@ class PairDataset(SegmentationDataset):
     def scan(self) -> None:
         """Read every file of the split with the cache on, so that no file is read again.
 
-        Without, every label is read, and of every image what tells its size and whether its file is whole.
+        Without, every label is read, and of every image its size and whether its file is whole.
         """
         scan_frames(self._check if self._cache is None else self.load, len(self))
 

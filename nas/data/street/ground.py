@@ -55,7 +55,7 @@ def paint_ground(painter: Painter, setting: Setting, rng: np.random.Generator) -
 
 
 def _paint_slabs(painter: Painter, setting: Setting) -> None:
-    """Joints across the pavement; they tell it from the road where the colours are alike."""
+    """Joints across the pavement; they distinguish it from the road where the colours are alike."""
     for side in (-1, 1):
         near, far = sorted((side * (setting.kerb + 0.22), side * setting.frontage))
         joints = [_strip(near, far, np.array([z, z + 0.1])) for z in np.arange(3.0, 26.0, 1.6)]

@@ -52,7 +52,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of a process that has taken steps, in bytes; None where the system does not tell.
+    """Memory of a process that has taken steps, in bytes; None where the system does not state it.
 
     Args:
         idle: Resident before anything was built.
