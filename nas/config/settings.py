@@ -60,7 +60,7 @@ class SearchSettings:
     loss: str = "cross_entropy"
     """cross_entropy (paper) or ohem (FasterSeg's)."""
     execution: str | None = None
-    """Way of running mixed operations, with the same results and the same checkpoints; reference: the plain weighted sum; fused: those
+    """Way of running mixed operations, with the same results and checkpoints; reference: the plain weighted sum; fused: those
     that read one map together, with fewer passes over activations; null: reference for sampled, fused for soft and hard."""
     tau_start: float = 1.0
     """Temperature at the first step, and through the warm-up (paper: 1.0)."""
