@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from nas.errors import ConfigError
-from nas.worker.device_facts import cpu_model, model_slug, unknown_cpu
+from nas.worker.device_facts import CPUFREQ_OF_FIRST, cpu_clock_limits, cpu_governor, cpu_model, model_slug, unknown_cpu
+from nas.worker.probing import read_probe, read_probe_number
 
 ACCELERATORS = ("cpu", "cuda")
 """Accelerators that operations can run on."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_CPUINFO = Path("/proc/cpuinfo")
-_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,45 +43,31 @@ def is_device_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
-    """The name of this machine's CPU; `unknown-ARCHITECTURE-cpu` where the system does not state the model.
+def cpu_name(root: str = "/") -> str:
+    """The name of this machine's CPU; `unknown-ARCHITECTURE-cpu` where the system does not tell the model.
 
     Args:
-        cpuinfo: The system's description of its CPUs.
+        root: Prefix of the paths of the kernel's files.
     """
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
-    return model_slug(cpu_model(text) or "") or unknown_cpu()
+    return model_slug(cpu_model(read_probe(root, "proc/cpuinfo") or "") or "") or unknown_cpu()
 
 
-def cpu_clocks(cpufreq: Path = _CPUFREQ) -> tuple[str | None, str | None]:
-    """The governor of the first CPU and the limits of its clock; None for what cannot be read.
-
-    Args:
-        cpufreq: The kernel's folder with the clock settings of the first CPU, in kHz.
-    """
-    governor = _read(cpufreq / "scaling_governor")
-    low, high = _read(cpufreq / "scaling_min_freq"), _read(cpufreq / "scaling_max_freq")
-    if low is None or high is None or not (low.isdigit() and high.isdigit()):
-        return governor, None
-    return governor, f"{int(low) // 1000}-{int(high) // 1000} MHz"
-
-
-def current_clocks(accelerator: str = "cpu", *, cpuinfo: Path = _CPUINFO, cpufreq: Path = _CPUFREQ) -> str | None:
+def current_clocks(accelerator: str = "cpu", *, root: str = "/") -> str | None:
     """The clock at this moment, e.g. `2596 MHz`; None where it cannot be read.
 
     Args:
-        accelerator: One of `ACCELERATORS`; for `cuda`, the clock of the multiprocessors of the current GPU.
-        cpuinfo: The system's description of its CPUs, whose clocks are averaged.
-        cpufreq: Read where that states none: the kernel's folder with the clock settings of the first CPU, in kHz.
+        accelerator: One of `ACCELERATORS`; for `cpu` the mean over all CPUs, or where those are not stated the clock of the first
+            one; for `cuda` that of the multiprocessors of the current GPU.
+        root: Prefix of the paths of the kernel's files.
     """
     if accelerator == "cuda":
         return _gpu_clock()
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    text = read_probe(root, "proc/cpuinfo") or ""
     stated = [float(mhz) for mhz in re.findall(r"^cpu MHz[ \t]*:[ \t]*(\d+(?:\.\d+)?)[ \t]*$", text, re.MULTILINE)]
     if stated:
         return f"{sum(stated) / len(stated):.0f} MHz"
-    khz = _read(cpufreq / "scaling_cur_freq")
-    return f"{int(khz) / 1000:.0f} MHz" if khz is not None and khz.isdigit() else None
+    khz = read_probe_number(root, CPUFREQ_OF_FIRST + "scaling_cur_freq")
+    return None if khz is None else f"{khz / 1000:.0f} MHz"
 
 
 def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
@@ -105,8 +89,7 @@ def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
         import torch
 
         return DeviceInfo(name=model_slug(torch.cuda.get_device_name()) if name == "auto" else name)
-    power_mode, clocks = cpu_clocks()
-    return DeviceInfo(name=cpu_name() if name == "auto" else name, power_mode=power_mode, clocks=clocks)
+    return DeviceInfo(name=cpu_name() if name == "auto" else name, power_mode=cpu_governor(), clocks=cpu_clock_limits())
 
 
 def check_accelerator(accelerator: str) -> None:
@@ -141,10 +124,3 @@ def _is_present(accelerator: str) -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="ascii").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None

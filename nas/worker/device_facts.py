@@ -15,7 +15,8 @@ from nas.worker.probing import RunTool, probe_paths, read_probe, read_probe_numb
 GPU_CLOCK_FOLDERS = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b")
 """Names of the folders of a Jetson's GPU in `/sys/class/devfreq`: Nano, TX1 and Orin with JetPack 6; TX2; Xavier; Orin."""
 
-_CPUFREQ_OF_FIRST = "sys/devices/system/cpu/cpu0/cpufreq/"
+CPUFREQ_OF_FIRST = "sys/devices/system/cpu/cpu0/cpufreq/"
+"""The kernel's folder with the clock settings of the first CPU, in kHz."""
 _MAX_FACT_CHARACTERS = 200
 
 
@@ -109,10 +110,20 @@ def cpu_model(cpuinfo: str) -> Optional[str]:
     return match.group(1) if match else None
 
 
+def cpu_governor(root: str = "/") -> Optional[str]:
+    """Governor of the clock of the first CPU; None where it cannot be read."""
+    return read_probe(root, CPUFREQ_OF_FIRST + "scaling_governor")
+
+
+def cpu_clock_limits(root: str = "/") -> Optional[str]:
+    """Limits between which the clock of the first CPU moves, e.g. `400-3600 MHz`; None where they cannot be read."""
+    return _limits_in_mhz(root, CPUFREQ_OF_FIRST + "scaling_min_freq", CPUFREQ_OF_FIRST + "scaling_max_freq", units_a_mhz=1000)
+
+
 def _power_mode(root: str, run: RunTool, *, is_jetson: bool) -> Optional[str]:
     """The power mode of a Jetson, which some releases show root alone; of any other machine the governor of its CPU's clock."""
     mode = parse_nvpmodel(run(["nvpmodel", "-q"]) or "")
-    return mode if mode or is_jetson else read_probe(root, _CPUFREQ_OF_FIRST + "scaling_governor")
+    return mode if mode or is_jetson else cpu_governor(root)
 
 
 def _online_cpus(root: str) -> Optional[str]:
@@ -150,7 +161,7 @@ def _gpu_facts(run: RunTool) -> Dict[str, Optional[str]]:
 
 def _clock_limits(root: str, *, max_gpu_mhz: Optional[str], on_gpu: bool) -> Optional[str]:
     """The limits between which the clocks move: of GPU and CPU for a Jetson's GPU, else of what is measured."""
-    cpu = _limits_in_mhz(root, _CPUFREQ_OF_FIRST + "scaling_min_freq", _CPUFREQ_OF_FIRST + "scaling_max_freq", units_a_mhz=1000)
+    cpu = cpu_clock_limits(root)
     if not on_gpu:
         return cpu
     folders = [path for pattern in GPU_CLOCK_FOLDERS for path in probe_paths(root, "sys/class/devfreq/" + pattern)]

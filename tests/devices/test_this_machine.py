@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.devices.this_machine import DeviceInfo, cpu_clocks, cpu_name, current_clocks, identify, is_device_name, local_names
+from nas.devices.this_machine import DeviceInfo, cpu_name, current_clocks, identify, is_device_name, local_names
 from nas.errors import ConfigError
 from nas.worker.device_facts import model_slug
+from tests.worker.fake_device import plant
 
 
 @pytest.mark.parametrize(
@@ -42,36 +43,22 @@ def test_cpu_is_named_by_its_model_and_says_when_the_model_is_unknown(
     cpuinfo: str | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    path = tmp_path / "cpuinfo"
-    if cpuinfo is not None:
-        path.write_text(cpuinfo)
-    assert cpu_name(path) == name
-
-
-def test_clocks_are_read_in_mhz_where_the_kernel_tells(tmp_path: Path) -> None:
-    assert cpu_clocks(tmp_path) == (None, None)
-    (tmp_path / "scaling_governor").write_text("powersave\n")
-    assert cpu_clocks(tmp_path) == ("powersave", None)
-    (tmp_path / "scaling_min_freq").write_text("400000\n")
-    (tmp_path / "scaling_max_freq").write_text("3600000\n")
-    assert cpu_clocks(tmp_path) == ("powersave", "400-3600 MHz")
+    root = plant(tmp_path, {} if cpuinfo is None else {"proc/cpuinfo": cpuinfo})
+    assert cpu_name(root) == name
 
 
 def test_clock_of_this_moment_is_the_mean_of_the_cpus_or_that_of_the_first(tmp_path: Path) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
+    first = "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
 
-    def clock() -> str | None:
-        return current_clocks(cpuinfo=cpuinfo, cpufreq=tmp_path)
+    def clock(**files: str) -> str | None:
+        names = {"cpuinfo": "proc/cpuinfo", "first": first}
+        return current_clocks(root=plant(tmp_path, {names[name]: text for name, text in files.items()}))
 
     assert clock() is None
-    cpuinfo.write_text("processor : 0\nBogoMIPS : 1\n")
-    assert clock() is None
-    (tmp_path / "scaling_cur_freq").write_text("<unknown>\n")
-    assert clock() is None
-    (tmp_path / "scaling_cur_freq").write_text("1800000\n")
-    assert clock() == "1800 MHz"
-    cpuinfo.write_text("cpu MHz\t\t: 2000.000\ncache size : 1\ncpu MHz\t\t: 3001.000\n")
-    assert clock() == "2500 MHz"
+    assert clock(cpuinfo="processor : 0\nBogoMIPS : 1\n") is None
+    assert clock(first="<unknown>\n") is None
+    assert clock(first="1800000\n") == "1800 MHz"
+    assert clock(cpuinfo="cpu MHz\t\t: 2000.000\ncache size : 1\ncpu MHz\t\t: 3001.000\n") == "2500 MHz"
 
 
 def test_clock_of_a_gpu_is_read_where_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:

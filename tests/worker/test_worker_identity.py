@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.devices.this_machine import cpu_clocks, cpu_name
-from nas.worker.device_facts import device_identity, device_slug
+from nas.devices.this_machine import cpu_name
+from nas.worker.device_facts import cpu_clock_limits, cpu_governor, device_identity, device_slug
 from nas.worker.interface import WorkerError
 from tests.worker.fake_device import NANO, nvidia_smi, plant, sample, tools
 
@@ -125,11 +125,11 @@ def test_gpu_without_a_readable_name_is_not_called_after_the_cpu(tmp_path: Path)
     ],
 )
 def test_cpu_has_the_name_that_the_host_gives_it(cpuinfo: str, tmp_path: Path) -> None:
-    facts = device_identity("cpu", root=plant(tmp_path, {"proc/cpuinfo": cpuinfo}), run=tools())
-    assert device_slug(facts, "cpu") == cpu_name(tmp_path / "proc/cpuinfo")
+    root = plant(tmp_path, {"proc/cpuinfo": cpuinfo})
+    assert device_slug(device_identity("cpu", root=root, run=tools()), "cpu") == cpu_name(root)
 
 
-def test_clock_limits_of_a_cpu_are_those_that_the_host_reads(tmp_path: Path) -> None:
+def test_governor_and_clock_limits_of_a_cpu_are_read_in_mhz(tmp_path: Path) -> None:
     cpufreq = "sys/devices/system/cpu/cpu0/cpufreq/"
     root = plant(
         tmp_path,
@@ -140,7 +140,9 @@ def test_clock_limits_of_a_cpu_are_those_that_the_host_reads(tmp_path: Path) -> 
         },
     )
     facts = device_identity("cpu", root=root, run=tools())
-    assert (facts["power_mode"], facts["clock_limits"]) == cpu_clocks(tmp_path / cpufreq) == ("powersave", "400-3600 MHz")
+    assert (facts["power_mode"], facts["clock_limits"]) == ("powersave", "400-3600 MHz")
+    assert (cpu_governor(root), cpu_clock_limits(root)) == ("powersave", "400-3600 MHz")
+    assert (cpu_governor(str(tmp_path / "nothing")), cpu_clock_limits(str(tmp_path / "nothing"))) == (None, None)
 
 
 @pytest.mark.parametrize(
