@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Dict, NamedTuple, Optional
 
 from nas.worker.interface import Operation, Setup, WorkerError
+from nas.worker.whole_file import write_whole
 
 WORKSPACE_MIB = 1024
 """Memory for temporary buffers that the builder may plan with. Less rules out fast kernels, so it is recorded with a table."""
@@ -69,18 +70,13 @@ def lasting_folder(setup: Setup) -> Path:
     return folder
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it, so that there is never a part of one.
+def write_engine_file(path: Path, content: bytes) -> None:
+    """Write an engine or a timing cache, whole or not at all.
 
     Raises:
         WorkerError: If it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        raise WorkerError(f"{path}: cannot be written ({error.strerror}); expected room for {len(content)} bytes there") from None
+    write_whole(str(path), content, remedy=f"expected room for {len(content)} bytes there")
 
 
 def read_onnx(operation: Operation) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Mapping
 
 from nas.worker.interface import WorkerError
 from nas.worker.timing_journal import header_of, job_header, whole_lines
+from nas.worker.whole_file import write_whole
 
 NOTES_FILE = "notes.jsonl"
 
@@ -69,10 +70,4 @@ class JobNotes:
         return lines
 
     def _replace(self, lines: List[str]) -> None:
-        temporary = self._path + ".part"
-        try:
-            with open(temporary, "w", encoding="ascii") as file:
-                file.write("".join(line + "\n" for line in lines))
-            os.replace(temporary, self._path)
-        except OSError as error:
-            raise WorkerError(f"{self._path}: cannot be written ({error.strerror}); make room there") from error
+        write_whole(self._path, "".join(line + "\n" for line in lines).encode("ascii"), remedy="make room there")

@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any, Dict
 
-from nas.worker.interface import WorkerError
+from nas.worker.whole_file import write_whole
 
 RESULT_FILE = "result.json"
 RESULT_VERSION = 1
@@ -26,15 +26,6 @@ def save_result(fields: Dict[str, Any], folder: str) -> str:
         WorkerError: If there is no room.
     """
     path = os.path.join(folder, RESULT_FILE)
-    temporary = path + ".part"
-    try:
-        with open(temporary, "w", encoding="ascii") as file:
-            json.dump(dict(fields, checksum=checksum(fields)), file, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WorkerError(
-            f"{path}: cannot be written ({error.strerror}); make room, then run the same again: no measurement is lost"
-        ) from error
+    content = json.dumps(dict(fields, checksum=checksum(fields)), allow_nan=False).encode("ascii")
+    write_whole(path, content, remedy="make room, then run the same again: no measurement is lost")
     return path

@@ -20,7 +20,7 @@ from nas.worker.engines import (
     read_onnx,
     timing_cache_path,
     workspace_mib,
-    write_whole,
+    write_engine_file,
 )
 from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
 
@@ -113,7 +113,7 @@ class TensorrtPackage(Runtime):
         """Build the engine, unless it is there from an earlier run; load it and run it once."""
         path = engine_path(operation, kind=self._kind, folder=self._folder)
         if not is_engine(path):
-            write_whole(path, self._build(operation))
+            write_engine_file(path, self._build(operation))
         del self._errors[:]
         engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         context = None if engine is None else engine.create_execution_context()
@@ -174,7 +174,7 @@ class TensorrtPackage(Runtime):
             raise self._refused(operation, "building", "is there memory left on the GPU?")
         if has_cache:
             cache = config.get_timing_cache()
-            write_whole(timing_cache_path(kind=self._kind, folder=self._folder), bytes(cache.serialize()))
+            write_engine_file(timing_cache_path(kind=self._kind, folder=self._folder), bytes(cache.serialize()))
         return bytes(plan)
 
     def _configure(self, config: Any, network: Any) -> None:

@@ -94,7 +94,7 @@ def test_a_resumed_run_does_not_build_again(tmp_path, version):
     runtime, trt, _ = make_runtime(tmp_path, version)
     assert runtime.open(operation)(1) == pytest.approx(0.25)
     assert trt.builds == []
-    assert not list((tmp_path / "work").glob("*.partial"))
+    assert not list((tmp_path / "work").glob("*.part*"))
 
 
 def test_another_gpu_precision_version_or_graph_is_another_engine(tmp_path):

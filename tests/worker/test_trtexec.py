@@ -131,7 +131,7 @@ def test_another_precision_version_graph_or_key_is_another_engine(device):
     Path(device.operation.path).write_bytes(b"another graph")
     device.runtime().open(device.operation)
     assert len(list((device.folder / "work").glob("*.engine"))) == 5
-    assert not list((device.folder / "work").glob("*.partial"))
+    assert not list((device.folder / "work").glob("*.part*"))
 
 
 def test_an_empty_engine_file_is_built_again(device):
