@@ -35,7 +35,7 @@ def genotype(tmp_path):
 def make_task(genotype, **changes):
     job = train_job(genotype, **changes)
     splits = {f"{split}_set": build_dataset(job.data, split) for split in ("train", "val")}
-    return make_train_task(job, nas.load_genotype(genotype), SEARCH_SPACES, **splits, fabric=make_fabric(job.trainer))
+    return make_train_task(job, load_design(genotype, SEARCH_SPACES), SEARCH_SPACES, **splits, fabric=make_fabric(job.trainer))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
