@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.config.jobs import ProfileJob, ValidateJob
 from nas.cost.latency_table import LatencyTable
-from nas.devices.runtimes import hardware_note
+from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
 from nas.errors import TableError
 from nas.measuring.runners.in_process import InProcess
 from nas.measuring.runners.local_place import LocalPlace
@@ -32,12 +32,12 @@ def open_runner(job: ProfileJob | ValidateJob, request: Request) -> Iterator[Run
     Raises:
         UserError: If a setting is wrong, or the place refuses.
     """
+    note = hardware_note(request.runtime.backend, request.accelerator)
+    if note is not None and request.runtime.backend in WORKER_RUNTIMES:
+        _log.warning(note)
     if request.in_process:
         yield InProcess.of(request)
         return
-    note = hardware_note(request.runtime.backend, request.accelerator)
-    if note is not None:
-        _log.warning(note)
     with closing(_place(job, request)) as place:
         yield WorkerRunner(place, request)
 
