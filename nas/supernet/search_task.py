@@ -1,4 +1,4 @@
-"""The task of a search: what the loop drives, put together from its parts."""
+"""A search as a task of the loop, put together from its parts."""
 
 from __future__ import annotations
 
