@@ -52,6 +52,10 @@ WRITES = {
 """Modules that open or save something, and what it is; the writer of results comes first."""
 
 
+NO_NAMES = re.compile(r"(test_)?(far(_\w+)?|kept|quiet|here|trained|transfer|protocol|whole_lines|resources|teller)")
+"""Names of modules that do not say what is in them."""
+
+
 def _files(package: str) -> list[Path]:
     return sorted((CHECKOUT / package).rglob("*.py"))
 
@@ -108,6 +112,11 @@ def test_every_room_has_its_row():
 def test_a_module_name_occurs_once():
     names = Counter(path.stem for path in _files("nas") if path.stem not in ("__init__", "__main__"))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_a_module_name_explains_itself():
+    names = [path.stem for package in ("nas", "search_spaces", "tests") for path in _files(package)]
+    assert [name for name in names if NO_NAMES.fullmatch(name)] == []
 
 
 def _opens_to_write(call: ast.Call) -> bool:
