@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -241,9 +241,10 @@ def _coverage(table: LatencyTable, size: tuple[int, int], job: DevicesJob, plans
     """For each space of which the table holds anything at a size of images, the shape at which it holds the largest share."""
     best = []
     for name, space in plans.spaces.items():
-        known = [one.init_channels for one in table.calibrations if (one.space, one.input) == (name, size)]
-        channels = [job.deploy.init_channels] if job.deploy.init_channels is not None else [space.deploy_channels, *known]
-        deployments = [Deployment(size, width, classes) for width in channels for classes in _classes(table, size, job)]
+        deployments = [job.deploy.deployment(space, classes, size=size) for classes in _classes(table, size, job)]
+        if job.deploy.init_channels is None:
+            known = [one.init_channels for one in table.calibrations if (one.space, one.input) == (name, size)]
+            deployments += [replace(one, init_channels=channels) for channels in known for one in deployments]
         found = max((plans.coverage(table, name, one) for one in deployments), key=lambda one: one.share)
         if found.held:
             best.append(found)

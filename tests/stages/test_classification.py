@@ -19,7 +19,7 @@ from nas.network.build import build_network
 from nas.network.copying import load_encoder, load_same
 from nas.network.image_classifier import ENCODER, HEAD, build_image_classifier
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
-from nas.space.design import design_of
+from nas.space.design import design_of, load_design
 from nas.training.objectives import hits
 from nas.training.train_task import TrainTask
 from search_spaces import SEARCH_SPACES
@@ -64,7 +64,7 @@ def test_pretraining_learns_which_way_is_up(folder, pretrained):
 
 
 def test_validation_is_the_share_of_images_whose_class_has_the_largest_logit(folder, pretrained):
-    network = build_image_classifier(design_of(nas.load_genotype(folder / "genotype.yaml"), SEARCH_SPACES), 2).eval()
+    network = build_image_classifier(load_design(folder / "genotype.yaml", SEARCH_SPACES), 2).eval()
     network.load_state_dict(load_weights(folder / "run" / "weights.safetensors"), strict=True)
     dataset = build_image_folder(job_of(folder, None).data, "val")
     with torch.no_grad():
@@ -207,7 +207,7 @@ def test_wrong_encoders_are_refused_by_name(folder, pretrained, tmp_path):
 
 
 def test_image_classifier_takes_the_encoder_of_another_with_other_classes(folder, pretrained):
-    network = build_image_classifier(design_of(nas.load_genotype(folder / "genotype.yaml"), SEARCH_SPACES), 9)
+    network = build_image_classifier(load_design(folder / "genotype.yaml", SEARCH_SPACES), 9)
     given = load_weights(pretrained.out / "weights.safetensors")
     assert load_encoder(network, pretrained.out / "weights.safetensors") == ["classifier.weight", "classifier.bias"]
     assert all(torch.equal(value, given[name]) for name, value in network.state_dict().items() if name not in HEAD)

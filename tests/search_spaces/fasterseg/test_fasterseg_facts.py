@@ -13,7 +13,7 @@ import nas
 from nas.network.network import Network
 from nas.ops import macs
 from nas.reports.network_summary import count_idle, count_macs, count_parameters
-from nas.space.design import design_of
+from nas.space.design import load_design
 from nas.space.graph import Graph
 from search_spaces import all_spaces
 from tests.fasterseg_reference import FOLDER, NETWORKS, OFFICIAL_NAMES, Reference, needs_reference, official_table, row_of
@@ -24,7 +24,7 @@ WITHOUT_AUXILIARY = {"student": 3_454_643, "teacher": 22_188_931}
 
 
 def graph_of(name: str) -> Graph:
-    return design_of(nas.load_genotype(f"fasterseg/{name}"), all_spaces()).graph
+    return load_design(f"fasterseg/{name}", all_spaces()).graph
 
 
 def by_module(counts: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from nas.network.network import Network
 from nas.ops import macs
 from nas.reports.network_summary import count_macs
 from nas.space.deployment import Deployment
-from nas.space.design import design_of
+from nas.space.design import design_of, load_design
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
 from search_spaces import SEARCH_SPACES
@@ -71,7 +71,7 @@ def test_a_published_genotype_states_the_official_choices(name: str) -> None:
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_encoder_decoder_and_statistics_of_a_published_network_count_as_measured(name: str) -> None:
     facts = json.loads((FOLDER / "facts.json").read_text())["networks"][f"squeezenas_{name}"]
-    network = without_memory(design_of(nas.load_genotype(f"squeezenas/{name}"), SEARCH_SPACES).graph)
+    network = without_memory(load_design(f"squeezenas/{name}", SEARCH_SPACES).graph)
     decoder = sum(p.numel() for key, p in network.named_parameters() if key.startswith("decoder."))
     statistics = sum(b.numel() for key, b in network.named_buffers() if "running" in key)
     assert (decoder, parameters(network) - decoder, statistics) == (

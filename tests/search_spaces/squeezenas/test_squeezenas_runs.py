@@ -27,7 +27,7 @@ from nas.network.image_classifier import build_image_classifier
 from nas.network.official_weights import own_names
 from nas.network.trained_network import trained_network
 from nas.runs.checkpoint import load_checkpoint, load_weights, save_weights
-from nas.space.design import design_of
+from nas.space.design import design_of, load_design
 from nas.space.weights import one_hot
 from nas.stages.evaluate import evaluate
 from nas.stages.export import onnx_model
@@ -171,7 +171,7 @@ def test_a_file_with_official_and_other_names_is_refused_by_them(released, tmp_p
     state = load_weights(Path(released[1]))
     save_weights(tmp_path / "mixed.safetensors", {**state, "stem.conv.conv.weight": torch.zeros(16, 3, 3, 3)})
     with pytest.raises(CheckpointError, match=r"mixed\.safetensors: .*left over stem\.conv\.conv\.weight"):
-        trained_network(design_of(nas.load_genotype(NAME), SEARCH_SPACES), tmp_path / "mixed.safetensors")
+        trained_network(load_design(NAME, SEARCH_SPACES), tmp_path / "mixed.safetensors")
 
 
 @pytest.mark.parametrize("key", ["weights", "encoder_weights"])
@@ -282,7 +282,7 @@ def test_a_published_genotype_is_listed_and_shown(run_nas):
 
 @pytest.mark.parametrize(("name", "features"), [("lat_small", 128 + 24), ("lat_xlarge", 160 + 32)])
 def test_what_the_classifiers_read_can_be_pretrained_on_images(name, features):
-    classifier = build_image_classifier(design_of(nas.load_genotype(f"squeezenas/{name}"), SEARCH_SPACES), 10)
+    classifier = build_image_classifier(load_design(f"squeezenas/{name}", SEARCH_SPACES), 10)
     assert classifier(torch.randn(2, 3, 33, 47)).shape == (2, 10)
     assert classifier.classifier.in_features == features
     assert not any("scores" in key for key in classifier.state_dict())
