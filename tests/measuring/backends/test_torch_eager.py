@@ -53,8 +53,9 @@ def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
 
 
 def test_run_returns_the_mean_of_a_call_in_ms(asleep: Asleep) -> None:
-    assert 4.0 <= TorchEager(RUNTIME).prepare(conv(4))(5) < 8.0
-    assert len(asleep.calls) == 5
+    run = TorchEager(RUNTIME).prepare(conv(4))
+    assert 4.0 <= min(run(5) for _ in range(3)) < 12.0
+    assert len(asleep.calls) == 15
 
 
 def test_operations_run_in_evaluation_and_inference_mode_with_batch_and_threads_of_the_runtime(asleep: Asleep) -> None:
