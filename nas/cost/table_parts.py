@@ -86,7 +86,7 @@ class RuntimeInfo:
 
     Args:
         name: What the file is called: BACKEND-PRECISION-bN-tN.
-        backend: A key of `nas.devices.BACKENDS`, or another project's.
+        backend: A key of `nas.measuring.backends.BACKENDS`, or another project's.
         version: Version of the backend.
         precision: Precision of the operations.
         batch: Images at once.

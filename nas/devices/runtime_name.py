@@ -24,7 +24,7 @@ class RuntimeName:
     """Runtime of operations; together with the device it determines a latency.
 
     Args:
-        backend: A key of `nas.devices.BACKENDS`, or the backend of a table from elsewhere.
+        backend: A key of `nas.measuring.backends.BACKENDS`, or the backend of a table from elsewhere.
         precision: One of `PRECISIONS`.
         batch: Images at once.
         threads: CPU threads inside one operation.

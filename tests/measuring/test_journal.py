@@ -192,6 +192,25 @@ def test_an_implementation_differs_only_from_another_that_is_stated(path: Path) 
     assert stated.differences(other) == "protocol.implementation is 'nas.worker 2' there and 'nas.worker 3' now"
 
 
+FORMER = """\
+{"format_version": 2, "device": {"name": "box", "power_mode": null, "clocks": null}, "runtime": {"name": "torch-eager-fp32-b1-t1", \
+"backend": "torch-eager", "version": "1.0", "precision": "fp32", "batch": 1, "threads": 1}, "protocol": {"warmup": 1, "rounds": 2, \
+"calls": "one", "statistic": "median", "threads": 1, "max_rounds": 4, "ci": 0.02, "reference": "none"}}
+{"reference": "add in=7x2x3 out=1x2x3 k=1 s=1 d=1 g=1", "round": 0, "ms": 0.5, "calls": 2}
+{"key": "add in=1x2x3 out=1x2x3 k=1 s=1 d=1 g=1", "round": 0, "ms": 0.1, "calls": 3}
+"""
+"""As the version wrote it whose journals were not the worker's."""
+
+
+def test_the_journal_of_a_former_version_goes_on(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text(FORMER)
+    with TableJournal(path, CONDITIONS) as journal:
+        assert journal.timings == [timing_of_reference(0, 0.5), sample(0)]
+        journal.record(sample(1))
+    assert path.read_text().startswith(FORMER)
+
+
 def test_a_deleted_journal_starts_over(path: Path) -> None:
     write(path, 1)
     TableJournal(path, CONDITIONS).delete()
