@@ -1,4 +1,4 @@
-"""What `nas VERB --help` prints: the config groups with their choices, and every setting with value, unit and text by section."""
+"""The text of `nas VERB --help`: the config groups with their choices, and every setting with value, unit and text by section."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _section(cfg: DictConfig, prefix: str, width: int) -> Iterator[str]:
 
 
 def _as_section(cfg: DictConfig, key: str) -> DictConfig | None:
-    """What lies under a key if it has settings of its own; an empty mapping is a value."""
+    """The mapping under a key that has settings of its own; an empty mapping is a value."""
     node = cfg._get_node(key)
     is_section = isinstance(node, DictConfig) and not node._is_none() and not node._is_missing() and len(node) > 0
     return node if is_section and isinstance(node, DictConfig) else None

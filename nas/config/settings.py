@@ -234,7 +234,7 @@ class DeploySettings:
         at_least("deploy.", self, {"init_channels": 1})
 
     def deployment(self, space: SearchSpace, num_classes: int, *, size: Sequence[int] = ()) -> Deployment:
-        """What is deployed: these settings, with the space's channels and `size` [height, width] where they leave them open."""
+        """The deployment: these settings, with the space's channels and `size` [height, width] where they leave them open."""
         height, width = self.input or size
         return Deployment((height, width), self.init_channels or space.deploy_channels, num_classes)
 

@@ -71,7 +71,7 @@ def effort_of(rounds: int | None, max_rounds: int | None, ci: float, *, is_progr
 def protocol_of(
     effort: Effort, *, threads: int, is_program: bool = False, implementation: str | None = IMPLEMENTATION
 ) -> ProtocolInfo:
-    """What a table says of how it was measured.
+    """The protocol of a table.
 
     Args:
         effort: How long.

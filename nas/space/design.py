@@ -42,7 +42,7 @@ class Design:
 
     @property
     def deployment(self) -> Deployment:
-        """What the network is deployed for."""
+        """The deployment of the network."""
         return self.genotype.deploy
 
     @cached_property

@@ -196,5 +196,5 @@ def shown_repairs(repairs: tuple[str, ...]) -> list[str]:
 
 
 def deployment_of(state: Mapping[str, Any]) -> Deployment:
-    """What the derived networks of a search checkpoint are deployed for."""
+    """The deployment of the derived networks of a search checkpoint."""
     return Deployment(**state["deploy"])

@@ -40,7 +40,7 @@ class ReadyOperations:
 
 
 def ready_from_graphs(runtime: Runtime, graphs: Graphs, operations: Sequence[Operation], on_ready: OnReady) -> MakeReady:
-    """What makes operations of a job ready, reckoned as twice their graphs and their maps.
+    """Maker of a job's ready operations, whose size is reckoned as twice their graphs and their maps.
 
     Args:
         runtime: What executes them.

@@ -4,7 +4,7 @@ import time
 from typing import Any, Callable, Sequence
 
 TorchCall = Callable[..., object]
-"""What is timed, called with the inputs."""
+"""The timed function of the inputs."""
 
 
 def timed_on_cpu(call: TorchCall, inputs: Sequence[Any], calls: int) -> float:

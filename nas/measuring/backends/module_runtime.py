@@ -1,4 +1,4 @@
-"""What every runtime of this process offers: it takes operations and networks as modules, where the worker's take graphs."""
+"""The interface of every runtime of this process: it takes operations and networks as modules, where the worker's take graphs."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class OnnxRuntime:
         return self._open(key, operation_file(OpSpec.from_key(key), batch=self.runtime.batch, script=False))
 
     def _open(self, name: str, file: OperationFile) -> tuple[Run, int]:
-        """What executes a graph, and the bytes of its weights, twice as the session lays them out again, and of its maps."""
+        """The session of a graph, and the bytes of its weights, twice as the session lays them out again, and of its maps."""
         operation = Operation(name, "", [*file.inputs], file.output, file.output_type)
         with _refusals():
             return self._sessions.open_graph(file.content, operation), 2 * len(file.content) + bytes_of_maps(operation)

@@ -1,4 +1,4 @@
-"""What the backends of PyTorch share: modules in inference mode that stay ready for the next rounds, and how they are timed."""
+"""Shared parts of the PyTorch backends: modules in inference mode that stay ready for the next rounds, and how they are timed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TorchModules(ABC):
 
     @abstractmethod
     def _finish(self, module: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> TorchCall:
-        """What to call for a module in evaluation mode on the device; `name` is for errors."""
+        """The function to time of a module in evaluation mode on the device; `name` is for errors."""
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -84,7 +84,7 @@ class TorchModules(ABC):
         return self._run(Ready(self._finish(module, inputs, name=f"the network at {size[0]}x{size[1]}"), inputs))
 
     def _make(self, key: str) -> tuple[Run, int]:
-        """What executes an operation, and its bytes; operations whose inputs have the same shapes share them."""
+        """The call that executes an operation, and its bytes; operations whose inputs have the same shapes share them."""
         module, examples = example_operation(OpSpec.from_key(key), batch=self.runtime.batch)
         module = module.to(self._device)
         shapes = tuple(tensor.shape for tensor in examples)

@@ -42,7 +42,7 @@ class Request:
 
     @property
     def question(self) -> str:
-        """What the worker is asked by `--identify`."""
+        """The request of `--identify`."""
         runtime = self.runtime
         fields = {"backend": runtime.backend, "precision": runtime.precision, "threads": runtime.threads}
         return json.dumps({**fields, "accelerator": self.accelerator})

@@ -1,4 +1,4 @@
-"""What every place where operations and networks are timed offers: this process, and the worker in a folder of some machine."""
+"""Interface of every place where operations and networks are timed: this process, and the worker in a folder of some machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas.worker.rounds import OnProgress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What was seen of a device while timings were taken on it.
+    """Facts of a device, seen while timings were taken on it.
 
     Args:
         clocks_before: Its clocks before the first timing of the run; None where they cannot be read.

@@ -58,7 +58,7 @@ _JOB_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerResult:
-    """What the worker brought back.
+    """A result of the worker.
 
     Args:
         request: How it was to measure.
