@@ -143,7 +143,7 @@ class Classification:
         """Top-1 and top-5 accuracy."""
         found = {name: torch.zeros((), dtype=torch.int64, device=fabric.device) for name in self.tops}
         for images, labels in eval_loader(self.val_set, batch_size=batch_size, part=BatchPart(self.ranks.number, self.ranks.count)):
-            logits, labels = forward(fabric.to_device(images)), fabric.to_device(labels)  # noqa: PLW2901
+            logits, labels = forward(fabric.to_device(images)), fabric.to_device(labels)
             for name, rank in self.tops.items():
                 found[name] += hits(logits, labels, rank).sum()
         return {name: int(self.ranks.sum(count)) / len(self.val_set) for name, count in found.items()}

@@ -159,7 +159,7 @@ class TrainTask:
         state: dict[str, Any] = self.fabric.strategy.precision.state_dict()
         return state
 
-    def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:  # noqa: ARG002
+    def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
         """Metrics on the validation split."""
         self.result.eval()
         self.scores = self.objective.validate(self.result, fabric=self.fabric, batch_size=self.job.train.batch_size)

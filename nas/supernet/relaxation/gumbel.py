@@ -61,7 +61,7 @@ def straight_through(logits: Tensor, noise: Tensor, tau: float) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def softmax(logits: Tensor, noise: Tensor, tau: float) -> Tensor:  # noqa: ARG001
+def softmax(logits: Tensor, noise: Tensor, tau: float) -> Tensor:
     """Softmax without noise or temperature: z_k = exp(alpha_k) / sum_j exp(alpha_j).
 
     Liu, Simonyan, Yang, "DARTS", ICLR 2019, arXiv:1806.09055; alpha and beta of FasterSeg (arXiv:1912.10917).
