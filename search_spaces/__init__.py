@@ -46,9 +46,9 @@ SEARCH_SPACES: dict[str, SpaceEntry] = {
     "lgcnet": SpaceEntry(LGCNetConfig, _lgcnet),
     "gas": SpaceEntry(GASConfig, _lgcnet),
     "cas": SpaceEntry(CASConfig, _lgcnet),
-    "squeezenas_small": SpaceEntry(SqueezeNASSmallConfig, _squeezenas),
-    "squeezenas_large": SpaceEntry(SqueezeNASLargeConfig, _squeezenas),
-    "squeezenas_xlarge": SpaceEntry(SqueezeNASXLargeConfig, _squeezenas),
+    "squeezenas_small": SpaceEntry(SqueezeNASSmallConfig, _squeezenas, recipe="squeezenas"),
+    "squeezenas_large": SpaceEntry(SqueezeNASLargeConfig, _squeezenas, recipe="squeezenas"),
+    "squeezenas_xlarge": SpaceEntry(SqueezeNASXLargeConfig, _squeezenas, recipe="squeezenas"),
     "fasterseg": SpaceEntry(FasterSegConfig, _fasterseg),
 }
 """The spaces of this package: names and configs are light, building one loads PyTorch."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import nas
 from nas.cli.sweeps import INTERRUPTED, JobResult
 from nas.cli.torchrun import run_under_torchrun
-from nas.cli.verbs import ALL_VERBS, SUB_VERBS, VERBS, verb_of
+from nas.cli.verbs import ALL_VERBS, SUB_VERBS, TAKES_RECIPES, VERBS, recipe_keys, verb_of
 from nas.distributed.world import VERBS as SHARED_VERBS
 from nas.distributed.world import world
 from nas.errors import FailedCheckError, LostProcessError, ResumableError, UserError
@@ -195,6 +195,7 @@ def _app(name: str) -> VerbApp:
         schema=verb_of(name).job,
         groups=groups,
         conf_dir=conf_dir(),
+        recipe_keys=recipe_keys() if name in TAKES_RECIPES else (),
         sub_verbs=tuple(SUB_VERBS.get(name, ())),
         sweep_out=verb_of(name).sweep_out,
     )

@@ -104,7 +104,7 @@ def _missing_key(error: BaseException) -> str | None:
     """The key that must be given: a value, or a group left out on which the choice of another group depends."""
     if isinstance(error, MissingMandatoryValue):
         return error.full_key or ""
-    match = re.match(r"Error resolving interpolation '\$\{(\w+)\}'", str(error)) if isinstance(error, HydraException) else None
+    match = re.match(r"Error resolving interpolation '.*?\$\{(\w+)\}", str(error)) if isinstance(error, HydraException) else None
     return None if match is None else match[1]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import logging
 import os
@@ -17,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import hydra
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
@@ -33,9 +33,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.cli.composing_errors import SCHEMA_PREFIX, explain, unknown_keys
+from nas.cli.recipes import GROUP as RECIPES
+from nas.cli.recipes import read_recipes
 from nas.cli.sweeps import HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
 from nas.cli.verb_help import ConfigGroup, help_lines
 from nas.errors import ConfigError
+from search_spaces import all_spaces
 
 HYDRA = "1.3"
 """The version of Hydra whose defaults hold."""
@@ -67,6 +70,7 @@ class VerbApp:
         schema: The job dataclass.
         groups: Config group -> choice -> dataclass.
         conf_dir: Absolute path of the config folder.
+        recipe_keys: Sections and settings that a recipe may hold for this verb or another; empty: the verb takes none.
         sub_verbs: Words that may follow the verb.
         sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
     """
@@ -76,6 +80,7 @@ class VerbApp:
     schema: type[Any]
     groups: Mapping[str, Mapping[str, type[Any]]]
     conf_dir: Path
+    recipe_keys: tuple[str, ...] = ()
     sub_verbs: tuple[str, ...] = ()
     sweep_out: SweepOut = "always"
 
@@ -101,7 +106,7 @@ def run_app(app: VerbApp, argv: Sequence[str], work: Work, *, tell: Callable[[Jo
         KeyboardInterrupt: On Ctrl-C; after all jobs have ended, if they ran in other processes.
     """
     arguments = _checked_arguments(app, argv)
-    _register(app)
+    _register(app, get_args_parser().parse_args(arguments))
     with _put_back(app.verb, arguments):
         try:
             results = _run(app, arguments, _TaskHere(app, work, tell))
@@ -160,14 +165,11 @@ class _TaskElsewhere:
 def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobResult]:
     """Do what `hydra.main` does with a command line, and return the results of jobs in other processes, which it throws away."""
     args = get_args_parser().parse_args(arguments)
-    if args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
-        _show(app, task)
-        return []
     version.setbase(HYDRA)
     app_hydra = Hydra.create_main_hydra2(task_name=app.config_name, config_search_path=_search_path(app, args))
     name = args.config_name or app.config_name
-    if args.help:
-        _help(app, app_hydra, name, args)
+    if args.help or args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
+        _show(app, app_hydra, name, args)
         return []
     cfg = app_hydra.compose_config(name, args.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
     if not args.multirun and cfg.hydra.mode != RunMode.MULTIRUN:
@@ -182,10 +184,19 @@ def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobRes
     return [job.return_value for batch in batches for job in batch]
 
 
-def _show(app: VerbApp, task: _TaskHere) -> None:
-    """Let Hydra show help or a config; no job runs."""
+def _show(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
+    """Show help or a config; no job runs."""
+    if args.help:
+        return _help(app, app_hydra, name, args)
     try:
-        hydra.main(config_path=str(app.conf_dir), config_name=app.config_name, version_base=HYDRA)(task)()
+        if args.hydra_help:
+            app_hydra.hydra_help(config_name=name, args_parser=get_args_parser(), args=args)
+        elif args.cfg:
+            app_hydra.show_cfg(name, args.overrides, cfg_type=args.cfg, package=args.package, resolve=args.resolve)
+        elif args.shell_completion:
+            app_hydra.shell_completion(config_name=name, overrides=args.overrides)
+        else:
+            app_hydra.show_info(args.info, config_name=name, overrides=args.overrides)
     except SystemExit as stop:
         if stop.code not in (0, None):
             raise RuntimeError(f"Hydra stopped with status {stop.code}") from stop
@@ -209,12 +220,13 @@ def _groups(app_hydra: Hydra, chosen: Mapping[str, Any]) -> dict[str, ConfigGrou
     assert isinstance(app_hydra.config_loader, ConfigLoaderImpl)
     repository = app_hydra.config_loader.repository
     own = [name for name in repository.get_group_options("", ObjectType.GROUP) if name not in (*SHIPPED_GROUPS, "hydra")]
+    recipes = sorted(name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(RECIPES, {}))
     groups = {}
     for name in sorted({*own, *(name for name in chosen if not name.startswith("hydra/"))}):
         options = repository.get_group_options(name, ObjectType.CONFIG)
         taken = chosen.get(name) or []
         groups[name] = ConfigGroup(
-            choices=sorted({option for option in options if not option.startswith(SCHEMA_PREFIX)}),
+            choices=sorted({option for option in options if not option.startswith(SCHEMA_PREFIX)}) if name != RECIPES else recipes,
             chosen=[taken] if isinstance(taken, str) else list(taken),
         )
     return groups
@@ -230,6 +242,9 @@ def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401
         if not folder.is_dir():
             raise ConfigError(f"--config-dir: there is no folder {folder}")
         search_path.prepend(provider="command-line", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
+    # What a verb takes from a recipe stands in the config store, and goes before the file with the settings of all verbs. Under any
+    # other name Hydra would take what it finds there for files that want a schema.
+    search_path.prepend(provider="schema", path="structured://", anchor=SearchPathQuery(provider="main"))
     return search_path
 
 
@@ -316,20 +331,47 @@ def _checked_arguments(app: VerbApp, argv: Sequence[str]) -> list[str]:
     return [*args.overrides, *flags]
 
 
-def _register(app: VerbApp) -> None:
-    """Make the dataclasses known to Hydra; registering again replaces."""
+def _register(app: VerbApp, args: argparse.Namespace) -> None:
+    """Make the dataclasses and the recipes known to Hydra; registering again replaces.
+
+    Raises:
+        ConfigError: If a recipe is wrong, or one is chosen that holds nothing for the verb.
+    """
     store = ConfigStore.instance()
+    store.repo.pop(RECIPES, None)
+    if app.recipe_keys:
+        folders = [Path(folder) for folder in (args.config_dir, args.config_path or app.conf_dir) if folder is not None]
+        fields = [field.name for field in dataclasses.fields(app.schema)]
+        recipes = read_recipes(folders, fields, app.recipe_keys)
+        recipes.check(args.overrides)
+        for name, config in recipes.configs.items():
+            store.store(group=RECIPES, name=name, node=config, package="_global_")
     store.store(name=f"schema_{app.config_name}", node=app.schema)
     for group, choices in app.groups.items():
         for name, schema in choices.items():
             store.store(group=group, name=f"schema_{name}", node=schema)
             if not (app.conf_dir / group / f"{name}.yaml").is_file():
                 store.store(group=group, name=name, node=schema)
-    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
+    _register_resolvers()
 
 
 def _sweep_dir(out: str | None, now: str) -> str:
     return f"runs/multirun-{now}" if out is None else str(out)
+
+
+def _own_recipe(space: str) -> str:
+    """The recipe of a space's searches unless another one is chosen."""
+    entry = all_spaces().get(space)
+    return space if entry is None or entry.recipe is None else entry.recipe
+
+
+def _register_resolvers() -> None:
+    """Make what `conf/` calls known, also in processes of a launcher, which import this module and compose their jobs."""
+    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
+    OmegaConf.register_new_resolver("own_recipe", _own_recipe, replace=True)
+
+
+_register_resolvers()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import nas
@@ -160,6 +160,15 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
 
 ALL_VERBS = tuple(dict.fromkeys((*VERBS, *SUB_VERBS)))
 """Verbs of the command line, in the order of use."""
+
+
+TAKES_RECIPES = ("search", "train", "profile", "profile plan", "profile validate")
+"""The verbs with a config group `recipe`."""
+
+
+def recipe_keys() -> tuple[str, ...]:
+    """The sections and settings that a recipe may hold: those of any verb that takes recipes."""
+    return tuple(dict.fromkeys(field.name for name in TAKES_RECIPES for field in fields(verb_of(name).job)))
 
 
 def verb_of(name: str) -> Verb:

@@ -17,7 +17,9 @@ class SpaceEntry:
     Args:
         config: Its config dataclass, which has a field `name`.
         build: What makes the space from a config.
+        recipe: The recipe of its searches unless another one is chosen; None: that of its own name, if there is one.
     """
 
     config: type[Any]
     build: Callable[[Any], SearchSpace]
+    recipe: str | None = None

@@ -42,7 +42,7 @@ def test_every_stage_runs_at_two_steps_and_does_nothing_twice(
         **shipped,
         "data": ["data=synthetic", "data.size=[33,47]", "data.train=4", "data.val=2", "data.test=2"],
         "deploy": {**shipped["deploy"], "input": [33, 47]},
-        "search": [*(s for s in shipped["search"] if "epochs" not in s), "search.max_steps=2", "search.batch_size=2"],
+        "search": [*shipped["search"], "search.epochs=1", "search.warmup_epochs=0", "search.max_steps=2", "search.batch_size=2"],
         "train": ["train.max_steps=2", "train.batch_size=2", "train.loss=cross_entropy"],
         "seeds": [0],
         "proxy_seeds": [0],
