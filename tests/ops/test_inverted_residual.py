@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.ops import OpSpec, build, example_inputs, macs
-from tests.ops.test_op_macs import counted_macs
+from tests.ops.test_mac_counts import counted_macs
 from tests.random_weights import as_if_trained
 
 
