@@ -13,6 +13,8 @@ from nas.network.network import copy_weights
 from nas.space.choice import argmax_choices
 from nas.space.design import design_of
 from nas.space.genotype import Genotype
+from nas.space.weights import Weights, one_hot
+from nas.supernet.relaxation import sample
 from nas.supernet.supernet import Draw
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import batch, search_job, search_task
@@ -59,7 +61,7 @@ def test_network_and_latency_get_the_same_weights_of_the_guided_logits(relaxatio
     supernet = make_supernet().eval()
     images, _ = batch()
     (logits,), latency = supernet(images, draw(relaxation, tau=0.5))
-    weights = relaxation.sample(
+    weights = sample(
         supernet.architectures["default"](),
         supernet.space.choices(),
         relaxation=relaxation,
@@ -106,13 +108,13 @@ def test_derived_network_with_copied_weights_equals_the_trained_supernet_at_its_
     genotype = Genotype("lgcnet", dataclasses.asdict(job.space), deploy, choices, {})
     derived = build_network(design_of(genotype, SEARCH_SPACES)).eval()
     copy_weights(supernet.network, derived, choices, supernet.network.graph)
-    one_hot = relaxation.one_hot(choices, supernet.space.choices())
-    everything = relaxation.Weights(one_hot.values, {})  # all candidates run, all but one weighted zero
+    decided = one_hot(choices, supernet.space.choices())
+    everything = Weights(decided.values, {})  # all candidates run, all but one weighted zero
     for seed, size in ((7, (48, 64)), (8, (37, 53))):
         images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
             expected = derived(images)
-            for weights in (one_hot, everything):
+            for weights in (decided, everything):
                 torch.testing.assert_close(supernet.network(images, weights), expected, rtol=1e-5, atol=1e-5)
     assert float(expected.std()) > 0.01
 
