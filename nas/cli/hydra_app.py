@@ -181,7 +181,8 @@ def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobRes
         return []
     with patient():
         batches = app_hydra.multirun(config_name=name, task_function=task, overrides=overrides)
-    return [job.return_value for batch in batches for job in batch]
+    results = [job.return_value for batch in batches for job in batch]
+    return [result for result in results if result is not None]  # joblib with one process runs jobs here, where each was reported
 
 
 def _show(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
