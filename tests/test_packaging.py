@@ -78,7 +78,7 @@ def test_wheel_holds_nothing_else(wheel):
 
 def test_installed_package_finds_its_own_files(installed, tmp_path):
     code = (
-        "import json, nas, nas.resources as r; print(json.dumps([nas.__file__, str(r.conf_dir()), str(r.tables_dir()), "
+        "import json, nas, nas.files.shipped as r; print(json.dumps([nas.__file__, str(r.conf_dir()), str(r.tables_dir()), "
         "sorted(r.published_genotypes())]))"
     )
     package, conf, tables, genotypes = json.loads(run(installed / "python", "-c", code, cwd=tmp_path))
