@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nas.space.former_names import find_former_names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -41,6 +43,8 @@ __all__ = [
     "search",
     "train",
 ]
+
+find_former_names()
 
 
 def load_genotype(path_or_name: str | Path) -> Genotype:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from nas.space.space_entry import SpaceEntry
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.former_names import former_names
 from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
 from search_spaces.squeezenas.config import SqueezeNASLargeConfig, SqueezeNASSmallConfig, SqueezeNASXLargeConfig
 
@@ -73,8 +72,7 @@ def all_spaces() -> Mapping[str, SpaceEntry]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name in spaces:
             raise ValueError(f"entry point {point.value}: the space name {point.name!r} is taken; rename it")
-        with former_names():
-            entry = point.load()
+        entry = point.load()
         if not isinstance(entry, SpaceEntry):
             raise ValueError(f"entry point {point.value}: got {type(entry).__name__}, expected a nas.space.SpaceEntry")
         spaces[point.name] = entry

@@ -93,7 +93,6 @@ TESTED_IN = {
     "search_spaces/fasterseg/derivation/paths": "search_spaces/fasterseg/derivation/test_derivation",
     "search_spaces/fasterseg/latency/paths": "search_spaces/fasterseg/latency/test_expected",
     "search_spaces/fasterseg/lattice": "search_spaces/fasterseg/lattice/test_supernet",
-    "search_spaces/former_names": "golden/test_golden_outside_package",
     "search_spaces/lgcnet/cell": "search_spaces/lgcnet/test_space",
     "search_spaces/lgcnet/pooling_heads": "search_spaces/lgcnet/test_lgcnet_options",
     "search_spaces/squeezenas/config": "search_spaces/squeezenas/test_space",

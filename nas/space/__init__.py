@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.space.capabilities import Derivation, Judge
-    from nas.space.choice import Choice, NeverAll
+    from nas.space.choice import Choice, NeverAll, argmax_choices, check_decisions
     from nas.space.deployment import Deployment
     from nas.space.deployment import Deployment as Shape
     from nas.space.graph import Graph, NetworkBuilder, Value
-    from nas.space.search_space import SearchSpace
+    from nas.space.search_space import SearchSpace, open_choices
     from nas.space.space_entry import SpaceEntry
     from nas.space.weights import Weights
 
@@ -32,6 +32,9 @@ __all__ = [
     "SpaceEntry",
     "Value",
     "Weights",
+    "argmax_choices",
+    "check_decisions",
+    "open_choices",
 ]
 
 _HOME = {
@@ -45,6 +48,8 @@ _HOME = {
     "SpaceEntry": "space_entry",
     "Value": "graph",
     "Weights": "weights",
+    "argmax_choices": "choice",
+    "check_decisions": "choice",
 }
 """Name -> its module; the others are of `search_space`."""
 _FORMER = {"Shape": "Deployment"}

@@ -1,12 +1,15 @@
-"""Modules under the names that they had in version 0.1, for packages that bring a space of their own and import those."""
+"""Modules under the names that they had in version 0.1, for packages that bring a space of their own and import those.
+
+Such a package may import late, when its space is built, or early in a process of a sweep, which unpickles its config first. So the
+former names are found from the first `import nas` on.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -40,12 +43,7 @@ class _FormerNames(MetaPathFinder, Loader):
         vars(module).update({name: value for name, value in names.items() if not name.startswith("__")})
 
 
-@contextmanager
-def former_names() -> Iterator[None]:
-    """Let imports inside find modules under their former names."""
-    finder = _FormerNames()
-    sys.meta_path.append(finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
+def find_former_names() -> None:
+    """Let imports find modules under their former names, after all others."""
+    if not any(isinstance(finder, _FormerNames) for finder in sys.meta_path):
+        sys.meta_path.append(_FormerNames())
