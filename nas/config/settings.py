@@ -258,7 +258,7 @@ class TrainerSettings:
     checkpointing: str = "none"
     """Activations that are computed again in the backward pass instead of being kept, with the same results and checkpoints. none;
     all: those inside of each cell, block or head, so that memory holds what passes between them; auto: the same for the largest of
-    these parts, until the rest has at most half of all activations (`nas.recompute.segments_of`)."""
+    these parts, until the rest has at most half of all activations."""
     compile: Any = "none"
     """Mode of torch.compile for training passes: none, default (or true), reduce-overhead (CUDA graphs) or max-autotune. What is
     drawn runs eagerly, and all does, with a warning, where compiling fails."""

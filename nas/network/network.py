@@ -64,7 +64,7 @@ class Network(nn.Module):
 
     @property
     def checkpointing(self) -> str:
-        """Which activations a training pass computes again (`nas.recompute`), one of `CHECKPOINTING_NAMES`."""
+        """Which activations a training pass computes again (`nas.network.recompute`), one of `CHECKPOINTING_NAMES`."""
         return self._checkpointing
 
     @checkpointing.setter
@@ -96,8 +96,8 @@ class Network(nn.Module):
     def outputs(self, images: Tensor, weights: Weights | None = None, *, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Some outputs of the graph by name; nothing else runs.
 
-        A training pass goes through `training_outputs` where that is given (`nas.compiling`), but for one that runs drawn options
-        alone: each draw is another network.
+        A training pass goes through `training_outputs` where that is given (`nas.network.compiling`), but for one that runs drawn
+        options alone: each draw is another network.
         """
         if names not in self._plans:  # before anything is compiled, which holds for the plans that there are
             self._plans[names] = _plan(self.graph, names, self._groups, checkpointing=self.checkpointing)

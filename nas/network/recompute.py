@@ -69,7 +69,7 @@ def segments_of(graph: Graph, schedule: Sequence[Step], checkpointing: str) -> l
     Args:
         graph: The graph.
         schedule: What runs, in order.
-        checkpointing: One of `nas.settings.CHECKPOINTING_NAMES`.
+        checkpointing: One of `nas.config.settings.CHECKPOINTING_NAMES`.
     """
     runs = [list(run) for _, run in groupby(schedule, key=lambda step: graph.nodes[step[0]].part)]
     sizes = [sum(activation_px(graph.nodes[index]) for index, _ in run) for run in runs]

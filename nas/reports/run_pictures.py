@@ -22,7 +22,7 @@ _DPI = 90
 
 
 def architecture_picture(design: Design, *, parts_ms: Mapping[str, float] | None = None) -> NDArray[np.uint8]:
-    """A derived network as pixels [H, W, 3]; see `nas.plots.draw_genotype`."""
+    """A derived network as pixels [H, W, 3]; see `nas.reports.plots.draw_genotype`."""
     from nas.reports.plots import draw_genotype
 
     figure = draw_genotype(design.genotype, design.graph, parts_ms=parts_ms)

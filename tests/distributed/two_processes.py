@@ -42,7 +42,7 @@ STEPS = 3
 
 
 def fabric_of(precision: str = "64-true") -> Fabric:
-    """As `nas.fabric.make_fabric` makes it, in float64 too."""
+    """As `nas.distributed.fabric.make_fabric` makes it, in float64 too."""
     if world().count == 1:
         return Fabric(accelerator="cpu", precision=precision)
     fabric = Fabric(accelerator="cpu", strategy=Replicas(), devices=COUNT, precision=precision)

@@ -30,7 +30,7 @@ KEPT = 0.875
 _TRIES = 10
 
 
-def train_loader(  # noqa: PLR0913  the arguments of nas.data.loader.train_loader
+def train_loader(  # noqa: PLR0913  the arguments of nas.data.batches.loader.train_loader
     dataset: ImageFolder,
     *,
     batch_size: int,

@@ -71,7 +71,7 @@ class Memory:
 
 
 class StepProcess:
-    """A process of `nas.bench.probe`; it starts at once, so that several of them can get ready at the same time.
+    """A process of `nas.probing.bench.step_process`; it starts at once, so that several can get ready at the same time.
 
     Args:
         case: What it builds.
