@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf._utils import get_yaml_loader
 
 from nas.errors import ConfigError
 
@@ -30,22 +31,28 @@ class Recipes:
     Args:
         configs: Name -> what the verb takes from it; recipes that hold nothing for the verb are left out.
         others: Names of those that are left out.
+        whole: Names of those in folders of `recipe/`, which Hydra reads as they are.
     """
 
     configs: Mapping[str, dict[str, Any]]
     others: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
     def check(self, overrides: Sequence[str]) -> None:
         """Refuse the choice of a recipe that does not exist, which Hydra would pass over, or that holds nothing for the verb.
 
+        With `hydra.searchpath` there may be others, which Hydra finds.
+
         Raises:
             ConfigError: Naming those that do.
         """
+        if any(word.lstrip("+").startswith("hydra.searchpath=") for word in overrides):
+            return
         for word in overrides:
             key, _, value = word.lstrip("+").partition("=")
             names = re.findall(r"[^,\[\]\s'\"]+", value) if key == GROUP else []
             for name in names:
-                if name != "null" and name not in self.configs:
+                if name != "null" and name not in (*self.configs, *self.whole):
                     reason = ", which has no settings of this verb" if name in self.others else ""
                     raise ConfigError(f"{GROUP}: got {name!r}{reason}, expected one of {', '.join(sorted(self.configs))}")
 
@@ -59,7 +66,7 @@ def read_recipes(folders: Sequence[Path], fields: Collection[str], known: Collec
         known: Those of any verb that takes recipes.
 
     Raises:
-        ConfigError: If a file is no mapping, or holds a section that no verb knows.
+        ConfigError: If a file is no YAML or no mapping, or holds a section that no verb knows.
     """
     configs: dict[str, dict[str, Any]] = {}
     others = []
@@ -74,12 +81,16 @@ def read_recipes(folders: Sequence[Path], fields: Collection[str], known: Collec
     for config in configs.values():  # one that builds on a recipe takes of that, too, what the verb knows
         if _DEFAULTS in config:
             config[_DEFAULTS] = [one for one in config[_DEFAULTS] if one not in others]
-    return Recipes(configs, tuple(others))
+    deep = [path.relative_to(folder / GROUP) for folder in folders for path in (folder / GROUP).glob("*/**/*.yaml")]
+    return Recipes(configs, tuple(others), tuple(str(path.with_suffix("")) for path in deep))
 
 
 def _taken(path: Path, fields: Collection[str], known: Collection[str]) -> dict[str, Any]:
     """The part of a recipe that a verb knows."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader()) or {}  # noqa: S506  a safe loader, Hydra's own
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}; expected sections of settings in YAML") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: got {type(content).__name__}, expected sections of settings, e.g. search: {{epochs: 12}}")
     wrong = [str(key) for key in content if key not in known and key != _DEFAULTS]

@@ -117,6 +117,29 @@ def test_recipe_of_the_users_own_folder(run_nas, tmp_path):
     assert "short.yaml: finding: no verb has such a section" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("search: {epochs: 2}\nsearch: {epochs: 3}\n", "found duplicate key search"), ("search: {epochs: 2\n", "expected ',' or '}'")],
+)
+def test_recipe_that_is_no_good_yaml_is_refused_in_one_line(text, message, run_nas, tmp_path):
+    (tmp_path / "mine" / "recipe").mkdir(parents=True)
+    (tmp_path / "mine" / "recipe" / "short.yaml").write_text(text)
+    outcome = run_nas("search", "--config-dir", "mine", "recipe=short", "latency.table=macs")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert "short.yaml: " in outcome.err
+    assert message in outcome.err
+
+
+@pytest.mark.parametrize("place", ["short", "deep/short"])
+def test_recipe_in_a_folder_of_its_own_or_on_the_search_path(place, run_nas, tmp_path):
+    own = tmp_path / "mine" / "recipe" / f"{place}.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("# @package _global_\nsearch: {epochs: 2}\n")
+    for where in (("--config-dir", "mine"), (f"hydra.searchpath=[file://{tmp_path / 'mine'}]",)):
+        outcome = run_nas("search", *where, f"recipe={place}", "--cfg", "job")
+        assert yaml.safe_load(outcome.out)["search"]["epochs"] == 2, outcome.err
+
+
 def test_a_verb_takes_the_sections_groups_and_recipes_that_it_knows(tmp_path):
     (tmp_path / "recipe").mkdir()
     defaults = "defaults: [base, override /space: gas, override /data: camvid, _self_]\n"
