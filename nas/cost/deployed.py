@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,10 @@ def profile_command(space: SearchSpace, deployment: Deployment, table: CostTable
     command = profile_words(space.config, table, deployment)
     if isinstance(table, LatencyTable):
         command += f" rounds={table.protocol.rounds}"
+        defaults = {field.name: field.default for field in fields(table.protocol)}
+        for key in ("max_rounds", "ci"):
+            if getattr(table.protocol, key) != defaults[key]:
+                command += f" {key}={getattr(table.protocol, key)}"
         if Path(given).is_file():
             command += f" {shlex.quote(f'out={given}')}"
     return command

@@ -56,12 +56,9 @@ class Coverage:
 
     @property
     def settings(self) -> str:
-        """Words of a command line that choose space and shape."""
+        """Words of a command line that choose space and shape, of a search, whose data has the classes."""
         height, width = self.deployment.input
-        return (
-            f"space={self.space} deploy.input=[{height},{width}] deploy.init_channels={self.deployment.init_channels} "
-            f"num_classes={self.deployment.num_classes}"
-        )
+        return f"space={self.space} deploy.input=[{height},{width}] deploy.init_channels={self.deployment.init_channels}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +264,8 @@ def _next_command(tables: Sequence[KnownTable]) -> str:
     complete.sort(key=lambda pair: pair[0].table.device.name not in local)
     for known, one in complete:
         if known.table.device.name in local and known.table.origin is None and not known.calibrated_for(one):
-            return f"nas profile validate latency.table={known.table.identifier} {one.settings}"
+            classes = one.deployment.num_classes
+            return f"nas profile validate latency.table={known.table.identifier} {one.settings} num_classes={classes}"
     if complete:
         known, one = complete[0]
         return f"nas search latency.table={known.table.identifier} {one.settings}"

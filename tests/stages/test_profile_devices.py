@@ -253,11 +253,11 @@ def test_tables_are_filtered_by_device(shelf: Path) -> None:
 
 def test_the_next_command_validates_searches_or_measures(shelf: Path) -> None:
     put(shelf, measured(("squeezenas_small", SMALL), device="aaa"))
-    settings = "space=squeezenas_small deploy.input=[256,512] deploy.init_channels=16 num_classes=19"
+    settings = "space=squeezenas_small deploy.input=[256,512] deploy.init_channels=16"
     assert report().next_command == f"nas search latency.table=aaa/{NAME} {settings}"
     local = measured(("squeezenas_small", SMALL), device=local_names()[0])
     put(shelf, local)
-    assert report().next_command == f"nas profile validate latency.table={local.identifier} {settings}"
+    assert report().next_command == f"nas profile validate latency.table={local.identifier} {settings} num_classes=19"
     put(shelf, local.with_calibration(calibration("squeezenas_small", SMALL)))
     assert report().next_command == f"nas search latency.table={local.identifier} {settings}"
     for path in shelf.glob("*/*.json"):
