@@ -84,6 +84,9 @@ def imported(path: Path, *, typing: bool = True) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("nas", "search_spaces"):
             full = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in MODULES else str(node.module) for name in full}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__"):
+            names = [name.value for name in node.args[:1] if isinstance(name, ast.Constant)]
+            found |= {name for name in names if str(name).partition(".")[0] in ("nas", "search_spaces")}
     return found
 
 
@@ -134,7 +137,7 @@ def _opens_to_write(call: ast.Call) -> bool:
         return of_path or ast.unparse(call.func).startswith(("os.", "shutil."))
     if name == "save":  # of a library: ours are methods of our own
         return ast.unparse(call.func).startswith(("torch.", "np.", "safetensors.", "onnx.", "Image."))
-    return name in ("write_text", "write_bytes", "savefig", "savez", "save_file", "tofile", "copyfile", "copy2", "touch")
+    return name in "write_text write_bytes savefig imwrite savetxt savez save_file tofile copyfile copy2 touch".split()
 
 
 def test_only_one_module_writes_results():
