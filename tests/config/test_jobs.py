@@ -1,8 +1,10 @@
 """Settings that cannot work are refused where they are made, with the key, the value and what was expected."""
 
+import importlib
+
 import pytest
 
-from nas.config.jobs import EvalJob
+from nas.config.jobs import EvalJob, SearchJob, TrainJob
 from nas.config.settings import LatencySettings, SearchSettings, TrainerSettings, TrainSettings
 from nas.errors import ConfigError
 
@@ -47,3 +49,7 @@ def test_a_setting_out_of_range_is_refused_by_name(section, key, value):
 def test_defaults_are_accepted():
     for section in (SearchSettings, TrainSettings, EvalJob, LatencySettings, TrainerSettings):
         section()
+
+
+def test_jobs_are_found_where_version_0_1_had_them():
+    assert [getattr(importlib.import_module("nas.config"), name) for name in ("SearchJob", "TrainJob")] == [SearchJob, TrainJob]
