@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import glob
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+LEFT_S = 3600.0
+"""Seconds after which a temporary file of a process that is not there counts as left."""
+MOST_BYTES = 230
+"""Bytes of a name that a temporary name keeps."""
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -58,7 +64,7 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{_stem_of(path)}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -82,11 +88,27 @@ def open_to_append(path: Path, *, size: int) -> BinaryIO:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes have left of this file, so that it does not pile up."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    """Remove what killed processes have left of this file, so that it does not pile up.
+
+    A process of another machine that shares the disk has a number that says nothing here: what was touched lately stays.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(_stem_of(path))}.*.tmp"):
         pid = leftover.name.rsplit(".", 2)[1]
-        if pid.isdecimal() and not _is_running(int(pid)):
+        if pid.isdecimal() and not _is_running(int(pid)) and _seconds_untouched(leftover) > LEFT_S:
             leftover.unlink(missing_ok=True)
+
+
+def _stem_of(path: Path) -> str:
+    """The beginning of a file's name, so short that a number and an ending have room behind it (255 bytes on most disks)."""
+    return os.fsdecode(os.fsencode(path.name)[:MOST_BYTES])
+
+
+def _seconds_untouched(path: Path) -> float:
+    """Seconds since a file was written to; 0 if it is not there any more."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _is_running(pid: int) -> bool:

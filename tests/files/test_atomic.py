@@ -58,8 +58,17 @@ def test_what_killed_processes_left_is_removed_and_what_others_write_is_left(tmp
     }
     for name, text in {**others, f".t.txt.{child.pid}.tmp": "torn", f".t.txt.{10**30}.tmp": "no process"}.items():
         (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (0, 0))
+    young = f".t.txt.{child.pid + 1}.tmp"
+    (tmp_path / young).write_text("perhaps of another machine")
     write_text_atomic(tmp_path / "t.txt", "new")
-    assert content(tmp_path) == {"t.txt": "new", **others}
+    assert content(tmp_path) == {"t.txt": "new", young: "perhaps of another machine", **others}
+
+
+def test_a_name_as_long_as_the_disk_allows_is_written(tmp_path: Path) -> None:
+    name = "\u00e9" * 125 + ".yaml"
+    write_text_atomic(tmp_path / name, "new")
+    assert content(tmp_path) == {name: "new"}
 
 
 def write_often(path: Path, letter: str) -> None:
