@@ -309,20 +309,13 @@ def test_non_empty_out_is_refused_naming_both_remedies(run_nas, tmp_path):
     assert "another out=" in outcome.err
 
 
-def test_help_is_fast_because_it_loads_neither_torch_nor_hydra(tmp_path):
+def test_help_loads_neither_torch_nor_hydra(tmp_path):
     code = (
         "import sys, nas.cli; status = nas.cli.main(['--help']); "
         "print(sorted({'torch', 'hydra', 'omegaconf', 'numpy', 'yaml'} & set(sys.modules)), status)"
     )
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
-        )
-        seconds.append(time.perf_counter() - started)
-        assert done.stdout.splitlines()[-1] == "[] 0"
-    assert min(seconds) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
 
 
 def test_real_command_from_another_folder(tmp_path):
