@@ -93,6 +93,7 @@ def test_a_bug_in_another_process_is_a_traceback_and_a_line_here():
     assert lines[-2:] == ["ZeroDivisionError: job 1 (list=tables)", "nas show: job 1 (list=tables): ZeroDivisionError"]
 
 
+@pytest.mark.slow
 def test_a_job_on_two_devices_is_started_as_it_was_composed(run_nas, tmp_path):
     out = tmp_path / "a sweep, of 1"
     words = overrides(search_job(search__max_steps=1, search__eval_every=0, trainer__devices=2))
