@@ -89,8 +89,6 @@ TESTED_IN = {
     "nas/worker/torch_script": "measuring/runners/test_profile_over_ssh",
     "search_spaces/fasterseg/config": "search_spaces/fasterseg/test_space",
     "search_spaces/fasterseg/deployed": "search_spaces/fasterseg/test_fasterseg_facts",
-    "search_spaces/fasterseg/derivation/compaction": "search_spaces/fasterseg/derivation/test_derivation",
-    "search_spaces/fasterseg/derivation/paths": "search_spaces/fasterseg/derivation/test_derivation",
     "search_spaces/fasterseg/latency/paths": "search_spaces/fasterseg/latency/test_expected",
     "search_spaces/fasterseg/lattice": "search_spaces/fasterseg/lattice/test_supernet",
     "search_spaces/lgcnet/cell": "search_spaces/lgcnet/test_space",

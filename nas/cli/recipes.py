@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf._utils import get_yaml_loader
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError
 
@@ -88,8 +89,8 @@ def read_recipes(folders: Sequence[Path], fields: Collection[str], known: Collec
 def _taken(path: Path, fields: Collection[str], known: Collection[str]) -> dict[str, Any]:
     """The part of a recipe that a verb knows."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader()) or {}  # noqa: S506  a safe loader, Hydra's own
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}; expected sections of settings in YAML") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: got {type(content).__name__}, expected sections of settings, e.g. search: {{epochs: 12}}")

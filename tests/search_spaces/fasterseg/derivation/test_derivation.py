@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,11 +14,17 @@ from nas.errors import ConfigError
 from search_spaces.fasterseg.config import FIDELITIES, STRIDES, FasterSegConfig
 from search_spaces.fasterseg.deployed.branches import Branch, Layer, decided_choices, read_branches
 from search_spaces.fasterseg.derivation.derivation import Parameters, branch_score, choose_branches, derive_all, derive_branches
-from search_spaces.fasterseg.derivation.paths import likeliest_downs, most_probable_path, official_path
-from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
+from search_spaces.fasterseg.derivation.paths import most_probable_path, official_path
 from tests.fasterseg_reference import FOLDER, NETWORKS, needs_reference
+from tests.search_spaces.fasterseg.derivation.random_lattices import (
+    WIDTHS,
+    all_paths,
+    derive,
+    probability,
+    random_logits,
+    random_parameters,
+)
 
-WIDTHS = (4, 6, 8, 10, 12)
 NAMES = ("skip", "conv", "conv_downup", "conv_2x", "conv_2x_downup")
 
 
@@ -31,29 +35,6 @@ def released(name: str) -> dict:
 def parameters_of(stated: dict) -> Parameters:
     alphas, ratios = (tuple(torch.tensor(one) for one in stated[key]) for key in ("alphas", "ratios"))
     return Parameters(alphas, tuple(torch.tensor(one) for one in stated["betas"][1:]), ratios)
-
-
-def random_logits(seed: int, layers: int, *, skip: float = 0.0) -> dict[str, torch.Tensor]:
-    """Logits of the groups of a lattice; `skip` is added to those of skips."""
-    generator = torch.Generator().manual_seed(seed)
-    rows: dict[str, int] = {}
-    options = {}
-    for choice in lattice_choices(FasterSegConfig(layers=layers)):
-        rows[choice.group] = max(rows.get(choice.group, 0), choice.row + 1)
-        options[choice.group] = len(choice.options)
-    logits = {group: torch.randn(count, options[group], generator=generator) for group, count in rows.items()}
-    for stride in STRIDES:
-        logits[f"op_{stride}"][:, 0] += skip
-    return logits
-
-
-def random_parameters(seed: int, layers: int = 16, *, skip: float = 0.0) -> Parameters:
-    return Parameters.of(random_logits(seed, layers, skip=skip))
-
-
-def derive(parameters: Parameters, *, fidelity: str = "corrected", keep_layers: bool = False) -> dict[int, Branch]:
-    config = FasterSegConfig(layers=parameters.layers, fidelity=fidelity, path_rule="most_probable")
-    return derive_branches(parameters, config, head_width=8, keep_layers=keep_layers)
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
@@ -126,23 +107,6 @@ def officially(parameters: Parameters, *, keep_layers: bool = False, alone: bool
         path = [sum(layer > down for down in downs) for layer in range(len(alphas[0]))]
         branches[8 * 2**last] = compacted(path, alphas, ratios, keep_layers=keep_layers)
     return branches
-
-
-def all_paths(layers: int, last: int) -> Iterator[list[int]]:
-    """Every path of the lattice to a scale: one for each choice of the layers in which it goes down."""
-    for downs in itertools.combinations(range(layers - 1), last):
-        yield [sum(layer > down for down in downs) for layer in range(layers)]
-
-
-def probability(path: list[int], parameters: Parameters) -> float:
-    """Product over the cells of a path with two inputs."""
-    total = 1.0
-    for layer in range(1, len(path)):
-        scale = path[layer]
-        if scale and layer > scale:
-            down, keep = parameters.betas[scale - 1][layer - scale - 1].double().exp().tolist()
-            total *= (keep if path[layer - 1] == scale else down) / (down + keep)
-    return total
 
 
 @needs_reference
@@ -238,98 +202,6 @@ def test_officially_a_branch_depends_on_those_derived_before_it():
     assert differing[32] > 0
 
 
-def test_repeated_normalisation_can_move_the_official_path_of_two_downs():
-    moved = 0
-    for seed in range(40):
-        once = [beta.softmax(-1) for beta in random_parameters(seed).betas]
-        thrice = [share.softmax(-1).softmax(-1) for share in once]
-        assert official_path(once, 1, layers=16) == official_path(thrice, 1, layers=16)
-        moved += official_path(once, 2, layers=16) != official_path(thrice, 2, layers=16)
-    assert moved > 0
-
-
-@pytest.mark.parametrize("layers", [3, 4, 5, 8, 16])
-@pytest.mark.parametrize("last", [0, 1, 2])
-def test_the_corrected_path_is_the_best_of_all_and_all_together_are_certain(layers, last):
-    for seed in range(10):
-        parameters = random_parameters(seed, layers)
-        paths = {tuple(path): probability(path, parameters) for path in all_paths(layers, last)}
-        assert sum(paths.values()) == pytest.approx(1)
-        found = most_probable_path(parameters.betas, last, layers=layers)
-        assert paths[tuple(found)] == pytest.approx(max(paths.values()), rel=1e-12)
-
-
-@pytest.mark.parametrize("layers", [4, 5, 7])
-@pytest.mark.parametrize("last", [1, 2])
-def test_of_equally_probable_paths_the_later_down_is_taken(layers, last):
-    parameters = random_parameters(0, layers)
-    for beta in parameters.betas:
-        beta.zero_()
-    paths = {tuple(path): probability(path, parameters) for path in all_paths(layers, last)}
-    best = [path for path, share in paths.items() if share == max(paths.values())]
-    assert most_probable_path(parameters.betas, last, layers=layers) == list(min(best, key=lambda path: path[::-1]))
-
-
-def test_the_corrected_path_goes_down_where_beta_says_and_the_official_one_a_layer_before():
-    parameters = random_parameters(0)
-    parameters.betas[0][:] = torch.tensor([-9.0, 9.0])
-    parameters.betas[0][5] = torch.tensor([9.0, -9.0])  # row 5 is the cell of layer 7 at 1/16
-    assert most_probable_path(parameters.betas, 1, layers=16) == [0] * 7 + [1] * 9
-    once = [beta.softmax(-1) for beta in parameters.betas]
-    assert official_path(once, 1, layers=16) == [0] * 6 + [1] * 10
-
-
-def goes_down(path: list[int]) -> list[int]:
-    return [layer for layer in range(len(path) - 1) if path[layer + 1] > path[layer]]
-
-
-def down_factor(path: list[int], parameters: Parameters) -> float:
-    """Product of the probabilities of going down, of the cells with two inputs that a path goes down into."""
-    factor = 1.0
-    for layer in goes_down(path):
-        scale = path[layer + 1]
-        if layer + 1 > scale:
-            factor *= float(parameters.betas[scale - 1][layer - scale].double().softmax(-1)[0])
-    return factor
-
-
-@pytest.mark.parametrize("layers", [3, 4, 5, 7, 8, 11, 16])
-@pytest.mark.parametrize("last", [0, 1, 2])
-def test_the_likeliest_downs_are_the_best_of_all_paths_that_go_down_behind_the_diagonal(layers, last):
-    for seed in range(5):
-        parameters = random_parameters(seed, layers)
-        paths = [path for path in all_paths(layers, last) if all(down >= n for n, down in enumerate(goes_down(path), start=1))]
-        if layers >= 8:  # rows that the official code leaves out
-            inner = {1: lambda d: 2 <= d[0] <= layers - 3, 2: lambda d: 2 <= d[0] <= d[1] - 3 and d[1] <= layers - 3}
-            paths = [path for path in paths if last == 0 or inner[last](goes_down(path))]
-        found = likeliest_downs(parameters.betas, last, layers=layers)
-        assert len(found) == layers
-        assert found[-1] == last
-        if (layers, last) == (3, 2):
-            assert found == [0, 1, 2]  # the only path
-        else:
-            assert down_factor(found, parameters) == pytest.approx(max(down_factor(path, parameters) for path in paths), rel=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_likeliest_downs_are_the_official_ones_but_for_the_layer_that_is_missed_with_one_down(seed):
-    parameters = random_parameters(seed)
-    once = [beta.softmax(-1) for beta in parameters.betas]
-    one, two = (goes_down(likeliest_downs(parameters.betas, last, layers=16)) for last in (1, 2))
-    assert two == goes_down(official_path(once, 2, layers=16))
-    assert one == [down + 1 for down in goes_down(official_path(once, 1, layers=16))]
-
-
-def test_the_corrected_path_heeds_how_probable_staying_is():
-    parameters = random_parameters(0)
-    for beta in parameters.betas:
-        beta[:] = torch.tensor([-4.0, 4.0])
-    parameters.betas[0][3] = torch.tensor([5.0, -5.0])  # the most probable down, into layer 5
-    parameters.betas[0][9] = torch.tensor([3.0, -3.0])  # a later one, behind which alone everything stays
-    assert most_probable_path(parameters.betas, 1, layers=16) == [0] * 11 + [1] * 5
-    assert official_path([beta.softmax(-1) for beta in parameters.betas], 1, layers=16) == [0] * 4 + [1] * 12
-
-
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("layers", [8, 11, 16])
 def test_what_is_derived_is_a_network_and_keeps_the_parameters(layers, fidelity):
@@ -370,41 +242,6 @@ def test_parameters_of_different_lattices_are_refused():
     logits = random_logits(0, 9) | {"input_32": torch.zeros(5, 2)}
     with pytest.raises(ValueError, match=r"got betas of \(7, 5\) rows, expected \(7, 6\), for there are 9 layers"):
         Parameters.of(logits)
-
-
-def all_skips(share: list[float]) -> Parameters:
-    """16 layers at 1/8, all of which choose the skip, with the given logits; the next best operator is conv_2x."""
-    parameters = random_parameters(0)
-    for alpha in parameters.alphas:
-        alpha.zero_()
-        alpha[:, 3] = 0.5
-        alpha[:, 0] = torch.tensor(share[: len(alpha)])
-    return parameters
-
-
-@pytest.mark.parametrize("fidelity", FIDELITIES)
-def test_as_many_skips_are_left_out_as_the_least_length_allows_most_probable_first(fidelity):
-    parameters = all_skips([1.0 + layer for layer in range(16)])
-    branch = derive(parameters, fidelity=fidelity)[8]
-    assert [layer.op for layer in branch.layers] == ["conv_2x"] * 5  # the first five have the least of a skip
-    widths = [WIDTHS[int(row.argmax())] for row in parameters.ratios[0][:4]]
-    assert [layer.width for layer in branch.layers] == [*widths, 8]
-
-
-@pytest.mark.parametrize("fidelity", FIDELITIES)
-def test_a_down_is_never_left_out_and_something_is_kept_behind_it(fidelity):
-    parameters = all_skips([1.0] * 16)
-    parameters.betas[0][:] = torch.tensor([-9.0, 9.0])
-    parameters.betas[0][12] = torch.tensor([9.0, -9.0])  # officially down in layer 12, the last that may
-    branch = derive(parameters, fidelity=fidelity)[16]
-    assert [layer.stride for layer in branch.layers][-1] == 16
-    assert len(branch.layers) >= 7
-
-
-@pytest.mark.parametrize("fidelity", FIDELITIES)
-def test_without_skips_every_layer_is_kept(fidelity):
-    branch = derive(all_skips([5.0] * 16), fidelity=fidelity, keep_layers=True)[8]
-    assert [layer.op for layer in branch.layers] == ["conv_2x"] * 16
 
 
 @pytest.mark.parametrize("layers", [3, 4, 5, 6, 7])
