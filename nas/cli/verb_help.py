@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nas.cli.setting_texts import setting_texts, unit_of
+from nas.files.value_text import value_text
 
 LEAST_WIDTH, MOST_WIDTH = 60, 120
 """Columns that the text takes, however wide the terminal is."""
@@ -50,21 +51,6 @@ def help_lines(verb: str, line: str, cfg: DictConfig, groups: Mapping[str, Confi
         lines += ["Groups, GROUP=CHOICE; * is chosen:", *_group_lines(groups, width), ""]
     lines += ["Settings, KEY=VALUE; ??? must be given:", *_section(cfg, "", width), ""]
     return [*lines, *textwrap.wrap(OTHER_FLAGS, width)]
-
-
-def value_text(value: Any) -> str:
-    """A value as the command line takes it.
-
-    >>> value_text([1, 0.001, None]), value_text(True), value_text({"a": "b"})
-    ('[1,0.001,null]', 'true', '{a:b}')
-    """
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(value_text, value))}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{value_text(one)}' for key, one in value.items())}}}"
-    return str(value)
 
 
 def _group_lines(groups: Mapping[str, ConfigGroup], width: int) -> Iterator[str]:

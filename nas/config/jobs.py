@@ -17,6 +17,7 @@ from nas.config.settings import (
     TrainSettings,
 )
 from nas.devices.runtimes import RUNNERS
+from nas.files.value_text import value_text
 
 
 @dataclass(kw_only=True, slots=True)
@@ -92,10 +93,16 @@ class DeriveJob:
 
     def _check_front(self, targets: list[float]) -> None:
         good = len(targets) >= 1 and all(0 < target < float("inf") for target in targets)
-        require(good and len({f"{t:g}" for t in targets}) == len(targets), f"targets: got {targets}, expected different ms above 0")
+        require(
+            good and len({f"{t:g}" for t in targets}) == len(targets),
+            f"targets: got {value_text(targets)}, expected different ms above 0",
+        )
         for key in ("target_ms", "sample"):
             value = getattr(self, key)
-            require(value is None, f"{key}: got {value} with targets, which has a target for each genotype; leave one of them away")
+            require(
+                value is None,
+                f"{key}: got {value_text(value)} with targets, which has a target for each genotype; leave one of them away",
+            )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -181,12 +188,17 @@ class EvalJob:
         check_size("images_size", self.images_size)
         if self.images is None:
             for key, given in (("images_size", self.images_size is not None), ("every_frame", self.every_frame != 1)):
-                require(not given, f"{key}: got {getattr(self, key)} without images=; give images=, or leave {key} away")
+                require(
+                    not given, f"{key}: got {value_text(getattr(self, key))} without images=; give images=, or leave {key} away"
+                )
         else:
             settings = {"split": "test", "full_resolution": None, "class_map": None}
             for key, given in ((key, getattr(self, key) != default) for key, default in settings.items()):
                 value = getattr(self, key)
-                require(not given, f"{key}: got {value} with images=, which have no splits or labels; leave one of the two away")
+                require(
+                    not given,
+                    f"{key}: got {value_text(value)} with images=, which have no splits or labels; leave one of the two away",
+                )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nas.config.checks import at_least, check_class_weights, check_numbers, check_size, check_tables, check_targets, one_of, require
+from nas.files.value_text import value_text
 from nas.space.deployment import Deployment
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class SearchSettings:
         )
         require(
             len(self.arch_betas) == 2 and all(0 <= beta < 1 for beta in self.arch_betas),
-            f"search.arch_betas: got {self.arch_betas}, expected two numbers from 0 to below 1",
+            f"search.arch_betas: got {value_text(self.arch_betas)}, expected two numbers from 0 to below 1",
         )
 
 
@@ -197,10 +198,11 @@ class LatencySettings:
     def _check_band(self, band: list[float], count: int) -> None:
         require(
             self.target_ms is None,
-            f"latency.band_fps: got {band} with target_ms={self.target_ms}, and both control the weight; leave one of them away",
+            f"latency.band_fps: got {value_text(band)} with target_ms={value_text(self.target_ms)}, and both control the weight; "
+            "leave one of them away",
         )
         good = len(band) == 2 and 0 < band[0] < band[1]
-        require(good, f"latency.band_fps: got {band}, expected [LOW,HIGH] frames per second, 0 < LOW < HIGH")
+        require(good, f"latency.band_fps: got {value_text(band)}, expected [LOW,HIGH] frames per second, 0 < LOW < HIGH")
         require(count == 1, f"latency.band_fps: got {count} tables, expected one; give latency.target_ms for several")
         require(self.weights()[0] > 0, "latency.weight: got 0 with band_fps, which doubles and halves it; give a number above 0")
 
@@ -357,7 +359,7 @@ class DistillSettings:
             value = getattr(self, name)
             require(
                 self.teacher is not None or value == neutral,
-                f"distill.{name}: got {value} without a teacher; add distill.teacher=RUN, or leave distill.{name} out",
+                f"distill.{name}: got {value_text(value)} without a teacher; add distill.teacher=RUN, or leave distill.{name} out",
             )
 
 

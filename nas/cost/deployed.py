@@ -20,6 +20,7 @@ from nas.cost.prediction import predict_on
 from nas.cost.profile_command import profile_words
 from nas.cost.repair import Limit, check_repairable
 from nas.errors import ConfigError
+from nas.files.value_text import value_text
 from nas.space.capabilities import Judge
 from nas.space.deployment import Deployment
 from nas.space.graph import Graph
@@ -147,12 +148,16 @@ def check_units(settings: LatencySettings, tables: Sequence[CostTable]) -> None:
             raise ConfigError(f"latency.table=none: got latency.unit={settings.unit}, expected relative; there is nothing to weigh")
         for key, value in (("target_ms", settings.target_ms), ("band_fps", settings.band_fps)):
             if value is not None:
-                raise ConfigError(f"latency.{key}: got {value} with latency.table=none, expected a table in ms to predict with")
+                raise ConfigError(
+                    f"latency.{key}: got {value_text(value)} with latency.table=none, expected a table in ms to predict with"
+                )
     for table, target in zip(tables, settings.targets(), strict=False):
         if table.unit != "ms" and settings.unit != "relative":
             raise ConfigError(f"latency.unit: got {settings.unit}, expected relative, for {table.identifier} is in {table.unit}")
         if table.unit != "ms" and settings.band_fps is not None:
-            raise ConfigError(f"latency.band_fps: got {settings.band_fps}, but {table.identifier} is in {table.unit}, not in ms")
+            raise ConfigError(
+                f"latency.band_fps: got {value_text(settings.band_fps)}, but {table.identifier} is in {table.unit}, not in ms"
+            )
         check_target_unit("latency.target_ms", table, target)
 
 

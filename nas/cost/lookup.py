@@ -13,6 +13,7 @@ from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import IN_PROCESS, WORKER_RUNTIMES
 from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError
+from nas.files.value_text import value_text
 from nas.ops.spec import OpSpec
 
 WORK_FOLDER = Path("latency_tables")
@@ -100,11 +101,13 @@ def resolve_tables(names: str | Sequence[str]) -> tuple[CostTable, ...]:
         table = resolve_table(names)
         return () if table is None else (table,)
     if "none" in names:
-        raise ConfigError(f"latency.table: got {list(names)}, expected tables alone; leave none out of the list")
+        raise ConfigError(f"latency.table: got {value_text(list(names))}, expected tables alone; leave none out of the list")
     tables = [table for name in names if (table := resolve_table(name)) is not None]
     identifiers = [table.identifier for table in tables]
     if len(set(identifiers)) < len(identifiers):
-        raise ConfigError(f"latency.table: got {list(names)}, which are {', '.join(identifiers)}; expected different tables")
+        raise ConfigError(
+            f"latency.table: got {value_text(list(names))}, which are {', '.join(identifiers)}; expected different tables"
+        )
     return tuple(tables)
 
 

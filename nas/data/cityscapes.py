@@ -14,6 +14,7 @@ from nas.data.files.label_code import IdCode
 from nas.data.files.pair_dataset import PairConfig, PairDataset
 from nas.data.files.pairs import FramePair, by_key, matched, visible_files
 from nas.errors import ConfigError, DataError
+from nas.files.value_text import value_text
 
 _IMAGES = "leftImg8bit"
 _LABELS = {"fine": "gtFine", "coarse": "gtCoarse"}
@@ -48,8 +49,8 @@ class CityscapesConfig(PairConfig):
         allowed, got = _TRAIN_FOLDERS[self.labels], self.train_folders
         if not got or len(set(got)) != len(got) or not set(got) <= set(allowed):
             raise ConfigError(
-                f"data.train_folders: got {got}, expected {' or '.join(allowed)}, each once, with data.labels={self.labels};"
-                " train_extra has coarse labels only"
+                f"data.train_folders: got {value_text(got)}, expected {' or '.join(allowed)}, each once, with "
+                f"data.labels={self.labels}; train_extra has coarse labels only"
             )
 
 

@@ -13,6 +13,7 @@ from nas.data.dataset import check_index, check_split
 from nas.data.files.decode import image_size, read_image
 from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
+from nas.files.value_text import value_text
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 """Endings of image files, in small or capital letters."""
@@ -36,7 +37,7 @@ class ImageFolderConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         if len(self.size) != 2 or min(self.size) < 1:
-            raise ConfigError(f"data.size: got {self.size}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
+            raise ConfigError(f"data.size: got {value_text(self.size)}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
         if self.workers < 0:
             raise ConfigError(f"data.workers: got {self.workers}, expected at least 0")
 

@@ -11,6 +11,7 @@ from nas.data.dataset import SPLITS, Frame, SegmentationDataset, check_index, ch
 from nas.data.files.frame_cache import FrameCache
 from nas.data.street import draw_scene
 from nas.errors import ConfigError
+from nas.files.value_text import value_text
 
 
 @dataclass(kw_only=True, slots=True)
@@ -39,7 +40,7 @@ class SyntheticConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         if len(self.size) != 2 or min(self.size) < 1:
-            raise ConfigError(f"data.size: got {self.size}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
+            raise ConfigError(f"data.size: got {value_text(self.size)}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
         for key in (*SPLITS, "every", "seed", "workers"):
             value, least = getattr(self, key), int(key not in ("seed", "workers"))
             if value < least:

@@ -15,6 +15,7 @@ import yaml
 from nas.config.jobs import SearchJob, TrainJob
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
+from nas.files.value_text import value_text
 
 RUNS = Path("runs")
 """Folder of runs that name none, below the working folder."""
@@ -165,7 +166,7 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
     """
     keys = _changed(folder, verb, job)
     if keys:
-        listed = ", ".join(f"{key} (run: {was}, now: {now})" for key, (was, now) in keys.items())
+        listed = ", ".join(f"{key} (run: {value_text(was)}, now: {value_text(now)})" for key, (was, now) in keys.items())
         raise ConfigError(
             f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch without resume"
         )

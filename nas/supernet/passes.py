@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nas.config.settings import SearchSettings
 from nas.errors import ConfigError
+from nas.files.value_text import value_text
 from nas.space.search_space import SearchSpace
 
 
@@ -34,7 +35,7 @@ def passes_of(settings: SearchSettings, space: SearchSpace) -> tuple[tuple[Pass,
     timed = Pass(space.architecture_sets[0])
     if usual.count(timed) != 1:
         raise ConfigError(
-            f"search.passes: got {[_stated(one) for one in usual]}, expected {timed.architecture} without a mode once, "
+            f"search.passes: got {value_text([_stated(one) for one in usual])}, expected {timed.architecture} without a mode once, "
             "for its latency is what the objective has"
         )
     return warmup, usual

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nas.config.checks import at_least, one_of, require
+from nas.files.value_text import value_text
 
 STRIDES = (8, 16, 32)
 """Strides of the three scales."""
@@ -46,18 +47,19 @@ class FasterSegConfig:
         """Check what the settings say of each other."""
         at_least("space.", self, {"layers": len(STRIDES), "filters": 1})
         good = self.student_width is None or self.student_width in self.widths
-        require(good, f"space.student_width: got {self.student_width}, expected one of space.widths, {self.widths}")
+        require(good, f"space.student_width: got {self.student_width}, expected one of space.widths, {value_text(self.widths)}")
         one_of("space.path_weights", self.path_weights, ("outputs", "inputs"))
         one_of("space.path_rule", self.path_rule, ("downs", "most_probable"))
         one_of("space.fidelity", self.fidelity, FIDELITIES)
         ascending = self.widths == sorted(set(self.widths))
         good = ascending and len(self.widths) >= 1 and self.widths[0] >= 1 and self.widths[-1] <= TWELFTHS
-        require(good, f"space.widths: got {self.widths}, expected ascending numbers of twelfths from 1 to {TWELFTHS}")
+        require(good, f"space.widths: got {value_text(self.widths)}, expected ascending numbers of twelfths from 1 to {TWELFTHS}")
         narrowest = channels(self.filters, STRIDES[1], self.widths[0])
         good = narrowest >= 2 and channels(self.filters, STRIDES[0], self.widths[0]) >= 1
         require(
             good,
-            f"space.filters, space.widths: got {self.filters}, {self.widths}, whose narrowest maps have no channels; give more",
+            f"space.filters, space.widths: got {self.filters}, {value_text(self.widths)}, whose narrowest maps have no channels; "
+            "give more",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 
 from nas.errors import ConfigError
+from nas.files.value_text import value_text
 from nas.ops.candidates import CANDIDATE_OPS
 
 CELL_OPS = (
@@ -146,27 +147,30 @@ class LGCNetConfig:
         for key, known in (("ops", tuple(CANDIDATE_OPS)), ("fusion_ops", FUSION_OPS), ("up_ops", UP_OPS)):
             names = getattr(self, key)
             unknown = [name for name in names if name not in known]
-            _check(not unknown, f"space.{key}: got unknown {unknown}, expected some of {', '.join(known)}")
-            _check(len(set(names)) == len(names) >= 1, f"space.{key}: got {names}, expected distinct operations, at least one")
+            _check(not unknown, f"space.{key}: got unknown {value_text(unknown)}, expected some of {', '.join(known)}")
+            _check(
+                len(set(names)) == len(names) >= 1,
+                f"space.{key}: got {value_text(names)}, expected distinct operations, at least one",
+            )
         _check(set(self.ops) != {"none"}, "space.ops: got only none, expected an operation beside it")
         edges = self.fusion_edges  # OmegaConf does not look into a list that may be null
         _check(
             edges is None or all(isinstance(edge, str) for edge in edges),
-            f"space.fusion_edges: got {edges}, expected a list of texts like 'm8->f4 up'",
+            f"space.fusion_edges: got {value_text(edges)}, expected a list of texts like 'm8->f4 up'",
         )
         for key in ("aspp_rates", "ppm_bins"):
             values = getattr(self, key)
             good = len(values) >= 1 and len(set(values)) == len(values) and min(values) >= 1
-            _check(good, f"space.{key}: got {values}, expected distinct numbers from 1")
+            _check(good, f"space.{key}: got {value_text(values)}, expected distinct numbers from 1")
 
     def _check_cells(self) -> None:
         outside = [cell for cell in self.reduction_cells if not 0 <= cell < self.num_cells]
         _check(
             not outside,
-            f"space.reduction_cells: got {outside}, expected numbers below space.num_cells={self.num_cells}",
+            f"space.reduction_cells: got {value_text(outside)}, expected numbers below space.num_cells={self.num_cells}",
         )
         distinct = len(set(self.reduction_cells)) == len(self.reduction_cells)
-        _check(distinct, f"space.reduction_cells: got {self.reduction_cells}, expected distinct cells")
+        _check(distinct, f"space.reduction_cells: got {value_text(self.reduction_cells)}, expected distinct cells")
 
     def _check_unused(self) -> None:
         """Refuse what would have no meaning under the other settings; plain sizes of absent parts are let pass, for sweeps."""
@@ -188,7 +192,7 @@ class LGCNetConfig:
             have = getattr(self, other)
             _check(
                 have in allowed or getattr(self, key) == _default(LGCNetConfig, key),
-                f"space.{key}: got {getattr(self, key)} with space.{other}={have}, where it has no effect; "
+                f"space.{key}: got {value_text(getattr(self, key))} with space.{other}={have}, where it has no effect; "
                 f"leave it out, or choose space.{other} from {', '.join(allowed)}",
             )
 
@@ -196,12 +200,13 @@ class LGCNetConfig:
         fused = self.fused_cells
         _check(
             len(fused) == 3 and all(0 <= cell < self.num_cells for cell in fused),
-            f"space.fused_cells: got {fused}, expected three cells below space.num_cells={self.num_cells}",
+            f"space.fused_cells: got {value_text(fused)}, expected three cells below space.num_cells={self.num_cells}",
         )
         strides = [4 * 2 ** sum(r <= cell for r in self.reduction_cells) for cell in fused]
         _check(
             strides == [4, 8, 16],
-            f"space.fused_cells: got {fused} at strides {strides}, expected cells at strides 4, 8, 16 in this order",
+            f"space.fused_cells: got {value_text(fused)} at strides {value_text(strides)}, expected cells at strides 4, 8, 16 "
+            "in this order",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nas.config.checks import at_least, one_of, require
+from nas.files.value_text import value_text
 
 SKIP = "skip"
 """The choice without an inverted residual."""
@@ -67,8 +68,11 @@ class SqueezeNASSmallConfig:
         """Check what the settings say of each other."""
         one_of("space.decoder", self.decoder, DECODERS)
         unknown = [name for name in self.ops if name not in OPS]
-        require(not unknown, f"space.ops: got unknown {unknown}, expected some of {', '.join(OPS)}")
-        require(len(set(self.ops)) == len(self.ops) >= 1, f"space.ops: got {self.ops}, expected distinct choices, at least one")
+        require(not unknown, f"space.ops: got unknown {value_text(unknown)}, expected some of {', '.join(OPS)}")
+        require(
+            len(set(self.ops)) == len(self.ops) >= 1,
+            f"space.ops: got {value_text(self.ops)}, expected distinct choices, at least one",
+        )
         least = {"stem_channels": 1, "last_channels": 1, "decoder_channels": 1, "pool_kernel": 1, "low_level_block": 0}
         at_least("space.", self, least)
         require(0 < self.width < float("inf"), f"space.width: got {self.width}, expected a factor above 0")
@@ -76,7 +80,7 @@ class SqueezeNASSmallConfig:
         for key, count in (("pool_strides", 2), ("aspp_rates", len(self.aspp_rates))):
             values = getattr(self, key)
             good = len(values) == count >= 1 and min(values) >= 1
-            require(good, f"space.{key}: got {values}, expected {count or 'at least one'} numbers from 1")
+            require(good, f"space.{key}: got {value_text(values)}, expected {count or 'at least one'} numbers from 1")
         features = self.encoder_channels()
         require(
             self.decoder != "aspp" or features % self.decoder_channels == 0,
@@ -95,7 +99,7 @@ class SqueezeNASSmallConfig:
     def _check_stages(self) -> None:
         for stage in self.stages:
             good = len(stage) == 3 and min(stage) >= 1 and stage[2] <= 2
-            require(good, f"space.stages: got {stage}, expected [channels, blocks, stride], stride 1 or 2")
+            require(good, f"space.stages: got {value_text(stage)}, expected [channels, blocks, stride], stride 1 or 2")
         require(len(self.stages) >= 1, "space.stages: got none, expected at least one [channels, blocks, stride]")
         blocks = sum(stage[1] for stage in self.stages)
         require(
@@ -106,7 +110,8 @@ class SqueezeNASSmallConfig:
         groups = max(FILTERS[name][2] for name in self.ops if name != SKIP) if set(self.ops) != {SKIP} else 1
         require(
             all(width >= 1 and width % groups == 0 for width in widths),
-            f"space.stages, space.width: got stages of {widths} channels, expected multiples of {groups}, the groups of a choice",
+            f"space.stages, space.width: got stages of {value_text(widths)} channels, expected multiples of {groups}, "
+            "the groups of a choice",
         )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from nas.cli.verb_help import value_text
-
 
 def test_help_shows_the_settings_of_what_is_chosen(run_nas):
     shown = run_nas("search", "space=fasterseg", "data=kitti", "logger=wandb", "search.epochs=7", "--help").out
@@ -50,8 +48,3 @@ def test_wrong_override_is_refused_beside_help(run_nas):
     outcome = run_nas("search", "search.epoch=7", "--help")
     assert (outcome.status, outcome.out) == (2, "")
     assert "did you mean search.epochs?" in outcome.err
-
-
-def test_values_are_as_the_command_line_takes_them():
-    assert value_text(["a", None, False, 5e-4]) == "[a,null,false,0.0005]"
-    assert value_text({}) == "{}"

@@ -124,7 +124,7 @@ def test_coarse_labels_have_a_training_split_of_either_folder_or_both(tmp_path):
     ("settings", "message"),
     [
         ({"labels": "medium"}, r"data\.labels: got 'medium', expected one of fine, coarse"),
-        ({"train_folders": ["train_extra"]}, r"data\.train_folders: got \['train_extra'\], expected train, each once"),
+        ({"train_folders": ["train_extra"]}, r"data\.train_folders: got \[train_extra\], expected train, each once"),
         ({"train_folders": []}, r"data\.train_folders: got \[\]"),
         ({"labels": "coarse", "train_folders": ["train", "train"]}, "expected train or train_extra, each once"),
         ({"size": [0, 3]}, r"data\.size: got"),

@@ -192,11 +192,11 @@ def test_what_does_not_fit_is_status_2_in_a_line(runs, run_nas, tmp_path, argume
     ("settings", "message"),
     [
         ({"split": "val", "images": "x"}, "split: got val with images="),
-        ({"full_resolution": True, "images": "x"}, "full_resolution: got True with images="),
+        ({"full_resolution": True, "images": "x"}, "full_resolution: got true with images="),
         ({"images_size": [3], "images": "x"}, r"images_size: got \[3\], expected \[HEIGHT,WIDTH\]"),
         ({"every_frame": 0, "images": "x"}, "every_frame: got 0, expected at least 1"),
         ({"every_frame": 2}, "every_frame: got 2 without images="),
-        ({"images_size": [3, 4]}, r"images_size: got \[3, 4\] without images="),
+        ({"images_size": [3, 4]}, r"images_size: got \[3,4\] without images="),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, message):

@@ -96,6 +96,9 @@ def test_resume_takes_the_run_back_and_unmarks_it_as_finished():
         ({"seed": 1}, r"seed \(run: 0, now: 1\)"),
         ({"search": SearchSettings(tau_end=0.1)}, r"search.tau_end \(run: 0.03, now: 0.1\)"),
         ({"trainer": TrainerSettings(precision="bf16-mixed")}, "trainer.precision"),
+        ({"search": SearchSettings(max_steps=3)}, r"search.max_steps \(run: null, now: 3\)"),
+        ({"search": SearchSettings(crop=[4, 6])}, r"search.crop \(run: null, now: \[4,6\]\)"),
+        ({"trainer": TrainerSettings(sync_batch_norm=False)}, r"trainer.sync_batch_norm \(run: true, now: false\)"),
     ],
 )
 def test_resume_with_other_settings_names_the_keys(changed, key):

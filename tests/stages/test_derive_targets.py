@@ -100,7 +100,7 @@ def test_a_front_has_a_genotype_for_each_target_and_leaves_out_what_is_dominated
         (["target_ms=5", "table=macs"], "which is in MMACs, not in ms"),
         (["targets=[5]", "table=macs"], "which is in MMACs, not in ms"),
         (["target_ms=[5,6]"], "a target for each of 1 tables"),
-        (["targets=[5,5]"], "targets: got [5.0, 5.0], expected different ms"),
+        (["targets=[5,5]"], "targets: got [5.0,5.0], expected different ms"),
         (["targets=[5]", "sample=1"], "sample: got 1 with targets"),
         (["targets=[5]", "target_ms=1"], "target_ms: got 1 with targets"),
         (["target_ms=soon"], "target_ms: got 'soon'"),

@@ -253,7 +253,7 @@ REFUSED = {
     "opset too new": (["run={run}", "export.opset=21"], "export.opset: got 21, expected 11 to 20"),
     "precision": (["run={run}", "export.precision=int8"], "export.precision: got 'int8', expected one of fp32, fp16"),
     "output": (["run={run}", "export.output=masks"], "export.output: got 'masks', expected one of logits, labels"),
-    "size": (["run={run}", "export.input=[0,8]"], "export.input: got [0, 8], expected [HEIGHT,WIDTH]"),
+    "size": (["run={run}", "export.input=[0,8]"], "export.input: got [0,8], expected [HEIGHT,WIDTH]"),
     "run with weights": (["run={run}", "weights={run}/weights.safetensors"], "got run= together with genotype= or weights="),
     "nothing": ([], "give run=FOLDER of a nas train, or genotype= and weights="),
     "genotype alone": (["genotype={run}"], "give run=FOLDER of a nas train, or genotype= and weights="),

@@ -215,8 +215,8 @@ def test_class_weights_from_the_labels_are_those_of_a_count_over_the_training_sp
     [
         ("train.class_weights=[1,2]", "train.class_weights: got 2 weights, expected 11, one for each of sky, "),
         ("train.class_weights=median", "train.class_weights: got 'median', expected null, auto, or a list"),
-        ("train.class_weights=[1,-1]", "train.class_weights: got [1, -1], expected null, auto, or a list"),
-        ("train.class_weights=[0,0]", "train.class_weights: got [0, 0], expected null, auto, or a list"),
+        ("train.class_weights=[1,-1]", "train.class_weights: got [1,-1], expected null, auto, or a list"),
+        ("train.class_weights=[0,0]", "train.class_weights: got [0,0], expected null, auto, or a list"),
         ("train.ema=1", "train.ema: got 1.0, expected a decay from 0 (off) to below 1"),
         ("train.accumulate=0", "train.accumulate: got 0, expected at least 1"),
         ("train.task=detection", "train.task: got 'detection', expected one of segmentation, classification"),

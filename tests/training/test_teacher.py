@@ -287,7 +287,7 @@ def test_from_the_command_line_metrics_and_report_have_it_and_another_weight_is_
     [
         ({"weight": 2.0}, "distill.weight: got 2.0 without a teacher; add distill.teacher=RUN, or leave distill.weight out"),
         ({"temperature": 2.0}, "distill.temperature: got 2.0 without a teacher; add distill.teacher=RUN"),
-        ({"divide_by_classes": False}, "distill.divide_by_classes: got False without a teacher"),
+        ({"divide_by_classes": False}, "distill.divide_by_classes: got false without a teacher"),
         ({"teacher": "T", "weight": -1.0}, "distill.weight: got -1.0, expected at least 0"),
         ({"teacher": "T", "weight": math.nan}, "distill.weight: got nan, expected at least 0"),
         ({"teacher": "T", "temperature": 0.0}, "distill.temperature: got 0.0, expected a number above 0"),

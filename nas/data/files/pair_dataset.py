@@ -17,6 +17,7 @@ from nas.data.files.pairs import FramePair
 from nas.data.files.resize import resize_image, resize_label
 from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
+from nas.files.value_text import value_text
 
 
 @dataclass(kw_only=True, slots=True)
@@ -39,7 +40,9 @@ class PairConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ConfigError(f"data.size: got {self.size}, expected [HEIGHT,WIDTH] in pixels, both at least 1, or null")
+            raise ConfigError(
+                f"data.size: got {value_text(self.size)}, expected [HEIGHT,WIDTH] in pixels, both at least 1, or null"
+            )
         for key, value, least in (("every", self.every, 1), ("workers", self.workers, 0)):
             if value < least:
                 raise ConfigError(f"data.{key}: got {value}, expected at least {least}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nas.config.checks import at_least, one_of, require
 from nas.config.settings import EXECUTION_NAMES, RELAXATION_NAMES
+from nas.files.value_text import value_text
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,5 +52,5 @@ class BenchSearchJob:
         for key in ("spaces", "shapes", "relaxations", "executions"):
             values = getattr(self, key)
             good = values is None or (len(values) >= 1 and len(set(values)) == len(values))
-            require(good, f"{key}: got {values}, expected one or more, each once")
+            require(good, f"{key}: got {value_text(values)}, expected one or more, each once")
         at_least("", self, {"rounds": 1, "seconds": 0, "threads": 1, "seed": 0, "fasterseg_layers": 3})

@@ -235,8 +235,8 @@ SPACE = nas.build_space(FasterSegConfig(layers=3))
         ),
         (["student", "teacher:widest"], "search.passes: got 'teacher:widest', expected one of student, teacher"),
         (["student", "teacher:"], "search.passes: got 'teacher:', expected one of"),
-        (["teacher", "student:max"], "got ['teacher', 'student:max'], expected student without a mode once"),
-        (["student", "student"], "got ['student', 'student'], expected student without a mode once"),
+        (["teacher", "student:max"], "got [teacher,student:max], expected student without a mode once"),
+        (["student", "student"], "got [student,student], expected student without a mode once"),
         ([], "search.passes: got no passes, expected one or more"),
     ],
 )

@@ -228,10 +228,10 @@ def test_auxiliary_heads_take_no_part_in_what_is_deployed():
         ({"layers": 2}, r"space\.layers: got 2, expected at least 3"),
         ({"filters": 0}, r"space\.filters: got 0, expected at least 1"),
         ({"widths": []}, r"space\.widths: got \[\], expected ascending numbers of twelfths from 1 to 12"),
-        ({"widths": [8, 4]}, r"space\.widths: got \[8, 4\]"),
-        ({"widths": [4, 4]}, r"space\.widths: got \[4, 4\]"),
-        ({"widths": [0, 4]}, r"space\.widths: got \[0, 4\]"),
-        ({"widths": [4, 13]}, r"space\.widths: got \[4, 13\]"),
+        ({"widths": [8, 4]}, r"space\.widths: got \[8,4\]"),
+        ({"widths": [4, 4]}, r"space\.widths: got \[4,4\]"),
+        ({"widths": [0, 4]}, r"space\.widths: got \[0,4\]"),
+        ({"widths": [4, 13]}, r"space\.widths: got \[4,13\]"),
     ],
 )
 def test_settings_without_meaning_are_refused(changes, message):
