@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.errors import DataError
 
 IGNORE_INDEX = 255
@@ -22,8 +23,9 @@ class SegmentationDataset(ABC):
     """One split of a data set.
 
     A final subclass sets `classes` (the name of each class id), `palette` [K, 3] (the RGB colour in which each class is
-    drawn) and `split` (one of `SPLITS`). It may set `no_truth` (why the labels of the split are not to be measured against)
-    and `full_resolution` (whether the data set's own protocol counts at the size of the label files, whatever `size` is).
+    drawn) and `split` (one of `SPLITS`). It may set `no_truth` (why the labels of the split are not to be measured against),
+    `full_resolution` (whether the data set's own protocol counts at the size of the label files, whatever `size` is) and
+    `passed_over` (what lies among its files and is not used).
     """
 
     classes: tuple[str, ...]
@@ -31,6 +33,7 @@ class SegmentationDataset(ABC):
     split: str
     no_truth: str | None = None
     full_resolution: bool = False
+    passed_over: PassedOver = NOTHING
 
     @abstractmethod
     def __len__(self) -> int:

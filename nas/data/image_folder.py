@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nas.data.dataset import check_index, check_split
 from nas.data.files.decode import image_size, read_image
+from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
@@ -55,6 +56,7 @@ class ImageFolder:
 
     def __init__(self, config: ImageFolderConfig, split: str) -> None:
         self.split = check_split(split)
+        self.passed_over: PassedOver = NOTHING
         self.size = (config.size[0], config.size[1])
         self._full_scan = config.full_scan
         self._folder = _split_folder(Path(config.root).expanduser(), split)

@@ -14,6 +14,7 @@ from nas.data.files.decode import check_whole, image_size, read_image
 from nas.data.files.frame_cache import FrameCache
 from nas.data.files.label_code import LabelCode
 from nas.data.files.pairs import FramePair
+from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.resize import resize_image, resize_label
 from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
@@ -59,6 +60,7 @@ class PairDataset(SegmentationDataset):
         config: Size, sub-sampling and cache.
         no_truth: Why the labels are not to be measured against; None: they are.
         full_resolution: Whether the data set's own protocol counts at the size of the label files.
+        passed_over: What lies among the files and is not used.
 
     Raises:
         DataError: If the first image cannot be read.
@@ -74,12 +76,14 @@ class PairDataset(SegmentationDataset):
         config: PairConfig,
         no_truth: str | None = None,
         full_resolution: bool = False,
+        passed_over: PassedOver = NOTHING,
     ) -> None:
         self.split = check_split(split)
         self.classes = classes.names
         self.palette = classes.palette
         self.no_truth = no_truth
         self.full_resolution = full_resolution
+        self.passed_over = passed_over
         self._pairs = list(pairs)[:: config.every]
         self._code = code
         self._resize = config.size is not None

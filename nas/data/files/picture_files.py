@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nas.data.files.decode import check_whole, image_size, read_image
 from nas.data.files.pairs import IMAGE_SUFFIXES, by_key, visible_files
+from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
 
@@ -39,9 +40,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Images by their names."""
+    """Images by their names, and what lies among them and is no image."""
 
     files: dict[str, Path]
+    passed_over: PassedOver = NOTHING
 
     def __iter__(self) -> Iterator[Picture]:
         """The images in the order of their names."""
@@ -55,10 +57,12 @@ class VideoFrames:
     Args:
         path: The file.
         every: n.
+        passed_over: Nothing: a video is given by itself.
     """
 
     path: Path
     every: int
+    passed_over: PassedOver = NOTHING
 
     def __iter__(self) -> Iterator[Picture]:
         """The frames in order."""
