@@ -10,7 +10,16 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 from nas.worker.interface import Run, WorkerError
 from nas.worker.nvidia_smi import query_gpu
 from nas.worker.probing import RunTool, first_line_of_tool, probe_paths, read_probe, read_probe_number, run_tool
-from nas.worker.tegrastats import FirstLine, module_power_w, read_tegrastats
+from nas.worker.rails import read_rails_mw
+from nas.worker.tegrastats import (
+    KIT_RAIL,
+    FirstLine,
+    module_power_w,
+    module_rails,
+    module_rails_in_words,
+    rails_power_w,
+    read_tegrastats,
+)
 
 SENSOR_SECONDS = 0.02
 """Time between two samples of a sensor of the present power, in s."""
@@ -214,12 +223,17 @@ def find_power_source(
     Returns:
         None if there is none.
     """
-    if module_power_w(read_rails_mw(root)) is not None:
-        return SampledPower("INA3221 of the module", lambda: module_power_w(read_rails_mw(root)), clock=clock)
-    if _tegrastats_power_w(first_line) is not None:
+    rails = read_rails_mw(root)
+    names = module_rails(rails)  # once: a rail that fails for a moment must not make a sum of others
+    if module_power_w(rails) is not None:
+        words = ("INA238" if KIT_RAIL in names else "INA3221") + " of the module" + module_rails_in_words(names)
+        return SampledPower(words, lambda: rails_power_w(read_rails_mw(root), names), clock=clock)
+    rails = _tegrastats_rails_mw(first_line)
+    stated = module_rails(rails)
+    if module_power_w(rails) is not None:
         return SampledPower(
-            "tegrastats, rails of the module",
-            lambda: _tegrastats_power_w(first_line),
+            "tegrastats, rails of the module" + module_rails_in_words(stated),
+            lambda: rails_power_w(_tegrastats_rails_mw(first_line), stated),
             interval_s=SMI_SECONDS,
             settle_s=SMI_SETTLE_SECONDS,
             clock=clock,
@@ -293,26 +307,6 @@ def energy_between_uj(first: int, last: int, *, range_uj: int) -> int:
     return last - first if last >= first else last + range_uj + 1 - first
 
 
-def read_rails_mw(root: str) -> Dict[str, float]:
-    """Power by rail of a Jetson's INA3221 sensors in mW: `ina3221x` of JetPack 4 (mW), `ina3221` from JetPack 5 on (mV, mA)."""
-    rails: Dict[str, float] = {}
-    for path in probe_paths(root, "sys/bus/i2c/drivers/ina3221x/*/iio?device*/in_power[0-9]_input"):
-        folder, channel = path.rsplit("/in_power", 1)
-        _add_rail(rails, read_probe(root, folder + "/rail_name_" + channel[0]), read_probe_number(root, path))
-    for path in probe_paths(root, "sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in[0-9]_label"):
-        folder, channel = path.rsplit("/in", 1)
-        millivolts = read_probe_number(root, folder + f"/in{channel[0]}_input")
-        milliamperes = read_probe_number(root, folder + f"/curr{channel[0]}_input")
-        if millivolts is not None and milliamperes is not None:
-            _add_rail(rails, read_probe(root, path), millivolts * milliamperes / 1000)
-    return rails
-
-
-def _add_rail(rails: Dict[str, float], name: Optional[str], milliwatts: Optional[float]) -> None:
-    if name is not None and name != "NC" and milliwatts is not None:
-        rails[name] = milliwatts
-
-
 def _rapl_source(root: str, clock: PowerClock) -> Optional[PowerSource]:
     """The whole machine (`psys`) where its counter moves, else all packages without their parts; None if one is not readable."""
     zones = {folder: read_probe(root, folder + "/name") or "" for folder in probe_paths(root, "sys/class/powercap/intel-rapl:*")}
@@ -344,10 +338,10 @@ def _energy_rises(counter: EnergyCounter, clock: PowerClock) -> bool:
     return counter.read_uj() != first
 
 
-def _tegrastats_power_w(first_line: FirstLine) -> Optional[float]:
-    """Power of a Jetson by `tegrastats`, which needs no root; None if it states none."""
+def _tegrastats_rails_mw(first_line: FirstLine) -> Dict[str, float]:
+    """Rails of a Jetson by `tegrastats`, which needs no root; none if it states none."""
     line = read_tegrastats(first_line)
-    return None if line is None else module_power_w(line.rails_mw)
+    return {} if line is None else line.rails_mw
 
 
 def _gpu_power_w(run: RunTool) -> Optional[float]:

@@ -81,3 +81,22 @@ NANO = {
     "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power1_input": 500,
 }
 """A Jetson Nano with JetPack 4.6.4; serial numbers and names are there to be left out."""
+
+THOR_HWMON = "sys/bus/i2c/drivers/ina3221/2-0040/hwmon/hwmon3/"
+_INA238 = "sys/bus/i2c/drivers/ina238/2-0044/hwmon/hwmon4/"
+THOR_RAILS = {
+    THOR_HWMON + "in1_label": "VDD_GPU",
+    THOR_HWMON + "in1_input": 20000,
+    THOR_HWMON + "curr1_input": 500,
+    THOR_HWMON + "in2_label": "VDD_CPU_SOC_MSS",
+    THOR_HWMON + "in2_input": 20000,
+    THOR_HWMON + "curr2_input": 300,
+    THOR_HWMON + "in3_label": "VIN_SYS_5V0",
+    THOR_HWMON + "in3_input": 5000,
+    THOR_HWMON + "curr3_input": 1000,
+    THOR_HWMON + "in7_label": "sum of shunt voltages",
+    THOR_HWMON + "in7_input": 680,
+    _INA238 + "label": "VIN",
+    _INA238 + "power1_input": 24500000,
+}
+"""Sensors of an AGX Thor: an INA3221 of three rails of the module, and an INA238 of what the whole kit takes."""

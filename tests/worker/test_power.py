@@ -22,9 +22,8 @@ from nas.worker.power import (
     energy_per_call,
     find_power_source,
     mean_power_w,
-    read_rails_mw,
 )
-from tests.worker.fake_device import NANO, nvidia_smi, plant, tools
+from tests.worker.fake_device import NANO, THOR_HWMON, THOR_RAILS, nvidia_smi, plant, tools
 
 RAPL = "sys/class/powercap/intel-rapl:"
 
@@ -159,26 +158,15 @@ def test_sampling_ends_with_work_that_fails() -> None:
     assert threading.active_count() == before
 
 
-def test_rails_of_both_layouts_are_read_in_milliwatts(tmp_path: Path) -> None:
-    root = plant(tmp_path / "nano", NANO)
-    assert read_rails_mw(root) == {"POM_5V_IN": 2875, "POM_5V_GPU": 500}
-    hwmon = "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3/"
-    root = plant(
-        tmp_path / "orin",
-        {
-            hwmon + "in1_label": "VDD_IN",
-            hwmon + "in1_input": 5000,
-            hwmon + "curr1_input": 1500,
-            hwmon + "in2_label": "NC",
-            hwmon + "in2_input": 5000,
-            hwmon + "curr2_input": 8,
-            hwmon + "in3_label": "VDD_SOC",
-            hwmon + "in3_input": 5000,
-            hwmon + "in7_label": "sum of shunt voltages",
-            hwmon + "in7_input": 12,
-        },
-    )
-    assert read_rails_mw(root) == {"VDD_IN": 7500}
+def test_energy_of_a_thor_says_which_rails_it_is_the_sum_of_and_a_rail_that_fails_is_no_smaller_sum(tmp_path: Path) -> None:
+    root = plant(tmp_path, THOR_RAILS)
+    source = find_power_source("cuda", root=root, run=tools({"nvidia-smi": nvidia_smi({"power.draw": "9"})}))
+    assert source is not None
+    assert source.name == "INA3221 of the module: VDD_GPU + VDD_CPU_SOC_MSS + VIN_SYS_5V0, a lower bound"
+    assert source.measure(0.05, lambda: None).mean_w == pytest.approx(10.0 + 6.0 + 5.0)
+    (tmp_path / THOR_HWMON / "curr2_input").unlink()
+    with pytest.raises(WorkerError, match="power: got no sample from INA3221 of the module"):
+        source.measure(0.0, lambda: None)
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])

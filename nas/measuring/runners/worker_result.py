@@ -234,7 +234,7 @@ def _energy(value: object, keys: Sequence[str]) -> tuple[dict[str, float], dict[
     energy = {key: as_number(numbers[str(number)], f"energy.mj[{number}]") for number, key in enumerate(keys)}
     if not all(mj > 0 for mj in energy.values()):
         raise ValueError("energy.mj: got a value that is not above 0, expected millijoules")
-    source = plain(as_text(fields["source"], "energy.source"), limit=100)
+    source = plain(as_text(fields["source"], "energy.source"), limit=200)
     return energy, {"power source": source, "idle power": f"{as_number(fields['idle_w'], 'energy.idle_w'):.2f} W"}
 
 
