@@ -29,12 +29,12 @@ class FailedCheckError(RuntimeError):
     """A result did not pass the project's own check of it: exit status 1, and the message without a traceback."""
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss became infinite or NaN; nothing was updated with it."""
-
-
 class ResumableError(RuntimeError):
     """A run stopped, and not through its input: exit status 1, the message without a traceback; the same command goes on."""
+
+
+class NonFiniteLossError(ResumableError):
+    """A loss, or the outputs of an evaluation, became infinite or NaN; nothing was updated with it."""
 
 
 class MemoryLimitError(ResumableError):

@@ -218,5 +218,17 @@ def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[in
     if isinstance(error, BrokenPipeError):  # who read our output has gone, as `head` does; nothing is left to tell
         _leave_pipe()
         return FAILED, ""
+    if (shortage := _shortage(error)) is not None:
+        return FAILED, f"{prefix}out of memory ({shortage}); take smaller images or batches, or a machine with more memory"
     trace = "".join(traceback.format_exception(error)).rstrip("\n")
     return FAILED, f"{trace}\n{prefix}{type(error).__name__}" if one_line else trace
+
+
+def _shortage(error: Exception) -> str | None:
+    """What an allocator said, in one line; None: the error is about something else."""
+    if "torch" not in sys.modules:  # too little memory to load it
+        return str(error) or "MemoryError" if isinstance(error, MemoryError) else None
+    from nas.training.out_of_memory import shortage_of
+
+    found = shortage_of(error)
+    return None if found is None else found.reason

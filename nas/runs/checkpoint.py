@@ -127,15 +127,22 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """Read weights in the safetensors format, tensors on the CPU.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or of another format.
+        CheckpointError: If the file is missing, damaged or of another format, or a value is not finite.
     """
     _require_file(path)
     try:
-        return safetensors.torch.load(path.read_bytes())
+        tensors = safetensors.torch.load(path.read_bytes())
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path}: damaged or no safetensors file ({_first_line(error)}); give weights that nas train wrote"
         ) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+            raise CheckpointError(
+                f"{path}: got NaN or infinite values in the tensor {name}, expected finite ones; "
+                "give weights of a training whose losses stayed finite"
+            )
+    return tensors
 
 
 def _plain(value: object, where: str) -> object:

@@ -112,6 +112,10 @@ class SearchTask:
         with torch.no_grad():
             return self.costs.of(self.supernet.probabilities(self.space.architecture_sets[0]))
 
+    def learning_rate(self) -> float:
+        """The learning rate of the network weights in the last step."""
+        return float(self.optimisation.weights.optimizer.param_groups[0]["lr"])
+
     def epoch_scalars(self) -> Row:
         """Expected latency without noise, entropy, share of light operations, norms of the architecture's gradients."""
         with torch.no_grad():

@@ -23,6 +23,7 @@ from nas.supernet.latency_control import LatencyControl
 from nas.supernet.passes import passes_of
 from nas.supernet.supernet import Supernet
 from nas.training.loop_state import LoopPlan
+from nas.training.non_finite import Steadying
 from nas.training.out_of_memory import remedy_of
 
 
@@ -80,6 +81,7 @@ def search_data(job: SearchJob, *, train_set: SegmentationDataset, val_set: Segm
         log_every=settings.log_every,
         part=BatchPart(ranks.number, ranks.count),
         remedy=remedy_of("search", job.trainer),
+        steadying=Steadying.of(settings, job.trainer),
     )
     if settings.level != "bilevel":
         return SearchData(train_set=train_set, val_set=val_set, held_out=None, plan=plan)

@@ -22,6 +22,7 @@ from nas.supernet.draw_plan import DrawPlan
 from nas.supernet.setup import SearchData
 from nas.supernet.supernet import Draw
 from nas.training.loop_state import Row
+from nas.training.non_finite import FiniteCheck
 
 
 class SupernetEvaluation:
@@ -81,12 +82,14 @@ class SupernetEvaluation:
 
         val_set, device = self.data.val_set, self.fabric.device
         classes = len(val_set.classes)
+        finite = FiniteCheck(device)
         matrices = {name: torch.zeros(classes, classes, dtype=torch.int64, device=device) for name in outputs}
         with estimated_anew(network, forward, self._statistics_batches(), ranks=self.ranks), torch.no_grad():
             for images, labels in eval_loader(val_set, batch_size=self.plan.batch_size, part=self.plan.part):
                 truth = self.fabric.to_device(labels)
                 for name, logits in forward(self.fabric.to_device(images)).items():
-                    matrices[name] += confusion_matrix(predicted_labels(_resized(logits, truth)), truth, classes)
+                    matrices[name] += confusion_matrix(predicted_labels(_resized(finite.see(logits), truth)), truth, classes)
+        finite.require("the validation images", ranks=self.ranks)
         return {name: float(mean_iou(self.ranks.sum(matrix))) for name, matrix in matrices.items()}
 
     def _statistics_batches(self) -> list[Tensor]:

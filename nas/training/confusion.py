@@ -10,12 +10,14 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.data.batches.loader import WHOLE, BatchPart, eval_loader
+from nas.data.batches.loader import BatchPart, eval_loader
 from nas.data.dataset import SegmentationDataset
+from nas.distributed.ranks import ALONE, Ranks
 from nas.metrics import confusion_matrix
 from nas.network.network import Network
 from nas.network.predicted_ids import predict_ids
 from nas.ops.modules import predicted_labels
+from nas.training.non_finite import FiniteCheck
 
 
 def confusion_over(
@@ -25,20 +27,25 @@ def confusion_over(
     fabric: Fabric,
     batch_size: int,
     table: NDArray[np.int64] | None = None,
-    part: BatchPart = WHOLE,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Confusion matrix [K, K] of a network over a whole split, counted on the device; `table`: what its classes count as.
 
-    `part`: over the batches of one process alone.
+    `ranks`: over the batches of this one of several processes alone.
+
+    Raises:
+        NonFiniteLossError: If an output is not finite: its largest class means nothing.
     """
+    part, finite = BatchPart(ranks.number, ranks.count), FiniteCheck(fabric.device)
     num_classes = len(dataset.classes)
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=fabric.device)
     counted_as = None if table is None else fabric.to_device(torch.from_numpy(table))
     with torch.no_grad():
         for images, labels in eval_loader(dataset, batch_size=batch_size, part=part):
-            predicted = predicted_labels(forward(fabric.to_device(images)))
+            predicted = predicted_labels(finite.see(forward(fabric.to_device(images))))
             predicted = predicted if counted_as is None else counted_as[predicted]
             matrix += confusion_matrix(predicted, fabric.to_device(labels), num_classes)
+    finite.require(f"the images of split {dataset.split}", ranks=ranks)
     return matrix
 
 

@@ -173,7 +173,10 @@ class Loop:
         every = self.plan.eval_every
         if self.state.step != self.total and not (every > 0 and (epoch + 1) % every == 0):
             return False
-        rows, score = self.task.evaluate(epoch)
+        try:
+            rows, score = self.task.evaluate(epoch)
+        except NonFiniteLossError as error:
+            raise self._stopped(f"{error}, after step {self.state.step}") from None
         for split, row in rows:
             self.metrics.write(step=self.state.step, epoch=epoch, split=split, **row)
             log.info("epoch %d %s: %s", epoch + 1, split, ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
@@ -184,12 +187,19 @@ class Loop:
 
     def _named(self, error: NonFiniteLossError) -> NonFiniteLossError:
         """Save what led to a non-finite loss, and say which images did."""
-        path = self.checkpoints.save_nonfinite(self.state)
         step = self.state.step
         where = f"batch {', '.join(self.plan.names(self.dataset, step))}"
         if isinstance(error, HeldOutLossError):
             where = f"held-out batch {', '.join(error.images)}"
-        return NonFiniteLossError(f"{error} at step {step} on the {where}; no weight was moved; state in {path}")
+        return self._stopped(
+            f"{error} at step {step} of epoch {step // self.per_epoch + 1} on the {where}; no weight was moved by it"
+        )
+
+    def _stopped(self, what: str) -> NonFiniteLossError:
+        """Save the state beside the checkpoints that a resume goes on from, and say what to do."""
+        path = self.checkpoints.save_nonfinite(self.state)
+        rate = f"the learning rate was {self.task.learning_rate():g}"
+        return NonFiniteLossError(f"{what}; {rate}; the state is in {path}\n{self.plan.steadying.advice(self.out)}")
 
     def _without_room(self, shortage: Shortage, images: Tensor, labels: Tensor) -> MemoryLimitError:
         """Save the state before a step for which there was no room, and find a batch for which there is.

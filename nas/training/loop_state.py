@@ -13,6 +13,7 @@ from torch import Tensor
 from nas.data.batches.loader import WHOLE, Batches, BatchPart, epoch_order, steps_per_epoch, train_loader
 from nas.distributed.ranks import Ranks
 from nas.metrics import mean_iou
+from nas.training.non_finite import Steadying
 from nas.training.out_of_memory import Remedy
 
 Row = dict[str, float]
@@ -40,6 +41,9 @@ class Task(Protocol):
     def epoch_scalars(self) -> Row:
         """Scalars that are worth stating once an epoch."""
 
+    def learning_rate(self) -> float:
+        """The learning rate of the weights in the last step."""
+
     def state(self) -> dict[str, Any]:
         """Everything that an exact resume needs; tensors and plain Python."""
 
@@ -63,6 +67,7 @@ class LoopPlan:
     log_every: int
     part: BatchPart = WHOLE
     remedy: Remedy = Remedy()
+    steadying: Steadying = Steadying()
     loader: Callable[..., Batches] = train_loader
 
     def steps_per_epoch(self, dataset: Samples) -> int:

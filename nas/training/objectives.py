@@ -25,6 +25,7 @@ from nas.losses.class_weights import inverse_log_share
 from nas.metrics import confusion_counts, mean_iou
 from nas.ops.modules import predicted_labels
 from nas.training.confusion import confusion_over
+from nas.training.non_finite import FiniteCheck
 
 log = logging.getLogger("nas")
 
@@ -92,8 +93,7 @@ class Segmentation:
 
     def validate(self, forward: Forward, *, fabric: Fabric, batch_size: int) -> dict[str, float]:
         """MIoU."""
-        part = BatchPart(self.ranks.number, self.ranks.count)
-        counts = confusion_over(forward, self.val_set, fabric=fabric, batch_size=batch_size, part=part)
+        counts = confusion_over(forward, self.val_set, fabric=fabric, batch_size=batch_size, ranks=self.ranks)
         return {"miou": float(mean_iou(self.ranks.sum(counts)))}
 
 
@@ -142,10 +142,12 @@ class Classification:
     def validate(self, forward: Forward, *, fabric: Fabric, batch_size: int) -> dict[str, float]:
         """Top-1 and top-5 accuracy."""
         found = {name: torch.zeros((), dtype=torch.int64, device=fabric.device) for name in self.tops}
+        finite = FiniteCheck(fabric.device)
         for images, labels in eval_loader(self.val_set, batch_size=batch_size, part=BatchPart(self.ranks.number, self.ranks.count)):
-            logits, labels = forward(fabric.to_device(images)), fabric.to_device(labels)
+            logits, labels = finite.see(forward(fabric.to_device(images))), fabric.to_device(labels)
             for name, rank in self.tops.items():
                 found[name] += hits(logits, labels, rank).sum()
+        finite.require("the validation images", ranks=self.ranks)
         return {name: int(self.ranks.sum(count)) / len(self.val_set) for name, count in found.items()}
 
 

@@ -25,6 +25,7 @@ from nas.network.official_weights import own_names
 from nas.space.design import Design
 from nas.space.search_space import SpaceEntry
 from nas.training.loop_state import LoopPlan
+from nas.training.non_finite import Steadying
 from nas.training.objectives import Classification, Objective, Segmentation
 from nas.training.out_of_memory import remedy_of
 from nas.training.teacher import load_teacher
@@ -130,4 +131,5 @@ def _plan(job: TrainJob, train_set: Split, ranks: Ranks) -> LoopPlan:
         part=loader.BatchPart(ranks.number, ranks.count, passes=settings.accumulate),
         loader=image_batches.train_loader if isinstance(train_set, ImageFolder) else loader.train_loader,
         remedy=remedy_of("train", job.trainer),
+        steadying=Steadying.of(settings, job.trainer),
     )

@@ -165,6 +165,10 @@ class TrainTask:
         self.scores = self.objective.validate(self.result, fabric=self.fabric, batch_size=self.job.train.batch_size)
         return [("val", self.scores)], self.scores[self.objective.score_name]
 
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def epoch_scalars(self) -> Row:
         """Nothing beside the averages of the steps."""
         return {}

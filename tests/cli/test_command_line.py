@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from nas.cli import command_line as cli
@@ -205,6 +206,24 @@ def test_any_other_exception_is_status_1_with_its_traceback(run_nas, stage):
     assert outcome.status == 1
     assert outcome.err_lines[0].startswith("Traceback")
     assert outcome.err_lines[-1] == "ValueError: a bug"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("no room"), "no room"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory\nmore"), "DefaultCPUAllocator"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "Tried to allocate 2 GiB"),
+    ],
+)
+def test_memory_that_runs_out_anywhere_is_status_1_and_a_line(run_nas, stage, error, reason):
+    stage(error)
+    outcome = run_nas("search", "latency.table=macs")
+    assert outcome.status == 1
+    [line] = outcome.err_lines
+    assert line.startswith("nas search: out of memory (")
+    assert reason in line
+    assert line.endswith("take smaller images or batches, or a machine with more memory")
 
 
 def test_keyboard_interrupt_is_status_130(run_nas, stage):

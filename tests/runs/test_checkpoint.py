@@ -306,3 +306,16 @@ def test_kill_in_the_middle_of_saving_never_leaves_an_unreadable_checkpoint(tmp_
             assert torch.equal(state["x"], torch.full((300_000,), float(state["step"])))
             steps.append(state["step"])
     assert max(steps) > 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_the_name_of_the_tensor(
+    tmp_path: Path, dtype: torch.dtype, value: float
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    broken = torch.zeros(2, 3, dtype=dtype)
+    broken[1, 2] = value
+    save_weights(path, {"whole": torch.ones(2), "count": torch.tensor(3), "stem.conv.weight": broken})
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors: got NaN or infinite values in the tensor stem\.conv\.weight"):
+        load_weights(path)

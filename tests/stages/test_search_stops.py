@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_non_finite_loss_names_step_and_images_and_moves_nothing(tmp_path, monke
         nas.search(job)
     order = np.random.default_rng(np.random.SeedSequence([0, 1], spawn_key=(0,))).permutation(6)[2:4]
     assert "got loss nan" in str(caught.value)
-    assert f"at step 4 on the batch train_{order[0]:05d}, train_{order[1]:05d}" in str(caught.value)
+    assert f"at step 4 of epoch 2 on the batch train_{order[0]:05d}, train_{order[1]:05d}" in str(caught.value)
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "nonfinite.pt")
     assert state["loop"]["step"] == 4
     assert len(before) > 100
@@ -89,7 +90,11 @@ def test_non_finite_loss_is_status_1_and_the_run_goes_on_from_its_last_checkpoin
         poison(patch, 4)
         outcome = run_nas("search", *overrides(job))
     assert outcome.status == 1
-    assert "NonFiniteLossError: got loss nan" in outcome.err_lines[-1]
+    what, advice = outcome.err_lines
+    assert what.startswith("nas search: got loss nan")
+    assert "the learning rate was " in what
+    assert advice.startswith("start again with a smaller search.weight_lr (now 0.025), or a smaller search.grad_clip (now 5), in ")
+    assert f"resume=run goes on from {Path('run/checkpoints/last.pt')}" in advice
     assert run_nas("search", *overrides(job), "resume=run").status == 0
 
 

@@ -202,7 +202,13 @@ def test_non_finite_loss_on_the_command_line_is_status_1_naming_the_image(run_na
     outcome = run_nas("train", *overrides(job))
     assert outcome.status == 1
     name = SyntheticDataset(job.data, "train").name(0)
-    assert f"NonFiniteLossError: got loss nan at step 0 on the batch {name};" in outcome.err_lines[-1]
+    assert outcome.err_lines[0].startswith(
+        f"nas train: got loss nan at step 0 of epoch 1 on the batch {name}; no weight was moved by it;"
+    )
+    assert outcome.err_lines[1:] == [
+        "start again with a smaller train.lr (now 0.01), or train.grad_clip=1 (now 0, no clipping), in another out=; "
+        "there is no checkpoint to resume from"
+    ]
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "nonfinite.pt")["loop"]["step"] == 0
 
 

@@ -85,6 +85,9 @@ class Linear:
     def epoch_scalars(self):
         return {"norm": float(self.layer.weight.detach().norm())}
 
+    def learning_rate(self):
+        return 0.1
+
     def state(self):
         return {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
 
@@ -231,7 +234,9 @@ def test_non_finite_loss_is_named_by_step_and_images_and_its_state_saved(tmp_pat
     epoch, batch = divmod(number, PER_EPOCH)
     order = np.random.default_rng(np.random.SeedSequence([0, epoch], spawn_key=(0,))).permutation(IMAGES)
     names = ", ".join(f"coin_{index}" for index in order[2 * batch : 2 * batch + 2])
-    assert f"got loss nan at step {number} on the batch {names}; no weight was moved" in str(caught.value)
+    assert f"got loss nan at step {number} of epoch {epoch + 1} on the batch {names}; no weight was moved by it" in str(
+        caught.value
+    )
     state = load_checkpoint(tmp_path / "checkpoints" / "nonfinite.pt")
     assert state["loop"]["step"] == number
     assert_same_state(state["layer"], dict(task.layer.state_dict()))
