@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass
 
 from nas.errors import ConfigError
-from nas.worker.device_facts import CPUFREQ_OF_FIRST, cpu_clock_limits, cpu_governor, cpu_model, model_slug, unknown_cpu
+from nas.worker.device_facts import (
+    CPUFREQ_OF_FIRST,
+    cpu_clock_limits,
+    cpu_governor,
+    device_identity,
+    device_model,
+    device_slug,
+    unknown_cpu,
+)
+from nas.worker.engines import jetson_board
+from nas.worker.interface import WorkerError
 from nas.worker.probing import read_probe, read_probe_number
 
 ACCELERATORS = ("cpu", "cuda")
@@ -44,12 +54,29 @@ def is_device_name(text: str) -> bool:
 
 
 def cpu_name(root: str = "/") -> str:
-    """The name of this machine's CPU; `unknown-ARCHITECTURE-cpu` where the system does not tell the model.
+    """The name of this machine's CPU, as the worker names it; `unknown-ARCHITECTURE-cpu` where the system does not tell the model.
 
     Args:
         root: Prefix of the paths of the kernel's files.
     """
-    return model_slug(cpu_model(read_probe(root, "proc/cpuinfo") or "") or "") or unknown_cpu()
+    try:
+        return device_slug({"model": device_model("cpu", gpu=None, root=root) or ""}, "cpu")
+    except WorkerError:
+        return unknown_cpu()
+
+
+def gpu_name(root: str = "/") -> str:
+    """The name of this machine's first CUDA GPU, as the worker names it: of a Jetson that of the board.
+
+    Args:
+        root: Prefix of the paths of the kernel's files.
+
+    Raises:
+        WorkerError: If it has no name.
+    """
+    import torch
+
+    return device_slug({"model": device_model("cuda", gpu=torch.cuda.get_device_name(), root=root) or ""}, "cuda")
 
 
 def current_clocks(accelerator: str = "cpu", *, root: str = "/") -> str | None:
@@ -70,26 +97,32 @@ def current_clocks(accelerator: str = "cpu", *, root: str = "/") -> str | None:
     return None if khz is None else f"{khz / 1000:.0f} MHz"
 
 
-def identify(accelerator: str = "cpu", *, name: str = "auto") -> DeviceInfo:
-    """This machine's CPU or first CUDA GPU as a latency table records it.
+def identify(accelerator: str = "cpu", *, name: str = "auto", root: str = "/") -> DeviceInfo:
+    """This machine's CPU or first CUDA GPU as a latency table records it; a Jetson with its power mode, as the worker records it.
 
     Args:
         accelerator: One of `ACCELERATORS`.
         name: The name to give it; `auto`: made of its model's name.
+        root: Prefix of the paths of the kernel's files.
 
     Raises:
-        ConfigError: If there is no such accelerator here or the name cannot be one.
+        ConfigError: If there is no such accelerator here, or the name cannot be one.
     """
     check_accelerator(accelerator)
     if name != "auto" and not is_device_name(name):
         raise ConfigError(
             f"device: got {name!r}, expected auto or lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
         )
+    try:
+        own = name if name != "auto" else _name_of(accelerator, root)
+        if jetson_board(root) is not None:
+            facts = device_identity(accelerator, root=root)
+            return DeviceInfo(name=own, power_mode=facts.get("power_mode"), clocks=facts.get("clock_limits"))
+    except WorkerError as error:
+        raise ConfigError(str(error)) from error
     if accelerator == "cuda":
-        import torch
-
-        return DeviceInfo(name=model_slug(torch.cuda.get_device_name()) if name == "auto" else name)
-    return DeviceInfo(name=cpu_name() if name == "auto" else name, power_mode=cpu_governor(), clocks=cpu_clock_limits())
+        return DeviceInfo(name=own)
+    return DeviceInfo(name=own, power_mode=cpu_governor(root), clocks=cpu_clock_limits(root))
 
 
 def check_accelerator(accelerator: str) -> None:
@@ -106,7 +139,11 @@ def check_accelerator(accelerator: str) -> None:
 
 def local_names() -> list[str]:
     """Devices that `auto` can mean on this machine: its CPU and, where there is one, its CUDA GPU."""
-    return [identify(accelerator).name for accelerator in ACCELERATORS if _is_present(accelerator)]
+    return [_name_of(accelerator, "/") for accelerator in ACCELERATORS if _is_present(accelerator)]
+
+
+def _name_of(accelerator: str, root: str) -> str:
+    return gpu_name(root) if accelerator == "cuda" else cpu_name(root)
 
 
 def _gpu_clock() -> str | None:

@@ -8,12 +8,21 @@ import re
 from typing import Dict, List, Optional, Tuple
 
 from nas.worker.interface import WorkerError
-from nas.worker.jetson import clocks_are_locked, jetpack_of, jetson_slug, l4t_version, parse_jetson_clocks, parse_nvpmodel
+from nas.worker.jetson import (
+    BOARD_MODEL,
+    clocks_are_locked,
+    is_held,
+    is_jetson,
+    jetpack_of,
+    jetson_slug,
+    l4t_version,
+    parse_jetson_clocks,
+    parse_nvpmodel,
+)
 from nas.worker.nvidia_smi import check_one_gpu_model, query_gpu
 from nas.worker.probing import RunTool, probe_paths, read_probe, read_probe_number, run_tool
 
-GPU_CLOCK_FOLDERS = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b")
-"""Names of the folders of a Jetson's GPU in `/sys/class/devfreq`: Nano, TX1 and Orin with JetPack 6; TX2; Xavier; Orin."""
+_GPU_CLOCK_FOLDERS = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b", "gpu-gpc-[0-9]*")
 
 CPUFREQ_OF_FIRST = "sys/devices/system/cpu/cpu0/cpufreq/"
 """The kernel's folder with the clock settings of the first CPU, in kHz."""
@@ -31,7 +40,8 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
     Returns:
         Some of `model` (of the board, else of the GPU or CPU that is measured), `os`, `kernel`, `python`, `machine`, `cpu`,
         `cpu_cores` (those online), `gpu`, `gpu_driver`, `gpu_memory`, `gpu_power_limit`, `gpu_tpcs` (active clusters of
-        multiprocessors), `l4t`, `jetpack`, `power_mode`, `clock_limits` and `locked_clocks` (`yes` or `no`).
+        multiprocessors), `l4t`, `jetpack`, `power_mode`, `clock_limits` and `locked_clocks` (`yes` or `no`, as far as that is
+        known).
 
     Raises:
         WorkerError: If it is unclear which of several GPUs is measured.
@@ -39,6 +49,7 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
     on_gpu = accelerator == "cuda"
     locks = parse_jetson_clocks(run(["jetson_clocks", "--show"]) or "")
     l4t = l4t_version(root, run)
+    on_jetson = is_jetson(root, l4t=l4t)
     facts = {
         "os": _os_name(root),
         "kernel": platform.release(),
@@ -47,18 +58,32 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
         "cpu": cpu_model(read_probe(root, "proc/cpuinfo") or ""),
         "cpu_cores": _online_cpus(root),
         "l4t": l4t,
-        "jetpack": jetpack_of(l4t) if l4t else None,
-        "power_mode": _power_mode(root, run, is_jetson=l4t is not None),
-        "locked_clocks": {True: "yes", False: "no", None: None}[clocks_are_locked(locks)],
+        "jetpack": jetpack_of(l4t) or f"unknown for L4T {l4t}" if l4t else None,
+        "power_mode": _power_mode(root, run, on_jetson=on_jetson),
+        "locked_clocks": _locked_clocks(root, clocks_are_locked(locks)) if on_jetson else None,
         "gpu_tpcs": f"{locks['gpu']['tpcs']:.0f}" if "tpcs" in locks.get("gpu", {}) else None,
     }
     if on_gpu:
         check_one_gpu_model(run=run)
         facts.update(_gpu_facts(run))
     facts["clock_limits"] = _clock_limits(root, max_gpu_mhz=facts.pop("gpu_max_clock", None), on_gpu=on_gpu)
-    facts["model"] = read_probe(root, "proc/device-tree/model") or (facts.get("gpu") if on_gpu else facts["cpu"] or unknown_cpu())
+    facts["model"] = device_model(accelerator, gpu=facts.get("gpu"), root=root)
     texts = {name: _one_printable_line(text) for name, text in facts.items() if text is not None}
     return {name: text for name, text in sorted(texts.items()) if text}
+
+
+def device_model(accelerator: str, *, gpu: Optional[str], root: str = "/") -> Optional[str]:
+    """The model by which a device is named: of a Jetson the board, else the GPU, or the board or CPU, whichever is measured.
+
+    Args:
+        accelerator: `cpu` or `cuda`: what operations run on.
+        gpu: Name of the GPU, if it is known.
+        root: Prefix of the paths of the kernel's files.
+    """
+    board = read_probe(root, BOARD_MODEL)
+    if accelerator == "cuda" and (board is None or jetson_slug(board) is None):
+        return gpu
+    return board or cpu_model(read_probe(root, "proc/cpuinfo") or "") or unknown_cpu()
 
 
 def device_slug(facts: Dict[str, str], accelerator: str) -> str:
@@ -120,10 +145,10 @@ def cpu_clock_limits(root: str = "/") -> Optional[str]:
     return _limits_in_mhz(root, CPUFREQ_OF_FIRST + "scaling_min_freq", CPUFREQ_OF_FIRST + "scaling_max_freq", units_a_mhz=1000)
 
 
-def _power_mode(root: str, run: RunTool, *, is_jetson: bool) -> Optional[str]:
+def _power_mode(root: str, run: RunTool, *, on_jetson: bool) -> Optional[str]:
     """The power mode of a Jetson, which some releases show root alone; of any other machine the governor of its CPU's clock."""
     mode = parse_nvpmodel(run(["nvpmodel", "-q"]) or "")
-    return mode if mode or is_jetson else cpu_governor(root)
+    return mode if mode or on_jetson else cpu_governor(root)
 
 
 def _online_cpus(root: str) -> Optional[str]:
@@ -164,12 +189,30 @@ def _clock_limits(root: str, *, max_gpu_mhz: Optional[str], on_gpu: bool) -> Opt
     cpu = cpu_clock_limits(root)
     if not on_gpu:
         return cpu
-    folders = [path for pattern in GPU_CLOCK_FOLDERS for path in probe_paths(root, "sys/class/devfreq/" + pattern)]
-    for folder in folders:
+    for folder in gpu_clock_folders(root):
         gpu = _limits_in_mhz(root, folder + "/min_freq", folder + "/max_freq", units_a_mhz=1000000)
         if gpu is not None:
             return f"GPU {gpu}" + (f", CPU {cpu}" if cpu else "")
     return f"GPU up to {max_gpu_mhz} MHz" if max_gpu_mhz else None
+
+
+def gpu_clock_folders(root: str) -> List[str]:
+    """Folders of the clocks of a Jetson's GPU: Nano, TX1 and Orin with JetPack 6; TX2; Xavier; Orin; Thor, one a cluster."""
+    return [path for pattern in _GPU_CLOCK_FOLDERS for path in probe_paths(root, "sys/class/devfreq/" + pattern)]
+
+
+def _locked_clocks(root: str, stated: Optional[bool]) -> Optional[str]:
+    """Whether clocks are held: as `jetson_clocks` states, which may need root, else as far as the kernel's files tell it."""
+    if stated is not None:
+        return "yes" if stated else "no"
+    names = {"min": "min_freq", "max": "max_freq", "current": "cur_freq"}
+    held = []
+    for folder in gpu_clock_folders(root):
+        limits = {name: read_probe_number(root, f"{folder}/{file}") for name, file in names.items()}
+        held.append(is_held({name: hz for name, hz in limits.items() if hz is not None}))
+    if False in held:
+        return "no"
+    return "GPU yes, memory unknown" if held and None not in held else None
 
 
 def _limits_in_mhz(root: str, low_path: str, high_path: str, *, units_a_mhz: int) -> Optional[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Dict, NamedTuple, Optional
 
 from nas.worker.interface import Operation, Setup, WorkerError
+from nas.worker.jetson import BOARD_MODEL, jetson_slug
+from nas.worker.probing import read_probe
 from nas.worker.whole_file import write_whole
 
 WORKSPACE_MIB = 1024
@@ -13,7 +15,7 @@ WORKSPACE_MIB = 1024
 SMALL_WORKSPACE_MIB = 256
 """The same on a device with less than 6 GiB, whose system lives in the same memory where it is a Jetson."""
 _SMALL_DEVICE_MIB = 6 * 1024
-_BOARDS_WITHOUT_INT8 = re.compile(r"jetson[ -]*nano|jetson[ -]*tx[12]", re.IGNORECASE)
+_BOARDS_WITHOUT_INT8 = ("jetson-nano", "jetson-tx1", "jetson-tx2")
 
 
 class EngineKind(NamedTuple):
@@ -113,7 +115,7 @@ def check_tensorrt_setup(setup: Setup, *, board: Optional[str]) -> None:
         )
     if setup.precision not in ("fp32", "fp16", "int8"):
         raise WorkerError(f"runtime tensorrt: got precision {setup.precision}, expected one of fp32, fp16, int8")
-    if setup.precision == "int8" and board is not None and _BOARDS_WITHOUT_INT8.search(board) and "Orin" not in board:
+    if setup.precision == "int8" and board is not None and jetson_slug(board) in _BOARDS_WITHOUT_INT8:
         raise WorkerError(f"runtime tensorrt: got precision int8, but the GPU of {board} has no int8; expected fp32 or fp16")
 
 
@@ -131,12 +133,8 @@ def check_int8_capability(precision: str, *, capability: str) -> None:
 
 def jetson_board(root: str = "/") -> Optional[str]:
     """The board's name in the device tree; None where there is no device tree or it is no Jetson."""
-    try:
-        content = Path(root, "proc/device-tree/model").read_bytes()
-    except OSError:
-        return None
-    name = content.decode("utf-8", "replace").replace("\0", "").strip()
-    return name if "jetson" in name.lower() else None
+    name = read_probe(root, BOARD_MODEL)
+    return name if name is not None and jetson_slug(name) is not None else None
 
 
 def board_memory_mib(root: str = "/") -> Optional[int]:

@@ -3,7 +3,7 @@
 import re
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from nas.worker.device_facts import GPU_CLOCK_FOLDERS
+from nas.worker.device_facts import gpu_clock_folders
 from nas.worker.nvidia_smi import bad_clock_reasons, query_gpu
 from nas.worker.probing import RunTool, first_line_of_tool, probe_paths, read_probe, read_probe_number, run_tool
 from nas.worker.tegrastats import FirstLine, is_real_temperature, module_power_w, read_tegrastats
@@ -103,16 +103,19 @@ def _is_zone_of(unit: str, zone: str) -> bool:
 
 
 def _kernel_clocks(root: str) -> Dict[str, float]:
-    """Clocks in MHz: of the CPUs from cpufreq (kHz), else as `/proc/cpuinfo` states them; of a Jetson's GPU from devfreq (Hz)."""
+    """Clocks in MHz: of the CPUs from cpufreq (kHz), else as `/proc/cpuinfo` states them; of a Jetson's GPU from devfreq (Hz).
+
+    Of several CPUs or clusters of the GPU it is the mean of those that are on.
+    """
     clocks = {}
     khz = _numbers_below(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
     cpu = [number / 1e3 for number in khz] or _stated_cpu_clocks(root)
     if cpu:
         clocks["cpu"] = sum(cpu) / len(cpu)
-    for pattern in GPU_CLOCK_FOLDERS:
-        hz = [number for number in _numbers_below(root, "sys/class/devfreq/" + pattern + "/cur_freq") if number > 0]
-        if hz:
-            clocks["gpu"] = hz[0] / 1e6
+    hz = [read_probe_number(root, folder + "/cur_freq") for folder in gpu_clock_folders(root)]
+    running = [number / 1e6 for number in hz if number is not None and number > 0]
+    if running:
+        clocks["gpu"] = sum(running) / len(running)
     return clocks
 
 

@@ -9,7 +9,7 @@ import pytest
 from nas.devices.this_machine import DeviceInfo, cpu_name, current_clocks, identify, is_device_name, local_names
 from nas.errors import ConfigError
 from nas.worker.device_facts import model_slug
-from tests.worker.fake_device import plant
+from tests.worker.fake_device import NANO, plant
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,20 @@ def test_gpu_is_named_by_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA TITAN Xp")
     assert identify("cuda") == DeviceInfo(name="nvidia-titan-xp")
     assert local_names() == [cpu_name(), "nvidia-titan-xp"]
+
+
+def test_a_jetson_has_the_name_and_the_limits_that_the_worker_gives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA Tegra X1")
+    root = plant(tmp_path, NANO)
+    gpu, cpu = identify("cuda", root=root), identify("cpu", root=root)
+    assert (gpu.name, gpu.clocks) == ("jetson-nano", "GPU 76-921 MHz, CPU 102-1479 MHz")
+    assert (cpu.name, cpu.clocks) == ("jetson-nano-cpu", "102-1479 MHz")
+    assert identify("cuda", name="bench", root=root).name == "bench"
+
+
+def test_gpu_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "")
+    with pytest.raises(ConfigError, match="device: got no model"):
+        identify("cuda")

@@ -75,6 +75,43 @@ def test_active_clusters_of_an_orin_are_recorded_as_the_mode_sets_them(tmp_path:
     assert device_slug(facts, "cuda") == "jetson-orin-nano"
 
 
+@pytest.mark.parametrize(
+    ("limits_mhz", "now_mhz", "locked"),
+    [((315, 1575), 1575, "no"), ((1575, 1575), 1575, "GPU yes, memory unknown"), ((1575, 1575), 0, None)],
+)
+def test_clocks_of_a_jetson_without_root_are_those_of_the_kernel(
+    limits_mhz: tuple[int, int], now_mhz: int, locked: str | None, tmp_path: Path
+) -> None:
+    devfreq = "sys/class/devfreq/gpu-gpc-0/"
+    files = {
+        "proc/device-tree/model": "NVIDIA Jetson AGX Thor Developer Kit\0",
+        devfreq + "min_freq": limits_mhz[0] * 1000000,
+        devfreq + "max_freq": limits_mhz[1] * 1000000,
+        devfreq + "cur_freq": now_mhz * 1000000,
+        "sys/class/devfreq/gpu-nvd-0/min_freq": 1,
+        "sys/class/devfreq/gpu-nvd-0/max_freq": 2,
+    }
+    facts = device_identity("cuda", root=plant(tmp_path, files), run=tools())
+    assert device_slug(facts, "cuda") == "jetson-agx-thor"
+    assert facts["clock_limits"] == f"GPU {limits_mhz[0]}-{limits_mhz[1]} MHz"
+    assert facts.get("locked_clocks") == locked
+
+
+def test_release_of_a_jetson_that_is_not_known_is_said_and_not_guessed(tmp_path: Path) -> None:
+    package = {"dpkg-query": "38.2.2-20251101000000"}
+    facts = device_identity("cuda", root=str(tmp_path), run=tools(package))
+    assert (facts["l4t"], facts["jetpack"]) == ("38.2.2", "7.0")
+    facts = device_identity("cuda", root=str(tmp_path), run=tools({"dpkg-query": "38.9.1-20251101000000"}))
+    assert facts["jetpack"] == "unknown for L4T 38.9.1"
+
+
+def test_gpu_in_a_board_that_is_no_jetson_is_named_by_its_own_model(tmp_path: Path) -> None:
+    root = plant(tmp_path, {"proc/device-tree/model": "Some Server Board\0"})
+    facts = device_identity("cuda", root=root, run=tools({"nvidia-smi": nvidia_smi(SERVER)}))
+    assert device_slug(facts, "cuda") == "nvidia-a100-pcie-40gb"
+    assert device_slug(device_identity("cpu", root=root, run=tools()), "cpu") == "some-server-board" == cpu_name(root)
+
+
 def test_no_fact_tells_who_or_where_it_is(tmp_path: Path) -> None:
     run = tools({"nvidia-smi": nvidia_smi({**SERVER, "uuid": "GPU-8932f937", "serial": "0420318055072"})})
     for accelerator in ("cpu", "cuda"):
