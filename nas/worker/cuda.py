@@ -6,11 +6,12 @@ Tested against a fake library with a simulated clock; not yet run on hardware.
 import array
 import ctypes
 import ctypes.util
+import os
 import random
 import sys
 import weakref
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from nas.worker.interface import WorkerError
 
@@ -33,7 +34,10 @@ _PATTERN_FLOATS = 1 << 16
 
 
 def cudart_places() -> List[str]:
-    """Candidate paths of the CUDA runtime: what the linker knows, JetPack's and the toolkit's folders, NVIDIA's Python packages."""
+    """Candidate paths of the CUDA runtime: what the linker knows, JetPack's and the toolkit's folders, NVIDIA's Python packages.
+
+    Of several names of one file the first counts.
+    """
     known = ctypes.util.find_library("cudart")
     found = [known] if known is not None else []
     for pattern in _CUDART_PATTERNS:
@@ -41,30 +45,57 @@ def cudart_places() -> List[str]:
     for folder in [Path(text) for text in sys.path if text and Path(text).is_dir()]:
         for pattern in _CUDART_IN_PACKAGES:
             found += sorted(str(path) for path in folder.glob(pattern))
-    return found
+    files: Dict[str, str] = {}
+    for place in found:
+        files.setdefault(os.path.realpath(place) if os.sep in place else place, place)
+    return list(files.values())
 
 
 def load_cuda(load: LoadLibrary = ctypes.CDLL, *, places: Optional[List[str]] = None) -> "Cuda":
-    """The CUDA runtime, from the first place where it loads.
+    """The CUDA runtime, from the first place where it loads and works.
+
+    A library that is newer than the driver, or finds no GPU, is passed over: another one may fit.
 
     Args:
         load: Loads a library.
         places: Names and paths to try; by default `cudart_places()`.
 
     Raises:
-        WorkerError: If it is at none, or sees no GPU.
+        WorkerError: If none works; all that were tried are named, with their reasons.
     """
-    tried = cudart_places() if places is None else places
-    reason = "it was found nowhere"
-    for place in tried:
+    reasons: Dict[str, List[str]] = {}
+    for place in cudart_places() if places is None else places:
         try:
             return Cuda(load(place))
-        except OSError as error:
-            reason = (str(error).splitlines() or ["?"])[0]
+        except (OSError, AttributeError) as error:  # the second: a function is missing
+            reason = f"cannot be loaded: {(str(error).splitlines() or ['?'])[0]}"
+        except CudaError as error:
+            reason = error.reason
+        reasons.setdefault(reason, []).append(place)
+    if not reasons:
+        raise WorkerError(
+            "CUDA runtime: libcudart was found nowhere; expected it known to the linker or under /usr/local/cuda; "
+            "install the CUDA toolkit or set LD_LIBRARY_PATH"
+        )
+    tried = "; ".join(f"{', '.join(places)}: {reason}" for reason, places in reasons.items())
     raise WorkerError(
-        f"CUDA runtime: libcudart cannot be loaded ({reason}); expected it known to the linker or under /usr/local/cuda; "
-        "install the CUDA toolkit or set LD_LIBRARY_PATH"
+        f"CUDA runtime: no libcudart works here, tried {tried}; expected one that the driver supports; is there a free GPU and a "
+        "driver new enough? A fitting libcudart may be named by LD_LIBRARY_PATH"
     )
+
+
+class CudaError(WorkerError):
+    """A call of the CUDA runtime that failed.
+
+    Args:
+        name: The function.
+        words: What the runtime says of the status.
+        status: The status.
+    """
+
+    def __init__(self, name: str, words: str, status: int) -> None:
+        self.reason = f"{name} failed: {words} ({status})"
+        super().__init__(f"CUDA runtime: {self.reason}; expected success; is the GPU free and its driver new enough?")
 
 
 class DeviceMemory:
@@ -200,9 +231,7 @@ class Cuda:
         if status != 0:
             text = self._library.cudaGetErrorString(ctypes.c_int(status))
             words = text.decode("utf-8", "replace") if text else "unknown error"
-            raise WorkerError(
-                f"CUDA runtime: {name} failed: {words} ({status}); expected success; is the GPU free and its driver new enough?"
-            )
+            raise CudaError(name, words, status)
 
 
 def cuda_facts(cuda: Cuda) -> Tuple[Tuple[str, str], ...]:

@@ -7,6 +7,8 @@ The CUDA and TensorRT providers are not yet run on hardware.
 
 import hashlib
 import os
+import re
+import tempfile
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -52,6 +54,11 @@ class OnnxSessions(Runtime):
         self.version = str(self._ort.__version__)
         self.details = {"provider": self._provider, "numpy": str(self._numpy.__version__)}
         if self._provider != PROVIDERS["cpu"]:
+            self.graphs = False
+            refuses = [int(part) for part in re.findall(r"\d+", self.version)[:2]] >= [1, 16]
+            self.details["operators that have no GPU kernel"] = (
+                "refused" if refuses else "run on the CPU unseen: ONNX Runtime before 1.16 cannot refuse them"
+            )
             self.details["waits"] = "at the end of a sample" if self._has_run_entries() else "after each call"
         self._open: List[Any] = []  # the one session that may be open with several threads
 
@@ -118,13 +125,7 @@ class OnnxSessions(Runtime):
         options.log_severity_level = ERRORS_ONLY
         if self._provider != PROVIDERS["cpu"] and hasattr(options, "add_session_config_entry"):
             options.add_session_config_entry(NO_FALLBACK, "1")
-        try:
-            session = self._ort.InferenceSession(content, options, providers=self._providers(content), enable_fallback=0)
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise WorkerError(f"onnxruntime: cannot run {operation.key} with {self._provider}: {reason}") from error
-        if session.get_providers()[0] != self._provider:
-            raise WorkerError(f"onnxruntime: {operation.key} runs with {session.get_providers()}, expected {self._provider}")
+        session = self._made(content, options, operation)
         read, made = (
             [(value.name, tuple(value.shape)) for value in values] for values in (session.get_inputs(), session.get_outputs())
         )
@@ -134,6 +135,29 @@ class OnnxSessions(Runtime):
                 f"{operation.output} as the job states; make the bundle again"
             )
         return session
+
+    def _made(self, content: bytes, options: Any, operation: Operation) -> Any:
+        """A session in which the provider takes part: one that cannot be loaded is replaced by the CPU's, without an error."""
+        providers = self._providers(content)
+        wanted = [one if isinstance(one, str) else one[0] for one in providers]
+        errors = _StandardError(is_kept=self._provider != PROVIDERS["cpu"])
+        try:
+            with errors:
+                session = self._ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise self._refusal(operation, errors, reason) from error
+        there = list(session.get_providers())
+        if there[: len(wanted)] != wanted:
+            raise self._refusal(operation, errors, f"it would run with {', '.join(there)}, expected {', '.join(wanted)}")
+        errors.show()
+        return session
+
+    def _refusal(self, operation: Operation, errors: "_StandardError", reason: str) -> WorkerError:
+        not_loaded = loading_failure(errors.text)
+        if not_loaded is None:
+            errors.show()
+        return WorkerError(f"onnxruntime: cannot run {operation.key} with {self._provider}: {not_loaded or reason}")
 
     def _providers(self, content: bytes) -> List[Any]:
         if self._provider != TENSORRT_PROVIDER:
@@ -150,6 +174,64 @@ class OnnxSessions(Runtime):
 
     def _has_run_entries(self) -> bool:
         return hasattr(self._ort.RunOptions(), "add_run_config_entry")
+
+
+def loading_failure(text: str) -> Optional[str]:
+    """The reason why a provider's library was not loaded, in what ONNX Runtime writes to the terminal; None where it says none.
+
+    >>> loading_failure("[E:onnxruntime] : Failed to load library /opt/capi/libx_cuda.so with error: libcudnn.so.9: cannot open")
+    'libx_cuda.so cannot be loaded: libcudnn.so.9: cannot open; put that library where the linker finds it (LD_LIBRARY_PATH)'
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    failed = re.search(r"Failed to load library (\S+) with error: ([^\n]+)", text)
+    if failed is None:
+        return None
+    needs = re.search(r"Failed to create \w+\. (Require [^\n]+?)\. Please", text)
+    asks = "put that library where the linker finds it (LD_LIBRARY_PATH)" if needs is None else f"this build says: {needs.group(1)}"
+    words = "".join(c if c.isprintable() else " " for c in f"{failed.group(2).strip()[:200]}; {asks[:200]}")
+    return f"{os.path.basename(failed.group(1))} cannot be loaded: {words}"
+
+
+class _StandardError:
+    """What is written to the standard error of this process meanwhile, by libraries in C++ above all.
+
+    Args:
+        is_kept: Whether to keep it; else it goes where it goes.
+    """
+
+    def __init__(self, *, is_kept: bool) -> None:
+        self._is_kept = is_kept
+        self._content = b""
+
+    @property
+    def text(self) -> str:
+        """What was kept."""
+        return self._content.decode("utf-8", "replace")
+
+    def show(self) -> None:
+        """Write what was kept to the standard error."""
+        if self._content:
+            os.write(2, self._content)
+
+    def __enter__(self) -> "_StandardError":
+        """Begin to keep it, where there is a standard error."""
+        if self._is_kept:
+            try:
+                self._file, self._before = tempfile.TemporaryFile(), os.dup(2)
+            except OSError:
+                self._is_kept = False
+        if self._is_kept:
+            os.dup2(self._file.fileno(), 2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let it go again where it went before."""
+        if self._is_kept:
+            os.dup2(self._before, 2)
+            os.close(self._before)
+            with self._file as file:
+                file.seek(0)
+                self._content = file.read()
 
 
 def open_onnxruntime(setup: Setup) -> Runtime:

@@ -2,12 +2,16 @@
 
 import ctypes
 import os
+import re
 from typing import Tuple
 
 from nas.worker.cuda import LoadLibrary, load_cuda
 from nas.worker.interface import Runtime, Setup, WorkerError
-from nas.worker.tensorrt_package import TensorrtPackage, import_tensorrt
+from nas.worker.tensorrt_package import TensorrtPackage, UnusablePackageError, import_tensorrt
 from nas.worker.trtexec import TRTEXEC_PLACES, TRTEXEC_VARIABLE, TrtexecRuntime, find_trtexec
+
+FELL_BACK = "chosen"
+"""Name of the fact that trtexec measures because the Python package cannot."""
 
 
 def open_tensorrt(
@@ -15,8 +19,8 @@ def open_tensorrt(
 ) -> Runtime:
     """TensorRT as this device has it.
 
-    The program that the environment variable SEGNAS_TRTEXEC names; else the Python package, where it and libcudart can be loaded;
-    else trtexec on PATH or in one of the usual places.
+    The program that the environment variable SEGNAS_TRTEXEC names; else the Python package, where it and libcudart can be loaded
+    and set up; else trtexec on PATH or in one of the usual places, which the details then say.
 
     Args:
         setup: What it should run with.
@@ -36,12 +40,26 @@ def open_tensorrt(
     except WorkerError as error:
         reason = str(error)
     else:
-        return TensorrtPackage(setup, trt=trt, cuda=cuda, root=root)
+        try:
+            return TensorrtPackage(setup, trt=trt, cuda=cuda, root=root)
+        except UnusablePackageError as error:  # what it refuses by itself, trtexec is not asked for
+            reason = str(error)
     program = find_trtexec(places=places)
     if program is None:
         raise WorkerError(
-            f"runtime tensorrt: not found: {reason}; nor the program trtexec on PATH or at {', '.join(places)}; "
-            f"on a Jetson: sudo apt install nvidia-jetpack; elsewhere: pip install tensorrt, or name trtexec with "
+            f"runtime tensorrt: cannot be used: {reason}; nor is there the program trtexec on PATH or at {', '.join(places)}; "
+            f"on a Jetson: sudo apt install nvidia-jetpack; elsewhere: pip install 'tensorrt<11', or name trtexec with "
             f"{TRTEXEC_VARIABLE}=PATH"
         )
-    return TrtexecRuntime(setup, program, root=root)
+    runtime = TrtexecRuntime(setup, program, root=root)
+    runtime.details[FELL_BACK] = f"trtexec, for: {without_folders(reason)}"
+    return runtime
+
+
+def without_folders(text: str) -> str:
+    """A text with the names of files alone: a table is published, and holds no folders of a home.
+
+    >>> without_folders("tried /home/me/venv/lib/libcudart.so.12, libcudart.so: too old; see /usr/local/cuda")
+    'tried libcudart.so.12, libcudart.so: too old; see /usr/local/cuda'
+    """
+    return re.sub(r"(?<!\S)/(?!usr/)[^\s,;:]*/([^\s,;:/]+)", r"\1", text)

@@ -5,7 +5,7 @@ What a version can do is read from the attributes of its objects. Tested against
 """
 
 import importlib
-from typing import Any, Callable, List, NamedTuple, Optional
+from typing import Any, Callable, List, NamedTuple, Optional, Set
 
 from nas.worker.cuda import Cuda, DeviceMemory, cuda_facts
 from nas.worker.engines import (
@@ -22,9 +22,15 @@ from nas.worker.engines import (
     workspace_mib,
     write_engine_file,
 )
-from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.interface import CUDA_EVENTS, Operation, Run, Runtime, Setup, WorkerError
 
 _DUMMY_RANGE = (-4.0, 4.0)
+_KEPT: List[Any] = []
+"""Objects of TensorRT that came without CUDA: 11.4 crashes where one of them is deleted."""
+
+
+class UnusablePackageError(WorkerError):
+    """The package is there, but cannot make its objects here."""
 
 
 class EngineBuffer(NamedTuple):
@@ -86,7 +92,11 @@ class TensorrtPackage(Runtime):
 
     Raises:
         WorkerError: If it cannot build for the precision.
+        UnusablePackageError: If TensorRT cannot be set up here; the reason stands in it.
     """
+
+    clock = CUDA_EVENTS
+    graphs = True
 
     def __init__(self, setup: Setup, *, trt: Any, cuda: Cuda, root: str = "/") -> None:
         board = jetson_board(root)
@@ -100,9 +110,12 @@ class TensorrtPackage(Runtime):
         self.version = str(trt.__version__)
         self._trt, self._cuda = trt, cuda
         self._folder = lasting_folder(setup)
+        self._without: Set[str] = set()
+        self.without_graph = self._without
         self._errors: List[str] = []
-        self._logger = _collecting_logger(trt, self._errors)
-        self._runtime = trt.Runtime(self._logger)
+        self._warnings: List[str] = []
+        self._logger = _collecting_logger(trt, self._errors, self._warnings)
+        self._runtime = self._made("Runtime", lambda: trt.Runtime(self._logger))
         workspace = workspace_mib(cuda.memory_bytes() >> 20)
         device = f"{board or 'GPU'}, compute capability {cuda.compute_capability}, {cuda.multiprocessors} multiprocessors"
         self._kind = EngineKind("package", self.version, setup.precision, workspace, device)
@@ -114,7 +127,7 @@ class TensorrtPackage(Runtime):
         path = engine_path(operation, kind=self._kind, folder=self._folder)
         if not is_engine(path):
             write_engine_file(path, self._build(operation))
-        del self._errors[:]
+        self._forget()
         engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         context = None if engine is None else engine.create_execution_context()
         if context is None:
@@ -127,7 +140,7 @@ class TensorrtPackage(Runtime):
                 raise self._refused(loaded.operation, "running", "is there memory left on the GPU?")
 
         self._cuda.elapsed_ms(enqueue)
-        call = self._graph_of(enqueue) or enqueue
+        call = self._graph_of(operation, enqueue) or enqueue
 
         def run(calls: int) -> float:
             assert loaded  # engine and memory live as long as this function: a graph knows addresses only
@@ -141,23 +154,52 @@ class TensorrtPackage(Runtime):
         run(1)
         return run
 
-    def _graph_of(self, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
-        """A call as a CUDA graph; None, which the details then say, where it cannot be captured."""
+    def _graph_of(self, operation: Operation, enqueue: Callable[[], None]) -> Optional[Callable[[], None]]:
+        """A call as a CUDA graph; None, which the record then says, where it cannot be captured."""
         try:
             return self._cuda.captured(enqueue)
         except WorkerError as error:
+            self._without.add(operation.key)
             self.details["cuda graph"] = f"not used for all operations, so short ones may wait for the host: {error}"
             return None
 
+    def _made(self, what: str, make: Callable[[], Any]) -> Any:
+        """What a constructor of TensorRT makes.
+
+        Without CUDA a constructor raises TypeError (its factory returned nullptr), or returns None, or an object that can do
+        nothing; which of them, and at which severity the reason is logged, differs between versions.
+
+        Raises:
+            UnusablePackageError: In all three cases, with the reason that was logged.
+        """
+        self._forget()
+        made, raised = None, ""
+        try:
+            made = make()
+        except (TypeError, RuntimeError) as error:
+            raised = str(error) or type(error).__name__
+        if made is not None and not self._errors:
+            return made
+        _KEPT.append(made)
+        said = self._errors[:1] or [one for one in self._warnings if "CUDA" in one][:1] or self._warnings[:1]
+        reason = "; ".join(said + ([raised] if raised else [])) or "it gave no reason"
+        raise UnusablePackageError(
+            f"Python package tensorrt {self.version}: {what} cannot be made: {_one_line(reason)}; expected a driver new enough "
+            "for this version, and CUDA libraries of one version"
+        )
+
+    def _forget(self) -> None:
+        """Forget what was logged."""
+        del self._errors[:], self._warnings[:]
+
     def _build(self, operation: Operation) -> bytes:
         trt = self._trt
-        del self._errors[:]
-        builder = trt.Builder(self._logger)
+        builder = self._made("Builder", lambda: trt.Builder(self._logger))
         creation = trt.NetworkDefinitionCreationFlag
         # Before 10 a network has a batch dimension of its own by default; 11 does not have the flag any more.
         flags = 1 << int(creation.EXPLICIT_BATCH) if hasattr(creation, "EXPLICIT_BATCH") else 0
         network = builder.create_network(flags)
-        parser = trt.OnnxParser(network, self._logger)
+        parser = self._made("OnnxParser", lambda: trt.OnnxParser(network, self._logger))
         if not parser.parse(read_onnx(operation)):
             errors = [str(parser.get_error(i).desc()) for i in range(parser.num_errors)]
             self._errors[:0] = errors
@@ -235,12 +277,15 @@ class TensorrtPackage(Runtime):
 
     def _refused(self, operation: Operation, what: str, advice: str) -> WorkerError:
         words = self._errors[0] if self._errors else "TensorRT gave no reason"
-        line = " ".join("".join(c if c.isprintable() else " " for c in words).split())[:300]
-        return WorkerError(f"{operation.key}: {what}: {line}; {advice}")
+        return WorkerError(f"{operation.key}: {what}: {_one_line(words)}; {advice}")
 
 
-def _collecting_logger(trt: Any, errors: List[str]) -> Any:
-    """A logger that keeps errors, the first hundred, and prints nothing."""
+def _one_line(words: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:300]
+
+
+def _collecting_logger(trt: Any, errors: List[str], warnings: List[str]) -> Any:
+    """A logger that keeps errors and warnings, the first hundred of each, and prints nothing."""
     base: Any = trt.ILogger
 
     class CollectingLogger(base):  # type: ignore[misc, unused-ignore]
@@ -248,8 +293,11 @@ def _collecting_logger(trt: Any, errors: List[str]) -> Any:
             base.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) and len(errors) < 100:
-                errors.append(str(msg))
+            kept = errors if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) else None
+            if severity == trt.ILogger.WARNING:
+                kept = warnings
+            if kept is not None and len(kept) < 100:
+                kept.append(str(msg))
 
     return CollectingLogger()
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import statistics
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Tuple
+from typing import Dict, FrozenSet, List, Optional, Set, Tuple
 
 from nas.worker.child_process import run_logged
 from nas.worker.engines import (
@@ -24,15 +24,17 @@ from nas.worker.engines import (
     timing_cache_path,
     workspace_mib,
 )
-from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.interface import GPU_TIME, Operation, Run, Runtime, Setup, WorkerError
 from nas.worker.trtexec_output import (
     TimedQuery,
     device_block,
     gpu_compute_median_ms,
     graph_fell_back,
+    instability_limit,
     instability_percent,
     is_bound_by_enqueue,
     read_times,
+    release_of,
     telling_line,
     trtexec_flags,
     trtexec_passed,
@@ -51,7 +53,7 @@ TRTEXEC_PLACES = (
 WARM_UP_MS = 500
 """Queries of the first ms are not counted: clocks that idled need longer than trtexec's own 200 ms."""
 FEWEST_QUERIES = 100
-"""A sample is the median of at least so many queries."""
+"""A sample is the mean of at least so many queries."""
 _HELP_LIMIT_S = 120.0
 _NEEDED_FLAGS = ("--onnx", "--saveEngine", "--loadEngine", "--warmUp", "--duration", "--iterations", "--avgRuns", "--exportTimes")
 
@@ -79,7 +81,7 @@ def find_trtexec(*, places: Tuple[str, ...] = TRTEXEC_PLACES) -> Optional[str]:
 class TrtexecRuntime(Runtime):
     """TensorRT through trtexec.
 
-    A sample is the median of the GPU's compute time over at least 100 queries, replayed as a CUDA graph, without transfers.
+    A sample is the mean of the GPU's compute time over at least 100 queries, replayed as a CUDA graph, without transfers.
 
     Args:
         setup: Precision, accelerator (`cuda`) and the folder for engines, the timing cache and logs.
@@ -93,6 +95,7 @@ class TrtexecRuntime(Runtime):
     """
 
     is_program = True
+    clock = GPU_TIME
 
     def __init__(
         self, setup: Setup, program: str, *, build_limit_s: float = 1200.0, timing_limit_s: float = 300.0, root: str = "/"
@@ -107,17 +110,21 @@ class TrtexecRuntime(Runtime):
         self._flags = trtexec_flags(help_text)
         banner = trtexec_version(help_text)
         self.version = banner or version_of_7(root)
-        self._has_warm_up_in_file = banner is None or _release_of(banner) < (8, 5)
+        self._has_warm_up_in_file = banner is None or release_of(banner) < (8, 5)
         check_flags(self._flags, precision=setup.precision, version=self.version)
         workspace = workspace_mib(board_memory_mib(root) if board else None)
         self._kind = EngineKind("trtexec", self.version, setup.precision, workspace, board or "GPU")
         self._samples = 0
-        self._seen: Dict[str, List[str]] = {}
+        self._seen: Dict[str, int] = {}
+        self._without: Set[str] = set()
+        self.without_graph = self._without
         shown = program if program.startswith("/usr/") else os.path.basename(program)  # a table is published: no home folders
         self.details = dict(common_details(setup, workspace=workspace), trtexec=shown)
         if banner is None:
             self.details["version"] = "trtexec prints none, so 7.x; the rest is the name of the library libnvinfer.so.7.*"
-        self.details["cuda graph"] = "used" if self._has_graph() else "not offered by this version"
+        self.graphs = "--useCudaGraph" in self._flags or "--noCudaGraph" in self._flags
+        self.details["cuda graph"] = "used" if self.graphs else "not offered by this version"
+        self.details["called unstable"] = unstable_rule(self.version)
 
     def open(self, operation: Operation) -> Run:
         """Build the engine, unless it is there from an earlier run; the number of calls of a sample is at least 100."""
@@ -163,15 +170,15 @@ class TrtexecRuntime(Runtime):
         log = self._call(arguments, what=what, limit_s=self._timing_limit_s)
         try:
             queries = read_times(times.read_text(encoding="utf-8", errors="replace"))
-            median = self._median_ms(queries, log, count=count)
+            mean = self._mean_ms(queries, log, count=count)
         except FileNotFoundError:
             raise WorkerError(f"{what}: trtexec passed, but wrote no times; expected {times}; is there room?") from None
         except WorkerError as error:
             raise WorkerError(f"{what}: {error}") from None
         self._note(operation, log)
-        return median
+        return mean
 
-    def _median_ms(self, queries: List[TimedQuery], log: str, *, count: int) -> float:
+    def _mean_ms(self, queries: List[TimedQuery], log: str, *, count: int) -> float:
         counted = [q.compute_ms for q in queries if not self._has_warm_up_in_file or q.start_ms >= WARM_UP_MS]
         if len(counted) < count // 2:
             raise WorkerError(f"got {len(counted)} queries after the warm-up, expected about {count}; run it again")
@@ -183,7 +190,7 @@ class TrtexecRuntime(Runtime):
             )
         if median <= 0:
             raise WorkerError("got a median of 0 ms, expected more: the engine does nothing; leave the operation out")
-        return median
+        return statistics.mean(counted)
 
     def _call(self, arguments: List[str], *, what: str, limit_s: float, must_pass: bool = True) -> str:
         path = self._folder / "trtexec.log"
@@ -211,16 +218,11 @@ class TrtexecRuntime(Runtime):
         }
         for name, fact in facts.items():
             if fact is not None:
-                self._seen.setdefault(name, []).append(fact)
-                number = len(self._seen[name])
-                self.details[name] = f"{number} of {self._samples} samples so far; the last: {fact}"
-        launched = self._seen.setdefault("launched", [])
-        if graph_fell_back(log) and operation.key not in launched:
-            launched.append(operation.key)
-            self.details["cuda graph"] = f"used, but {len(launched)} operations cannot be captured; the last: {operation.key}"
-
-    def _has_graph(self) -> bool:
-        return "--useCudaGraph" in self._flags or "--noCudaGraph" in self._flags
+                self._seen[name] = self._seen.get(name, 0) + 1
+                self.details[name] = f"{self._seen[name]} of {self._samples} samples so far; the last: {fact}"
+        if self.graphs and graph_fell_back(log):
+            self._without.add(operation.key)
+            self.details["cuda graph"] = f"used, but {len(self._without)} operations cannot be captured; the last: {operation.key}"
 
 
 def check_flags(flags: FrozenSet[str], *, precision: str, version: str) -> None:
@@ -263,6 +265,20 @@ def build_flags(flags: FrozenSet[str], *, precision: str, workspace: int) -> Lis
     return chosen + {"fp32": [], "fp16": ["--fp16"], "int8": ["--int8", "--fp16"]}[precision]
 
 
+def unstable_rule(version: str) -> str:
+    """In words, when a version calls a sample unstable: their counts are comparable under one rule only.
+
+    >>> unstable_rule("11.1.0")
+    'above a coefficient of variance of 2.5 %, by TensorRT 11.1.0'
+    """
+    limit = instability_limit(version)
+    if limit is not None:
+        return f"above a coefficient of variance of {limit:g} %, by TensorRT {version}"
+    if release_of(version) < (8, 4):
+        return f"never, by TensorRT {version}"
+    return f"above a coefficient of variance of 1 or 2.5 %: not known which for TensorRT {version}"
+
+
 def version_of_7(root: str = "/") -> str:
     """The version of TensorRT 7, whose trtexec does not say it: from the name of its library, e.g. `libnvinfer.so.7.1.3`.
 
@@ -273,10 +289,6 @@ def version_of_7(root: str = "/") -> str:
     names = [name for place in places for name in Path(root, place).glob("libnvinfer.so.7.*")]
     found = {match.group(1) for match in (re.search(r"\.so\.(7\.\d+\.\d+)$", name.name) for name in names) if match is not None}
     return found.pop() if len(found) == 1 else "7"
-
-
-def _release_of(version: str) -> Tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _is_program(path: str) -> bool:

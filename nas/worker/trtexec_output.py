@@ -7,12 +7,19 @@ searched for by its words, not by its place: lines of several threads may be mix
 import json
 import math
 import re
-from typing import Dict, FrozenSet, List, NamedTuple, Optional
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from nas.worker.interface import WorkerError
 
 _LOG_STAMP = re.compile(r"^\s*(?:\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\]\s*)+")
 _LONGEST_QUOTE = 300
+_NO_GRAPH = re.compile(
+    r"--useCudaGraph flag has been ignored|Ignored --useCudaGraph|CUDA graph capture failed|without using CUDA graph"
+    r"|not permitted under CUDA graph capture",
+    re.IGNORECASE,
+)
+_CAPTURE_BEGINS = "Capturing CUDA graph for the current execution context"
+_CAPTURE_SUCCEEDED = "Successfully captured CUDA graph"
 
 
 class TimedQuery(NamedTuple):
@@ -118,8 +125,35 @@ def is_bound_by_enqueue(log: str) -> bool:
 
 
 def graph_fell_back(log: str) -> bool:
-    """Whether the capture of a CUDA graph failed, so that kernels were launched one by one."""
-    return re.search(r"--useCudaGraph flag has been ignored|Ignored --useCudaGraph", log) is not None
+    """Whether kernels were launched one by one though a CUDA graph was asked for.
+
+    The words of a failed capture are those of 7.x to 10.x ("flag has been ignored"), of 11 ("capture failed"), and of both ("not
+    permitted under CUDA graph capture mode"). Versions that announce a capture announce its success, too: one that is announced
+    and not confirmed did not succeed, in whatever words a later version says so.
+    """
+    if _NO_GRAPH.search(log) is not None:
+        return True
+    return _CAPTURE_BEGINS in log and _CAPTURE_SUCCEEDED not in log
+
+
+def instability_limit(version: str) -> Optional[float]:
+    """The coefficient of variance in percent above which a version warns: 1 from 8.4, 2.5 from 10.16, by its sources.
+
+    Returns:
+        None where a version has no such warning, and for 10.14 and 10.15, whose sources were not at hand.
+
+    >>> instability_limit("8.6.1"), instability_limit("11.1.0"), instability_limit("10.14.0"), instability_limit("8.2.1")
+    (1.0, 2.5, None, None)
+    """
+    release = release_of(version)
+    if release < (8, 4) or (10, 13) < release < (10, 16):
+        return None
+    return 1.0 if release <= (10, 13) else 2.5
+
+
+def release_of(version: str) -> Tuple[int, ...]:
+    """Major and minor number of a version, e.g. `8.6.1`; the major one alone where there is no other."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def device_block(log: str) -> Dict[str, str]:

@@ -9,7 +9,11 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-MESSAGES = {2: b"out of memory", 35: b"CUDA driver version is insufficient for CUDA runtime version"}
+MESSAGES = {
+    2: b"out of memory",
+    35: b"CUDA driver version is insufficient for CUDA runtime version",
+    100: b"no CUDA-capable device is detected",
+}
 
 
 class FakeCuda:
@@ -17,7 +21,8 @@ class FakeCuda:
 
     Args:
         total_bytes: Memory of the GPU.
-        failing: Name of the function that returns status 35.
+        failing: Name of the function that fails.
+        failing_status: What that one returns.
         capability: Compute capability.
         enqueue_ms: Time of the host to enqueue a kernel, which the GPU waits for; a graph is launched in one such time.
     """
@@ -27,6 +32,7 @@ class FakeCuda:
         *,
         total_bytes: int = 8 << 30,
         failing: str = "",
+        failing_status: int = 35,
         capability: tuple[int, int] = (8, 7),
         enqueue_ms: float = 0.0,
     ) -> None:
@@ -62,7 +68,7 @@ class FakeCuda:
             "cudaGetLastError": lambda: 0,
         }
         for name, function in functions.items():
-            setattr(self, name, with_status(function, 35 if name == failing else 0))
+            setattr(self, name, with_status(function, failing_status if name == failing else 0))
         if failing == "cudaStreamEndCapture":
             self.cudaStreamEndCapture = self.lose_capture
         self.cudaGetErrorString = lambda status: MESSAGES[status.value]

@@ -39,7 +39,11 @@ class ILogger:
 
 @dataclass
 class World:
-    """What all objects of one module share; `fault` is `build`, `load`, `context` or `run`: what fails."""
+    """What all objects of one module share; `fault` is `build`, `load`, `context` or `run`: what fails.
+
+    Without CUDA it is `null` (a constructor raises what pybind11 makes of a nullptr, and warns), `dead` (it logs errors and returns
+    an object), `none` (it returns None), or `null-builder`, where the runtime is made and the builder is not.
+    """
 
     version: str
     cuda: FakeCuda
@@ -234,6 +238,20 @@ class Runtime:
         return Engine(self.world, content)
 
 
+TOO_OLD = "CUDA initialization failure with error: 35. Please check your CUDA installation"
+
+
+def made(world: World, kind: type, logger: Any) -> Any:
+    """What the constructor of Runtime or Builder does without CUDA, else the object."""
+    if world.fault == ("null-builder" if kind is Builder else "null"):
+        logger.log(Severity.WARNING, "Unable to determine GPU memory usage")
+        logger.log(Severity.WARNING, TOO_OLD)
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+    if world.fault == "dead":
+        logger.log(Severity.ERROR, f"createInferRuntime: Error Code 6: API Usage Error ({TOO_OLD}\n)")
+    return None if world.fault == "none" else kind(world, logger)
+
+
 def fake_tensorrt(version: str, cuda: FakeCuda, *, fault: str = "") -> SimpleNamespace:
     """The module `tensorrt` of version `7.1.3.0`, `8.2.1.8`, `8.6.1`, `10.3.0` or `11.0.0`; its `builds` are their settings."""
     world = World(version, cuda, fault)
@@ -241,9 +259,9 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, fault: str = "") -> SimpleNam
         __version__=version,
         ILogger=ILogger,
         DataType=DataType,
-        Builder=partial(Builder, world),
+        Builder=partial(made, world, Builder),
         OnnxParser=partial(OnnxParser, world),
-        Runtime=partial(Runtime, world),
+        Runtime=partial(made, world, Runtime),
         BuilderFlag=Enum("BuilderFlag", ["FP16", "INT8", "TF32"] if world.release < (11,) else ["TF32", "REFIT"]),
         NetworkDefinitionCreationFlag=SimpleNamespace(EXPLICIT_BATCH=0) if world.release < (11,) else SimpleNamespace(),
         builds=world.builds,

@@ -31,7 +31,7 @@ BANNERS = {
 }
 FAULTS = """
     loader build memory killed hang-build no-engine no-passed passed-status-1
-    hang no-json cut-json few graph enqueue other-summary
+    hang no-json cut-json few graph graph-in-other-words enqueue other-summary
 """.split()
 STAMP = "[01/01/1970-03:47:30]"
 SPEED_UP = {"fp32": 1.0, "fp16": 0.5, "int8": 0.25}
@@ -158,12 +158,7 @@ class FakeTrtexec:
                 f"{self.version} got {engine['version']}, please rebuild."
             )
             return self.failed()
-        if self.fault == "graph":
-            self.warning("The built TensorRT engine contains operations that are not permitted under CUDA graph capture mode.")
-            self.warning(
-                "The specified --useCudaGraph flag has been ignored. The inference will be launched without using CUDA graph "
-                "launch."
-            )
+        self.capture_graph()
         if self.release < (8,) and "--explicitBatch" not in self.options:
             self.error("Parameter check failed at: engine.cpp::enqueue::451, condition: !mEngine.hasImplicitBatchDimension()")
             return self.failed()
@@ -176,6 +171,23 @@ class FakeTrtexec:
             Path(self.options["--exportTimes"]).write_text(export_times(timed[:10], self.release))
         self.summary([duration for _, duration in timed])
         return self.passed()
+
+    def capture_graph(self) -> None:
+        announced = self.release >= (11,) and "--noCudaGraph" not in self.options
+        if announced:
+            self.info("Capturing CUDA graph for the current execution context")
+        if self.fault == "graph":
+            self.warning("The built TensorRT engine contains operations that are not permitted under CUDA graph capture mode.")
+            self.warning(
+                "CUDA graph capture failed. The inference will be launched without using CUDA graph."
+                if self.release >= (11,)
+                else "The specified --useCudaGraph flag has been ignored. The inference will be launched without using CUDA graph "
+                "launch."
+            )
+        elif self.fault == "graph-in-other-words":
+            self.warning("No graph came of it.")
+        elif announced:
+            self.info("Successfully captured CUDA graph for the current execution context.")
 
     def queries(self, latency: float) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
         """Start and duration of each query in ms, during the warm-up and after it."""

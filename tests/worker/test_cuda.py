@@ -10,8 +10,9 @@ import subprocess
 
 import pytest
 
-from nas.worker.cuda import Cuda, load_cuda
+from nas.worker.cuda import Cuda, cudart_places, load_cuda
 from nas.worker.interface import WorkerError
+from tests.worker.fake_cuda import FakeCuda
 
 SOURCE = r"""
 #include <stdlib.h>
@@ -53,6 +54,45 @@ def library(tmp_path_factory):
     library = ctypes.CDLL(str(folder / "libcudart.so.10.2"))
     library.kernel.argtypes = [ctypes.c_double]
     return library
+
+
+def test_the_first_library_that_works_is_taken():
+    good, newer = FakeCuda(), FakeCuda(failing="cudaDeviceGetAttribute")
+    no_gpu = FakeCuda(failing="cudaStreamCreate", failing_status=100)
+    libraries = {"newer than the driver": newer, "sees no GPU": no_gpu, "of another kind": object(), "good": good}
+
+    def load(place: str) -> object:
+        if place not in libraries:
+            raise OSError(f"{place}: cannot open shared object file\nmore")
+        return libraries[place]
+
+    assert load_cuda(load, places=["absent", *libraries]).compute_capability == "8.7"
+    with pytest.raises(WorkerError) as caught:
+        load_cuda(load, places=["absent", "newer than the driver", "the same", "sees no GPU", "of another kind"])
+    assert "\n" not in str(caught.value)
+    for words in (
+        "tried absent: cannot be loaded: absent: cannot open shared object file; newer than the driver: cudaDeviceGetAttribute",
+        "failed: CUDA driver version is insufficient for CUDA runtime version (35); ",
+        "sees no GPU: cudaStreamCreate failed: no CUDA-capable device is detected (100); ",
+        "of another kind: cannot be loaded: 'object' object has no attribute 'cudaGetErrorString'; expected one that the driver",
+    ):
+        assert words in str(caught.value)
+
+
+def test_places_of_one_reason_are_named_together():
+    with pytest.raises(WorkerError, match=r"tried a, b: cudaDriverGetVersion failed: CUDA driver .* \(35\); expected one"):
+        load_cuda(lambda place: FakeCuda(failing="cudaDriverGetVersion"), places=["a", "b"])
+    with pytest.raises(WorkerError, match="libcudart was found nowhere; expected"):
+        load_cuda(places=[])
+
+
+def test_a_file_of_several_names_is_one_place(tmp_path, monkeypatch):
+    folder = tmp_path / "nvidia/cuda_runtime/lib"
+    folder.mkdir(parents=True)
+    (folder / "libcudart.so.12.9").touch()
+    (folder / "libcudart.so.12").symlink_to("libcudart.so.12.9")
+    monkeypatch.setattr("sys.path", [str(tmp_path), ""])
+    assert [place for place in cudart_places() if place.startswith(str(tmp_path))] == [str(folder / "libcudart.so.12")]
 
 
 def test_calls_arrive_in_c(library):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from nas.worker.interface import Operation, Setup, WorkerError
-from nas.worker.onnx_sessions import open_onnxruntime, open_onnxruntime_tensorrt
+from nas.worker.onnx_sessions import loading_failure, open_onnxruntime, open_onnxruntime_tensorrt
 
 SHAPE = (1, 1, 2, 2)
 OPERATIONS = {"small": b"graph of 2x2", "large": b"graph of 4x4"}
@@ -22,16 +23,19 @@ class FakeSession:
 
     made: list[dict[str, Any]]
     refusal = ""
+    on_stderr = ""
+    runs_with: list[str] | None = None
 
     def __init__(self, content: bytes, options: object, *, providers: list[Any], enable_fallback: int) -> None:
         del options
+        os.write(2, self.on_stderr.encode())
         if self.refusal:
             raise RuntimeError(self.refusal)
         self.made.append({"content": content, "providers": providers, "enable_fallback": enable_fallback})
         self._names = [one if isinstance(one, str) else one[0] for one in providers]
 
     def get_providers(self) -> list[str]:
-        return self._names
+        return [*self._names, "CPUExecutionProvider"] if self.runs_with is None else self.runs_with
 
     def get_inputs(self) -> list[Any]:
         return [SimpleNamespace(name="x0", shape=list(SHAPE))]
@@ -90,3 +94,60 @@ def test_no_session_falls_back_to_another_provider(sessions, tmp_path, accelerat
     sessions.refusal = "CUDA failure 35\nmore"
     with pytest.raises(WorkerError, match="cannot run large with .*: CUDA failure 35$"):
         runtime.open(operation("large", tmp_path))
+
+
+# In the form of 1.20 and later, as ONNX Runtime itself writes it; the names of folders are made up.
+NOT_LOADED = (
+    "\x1b[1;31m2026-01-01 00:00:00.0 [E:onnxruntime:Default, provider_bridge_ort.cc:1 operator()] FAIL : Failed to load "
+    "library /opt/env/onnxruntime/capi/libonnxruntime_providers_cuda.so with error: libcudnn.so.9: cannot open shared object file: "
+    "No such file or directory\n\x1b[m\n\x1b[0;93m[W:onnxruntime:Default, x.cc:1] Failed to create CUDAExecutionProvider. Require "
+    "cuDNN 9.* and CUDA 12.*. Please install all dependencies as mentioned in the GPU requirements page\x1b[m\n"
+)
+REASON = (
+    "libonnxruntime_providers_cuda.so cannot be loaded: libcudnn.so.9: cannot open shared object file: No such file or directory; "
+    "this build says: Require cuDNN 9.* and CUDA 12.*"
+)
+
+
+@pytest.mark.parametrize("refusal", ["graph nodes are assigned to the default CPU EP, but fallback has been disabled", ""])
+def test_the_reason_why_cuda_was_not_loaded_is_told_in_one_line(sessions, tmp_path, capfd, refusal) -> None:
+    sessions.refusal, sessions.on_stderr, sessions.runs_with = refusal, NOT_LOADED, ["CPUExecutionProvider"]
+    runtime = open_onnxruntime(Setup("fp32", 1, "cuda", str(tmp_path)))
+    with pytest.raises(WorkerError) as caught:
+        runtime.open(operation("small", tmp_path))
+    assert str(caught.value) == f"onnxruntime: cannot run small with CUDAExecutionProvider: {REASON}"
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("runs_with", [["CPUExecutionProvider"], ["TensorrtExecutionProvider", "CPUExecutionProvider"]])
+def test_a_session_without_all_of_its_providers_is_refused(sessions, tmp_path, capfd, runs_with) -> None:
+    sessions.runs_with, sessions.on_stderr = runs_with, "[W] something else\n"
+    runtime = open_onnxruntime_tensorrt(Setup("fp32", 1, "cuda", str(tmp_path)))
+    words = f"it would run with {', '.join(runs_with)}, expected TensorrtExecutionProvider, CUDAExecutionProvider$"
+    with pytest.raises(WorkerError, match=words):
+        runtime.open(operation("small", tmp_path))
+    assert capfd.readouterr().err == "[W] something else\n"
+
+
+def test_what_a_session_that_works_writes_to_the_terminal_stays_there(sessions, tmp_path, capfd) -> None:
+    sessions.on_stderr = "[W] a warning\n"
+    for accelerator in ("cuda", "cpu"):
+        open_onnxruntime(Setup("fp32", 1, accelerator, str(tmp_path))).open(operation("small", tmp_path))
+        assert capfd.readouterr().err == "[W] a warning\n"
+
+
+def test_a_library_that_is_missing_without_further_words(tmp_path) -> None:
+    assert loading_failure("[E] some other error\n[W] and a warning") is None
+    assert loading_failure("[E] Failed to load library libx_tensorrt.so with error: libnvinfer.so.10: cannot open\n[E] more") == (
+        "libx_tensorrt.so cannot be loaded: libnvinfer.so.10: cannot open; put that library where the linker finds it "
+        "(LD_LIBRARY_PATH)"
+    )
+
+
+@pytest.mark.parametrize(("version", "words"), [("1.19.2", "refused"), ("1.16.0", "refused"), ("1.8.0", "run on the CPU unseen")])
+def test_the_record_says_whether_operators_may_run_on_the_cpu(sessions, tmp_path, monkeypatch, version, words) -> None:
+    monkeypatch.setattr(sys.modules["onnxruntime"], "__version__", version)
+    runtime = open_onnxruntime(Setup("fp32", 1, "cuda", str(tmp_path)))
+    assert runtime.details["operators that have no GPU kernel"].startswith(words)
+    assert (runtime.graphs, runtime.clock) == (False, "wall")
+    assert open_onnxruntime(Setup("fp32", 1, "cpu", str(tmp_path))).graphs is None

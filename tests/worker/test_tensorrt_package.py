@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import struct
 import sys
 from pathlib import Path
 
 import pytest
 
-from nas.worker.cuda import Cuda, load_cuda
+from nas.worker.cuda import Cuda
 from nas.worker.interface import Operation, Setup, WorkerError
 from nas.worker.tensorrt_choice import open_tensorrt
-from nas.worker.tensorrt_package import TensorrtPackage
+from nas.worker.tensorrt_package import TensorrtPackage, UnusablePackageError
+from nas.worker.trtexec import TrtexecRuntime
+from tests.worker import fake_trtexec
 from tests.worker.fake_cuda import FakeCuda
-from tests.worker.fake_tensorrt import fake_tensorrt
+from tests.worker.fake_tensorrt import Severity, fake_tensorrt
 
 VERSIONS = ["7.1.3.0", "8.2.1.8", "8.6.1", "10.3.0", "11.0.0"]
 
@@ -54,6 +57,7 @@ def test_short_operations_do_not_wait_for_the_host_in_a_graph(tmp_path, version)
     runtime, _, _ = make_runtime(tmp_path, version, library=FakeCuda(enqueue_ms=1.0))
     assert runtime.open(make_operation(tmp_path, ms=0.25))(40) == pytest.approx(0.25, rel=1e-5)
     assert runtime.details["cuda graph"] == "used"
+    assert (runtime.graphs, runtime.without_graph, runtime.clock) == (True, set(), "cuda-events")
 
 
 @pytest.mark.parametrize("function", ["cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate"])
@@ -61,6 +65,7 @@ def test_what_cannot_be_captured_is_enqueued_and_the_record_says_so(tmp_path, fu
     runtime, _, _ = make_runtime(tmp_path, "8.2.1.8", library=FakeCuda(enqueue_ms=1.0, failing=function))
     assert runtime.open(make_operation(tmp_path, ms=0.25))(40) == pytest.approx(1.0, rel=1e-5)
     assert runtime.details["cuda graph"].startswith("not used for all operations")
+    assert (runtime.graphs, runtime.without_graph) == (True, {"conv in=8x16x16"})
 
 
 @pytest.mark.parametrize("version", VERSIONS[:4])
@@ -202,21 +207,6 @@ def test_facts_of_cuda_are_recorded(tmp_path):
     }
 
 
-def test_the_cuda_runtime_is_taken_from_the_first_place_where_it_loads():
-    library = FakeCuda()
-
-    def load(place: str) -> object:
-        if place != "good":
-            raise OSError(f"{place}: cannot open shared object file\nmore")
-        return library
-
-    assert load_cuda(load, places=["bad", "good"]).compute_capability == "8.7"
-    with pytest.raises(WorkerError, match=r"libcudart cannot be loaded \(bad: cannot open shared object file\); expected"):
-        load_cuda(load, places=["bad"])
-    with pytest.raises(WorkerError, match="it was found nowhere"):
-        load_cuda(load, places=[])
-
-
 def test_a_machine_without_a_gpu_says_so():
     with pytest.raises(WorkerError, match=r"cudaDriverGetVersion failed: CUDA driver version is insufficient .*\(35\)"):
         Cuda(FakeCuda(failing="cudaDriverGetVersion"))
@@ -233,8 +223,69 @@ def test_the_package_is_chosen_where_it_and_cuda_load(tmp_path, monkeypatch):
         raise OSError(place)
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(WorkerError, match=r"not found: CUDA runtime: libcudart cannot be loaded .*SEGNAS_TRTEXEC=PATH"):
+    with pytest.raises(WorkerError, match=r"cannot be used: CUDA runtime: no libcudart works .*SEGNAS_TRTEXEC=PATH"):
         open_tensorrt(make_setup(tmp_path), load=refuse, places=())
+
+
+TOO_OLD = "CUDA initialization failure with error: 35. Please check your CUDA installation"
+NULL = "pybind11::init(): factory function returned nullptr"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("null", f"Runtime cannot be made: {TOO_OLD}; {NULL}; expected a driver new enough"),
+        ("dead", f"Runtime cannot be made: createInferRuntime: Error Code 6: API Usage Error ({TOO_OLD} ); expected a driver"),
+        ("none", "Runtime cannot be made: it gave no reason; expected a driver new enough"),
+    ],
+)
+@pytest.mark.parametrize("version", ["7.1.3.0", "8.6.1", "11.0.0"])
+def test_a_package_without_cuda_is_refused_with_the_reason_that_it_logged(tmp_path, version, fault, words):
+    with pytest.raises(UnusablePackageError) as caught:
+        make_runtime(tmp_path, version, fault=fault)
+    assert f"Python package tensorrt {version}: {words}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_builder_that_cannot_be_made_is_refused_in_one_line(tmp_path):
+    runtime, _, _ = make_runtime(tmp_path, "8.6.1", fault="null-builder")
+    with pytest.raises(WorkerError, match=re.escape(f"8.6.1: Builder cannot be made: {TOO_OLD}; {NULL}; expected a driver")):
+        runtime.open(make_operation(tmp_path))
+
+
+def test_what_a_working_package_warned_of_is_no_reason_of_a_later_refusal(tmp_path):
+    runtime, _, _ = make_runtime(tmp_path, "8.6.1", fault="run")
+    runtime._logger.log(Severity.WARNING, "CUDA lazy loading is not enabled")
+    with pytest.raises(WorkerError, match="running: TensorRT gave no reason"):
+        runtime.open(make_operation(tmp_path))
+
+
+def test_trtexec_measures_where_the_package_is_unusable_and_the_record_says_why(tmp_path, monkeypatch):
+    library = FakeCuda()
+    monkeypatch.delenv("SEGNAS_TRTEXEC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("FAKE_TRTEXEC_VERSION", "8.6")
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("8.6.1", library, fault="null"))
+    monkeypatch.setattr("nas.worker.cuda.cudart_places", lambda: ["libcudart.so"])
+    with pytest.raises(
+        WorkerError, match=re.escape(f"cannot be used: Python package tensorrt 8.6.1: Runtime cannot be made: {TOO_OLD}")
+    ):
+        open_tensorrt(make_setup(tmp_path), load=lambda place: library, places=())
+    program = tmp_path / "trtexec"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{Path(fake_trtexec.__file__).resolve()}" "$@"\n')
+    program.chmod(0o755)
+    runtime = open_tensorrt(make_setup(tmp_path), load=lambda place: library, places=())
+    assert isinstance(runtime, TrtexecRuntime)
+    assert runtime.details["chosen"].startswith(f"trtexec, for: Python package tensorrt 8.6.1: Runtime cannot be made: {TOO_OLD}; ")
+
+
+def test_what_the_package_refuses_by_itself_is_not_left_to_trtexec(tmp_path, monkeypatch):
+    library = FakeCuda()
+    monkeypatch.delenv("SEGNAS_TRTEXEC", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("11.0.0", library))
+    monkeypatch.setattr("nas.worker.cuda.cudart_places", lambda: ["libcudart.so"])
+    with pytest.raises(WorkerError, match="11.0.0: got precision fp16"):
+        open_tensorrt(make_setup(tmp_path, "fp16"), load=lambda place: library, places=(sys.executable,))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from tests.worker import fake_trtexec
 from tests.worker.fake_trtexec import BANNERS, FLAGS, latency_ms
 
 FAKE = Path(fake_trtexec.__file__).resolve()
+MEAN = 1.004
+"""Mean of five queries over the latency L: three take L, one 0.97 L, one 1.05 L."""
 NUMBERS = {"7.1": "7", "8.2": "8.2.1", "8.4": "8.4.0", "8.6": "8.6.1", "10.3": "10.3.0", "11.0": "11.0.0"}
 
 
@@ -64,10 +66,11 @@ def device(tmp_path, monkeypatch) -> Device:
 
 
 @pytest.mark.parametrize("version", BANNERS)
-def test_a_sample_is_the_median_after_the_warm_up_in_every_version(device, version):
+def test_a_sample_is_the_mean_of_the_gpu_time_after_the_warm_up_in_every_version(device, version):
     runtime = device.runtime(version)
-    expected = latency_ms(Path(device.operation.path).read_bytes())
+    expected = MEAN * latency_ms(Path(device.operation.path).read_bytes())
     assert runtime.open(device.operation)(1) == pytest.approx(expected, rel=1e-5)
+    assert runtime.clock == "gpu-time"
     assert runtime.version == NUMBERS[version]
     assert runtime.is_program
 
@@ -77,7 +80,7 @@ def test_a_sample_is_the_median_after_the_warm_up_in_every_version(device, versi
 def test_engines_are_built_in_the_precision(device, version, precision, factor):
     fp32 = latency_ms(Path(device.operation.path).read_bytes())
     runtime = device.runtime(version, precision=precision)
-    assert runtime.open(device.operation)(1) == pytest.approx(factor * fp32, rel=1e-4)
+    assert runtime.open(device.operation)(1) == pytest.approx(factor * MEAN * fp32, rel=1e-4)
     assert ("int8" in runtime.details) == (precision == "int8")
 
 
@@ -213,7 +216,7 @@ def test_warnings_of_a_timing_are_recorded(device):
     assert runtime.details["cuda graph"] == "used"
     runtime.open(device.operation)(100)
     assert runtime.details["cuda graph"] == f"used, but 1 operations cannot be captured; the last: {device.operation.key}"
-    # Of five queries three take L, one 0.97 L, one 1.05 L: the mean is 1.004 L, the variance 0.000664 L squared.
+    # The variance is 0.000664 L squared.
     assert runtime.details["unstable"].startswith("1 of 1 samples so far; the last: coefficient of variance 2.566")
     device.monkeypatch.setenv("FAKE_TRTEXEC_FAULT", "enqueue")
     runtime.open(device.operation)(100)
@@ -221,6 +224,34 @@ def test_warnings_of_a_timing_are_recorded(device):
     assert runtime.details["gpu"] == "Orin"
     assert runtime.details["compute capability"] == "8.7"
     assert all(isinstance(text, str) for text in runtime.details.values())
+
+
+@pytest.mark.parametrize(("version", "fault"), [("8.6", "graph"), ("11.0", "graph"), ("11.0", "graph-in-other-words")])
+def test_an_operation_that_was_launched_without_a_graph_is_not_recorded_as_one_with(device, version, fault):
+    runtime = device.runtime(version)
+    other = device.make_operation("another operation")
+    runtime.open(other)(100)
+    assert (runtime.graphs, runtime.without_graph) == (True, set())
+    device.monkeypatch.setenv("FAKE_TRTEXEC_FAULT", fault)
+    runtime.open(device.operation)(100)
+    device.monkeypatch.setenv("FAKE_TRTEXEC_FAULT", "")
+    runtime.open(device.operation)(100)  # once is enough
+    assert runtime.without_graph == {device.operation.key}
+    assert runtime.details["cuda graph"] == f"used, but 1 operations cannot be captured; the last: {device.operation.key}"
+
+
+@pytest.mark.parametrize(
+    ("version", "rule"),
+    [
+        ("7.1", "never, by TensorRT 7"),
+        ("8.2", "never, by TensorRT 8.2.1"),
+        ("8.4", "above a coefficient of variance of 1 %, by TensorRT 8.4.0"),
+        ("10.3", "above a coefficient of variance of 1 %, by TensorRT 10.3.0"),
+        ("11.0", "above a coefficient of variance of 2.5 %, by TensorRT 11.0.0"),
+    ],
+)
+def test_the_record_states_when_the_version_calls_a_sample_unstable(device, version, rule):
+    assert device.runtime(version).details["called unstable"] == rule
 
 
 @pytest.mark.parametrize(("fault", "limit"), [("hang", "timing_limit_s"), ("hang-build", "build_limit_s")])
@@ -344,11 +375,13 @@ def test_the_program_is_found_by_variable_path_and_usual_places(device):
     device.monkeypatch.delenv("SEGNAS_TRTEXEC", raising=False)
 
     with pytest.raises(
-        WorkerError, match="package tensorrt: cannot be imported .*nor the program trtexec on PATH or at /nowhere/trtexec; "
+        WorkerError,
+        match="package tensorrt: cannot be imported .*nor is there the program trtexec on PATH or at /nowhere/trtexec; ",
     ):
         open_tensorrt(setup, load=refuse, places=("/nowhere/trtexec",))
     runtime = open_tensorrt(setup, load=refuse, places=("/nowhere/trtexec", str(device.program)))
     assert runtime.details["trtexec"] == device.program.name
+    assert runtime.details["chosen"].startswith("trtexec, for: Python package tensorrt: cannot be imported")
     (empty / "trtexec").symlink_to(device.program)
     assert isinstance(open_tensorrt(setup, load=refuse, places=()), TrtexecRuntime)
     device.monkeypatch.setenv("SEGNAS_TRTEXEC", str(device.folder))

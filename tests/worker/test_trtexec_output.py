@@ -14,6 +14,7 @@ from nas.worker.trtexec_output import (
     device_block,
     gpu_compute_median_ms,
     graph_fell_back,
+    instability_limit,
     instability_percent,
     is_bound_by_enqueue,
     read_times,
@@ -152,8 +153,44 @@ def test_the_failure_on_record_is_told_by_its_last_line():
 
 
 def test_warnings_are_found():
-    assert graph_fell_back("[W] The specified --useCudaGraph flag has been ignored. The inference will be launched without")
     assert is_bound_by_enqueue("[W] * Throughput may be bound by Enqueue Time rather than GPU Compute and the GPU may be")
+
+
+ANNOUNCED = "[I] Capturing CUDA graph for the current execution context\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "fell_back"),
+    [
+        ("[W] The specified --useCudaGraph flag has been ignored. The inference will be launched without", True),
+        (ANNOUNCED + "[W] CUDA graph capture failed. The inference will be launched without using CUDA graph.\n", True),
+        ("[W] The built TensorRT engine contains operations that are not permitted under CUDA graph capture mode.", True),
+        (ANNOUNCED + "[I] Starting inference\n", True),
+        (ANNOUNCED + "[I] Successfully captured CUDA graph for the current execution context. When profiling\n", False),
+        ("[W]   If not already in use, --useCudaGraph (utilize CUDA graphs where possible) may increase", False),
+        ("&&&& RUNNING TensorRT.trtexec [TensorRT v8601] # trtexec --useCudaGraph\n[I] Starting inference\n", False),
+    ],
+)
+def test_a_capture_that_failed_is_found_in_the_words_of_every_version(log, fell_back):
+    assert graph_fell_back(log) is fell_back
+
+
+def test_the_recorded_capture_of_11_that_failed_is_found():
+    path = Path(__file__).resolve().parents[3] / "shared/cases/devicelogs/trtexec_v1101_graph_fallback.log"
+    if not path.is_file():
+        pytest.skip(f"the recorded log {path.name} is not on this machine")
+    log = path.read_text()
+    assert graph_fell_back(log)
+    assert graph_fell_back("\n".join(log.splitlines()[2:]))  # its own words, without the line that older versions share
+
+
+@pytest.mark.parametrize(
+    ("version", "limit"),
+    [("7", None), ("8.2.1", None), ("8.4.0", 1.0), ("10.13.3", 1.0), ("10.14.1", None), ("10.15.0", None), ("10.16.2", 2.5)]
+    + [("11.1.0", 2.5)],
+)
+def test_the_limit_above_which_a_version_calls_times_unstable(version, limit):
+    assert instability_limit(version) == limit
 
 
 def test_options_are_those_at_the_beginning_of_a_line():
