@@ -18,6 +18,7 @@ from nas.measuring.runners.in_process import InProcess
 from nas.measuring.table_filling import ProfileResult, fill_table
 from nas.ops import OpSpec
 from nas.worker.interface import Run
+from nas.worker.readings import Reading
 
 RUNTIME = RuntimeName(backend="torch-eager")
 
@@ -126,8 +127,9 @@ def profile_specs(
     path: Path,
     effort: Effort | None = None,
     read_clocks: Callable[[], Any] | None = None,
+    read_state: Callable[[], Reading] | None = None,
     **rest: Any,
 ) -> ProfileResult:
     """Measure operations in this process into a table."""
-    runner = InProcess(backend, device=device, effort=effort or Effort(), read_clocks=read_clocks)
+    runner = InProcess(backend, device=device, effort=effort or Effort(), read_clocks=read_clocks, read_state=read_state)
     return fill_table(specs, runner, path=path, **rest)

@@ -81,7 +81,6 @@ TESTED_IN = {
     "nas/worker/events": "measuring/runners/test_remote_faults",
     "nas/worker/interface": "worker/test_rounds",
     "nas/worker/job": "measuring/runners/test_bundle",
-    "nas/worker/job_notes": "measuring/runners/test_remote_journals",
     "nas/worker/main": "worker/test_run_job",
     "nas/worker/result": "measuring/runners/test_worker_result",
     "nas/worker/tensorrt_choice": "worker/test_tensorrt_package",

@@ -71,7 +71,7 @@ class ProfileResult:
                 f"spread over rounds, (p90 - p10) / median: {np.median(spreads):.1%} at the median operation, "
                 f"{max(spreads):.1%} at the worst",
                 *self._drift_line(),
-                *self._throttled_lines(),
+                *self.throttled_lines(),
                 *self.unstable_lines(),
             ]
             if np.median(spreads) > BUSY_SPREAD:
@@ -90,13 +90,14 @@ class ProfileResult:
             f"{self.table.reference.median_ms:.3f} ms ({self.table.reference.key})"
         ]
 
-    def _throttled_lines(self) -> list[str]:
-        if not self.table.throttled:
+    def throttled_lines(self) -> list[str]:
+        """What slowed the device down; no line if nothing was measured, or nothing slowed it."""
+        if not (self.measured and self.table.throttled):
             return []
         reasons = "; ".join(self.table.throttled[:LISTED])
         return [
-            f"the device was slowed down while it was measured: {reasons}; for times to rely on, cool it or lower its clocks, "
-            "delete the file and measure again"
+            f"the device was slowed down, or warned of heat, while it was measured: {reasons}; for times to rely on, cool it, lower "
+            "its clocks or its power mode, delete the file and measure again"
         ]
 
     def unstable_lines(self) -> list[str]:
@@ -208,7 +209,7 @@ def _saved(
         save_table(table, path)
     measured = tuple(spec.key for spec in plan)
     result = ProfileResult(path=path, table=table, measured=measured, unstable=unknown, drift=drift, seconds=0.0)
-    for line in result.unstable_lines():
+    for line in (*result.throttled_lines(), *result.unstable_lines()):
         _log.warning(line)
     return result
 

@@ -5,6 +5,7 @@ import os
 from typing import Any, Dict, List, Mapping
 
 from nas.worker.interface import WorkerError
+from nas.worker.readings import Reading, Slowdowns, slowdowns_between
 from nas.worker.timing_journal import header_of, job_header, whole_lines
 from nas.worker.whole_file import write_whole
 
@@ -27,8 +28,7 @@ class JobNotes:
         self._path = os.path.join(folder, NOTES_FILE)
         self.before: Dict[str, Any] = {}
         """The first reading, in words."""
-        self.throttled: List[str] = []
-        """Reasons that slowed the device, in words, each once."""
+        self._slowdowns = Slowdowns()
         self.energies: Dict[int, Dict[str, float]] = {}
         """Number of an operation -> `mj`, millijoules a call, and `idle_w`, the idle power in W."""
         header, lines = header_of(job_header(job_id, under)), self._read()
@@ -38,8 +38,20 @@ class JobNotes:
         for line in lines[1:]:
             self._take(json.loads(line))
 
+    @property
+    def throttled(self) -> List[str]:
+        """What slowed the device, in words, over all runs of the job."""
+        return self._slowdowns.in_words()
+
+    def note_slowdowns(self, before: Reading, after: Reading) -> None:
+        """Keep what slowed the device between two readings; nothing is written where nothing is new."""
+        seen = slowdowns_between(before, after)
+        new = [text for text in seen.states if text not in self._slowdowns.states]
+        if new or seen.rises:
+            self.note({"throttled": new, "rises": seen.rises})
+
     def note(self, fields: Dict[str, Any]) -> None:
-        """Keep a note: `before`, `throttled`, or an energy (`op`, `mj`, `idle_w`)."""
+        """Keep a note: `before`, `throttled` with `rises`, or an energy (`op`, `mj`, `idle_w`)."""
         try:
             with open(self._path, "a", encoding="ascii") as file:
                 file.write(json.dumps(fields, allow_nan=False) + "\n")
@@ -52,7 +64,7 @@ class JobNotes:
     def _take(self, fields: Dict[str, Any]) -> None:
         if "before" in fields and not self.before:
             self.before = fields["before"]
-        self.throttled += [reason for reason in fields.get("throttled", []) if reason not in self.throttled]
+        self._slowdowns.add(fields.get("throttled", []), fields.get("rises", {}))
         if "op" in fields:
             self.energies[fields["op"]] = {"mj": fields["mj"], "idle_w": fields["idle_w"]}
 

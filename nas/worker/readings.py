@@ -1,21 +1,21 @@
 """The state of a device at a moment: clocks, temperatures, power, and what slows it."""
 
 import re
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from nas.worker.device_facts import gpu_clock_folders
 from nas.worker.nvidia_smi import bad_clock_reasons, query_gpu
 from nas.worker.probing import RunTool, first_line_of_tool, probe_paths, read_probe, read_probe_number, run_tool
+from nas.worker.rails import read_rails_mw
 from nas.worker.tegrastats import FirstLine, is_real_temperature, module_power_w, read_tegrastats
 
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower")
 _UNIT_NAMES = (("gpu", "GPU"), ("cpu", "CPU"), ("memory", "memory"))
 _THROTTLING_DEVICE = re.compile(r"cpu|gpu|processor|devfreq|emc|throttl|powerclamp", re.IGNORECASE)
-_THROTTLE_COUNTERS = (
-    "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count",
-    "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/package_throttle_count",
-    "sys/devices/platform/*-throttle-alert/thermal_trip_event",
-)
+_HOT_SURFACE = "hot-surface-alert"
+_TRIP_EVENTS = "sys/devices/platform/*-throttle-alert/thermal_trip_event"
+_CPU_COUNTERS = ("core_throttle_count", "package_throttle_count")
+_CURRENT_COUNTERS = "sys/class/hwmon/hwmon[0-9]*/oc[0-9]_event_cnt"
 
 
 class Reading(NamedTuple):
@@ -25,8 +25,8 @@ class Reading(NamedTuple):
         clocks: In MHz, of `cpu` (mean of the CPUs online), `gpu` and `memory`.
         temperatures: By zone in lower case, in degrees C.
         power_w: Power of a Jetson's module or of the GPU that is measured, in W; None where it cannot be read at a moment.
-        throttling: What slows the device at this moment, in words.
-        counters: Events since the device was started that slowed it, by the path of the kernel's file: see `throttling_between`.
+        throttling: What slows the device at this moment, in words, or warns that it will.
+        counters: Events since the device was started that slowed it, by the path of the kernel's file: see `rises_between`.
     """
 
     clocks: Dict[str, float]
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
 def read_state(
     accelerator: str, *, root: str = "/", run: RunTool = run_tool, first_line: FirstLine = first_line_of_tool
 ) -> Reading:
-    """The state of the device now, from sysfs first, then `tegrastats` (Jetson), then `nvidia-smi` (other GPUs).
+    """The state of the device now, from sysfs first, then `tegrastats` (Jetson), then `nvidia-smi`.
 
     Args:
         accelerator: `cpu` or `cuda`: what operations run on.
@@ -50,32 +50,61 @@ def read_state(
     clocks = _kernel_clocks(root)
     temperatures = _kernel_temperatures(root)
     throttling = _active_cooling(root)
-    power_w = None
+    power_w = module_power_w(read_rails_mw(root))
     jetson = read_tegrastats(first_line)
     if jetson is not None:
         clocks = dict(jetson.clocks, **clocks)
         temperatures = temperatures or jetson.temperatures
-        power_w = module_power_w(jetson.rails_mw)
+        power_w = power_w or module_power_w(jetson.rails_mw)
     elif accelerator == "cuda":
         state = _gpu_state(run)
         _add_number(clocks, "gpu", state.get("clocks.sm"))
         _add_number(clocks, "memory", state.get("clocks.mem"))
         _add_number(temperatures, "gpu", state.get("temperature.gpu"))
-        power_w = _number_in(state.get("power.draw"))
+        power_w = power_w or _number_in(state.get("power.draw"))
+    if accelerator == "cuda":
         throttling += bad_clock_reasons(run=run)
     return Reading(clocks, temperatures, power_w, throttling, _throttle_counters(root))
 
 
-def throttling_between(before: Reading, after: Reading) -> List[str]:
+class Slowdowns:
+    """What slowed a device over several readings: each state once, and each counter by its rise in all."""
+
+    def __init__(self) -> None:
+        self.states: List[str] = []
+        """Of `Reading.throttling`, each once."""
+        self.rises: Dict[str, int] = {}
+        """See `rises_between`."""
+
+    def add(self, states: Sequence[str], rises: Mapping[str, int]) -> None:
+        """Add what was seen since the last time."""
+        for text in states:
+            if text not in self.states:
+                self.states.append(text)
+        for name, rise in rises.items():
+            self.rises[name] = self.rises.get(name, 0) + rise
+
+    def in_words(self) -> List[str]:
+        """A text for each."""
+        units = [(counter, "CPU" if counter in _CPU_COUNTERS else "over-current or low voltage") for counter in sorted(self.rises)]
+        return self.states + [f"{unit}: throttled ({counter} rose by {self.rises[counter]})" for counter, unit in units]
+
+
+def slowdowns_between(before: Reading, after: Reading) -> Slowdowns:
     """Everything that slowed the device at either reading, or in between by the counters of the kernel that rose."""
-    found = before.throttling + [text for text in after.throttling if text not in before.throttling]
-    rises: Dict[Tuple[str, str], int] = {}
+    slowdowns = Slowdowns()
+    slowdowns.add(before.throttling + after.throttling, rises_between(before, after))
+    return slowdowns
+
+
+def rises_between(before: Reading, after: Reading) -> Dict[str, int]:
+    """The counters that rose between two readings -> number of events; a counter that each CPU has is one."""
+    rises: Dict[str, int] = {}
     for path, count in after.counters.items():
-        rise = count - before.counters.get(path, count)
+        counter, rise = path.split("/")[-1], count - before.counters.get(path, count)
         if rise > 0:
-            counter = _throttled_unit(path), path.split("/")[-1]
             rises[counter] = rises.get(counter, 0) + rise
-    return found + [f"{unit}: throttled ({name} rose by {rise})" for (unit, name), rise in sorted(rises.items())]
+    return rises
 
 
 def clocks_text(reading: Reading) -> Optional[str]:
@@ -151,30 +180,37 @@ def _add_temperature(temperatures: Dict[str, float], zone: str, milli_celsius: O
 
 
 def _active_cooling(root: str) -> List[str]:
-    """Cooling devices that slow a processor at this moment, in words; fans and alike cool without slowing."""
+    """Cooling devices that slow a processor at this moment, in words; fans and alike cool without slowing.
+
+    An alert of a Jetson is told once, whether as a cooling device, by its `thermal_trip_event`, which is a state, or by both.
+    """
     states: Dict[str, int] = {}
+    hot = 0
     for folder in probe_paths(root, "sys/class/thermal/cooling_device[0-9]*"):
         kind, state = read_probe(root, folder + "/type"), read_probe_number(root, folder + "/cur_state")
-        slows = kind is not None and _THROTTLING_DEVICE.search(kind) and "fan" not in kind.lower()
-        if kind is not None and slows and state is not None and state > 0:
+        if kind is None or state is None or state <= 0:
+            continue
+        if kind == _HOT_SURFACE:
+            hot = state
+        elif _THROTTLING_DEVICE.search(kind) and "fan" not in kind.lower():
             states[kind] = max(state, states.get(kind, 0))
-    return [f"cooling device {kind} at state {state}" for kind, state in states.items()]
+    for path in probe_paths(root, _TRIP_EVENTS):
+        kind, state = path.split("/")[-2], read_probe_number(root, path)
+        if state is not None and state > 0:
+            states[kind] = max(state, states.get(kind, 0))
+    found = [f"cooling device {kind} at state {state}" for kind, state in states.items()]
+    return found + ([f"surface of the module too hot ({_HOT_SURFACE} at state {hot})"] if hot else [])
 
 
 def _throttle_counters(root: str) -> Dict[str, int]:
-    counters = {}
-    for pattern in _THROTTLE_COUNTERS:
-        for path in probe_paths(root, pattern):
-            count = read_probe_number(root, path)
-            if count is not None:
-                counters[path] = count
-    return counters
-
-
-def _throttled_unit(path: str) -> str:
-    """The unit of a counter: all CPUs together, though each has a counter of its own, or a unit with an alert."""
-    folder = path.split("/")[-2]
-    return "CPU" if folder == "thermal_throttle" else re.sub(r"-throttle-alert$", "", folder)
+    """Counters of the CPUs, and those of a Jetson's alarms of current and voltage, where such an alarm slows the module."""
+    folder = "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/"
+    paths = [path for name in _CPU_COUNTERS for path in probe_paths(root, folder + name)]
+    for path in probe_paths(root, _CURRENT_COUNTERS):
+        if read_probe_number(root, path.replace("_event_cnt", "_throt_en")) != 0:
+            paths.append(path)
+    counts = [(path, read_probe_number(root, path)) for path in paths]
+    return {path: count for path, count in counts if count is not None}
 
 
 def _gpu_state(run: RunTool) -> Dict[str, str]:

@@ -12,7 +12,7 @@ from nas.worker.job import Graphs, Job, read_job
 from nas.worker.job_notes import JobNotes
 from nas.worker.lock import sole_worker
 from nas.worker.power import PowerSource, energy_per_call, find_power_source
-from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text, throttling_between
+from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text
 from nas.worker.ready_operations import ReadyOperations, memory_to_keep, ready_from_graphs
 from nas.worker.result import RESULT_VERSION, save_result
 from nas.worker.rounds import IMPLEMENTATION, Rounds, Sampling, measure_rounds
@@ -74,9 +74,7 @@ class Watch:
     def look(self) -> None:
         """Read the state and compare it with the one before."""
         now = read_state(self._accelerator)
-        new = [reason for reason in throttling_between(self.last, now) if reason not in self._notes.throttled]
-        if new:
-            self._notes.note({"throttled": new})
+        self._notes.note_slowdowns(self.last, now)
         self.last = now
 
 
@@ -116,12 +114,16 @@ def run_job(folder: str, events: EventStream, open_runtime: OpenRuntime, *, know
             on_round=lambda index, count: watch.look(),  # noqa: ARG005
         )
         watch.look()
-        energy = None if source is None else _energies(job, ready, source, notes, events)
+        after = _words(watch.last)
+        energy = None
+        if source is not None:
+            energy = _energies(job, ready, source, notes, events)
+            watch.look()
         seen: Dict[str, Any] = {
             "format_version": RESULT_VERSION,
             "device": about_device(runtime, job.setup),
             "before": notes.before,
-            "after": _words(watch.last),
+            "after": after,
             "throttled": notes.throttled,
             "energy": energy,
             "started_at": started,

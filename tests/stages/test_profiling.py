@@ -6,6 +6,7 @@ What it recovers is tested in test_profiling_accuracy.py, how it goes on after a
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
 from nas.measuring.table_filling import ProfileResult, entry_of, journal_path
+from nas.worker.readings import Reading
 from nas.worker.rounds import num_calls
 from tests.simulated_device import RUNTIME, PowerCutError, SimulatedDevice, conv, profile_specs
 
@@ -254,3 +256,30 @@ def test_a_table_without_a_reference_operation_is_not_extended(path: Path) -> No
     with pytest.raises(TableError, match="names no reference operation"):
         measure(backend, path)
     assert backend.runs == []
+
+
+def test_what_slows_this_machine_down_while_it_measures_is_in_the_table_and_a_warning(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alarms: list[int] = []
+
+    def read_state() -> Reading:
+        alarms.append(100 + 3 * len(alarms))
+        return Reading({}, {"gpu": 61.0}, None, ["hot"], {"sys/class/hwmon/hwmon3/oc3_event_cnt": alarms[-1]})
+
+    with caplog.at_level(logging.WARNING):
+        result = measure(simulated(path), path, read_state=read_state)
+    table = load_table(str(path))
+    assert len(alarms) > 4  # before, after, and once a round
+    assert table.throttled == ("hot", f"over-current or low voltage: throttled (oc3_event_cnt rose by {alarms[-1] - 100})")
+    assert (table.temperature_before, table.temperature_after) == ("GPU 61.0 C", "GPU 61.0 C")
+    (line,) = result.throttled_lines()
+    assert line in caplog.messages
+    assert line in result.summary()
+    assert "hot; over-current" in line
+
+
+def test_a_run_that_nothing_slows_down_warns_of_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        result = measure(simulated(path), path)
+    assert (result.table.throttled, result.throttled_lines(), caplog.messages) == ((), [], [])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text, throttling_between
-from tests.worker.fake_device import NANO, nvidia_smi, plant, tegrastats_lines, tools
+from nas.worker.readings import Reading, Slowdowns, clocks_text, read_state, slowdowns_between, temperatures_text
+from tests.worker.fake_device import NANO, THOR_RAILS, nvidia_smi, plant, tegrastats_lines, tools
 
 LINES = tegrastats_lines()
 
@@ -33,7 +33,7 @@ def test_jetson_is_read_from_the_kernel_and_tegrastats_adds_the_rest(tmp_path: P
     assert reading == Reading(
         clocks={"cpu": (1479 + 1224) / 2, "gpu": 614.4, "memory": 1600.0},
         temperatures={"ao": 45.0, "cpu": 40.0, "gpu": 40.5},
-        power_w=1.75,
+        power_w=2.875,
         throttling=[],
         counters={},
     )
@@ -154,32 +154,79 @@ def test_cooling_devices_that_slow_a_processor_are_named_and_fans_are_not(tmp_pa
         for name, value in zip(("type", "cur_state"), kind, strict=True)
     }
     reading = read_state("cpu", root=plant(tmp_path, files), run=tools(), first_line=no_line)
-    assert reading.throttling == ["cooling device thermal-gpufreq at state 3", "cooling device Processor at state 4"]
+    assert reading.throttling == [
+        "cooling device thermal-gpufreq at state 3",
+        "cooling device Processor at state 4",
+        "surface of the module too hot (hot-surface-alert at state 1)",
+    ]
+
+
+@pytest.mark.parametrize(("cooling_state", "trip_event"), [(1, None), (None, 1), (1, 1), (0, 1)])
+def test_an_alert_of_a_jetson_is_a_state_and_told_once(cooling_state: int | None, trip_event: int | None, tmp_path: Path) -> None:
+    files: dict[str, str | int] = {"sys/devices/platform/cpu-throttle-alert/thermal_trip_event": 0}
+    if cooling_state is not None:
+        cooling = "sys/class/thermal/cooling_device2/"
+        files.update({cooling + "type": "gpu-throttle-alert", cooling + "cur_state": cooling_state})
+    if trip_event is not None:
+        files["sys/devices/platform/gpu-throttle-alert/thermal_trip_event"] = trip_event
+    reading = read_state("cuda", root=plant(tmp_path, files), run=tools(), first_line=no_line)
+    assert reading.throttling == ["cooling device gpu-throttle-alert at state 1"]
+    assert reading.counters == {}
+    assert slowdowns_between(reading, reading).in_words() == reading.throttling
 
 
 def test_throttling_is_what_either_end_shows_and_what_the_counters_rose_by(tmp_path: Path) -> None:
-    def count(*counts: int, alert: int) -> Reading:
+    def count(*counts: int, alarms: int) -> Reading:
         core = "sys/devices/system/cpu/cpu{}/thermal_throttle/core_throttle_count"
         files = {core.format(index): number for index, number in enumerate(counts)}
-        plant(tmp_path, {**files, "sys/devices/platform/gpu-throttle-alert/thermal_trip_event": alert})
+        plant(tmp_path, {**files, "sys/class/hwmon/hwmon5/oc3_event_cnt": alarms})
         return read_state("cpu", root=str(tmp_path), run=tools(), first_line=no_line)
 
-    before, after = count(100, 100, alert=2), count(107, 105, alert=3)
+    before, after = count(100, 100, alarms=179), count(107, 105, alarms=813)
     assert before.throttling == []
-    assert throttling_between(before, before) == []
-    assert throttling_between(before, after) == [
+    assert slowdowns_between(before, before).in_words() == []
+    assert slowdowns_between(before, after).in_words() == [
         "CPU: throttled (core_throttle_count rose by 12)",
-        "gpu: throttled (thermal_trip_event rose by 1)",
+        "over-current or low voltage: throttled (oc3_event_cnt rose by 634)",
     ]
     hot = before._replace(throttling=["GPU: hardware slowdown (nvidia-smi, 0x8)"])
-    assert throttling_between(hot, hot) == hot.throttling
-    assert throttling_between(before, hot) == throttling_between(hot, before) == hot.throttling
+    assert slowdowns_between(hot, hot).in_words() == hot.throttling
+    assert slowdowns_between(before, hot).in_words() == slowdowns_between(hot, before).in_words() == hot.throttling
 
 
-def test_cpus_that_come_or_go_between_readings_are_no_throttling() -> None:
+def test_alarm_of_current_that_slows_nothing_is_no_throttling(tmp_path: Path) -> None:
+    alarm = "sys/class/hwmon/hwmon3/oc{}_{}"
+    files = {alarm.format(1, "event_cnt"): 5, alarm.format(1, "throt_en"): 1, alarm.format(2, "event_cnt"): 7}
+    root = plant(tmp_path, {**files, alarm.format(3, "event_cnt"): 9, alarm.format(3, "throt_en"): 0})
+    reading = read_state("cuda", root=root, run=tools(), first_line=no_line)
+    assert reading.counters == {alarm.format(1, "event_cnt"): 5, alarm.format(2, "event_cnt"): 7}
+
+
+def test_rises_of_several_looks_add_up_and_a_state_is_told_once() -> None:
+    slowdowns = Slowdowns()
+    for rise in (3, 4):
+        slowdowns.add(["hot"], {"oc2_event_cnt": rise})
+    assert slowdowns.in_words() == ["hot", "over-current or low voltage: throttled (oc2_event_cnt rose by 7)"]
+
+
+def test_cpus_that_come_or_go_between_readings_and_a_restart_are_no_throttling() -> None:
     path = "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count"
     absent, there = Reading({}, {}, None, [], {}), Reading({}, {}, None, [], {path: 40})
-    assert throttling_between(absent, there) == throttling_between(there, absent) == []
+    for pair in ((absent, there), (there, absent), (there, there._replace(counters={path: 2}))):
+        assert slowdowns_between(*pair).in_words() == []
+
+
+def test_jetson_with_a_driver_that_tells_reasons_is_asked_for_them(tmp_path: Path) -> None:
+    run = tools({"nvidia-smi": nvidia_smi({**GPU_STATE, "clocks_event_reasons.active": "0x8"})})
+    line = "RAM 9000/125811MB CPU [9%@972] EMC_FREQ @3200 GR3D_FREQ @[314,314,314] gpu@36C/36C"
+    reading = read_state("cuda", root=plant(tmp_path, THOR_RAILS), run=run, first_line=lambda _: line)
+    assert reading == Reading(
+        clocks={"cpu": 972, "gpu": 314, "memory": 3200},
+        temperatures={"gpu": 36},
+        power_w=21.0,
+        throttling=["GPU: hardware slowdown (nvidia-smi, 0x8)"],
+        counters={},
+    )
 
 
 def test_state_of_this_machine_is_read() -> None:

@@ -20,10 +20,13 @@ from nas.measuring.network_rounds import level_of, time_networks
 from nas.measuring.runners.request import Request
 from nas.measuring.runners.runner import Observed, SizedNetwork
 from nas.ops.spec import OpSpec
+from nas.worker.readings import Reading, Slowdowns, read_state, slowdowns_between, temperatures_text
 from nas.worker.rounds import OnProgress, measure_rounds
 
 ReadClocks = Callable[[], str | None]
 """Reads what the device's clocks are at this moment; None where that is not known."""
+ReadState = Callable[[], Reading]
+"""Reads the state of the device at this moment."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +39,17 @@ class InProcess:
         device: What it executes them on.
         effort: How long to measure.
         read_clocks: See `ReadClocks`; None: they are not known.
+        read_state: See `ReadState`; None: it is not known.
     """
 
     def __init__(
-        self, backend: ModuleRuntime, *, device: DeviceInfo, effort: Effort, read_clocks: ReadClocks | None = None
+        self,
+        backend: ModuleRuntime,
+        *,
+        device: DeviceInfo,
+        effort: Effort,
+        read_clocks: ReadClocks | None = None,
+        read_state: ReadState | None = None,
     ) -> None:
         self.backend = backend
         self.effort = effort
@@ -49,6 +59,7 @@ class InProcess:
             protocol_of(effort, threads=backend.runtime.threads),
         )
         self._read_clocks = read_clocks or (lambda: None)
+        self._read_state = read_state or (lambda: Reading({}, {}, None, [], {}))
 
     @classmethod
     def of(cls, request: Request) -> InProcess:
@@ -59,14 +70,30 @@ class InProcess:
         """
         device = identify(request.accelerator, name=request.device or "auto")
         backend = BACKENDS[request.runtime.backend](request.runtime, accelerator=request.accelerator)
-        return cls(backend, device=device, effort=request.effort, read_clocks=partial(current_clocks, request.accelerator))
+        return cls(
+            backend,
+            device=device,
+            effort=request.effort,
+            read_clocks=partial(current_clocks, request.accelerator),
+            read_state=partial(read_state, request.accelerator),
+        )
 
     def take(
         self, plan: Sequence[OpSpec], reference: OpSpec, journal: TableJournal, *, on_progress: OnProgress | None = None
     ) -> Observed:
         """Take the timings of a plan that a journal lacks; see `Runner`."""
         by_key = {spec.key: spec for spec in (*plan, reference)}
-        before, effort = self._read_clocks(), self.effort
+        before, effort, states, slowdowns = self._read_clocks(), self.effort, [self._read_state()], Slowdowns()
+
+        def look() -> None:
+            states.append(self._read_state())
+            seen = slowdowns_between(*states[-2:])
+            slowdowns.add(seen.states, seen.rises)
+
+        def round_done(index: int, count: int) -> None:
+            look()
+            _log.info("round %d of at most %d done, over %d operations", index + 1, effort.max_rounds, count)
+
         _log.info("%d operations in %d to %d rounds", len(plan), effort.rounds, effort.max_rounds)
         if journal.num_samples:
             _log.info("%d samples are there from a stopped run", journal.num_samples)
@@ -78,11 +105,16 @@ class InProcess:
                 log=journal,
                 rounds=effort.as_rounds,
                 on_progress=on_progress,
-                on_round=lambda index, count: _log.info(
-                    "round %d of at most %d done, over %d operations", index + 1, effort.max_rounds, count
-                ),
+                on_round=round_done,
             )
-        return Observed(clocks_before=before, clocks_after=self._read_clocks())
+        look()
+        return Observed(
+            clocks_before=before,
+            clocks_after=self._read_clocks(),
+            temperature_before=temperatures_text(states[0]),
+            temperature_after=temperatures_text(states[-1]),
+            throttled=tuple(slowdowns.in_words()),
+        )
 
     def time_networks(
         self, networks: Sequence[SizedNetwork], level: LatencyTable | None, *, seed: int, on_progress: OnProgress | None = None
