@@ -96,8 +96,8 @@ class ProfileResult:
             return []
         reasons = "; ".join(self.table.throttled[:LISTED])
         return [
-            f"the device was slowed down, or warned of heat, while it was measured: {reasons}; for times to rely on, cool it, lower "
-            "its clocks or its power mode, delete the file and measure again"
+            f"the device was slowed down, or warned of heat, while it was measured: {reasons}; for times to rely on, "
+            "cool it, or lower its clocks or power mode, delete the file and measure again"
         ]
 
     def unstable_lines(self) -> list[str]:
