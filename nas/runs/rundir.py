@@ -16,6 +16,7 @@ from nas.config.jobs import SearchJob, TrainJob
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.value_text import value_text
+from nas.runs.checkpoint import load_checkpoint
 
 RUNS = Path("runs")
 """Folder of runs that name none, below the working folder."""
@@ -44,15 +45,16 @@ TRACKERS = "logger."
 """All settings of this section may change as well."""
 
 
-def open_run(job: SearchJob | TrainJob, verb: str) -> Path:
+def open_run(job: SearchJob | TrainJob, verb: str, *, total_steps: int | None = None) -> Path:
     """The folder of a run, with `config.yaml` in it: a fresh one, or that of the run to resume.
 
     Args:
         job: The settings; `out` and `resume` decide the folder.
         verb: The verb, which names a fresh folder.
+        total_steps: Steps that the settings make; None: whatever a run to resume has done may be more.
 
     Raises:
-        ConfigError: If `out` is not empty, or the run to resume is not there or has other settings.
+        ConfigError: If `out` is not empty, or the run to resume is not there, has other settings or has done more steps.
     """
     resume = job.resume
     if resume == "auto":
@@ -60,6 +62,8 @@ def open_run(job: SearchJob | TrainJob, verb: str) -> Path:
     folder = prepare_out(job.out, verb, resume)
     if resume is not None:
         check_same(folder, verb, job)
+        if total_steps is not None:
+            _check_length(folder, verb, job, total_steps)
         (folder / FINISHED).unlink(missing_ok=True)
     write_config(folder, job, verb)
     return folder
@@ -169,6 +173,20 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
         listed = ", ".join(f"{key} (run: {value_text(was)}, now: {value_text(now)})" for key, (was, now) in keys.items())
         raise ConfigError(
             f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch without resume"
+        )
+
+
+def _check_length(folder: Path, verb: str, job: SearchJob | TrainJob, total_steps: int) -> None:
+    """Refuse to end a run before where it is."""
+    before = load_config(folder).get(verb, {}).get("epochs", 0)
+    epochs = job.search.epochs if isinstance(job, SearchJob) else job.train.epochs
+    if epochs >= before:
+        return
+    done = load_checkpoint(folder / CHECKPOINT)["loop"]["step"]
+    if done > total_steps:
+        raise ConfigError(
+            f"{verb}.epochs: got {epochs}, which are {total_steps} steps, and {folder} has done {done} already (of {before} "
+            "epochs); give more epochs, or start from scratch without resume"
         )
 
 

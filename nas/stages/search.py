@@ -98,7 +98,7 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)
     ranks, resume = ranks_of(fabric), job.resume is not None
-    out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search"))))
+    out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search", total_steps=task.total_steps))))
     loggers = job.logger if ranks.is_first else {}
     with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
         fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)

@@ -77,7 +77,7 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     task = make_task(job, design, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
     ranks, resume = ranks_of(fabric), job.resume is not None
-    out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, spaces))))
+    out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, spaces, total_steps=task.total_steps))))
     draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
     with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
         fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
@@ -88,9 +88,9 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     return result
 
 
-def _open(job: TrainJob, genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> Path:
+def _open(job: TrainJob, genotype: Genotype, spaces: Mapping[str, SpaceEntry], *, total_steps: int) -> Path:
     """The folder of the run, with the genotype in it."""
-    out = rundir.open_run(job, "train")
+    out = rundir.open_run(job, "train", total_steps=total_steps)
     if job.resume is not None:
         _check_same_network(genotype, load_design(out, spaces).genotype, out)
     save_genotype(out / "genotype.yaml", genotype)

@@ -88,10 +88,7 @@ class SearchTask:
     def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor]:
         """Update the weights, and after the warm-up the architecture."""
         self.model.train()
-        settings = self.job.search
-        schedule = cosine if settings.weight_lr_schedule == "cosine" else exponential
-        lr = schedule(step / self.total_steps, start=settings.weight_lr, end=settings.weight_lr_end)
-        set_lr(self.optimisation.weights.optimizer, lr)
+        set_lr(self.optimisation.weights.optimizer, self._lr(step, self.total_steps))
         row, confusion = self.steps.take(images, labels, step)
         if not self.job.trainer.sync_batch_norm:
             self.ranks.average_of_statistics(self.supernet)
@@ -111,6 +108,16 @@ class SearchTask:
         """Expected latency at softmax(alpha_guided), by table."""
         with torch.no_grad():
             return self.costs.of(self.supernet.probabilities(self.space.architecture_sets[0]))
+
+    def scheduled(self, step: int, total: int) -> Row:
+        """Temperature, and learning rate of the network weights; the weight of latency follows what is observed, not the length."""
+        draws = dataclasses.replace(self.draws, total_steps=total)
+        return {"temperature": draws.tau(step), "learning rate": self._lr(step, total)}
+
+    def _lr(self, step: int, total: int) -> float:
+        settings = self.job.search
+        schedule = cosine if settings.weight_lr_schedule == "cosine" else exponential
+        return schedule(step / total, start=settings.weight_lr, end=settings.weight_lr_end)
 
     def learning_rate(self) -> float:
         """The learning rate of the network weights in the last step."""

@@ -83,6 +83,8 @@ class Loop:
         """All steps that are left; see `fit`."""
         if resume:
             self.state = self.checkpoints.restore()
+            self._tell_of_length()
+        self.state.planned = self.total
         if self.ranks.are_several:
             self.ranks.require_same(self.task.state())
         if self.ranks.is_first:
@@ -98,6 +100,23 @@ class Loop:
                     if (shortage := shortage_of(error)) is None:
                         raise
                     raise self._memory_error(shortage, f"after step {self.state.step}") from None
+
+    def _tell_of_length(self) -> None:
+        """Say what the schedules do where a run goes on with another length, and that there is nothing to do where it has ended."""
+        step, before = self.state.step, self.state.planned
+        if not self.ranks.is_first:
+            return
+        if step >= self.total:
+            log.warning("resume: all %d steps are done already, and nothing is left to do; more epochs go on from here", step)
+        elif step and before is not None and before != self.total:
+            then, now = self.task.scheduled(min(step, before) - 1, before), self.task.scheduled(step, self.total)
+            jumps = [f"{name} goes from {then[name]:.3g} to {now[name]:.3g}" for name in now]
+            log.warning(
+                "resume: %d steps instead of %d, and every schedule is from here on that of the new length: %s",
+                self.total,
+                before,
+                ", ".join(jumps),
+            )
 
     def _epoch(self) -> None:
         """The rest of the epoch that the next step is in."""

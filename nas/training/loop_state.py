@@ -41,6 +41,9 @@ class Task(Protocol):
     def epoch_scalars(self) -> Row:
         """Scalars that are worth stating once an epoch."""
 
+    def scheduled(self, step: int, total: int) -> Row:
+        """By what people call it, the value of every schedule at a step of a run of `total` steps."""
+
     def learning_rate(self) -> float:
         """The learning rate of the weights in the last step."""
 
@@ -101,7 +104,7 @@ class LoopPlan:
 
 @dataclass(slots=True)
 class LoopState:
-    """Position of a loop, beside the task's own state."""
+    """Position of a loop, beside the task's own state; `planned` are the steps that the schedules were made for, None: unknown."""
 
     step: int = 0
     best: float = float("-inf")
@@ -109,6 +112,7 @@ class LoopState:
     totals: Row = field(default_factory=dict)
     counted: int = 0
     confusion: Tensor | None = None
+    planned: int | None = None
 
     def add(self, row: Row, confusion: Tensor | None) -> None:
         """Count a step into the averages of its epoch; the confusion matrix stays on its device."""
@@ -132,7 +136,7 @@ class LoopState:
         return row
 
     def plain(self) -> dict[str, Any]:
-        """Its state, as plain data for a checkpoint."""
+        """Its state, as plain data for a checkpoint, but for `planned`: this is what versions before knew."""
         return {
             "step": self.step,
             "best": self.best,

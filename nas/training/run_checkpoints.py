@@ -51,11 +51,11 @@ class RunCheckpoints:
         """
         saved = checkpoint.load_checkpoint(self.folder / "last.pt")
         self.task.load_state(saved)
-        state = LoopState(**saved["loop"])
+        state = LoopState(**saved["loop"], planned=saved.get("planned_steps"))
         if state.confusion is not None and not self.ranks.is_first:
             state.confusion = torch.zeros_like(state.confusion)
         return state
 
 
 def _with_loop(saved: dict[str, Any], state: LoopState) -> dict[str, Any]:
-    return {**saved, "loop": state.plain()}
+    return {**saved, "loop": state.plain(), "planned_steps": state.planned}

@@ -90,7 +90,7 @@ class TrainTask:
     def step(self, images: Tensor, labels: Tensor, step: int) -> tuple[Row, Tensor | None]:
         """One step of SGD under the poly schedule."""
         self.model.train()
-        lr = poly(step / self.total_steps, start=self.job.train.lr, power=self.job.train.power)
+        lr = self._lr(step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         (row,), confusion = optimisation_step(
@@ -164,6 +164,13 @@ class TrainTask:
         self.result.eval()
         self.scores = self.objective.validate(self.result, fabric=self.fabric, batch_size=self.job.train.batch_size)
         return [("val", self.scores)], self.scores[self.objective.score_name]
+
+    def scheduled(self, step: int, total: int) -> Row:
+        """The learning rate."""
+        return {"learning rate": self._lr(step, total)}
+
+    def _lr(self, step: int, total: int) -> float:
+        return poly(step / total, start=self.job.train.lr, power=self.job.train.power)
 
     def learning_rate(self) -> float:
         """The learning rate of the last step."""

@@ -10,6 +10,7 @@ from nas.config.jobs import SearchJob, TrainJob
 from nas.config.settings import SearchSettings, TrainerSettings
 from nas.errors import ConfigError
 from nas.runs import rundir
+from nas.runs.checkpoint import save_checkpoint
 from search_spaces.lgcnet.config import LGCNetConfig
 
 
@@ -186,3 +187,16 @@ def test_settings_that_may_change_are_settings():
         f"{section}.{key}" for job in settings for section, keys in job.items() if isinstance(keys, dict) for key in keys
     }
     assert keys >= rundir.MAY_CHANGE
+
+
+def test_a_run_is_not_ended_before_where_it_is():
+    folder = rundir.open_run(search_job(search=SearchSettings(epochs=9)), "search")
+    save_checkpoint(folder / rundir.CHECKPOINT, {"loop": {"step": 12}})
+    before = (folder / "config.yaml").read_bytes()
+    fewer = search_job(search=SearchSettings(epochs=3), resume=str(folder))
+    with pytest.raises(
+        ConfigError, match=r"search\.epochs: got 3, which are 9 steps, and .* has done 12 already \(of 9 epochs\); give"
+    ):
+        rundir.open_run(fewer, "search", total_steps=9)
+    assert (folder / "config.yaml").read_bytes() == before
+    assert rundir.open_run(fewer, "search", total_steps=12) == folder

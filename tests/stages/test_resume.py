@@ -197,13 +197,19 @@ def test_resume_auto_goes_on_with_the_stopped_run_also_with_other_logging(stoppe
 
 
 @pytest.mark.parametrize("kind", ["sampled", "train"])
-def test_finished_run_goes_on_when_epochs_are_raised(genotype, tmp_path, kind):
+def test_finished_run_goes_on_when_epochs_are_raised_and_says_what_the_schedules_do(genotype, tmp_path, kind, caplog):
     run = tmp_path / "run"
     key = "train__epochs" if kind == "train" else "search__epochs"
     run_job(make_job(kind, run, genotype, **{key: 1}))
     first = (run / "metrics.jsonl").read_bytes()
     assert (run / "done.json").exists()
     run_job(make_job(kind, run, genotype, **{key: 3}, resume=str(run)))
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("resume: 9 steps instead of 3, and every schedule is from here on that of the new length: ")
+    name, column = ("learning rate", "lr") if kind == "train" else ("temperature", "tau")
+    was, now = (rows(run, "step")[number][column] for number in (2, 3))
+    assert now > was
+    assert f"{name} goes from {was:.3g} to {now:.3g}" in told
     assert (run / "metrics.jsonl").read_bytes().startswith(first)
     assert [row["step"] for row in rows(run, "step")] == list(range(1, 3 * STEPS_PER_EPOCH + 1))
     assert [row["epoch"] for row in rows(run, "train")] == [0, 1, 2]

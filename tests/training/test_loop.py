@@ -85,6 +85,9 @@ class Linear:
     def epoch_scalars(self):
         return {"norm": float(self.layer.weight.detach().norm())}
 
+    def scheduled(self, step, total):
+        return {"rate": 1 - step / total}
+
     def learning_rate(self):
         return 0.1
 
@@ -299,3 +302,30 @@ def test_averages_start_anew_after_each_flush():
     assert state.flush() == {"loss": 2.0, "miou": pytest.approx((1 / 2 + 4 / 5) / 2)}
     state.add({"loss": 5.0}, torch.tensor([[0, 1], [0, 0]]))
     assert state.flush() == {"loss": 5.0, "miou": 0.0}
+
+
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_resume_with_another_length_says_what_every_schedule_does(tmp_path, caplog):
+    with pytest.raises(Stopped):
+        run(Linear(stop_at(5)), tmp_path, epochs=3)
+    run(Linear(), tmp_path, resume=True, epochs=5)
+    [line] = warnings_of(caplog)
+    assert line == (
+        "resume: 15 steps instead of 9, and every schedule is from here on that of the new length: rate goes from 0.778 to 0.8"
+    )  # step 2 of 9, then step 3 of 15
+    caplog.clear()
+    run(Linear(), tmp_path, resume=True, epochs=6)
+    assert warnings_of(caplog)[0].endswith("rate goes from 0.0667 to 0.167")  # step 14 of 15, the last, then step 15 of 18
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt")["planned_steps"] == 18
+
+
+def test_resume_with_the_same_length_says_nothing_and_of_an_ended_run_that_nothing_is_left(tmp_path, caplog):
+    with pytest.raises(Stopped):
+        run(Linear(stop_at(5)), tmp_path)
+    run(Linear(), tmp_path, resume=True)
+    assert warnings_of(caplog) == []
+    run(Linear(), tmp_path, resume=True)
+    assert warnings_of(caplog) == ["resume: all 9 steps are done already, and nothing is left to do; more epochs go on from here"]

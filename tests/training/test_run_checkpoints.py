@@ -46,7 +46,7 @@ def test_the_format_has_the_state_of_the_task_and_that_of_the_loop(tmp_path):
     RunCheckpoints(Number(7.0), tmp_path, ALONE).save(LoopState(step=1), NoMetrics(), best=True)
     for name in ("last", "best"):
         saved = load_checkpoint(tmp_path / "checkpoints" / f"{name}.pt")
-        assert list(saved) == ["verb", "value", "loop"]
+        assert list(saved) == ["verb", "value", "loop", "planned_steps"]
         assert list(saved["loop"]) == ["step", "best", "metrics_offset", "totals", "counted", "confusion"]
 
 
