@@ -1,5 +1,7 @@
 """The errors that mean "the user's input is wrong": one or two lines, exit status 2, no traceback."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """Input that the user can correct; the message says what was got, what was expected and what to do."""
@@ -26,7 +28,16 @@ class CheckpointError(UserError):
 
 
 class FailedCheckError(RuntimeError):
-    """A result did not pass the project's own check of it: exit status 1, and the message without a traceback."""
+    """A result did not pass the project's own check of it: exit status 1, and the message without a traceback.
+
+    Args:
+        message: What was got, what was expected and what to do.
+        lines: The summary of what was found and written all the same.
+    """
+
+    def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
 
 
 class ResumableError(RuntimeError):

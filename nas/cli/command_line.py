@@ -129,7 +129,8 @@ class _Work:
 
     def failed(self, error: Exception, name: str) -> JobResult:
         status, fault = _fault(error, f"nas {self.verb}: {name}: " if name else f"nas {self.verb}: ", one_line=bool(name))
-        return JobResult(name, status, fault=fault)
+        lines = error.lines if isinstance(error, FailedCheckError) and not world().number else ()
+        return JobResult(name, status, lines, fault)
 
     def _start_several(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
         """Check what this process can, then run the same command, or what it says for this job, in as many processes as devices."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 FORMS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "plain sum": (),
     "scale": ((1, 2),),
     "overhead, scale": ((0,), (1, 2)),
     "scale, gap": ((1, 2), (3,)),
@@ -28,10 +29,18 @@ FORMS: dict[str, tuple[tuple[int, ...], ...]] = {
     "overhead, compute scale, memory scale": ((0,), (1,), (2,)),
     "compute scale, memory scale, gap": ((1,), (2,), (3,)),
 }
-"""Groups that may be fitted: each is one parameter, shared by those of the four terms of `Terms.columns` that it names."""
+"""Groups that may be fitted: each is one parameter, shared by those of the four terms of `Terms.columns` that it names; without
+any the table's sum stays as it is, and gets an error bar."""
 
 MARGIN = 1.02
 """A form with fewer parameters is taken if its error is within this factor of the best one's."""
+
+MOST_NOISE = 0.05
+"""Largest noise floor of networks that may calibrate a table [ours]: those of the shipped tables are 0.9 to 1.8 %, and what is
+fitted to networks that cannot be measured twice alike corrects the noise of that hour."""
+
+UNLIKELY = 1e-3
+"""An error bar is wrong if a right one would hold so few of the networks held out with less than this probability [ours]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,34 @@ def fit(terms: Sequence[Terms], measured_ms: Sequence[float], *, coverage: float
     return Fit(chosen, overhead, compute, memory, gap, conformal_quantile(errors[chosen], coverage))
 
 
+def objections(held_out: Quality, plain: Quality, *, noise_floor: float, coverage: float, fitted: int, judged: int) -> list[str]:
+    """Reasons why a calibration must not be stored, each with what was got and what was expected; none: it may.
+
+    Args:
+        held_out: How well it predicts networks that it was not fitted on.
+        plain: How well the plain sum predicts the same.
+        noise_floor: Mean absolute difference of two measurements of the same network, as a share.
+        coverage: Share of networks that its error bar shall hold.
+        fitted: Networks that it was fitted on.
+        judged: Networks held out.
+    """
+    from scipy.stats import binom
+
+    reasons = []
+    if not held_out.mape <= plain.mape:
+        reasons.append(
+            f"its error on the networks held out is {held_out.mape:.1%}, and that of the plain sum {plain.mape:.1%}: "
+            "expected a smaller one"
+        )
+    if not noise_floor <= MOST_NOISE:
+        reasons.append(f"two timings of the same network are {noise_floor:.1%} apart, expected at most {MOST_NOISE:.0%}")
+    inside = held_out.inside_bar or 0.0
+    promised = min(coverage, fitted / (fitted + 1))  # of few networks the largest error is the bar
+    if binom.cdf(round(inside * judged), judged, promised) < UNLIKELY:
+        reasons.append(f"its error bar holds {inside:.0%} of the networks held out, expected about {promised:.0%}")
+    return reasons
+
+
 def conformal_quantile(errors: Floats, coverage: float) -> float:
     """The ceil((n + 1) coverage)-th smallest of n errors; the largest where there are too few.
 
@@ -161,6 +198,8 @@ def _solve(matrix: Floats, measured: Floats, groups: tuple[tuple[int, ...], ...]
     """Coefficients [4] of the columns, at least 0, that make the sum of squared relative errors least."""
     from scipy.optimize import nnls
 
+    if not groups:
+        return np.array([0.0, 1.0, 1.0, 0.0])
     joined = np.stack([matrix[:, list(group)].sum(axis=1) for group in groups], axis=1)
     solution, _ = nnls(joined / measured[:, None], np.ones(len(measured)))
     coefficients = np.zeros(matrix.shape[1])

@@ -24,9 +24,9 @@ from nas.cost.lookup import WORK_FOLDER, find_table
 from nas.cost.prediction import predict_on
 from nas.cost.profile_command import profile_words
 from nas.cost.random_architecture import drawn_over_costs, spread_over_costs
-from nas.errors import ConfigError
+from nas.errors import ConfigError, FailedCheckError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
-from nas.measuring.fit_calibration import Fit, Terms, fit, quality, terms_of
+from nas.measuring.fit_calibration import Fit, Terms, fit, objections, quality, terms_of
 from nas.measuring.network_rounds import noise_floor
 from nas.measuring.runners.open_runner import check_table, open_runner
 from nas.measuring.runners.request import request_for_table
@@ -75,7 +75,8 @@ class ValidateResult:
     Args:
         out: Folder of its files.
         table: Identifier of the table.
-        table_path: The file that the calibration was written into; None: it was not to be written.
+        table_path: The file that the calibration was written into; None: it was not written.
+        objections: Why it must not be; none: it may.
         samples: The networks, by predicted latency.
         plain: Quality of the plain sum over all networks.
         plain_held_out: The same over the networks that judge.
@@ -87,6 +88,7 @@ class ValidateResult:
     out: Path
     table: str
     table_path: Path | None
+    objections: Sequence[str]
     samples: Sequence[Sample]
     plain: Quality
     plain_held_out: Quality
@@ -122,6 +124,8 @@ class ValidateResult:
         ]
         if self.table_path is not None:
             lines.append(f"wrote the calibration into {self.table_path}")
+        if self.objections:
+            lines.append(f"not fit to calibrate the table: {'; '.join(self.objections)}")
         return [*lines, *(f"wrote {self.out / name}" for name in (REPORT, NETWORKS, PICTURE))]
 
     def _worst(self) -> list[Sample]:
@@ -147,6 +151,7 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
 
     Raises:
         UserError: If the table is of another device, another version of the runtime, or lacks operations.
+        FailedCheckError: If the calibration was to be stored and is worse than none; the table stays as it was.
     """
     if job.deploy.input is None:
         raise ConfigError("deploy.input: got null, expected the size of the networks' input; give deploy.input=[HEIGHT,WIDTH]")
@@ -157,8 +162,6 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     table.require(space.plan(deployment), command=profile_words(space.config, table, deployment))
     with open_runner(job, request_for_table(job, table)) as runner:
         check_table(table, runner)
-        if path != target:
-            save_table(table, target)
         out = rundir.prepare_out(job.out, "validate", None)
         generator = torch.Generator().manual_seed(job.seed)
         drawn = _networks(space, describe, table, count=job.samples, generator=generator)
@@ -169,13 +172,18 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
         _sample(choices, one, table, times[i], judges=i % 2 == 1)
         for i, (choices, one) in enumerate(zip(drawn, graphs, strict=True))
     ]
-    result = _judged(
-        samples, job, out=out, table=table.identifier, floor=noise_floor(times), path=target if job.calibrate else None
-    )
-    if job.calibrate:
+    result = _judged(samples, job, out=out, table=table.identifier, floor=noise_floor(times), path=target)
+    if result.table_path is not None:
         calibration = _calibration(result, space=space.config.name, deployment=deployment, coverage=job.coverage)
-        save_table(read_table(target).with_calibration(calibration), target)
+        save_table(read_table(target if target.exists() else path).with_calibration(calibration), target)
     _write(result, job)
+    if job.calibrate and result.objections:
+        kept = table.calibration(space.config.name, deployment)
+        raise FailedCheckError(
+            f"{path} {'is not calibrated' if kept is None else f'keeps its calibration of {kept.measured_at}'}: with the new one, "
+            f"{'; '.join(result.objections)}. Measure again while nothing else runs there, with more samples= and rounds=",
+            result.summary(),
+        )
     return result
 
 
@@ -230,21 +238,25 @@ def _sample(choices: Mapping[str, str], graph: Graph, table: LatencyTable, times
     )
 
 
-def _judged(
-    samples: Sequence[Sample], job: ValidateJob, *, out: Path, table: str, floor: float, path: Path | None
-) -> ValidateResult:
+def _judged(samples: Sequence[Sample], job: ValidateJob, *, out: Path, table: str, floor: float, path: Path) -> ValidateResult:
     fitting, judging = ([one for one in samples if one.judges is judges] for judges in (False, True))
     fitted = fit([one.terms for one in fitting], [one.measured_ms for one in fitting], coverage=job.coverage)
     measured = [one.measured_ms for one in judging]
+    plain_held_out = quality([one.terms.total_ms for one in judging], measured)
+    held_out = quality(fitted.predict([one.terms for one in judging]), measured, bar=fitted.bar)
+    against = objections(
+        held_out, plain_held_out, noise_floor=floor, coverage=job.coverage, fitted=len(fitting), judged=len(judging)
+    )
     return ValidateResult(
         out=out,
         table=table,
-        table_path=path,
+        table_path=path if job.calibrate and not against else None,
+        objections=against,
         samples=samples,
         plain=quality([one.terms.total_ms for one in samples], [one.measured_ms for one in samples]),
-        plain_held_out=quality([one.terms.total_ms for one in judging], measured),
+        plain_held_out=plain_held_out,
         fitted=fitted,
-        held_out=quality(fitted.predict([one.terms for one in judging]), measured, bar=fitted.bar),
+        held_out=held_out,
         floor=floor,
     )
 
@@ -282,6 +294,7 @@ def _write(result: ValidateResult, job: ValidateJob) -> None:
         "plain_held_out": asdict(result.plain_held_out),
         "calibration": asdict(result.fitted),
         "held_out": asdict(result.held_out),
+        "objections": list(result.objections),
     }
     write_text_atomic(result.out / REPORT, json.dumps(report, indent=2) + "\n")
     write_text_atomic(result.out / NETWORKS, _csv(result))

@@ -197,7 +197,13 @@ def test_user_error_of_a_stage_is_its_message_alone(run_nas, stage):
 def test_failed_check_of_a_stage_is_status_1_and_its_message_alone(run_nas, stage):
     stage(FailedCheckError("got a, expected b"))
     outcome = run_nas("search", "latency.table=macs")
-    assert (outcome.status, outcome.err) == (1, "nas search: got a, expected b\n")
+    assert (outcome.status, outcome.err, outcome.out) == (1, "nas search: got a, expected b\n", "")
+
+
+def test_what_a_failed_check_found_all_the_same_is_printed_before_its_message(run_nas, stage):
+    stage(FailedCheckError("got a, expected b", ["found a", "wrote b"]))
+    outcome = run_nas("search", "latency.table=macs")
+    assert (outcome.status, outcome.err, outcome.out) == (1, "nas search: got a, expected b\n", "found a\nwrote b\n")
 
 
 def test_any_other_exception_is_status_1_with_its_traceback(run_nas, stage):

@@ -8,7 +8,8 @@ from scipy import stats
 
 from nas.cost import MacsTable
 from nas.cost.calibrated import multiplies
-from nas.measuring.fit_calibration import FORMS, Terms, conformal_quantile, fit, quality, terms_of
+from nas.cost.calibration import Quality
+from nas.measuring.fit_calibration import FORMS, Terms, conformal_quantile, fit, objections, quality, terms_of
 from nas.ops import is_free
 from nas.space.deployment import Deployment
 from search_spaces import SEARCH_SPACES
@@ -28,6 +29,7 @@ def latencies(terms, *, overhead=0.0, compute=1.0, memory=1.0, gap=0.0, noise=0.
 @pytest.mark.parametrize(
     ("truth", "form"),
     [
+        ({}, "plain sum"),
         ({"compute": 1.1, "memory": 1.1}, "scale"),
         ({"overhead": 3.0, "compute": 0.9, "memory": 0.9}, "overhead, scale"),
         ({"compute": 1.0, "memory": 1.0, "gap": 0.02}, "scale, gap"),
@@ -116,3 +118,30 @@ def test_forms_share_parameters_between_columns_and_use_none_twice():
 
 def test_a_constant_has_no_order():
     assert (quality([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]).spearman, quality([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]).kendall) == (0.0, 0.0)
+
+
+def judged(mape: float, inside: float | None = None) -> Quality:
+    shares = {"within_5": 0.5, "within_10": 0.5, "inside_bar": inside}
+    return Quality(bias=0.0, mape=mape, rmse_ms=1.0, spearman=0.9, kendall=0.9, **shares)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "plain", "floor", "reason"),
+    [
+        (judged(0.190, 0.88), 0.137, 0.02, "error on the networks held out is 19.0%, and that of the plain sum 13.7%"),
+        (judged(float("nan"), 0.88), 0.137, 0.02, "error on the networks held out is nan%"),
+        (judged(0.02, 0.88), 0.137, 0.0501, "two timings of the same network are 5.0% apart, expected at most 5%"),
+        (judged(0.02, 0.40), 0.137, 0.02, "its error bar holds 40% of the networks held out, expected about 90%"),
+    ],
+)
+def test_a_calibration_that_is_worse_than_none_is_objected_to(held_out, plain, floor, reason):
+    (found,) = objections(held_out, judged(plain), noise_floor=floor, coverage=0.9, fitted=25, judged=25)
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    ("held_out", "fitted"),
+    [(judged(0.02, 0.88), 25), (judged(0.137, 0.88), 25), (judged(0.02, 0.72), 25), (judged(0.02, 0.25), 4)],
+)
+def test_a_calibration_no_worse_than_the_plain_sum_is_not(held_out, fitted):
+    assert not objections(held_out, judged(0.137), noise_floor=0.05, coverage=0.9, fitted=fitted, judged=fitted)
