@@ -19,7 +19,7 @@ from nas.worker.jetson import (
     parse_jetson_clocks,
     parse_nvpmodel,
 )
-from nas.worker.nvidia_smi import check_one_gpu_model, query_gpu
+from nas.worker.nvidia_smi import check_one_gpu_model, mig_profile, query_gpu
 from nas.worker.probing import RunTool, probe_paths, read_probe, read_probe_number, run_tool
 
 _GPU_CLOCK_FOLDERS = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b", "gpu-gpc-[0-9]*")
@@ -38,13 +38,13 @@ def device_identity(accelerator: str, *, root: str = "/", run: RunTool = run_too
         run: Runs a program.
 
     Returns:
-        Some of `model` (of the board, else of the GPU or CPU that is measured), `os`, `kernel`, `python`, `machine`, `cpu`,
-        `cpu_cores` (those online), `gpu`, `gpu_driver`, `gpu_memory`, `gpu_power_limit`, `gpu_tpcs` (active clusters of
+        Some of `model` (see `device_model`), `os`, `kernel`, `python`, `machine`, `cpu`, `cpu_cores` (those online), `gpu`,
+        `gpu_driver`, `gpu_memory`, `gpu_power_limit`, `gpu_mig` (profile of a slice), `gpu_tpcs` (active clusters of
         multiprocessors), `l4t`, `jetpack`, `power_mode`, `clock_limits` and `locked_clocks` (`yes` or `no`, as far as that is
         known).
 
     Raises:
-        WorkerError: If it is unclear which of several GPUs is measured.
+        WorkerError: If it is unclear which of several GPUs, or slices of one, is measured.
     """
     on_gpu = accelerator == "cuda"
     locks = parse_jetson_clocks(run(["jetson_clocks", "--show"]) or "")
@@ -171,14 +171,19 @@ def _os_name(root: str) -> Optional[str]:
 
 
 def _gpu_facts(run: RunTool) -> Dict[str, Optional[str]]:
-    """Facts of the GPU that CUDA uses first, by name, and `gpu_max_clock` in MHz."""
+    """Facts of the GPU that CUDA uses first, by name, and `gpu_max_clock` in MHz.
+
+    A slice is a device of its own, with the name that CUDA gives it; the memory that `nvidia-smi` states is that of the whole GPU.
+    """
     known = query_gpu(["name", "driver_version", "memory.total"], run=run)
     limits = query_gpu(["clocks.max.sm"], run=run)
     limits.update(query_gpu(["power.limit"], run=run))
+    name, profile = known.get("name"), mig_profile(run=run)
     return {
-        "gpu": known.get("name"),
+        "gpu": f"{name} MIG {profile}" if name and profile else name,
         "gpu_driver": known.get("driver_version"),
-        "gpu_memory": f"{known['memory.total']} MiB" if "memory.total" in known else None,
+        "gpu_memory": f"{known['memory.total']} MiB" if "memory.total" in known and not profile else None,
+        "gpu_mig": profile,
         "gpu_power_limit": f"{limits['power.limit']} W" if "power.limit" in limits else None,
         "gpu_max_clock": limits.get("clocks.max.sm"),
     }

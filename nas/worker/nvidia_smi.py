@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from nas.worker.interface import WorkerError
 from nas.worker.probing import RunTool
@@ -20,6 +20,27 @@ _CLOCK_REASON_NAMES = ("clocks_throttle_reasons.active", "clocks_event_reasons.a
 _SMI_VALUE_WITH_UNIT = re.compile(r"(-?\d+(?:\.\d+)?) (?:MHz|W|%|MiB|C)")
 _SMI_COLUMN = re.compile(r"[a-z_]+(?:\.[a-z_]+)*(?: \[\S+\])?")
 _VISIBLE_GPU = re.compile(r"\d+|GPU-[0-9a-fA-F-]+")
+_LISTED_GPU = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[0-9a-fA-F-]+)\)\s*")
+_LISTED_SLICE = re.compile(r"\s+MIG (\S{1,40})\s+Device\s+\d+: \(UUID: (MIG-[^()\s]+)\)\s*")
+
+UNKNOWN_MIG_PROFILE = "of unknown profile"
+"""A slice of a GPU whose driver tells that it is sliced and not how."""
+
+
+class MigSlice(NamedTuple):
+    """A slice of a GPU, which CUDA uses as if it were one (multi-instance GPU, MIG).
+
+    Fields:
+        index: Number of its GPU.
+        gpu: UUID of its GPU.
+        profile: Shares of the GPU's processors and memory, e.g. `1g.10gb`.
+        uuid: Its own UUID.
+    """
+
+    index: str
+    gpu: str
+    profile: str
+    uuid: str
 
 
 def parse_nvidia_smi(text: str, fields: Sequence[str]) -> List[Dict[str, str]]:
@@ -50,7 +71,7 @@ def query_gpu(fields: Sequence[str], *, run: RunTool) -> Dict[str, str]:
         fields: Their names; ask apart for those that not every driver knows.
         run: Runs a program.
     """
-    gpu = _visible_gpu(os.environ)
+    gpu = _visible_gpu(run)
     if gpu is None:
         return {}
     columns = ["index"] + list(fields)
@@ -67,8 +88,7 @@ def check_one_gpu_model(*, run: RunTool) -> None:
     Raises:
         WorkerError: If the facts could be those of another GPU than the one that is measured.
     """
-    visible = _visible_gpu(os.environ)
-    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or (visible is not None and visible.startswith("GPU-")):
+    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or _first_visible().startswith(("GPU-", "MIG-")):
         return
     columns = ("index", "name")
     text = run(["nvidia-smi", "--query-gpu=" + ",".join(columns), "--format=csv,noheader,nounits"])
@@ -101,9 +121,59 @@ def clock_reasons_in_words(active: str) -> List[str]:
     return [f"GPU: {words} (nvidia-smi, {hex(bit)})" for bit, words in BAD_CLOCK_REASONS if mask & bit]
 
 
-def _visible_gpu(environment: Mapping[str, str]) -> Optional[str]:
-    """The number or UUID of the first GPU that CUDA may use; None where `nvidia-smi` cannot be asked for it (MIG, none)."""
-    first = environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+def parse_mig_slices(text: str) -> List[MigSlice]:
+    """The slices in the output of `nvidia-smi -L`; none where no GPU is sliced."""
+    slices = []
+    gpu = None
+    for line in text.splitlines():
+        listed, part = _LISTED_GPU.fullmatch(line), _LISTED_SLICE.fullmatch(line)
+        if listed:
+            gpu = listed
+        elif part and gpu:
+            slices.append(MigSlice(gpu.group(1), gpu.group(2), part.group(1), part.group(2)))
+    return slices
+
+
+def mig_profile(*, run: RunTool) -> Optional[str]:
+    """The profile of the slice that CUDA uses, e.g. `1g.10gb`; None where it uses a whole GPU.
+
+    `nvidia-smi` calls a slice by the name of its GPU, so tables of both would have one name without it.
+
+    Raises:
+        WorkerError: If the GPU is sliced in several ways, and none of the slices is chosen.
+    """
+    visible = _first_visible()
+    slices = [one for one in _mig_slices(run) if visible in (one.index, one.gpu) or _is_slice(one, visible)]
+    profiles = sorted({one.profile for one in slices})
+    if len(profiles) > 1:
+        raise WorkerError(
+            f"GPU: got a GPU with MIG slices {', '.join(profiles)}, expected one whose profile is known; "
+            "set CUDA_VISIBLE_DEVICES to the UUID of the slice to measure (nvidia-smi -L)"
+        )
+    if profiles:
+        return profiles[0]
+    is_sliced = visible.startswith("MIG-") or query_gpu(["mig.mode.current"], run=run).get("mig.mode.current") == "Enabled"
+    return UNKNOWN_MIG_PROFILE if is_sliced else None
+
+
+def _mig_slices(run: RunTool) -> List[MigSlice]:
+    return parse_mig_slices(run(["nvidia-smi", "-L"]) or "")
+
+
+def _is_slice(one: MigSlice, visible: str) -> bool:
+    """Whether a UUID, or as much of it as is given, is that of a slice."""
+    return visible.startswith("MIG-") and len(visible) > len("MIG-") and one.uuid.startswith(visible)
+
+
+def _first_visible() -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+
+
+def _visible_gpu(run: RunTool) -> Optional[str]:
+    """The number or UUID of the first GPU that CUDA may use, or whose slice it uses; None where there is none."""
+    first = _first_visible()
+    if first.startswith("MIG-"):
+        return next((one.gpu for one in _mig_slices(run) if _is_slice(one, first)), None)
     return first if _VISIBLE_GPU.fullmatch(first) else None
 
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from nas.worker.interface import Run, WorkerError
-from nas.worker.nvidia_smi import query_gpu
+from nas.worker.nvidia_smi import mig_profile, query_gpu
 from nas.worker.probing import RunTool, first_line_of_tool, probe_paths, read_probe, read_probe_number, run_tool
 from nas.worker.rails import read_rails_mw
 from nas.worker.tegrastats import (
@@ -222,6 +222,9 @@ def find_power_source(
 
     Returns:
         None if there is none.
+
+    Raises:
+        WorkerError: If a slice of a GPU is measured.
     """
     rails = read_rails_mw(root)
     names = module_rails(rails)  # once: a rail that fails for a moment must not make a sum of others
@@ -240,6 +243,12 @@ def find_power_source(
         )
     if accelerator == "cpu":
         return _rapl_source(root, clock)
+    profile = mig_profile(run=run)
+    if profile is not None:
+        raise WorkerError(
+            f"energy: got a MIG slice ({profile}), whose power nvidia-smi states only with that of the rest of its GPU, expected a "
+            "whole GPU; leave energy out"
+        )
     if _gpu_power_w(run) is None:
         return None
     return SampledPower(

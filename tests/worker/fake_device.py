@@ -39,10 +39,12 @@ def tools(answers: Answers | None = None) -> Callable[[Sequence[str]], str | Non
     return run
 
 
-def nvidia_smi(known: Mapping[str, str]) -> Callable[[Sequence[str]], str | None]:
-    """An `nvidia-smi` of one GPU that knows these fields; it fails as a whole where it is asked for another."""
+def nvidia_smi(known: Mapping[str, str], *, listed: str = "") -> Callable[[Sequence[str]], str | None]:
+    """An `nvidia-smi` of one GPU that knows these fields, and lists it so; it fails as a whole where it is asked for another."""
 
     def run(arguments: Sequence[str]) -> str | None:
+        if arguments[1] == "-L":
+            return listed
         asked = next(word for word in arguments if word.startswith("--query-gpu=")).removeprefix("--query-gpu=").split(",")
         values = {"index": "0", **known}
         return ", ".join(values[field] for field in asked) + "\n" if set(asked) <= set(values) else None

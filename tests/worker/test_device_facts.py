@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.devices.this_machine import cpu_name
+from nas.devices.this_machine import cpu_name, gpu_name
 from nas.worker.device_facts import cpu_clock_limits, cpu_governor, device_identity, device_slug
 from nas.worker.interface import WorkerError
 from tests.worker.fake_device import NANO, nvidia_smi, plant, sample, tools
@@ -135,6 +135,30 @@ def test_server_gpu_is_known_by_its_model_driver_and_limits(tmp_path: Path) -> N
     assert {name: facts.get(name) for name in expected} == expected
     assert not {"l4t", "jetpack", "locked_clocks", "gpu_tpcs", "os", "cpu"} & set(facts)
     assert device_slug(facts, "cuda") == "nvidia-a100-pcie-40gb"
+
+
+LISTED_SLICE = (
+    "GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-aaaa0000-1111-2222-3333-444444444444)\n"
+    "  MIG 1g.10gb     Device  0: (UUID: MIG-55550000-6666-7777-8888-999999999999)\n"
+)
+
+
+def test_slice_of_a_gpu_is_another_device_than_the_gpu_and_has_the_name_that_cuda_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = {**SERVER, "name": "NVIDIA A100-SXM4-80GB", "memory.total": "[Insufficient Permissions]"}
+    whole = device_identity("cuda", root=str(tmp_path), run=tools({"nvidia-smi": nvidia_smi(server)}))
+    part = device_identity("cuda", root=str(tmp_path), run=tools({"nvidia-smi": nvidia_smi(SERVER | server, listed=LISTED_SLICE)}))
+    assert device_slug(whole, "cuda") == "nvidia-a100-sxm4-80gb"
+    assert device_slug(part, "cuda") == "nvidia-a100-sxm4-80gb-mig-1g.10gb"
+    assert (part["gpu"], part["gpu_mig"]) == ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", "1g.10gb")
+    assert "gpu_mig" not in whole
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA A100-SXM4-80GB MIG 1g.10gb")
+    assert gpu_name(str(tmp_path)) == device_slug(part, "cuda")
+    sliced = tools({"nvidia-smi": nvidia_smi({**SERVER, "mig.mode.current": "Enabled"})})
+    facts = device_identity("cuda", root=str(tmp_path), run=sliced)
+    assert device_slug(facts, "cuda") == "nvidia-a100-pcie-40gb-mig-of-unknown-profile"
+    assert "gpu_memory" not in facts
 
 
 def test_field_that_a_driver_does_not_know_loses_no_other(tmp_path: Path) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from nas.worker.interface import WorkerError
-from nas.worker.nvidia_smi import bad_clock_reasons, check_one_gpu_model, clock_reasons_in_words, parse_nvidia_smi, query_gpu
+from nas.worker.nvidia_smi import (
+    UNKNOWN_MIG_PROFILE,
+    bad_clock_reasons,
+    check_one_gpu_model,
+    clock_reasons_in_words,
+    mig_profile,
+    parse_mig_slices,
+    parse_nvidia_smi,
+    query_gpu,
+)
 from tests.worker.fake_device import nvidia_smi, sample, tools
 
 
@@ -81,10 +90,79 @@ def test_the_gpu_that_cuda_may_use_is_asked_for(monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert query_gpu(["name"], run=run) == {"name": "Tesla T4"}
     assert asked == ["--id=0", "--id=3", "--id=GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"]
-    for hidden in ("", "-1", "MIG-7f1fd7e9-4b0e-5d6c-8f8d-1c9f6a7a2c11"):
+    for hidden in ("", "-1"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
         assert query_gpu(["name"], run=run) == {}
     assert len(asked) == 3
+
+
+def listed(*profiles: str, index: int = 0) -> str:
+    """What `nvidia-smi -L` prints of a GPU with these slices."""
+    lines = [f"GPU {index}: NVIDIA A100-SXM4-80GB (UUID: GPU-aaaa000{index}-1111-2222-3333-444444444444)"]
+    lines += [
+        f"  MIG {profile:12}Device  {number}: (UUID: MIG-{index}{number}000000-5555-6666-7777-888888888888)"
+        for number, profile in enumerate(profiles)
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def test_slices_are_listed_below_their_gpu() -> None:
+    slices = parse_mig_slices(
+        "MIG 9g.1gb Device 0: (UUID: MIG-x)\n" + listed("1g.10gb", "1c.3g.40gb") + listed(index=1) + "GPU debug\n"
+    )
+    assert [one.profile for one in slices] == ["1g.10gb", "1c.3g.40gb"]
+    assert {one.index for one in slices} == {"0"}
+    assert slices[0].gpu == "GPU-aaaa0000-1111-2222-3333-444444444444"
+    assert slices[1].uuid == "MIG-01000000-5555-6666-7777-888888888888"
+    for text in ("", "No devices were found", "  MIG 1g.10gb     Device  0: (UUID: MIG-a)"):
+        assert parse_mig_slices(text) == []
+
+
+@pytest.mark.parametrize(
+    ("visible", "profile"),
+    [
+        (None, "1g.10gb"),
+        ("0", "1g.10gb"),
+        ("GPU-aaaa0000-1111-2222-3333-444444444444", "1g.10gb"),
+        ("1", None),
+        ("MIG-20000000-5555-6666-7777-888888888888", "3g.40gb"),
+        ("MIG-2100", "2g.20gb"),
+        ("MIG-ffff", UNKNOWN_MIG_PROFILE),
+    ],
+)
+def test_the_slice_that_cuda_uses_is_known(visible: str | None, profile: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    text = listed("1g.10gb", "1g.10gb") + listed(index=1) + listed("3g.40gb", "2g.20gb", index=2)
+    assert mig_profile(run=tools({"nvidia-smi": nvidia_smi({"mig.mode.current": "Disabled"}, listed=text)})) == profile
+
+
+def test_a_gpu_that_is_sliced_in_several_ways_needs_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tools({"nvidia-smi": nvidia_smi({}, listed=listed("3g.40gb", "1g.10gb"))})
+    with pytest.raises(WorkerError, match=r"got a GPU with MIG slices 1g.10gb, 3g.40gb, .* set CUDA_VISIBLE_DEVICES to the UUID"):
+        mig_profile(run=run)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-01")
+    assert mig_profile(run=run) == "1g.10gb"
+
+
+@pytest.mark.parametrize(("mode", "profile"), [("Enabled", UNKNOWN_MIG_PROFILE), ("Disabled", None), ("[N/A]", None)])
+def test_a_sliced_gpu_that_lists_no_slices_says_so_by_its_mode(mode: str, profile: str | None) -> None:
+    assert mig_profile(run=tools({"nvidia-smi": nvidia_smi({"mig.mode.current": mode})})) == profile
+    assert mig_profile(run=tools()) is None
+
+
+def test_state_of_a_slice_is_that_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(arguments):
+        asked.append(arguments[1])
+        return listed("1g.10gb") if arguments[1] == "-L" else "0, 1410\n"
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-00")
+    assert query_gpu(["clocks.sm"], run=run) == {"clocks.sm": "1410"}
+    assert asked == ["-L", "--id=GPU-aaaa0000-1111-2222-3333-444444444444"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-")
+    assert query_gpu(["clocks.sm"], run=run) == {}
 
 
 def test_gpus_of_several_models_need_a_known_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +172,10 @@ def test_gpus_of_several_models_need_a_known_order(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     check_one_gpu_model(run=mixed)
     monkeypatch.delenv("CUDA_DEVICE_ORDER")
+    for chosen in ("GPU-8932f937", "MIG-7f1fd7e9"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        check_one_gpu_model(run=mixed)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     check_one_gpu_model(run=tools({"nvidia-smi": "0, Tesla T4\n1, Tesla T4\n"}))
     check_one_gpu_model(run=tools())
 

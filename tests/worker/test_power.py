@@ -244,6 +244,14 @@ def test_gpu_is_measured_by_nvidia_smi_and_not_by_the_package_of_the_cpu(tmp_pat
         assert find_power_source("cuda", root=str(tmp_path), run=absent, clock=machine.clock) is None
 
 
+def test_power_of_a_whole_gpu_is_not_taken_for_that_of_its_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    listed = "GPU 0: NVIDIA H100 (UUID: GPU-aaaa0000)\n  MIG 1g.10gb     Device  0: (UUID: MIG-55550000)\n"
+    run = tools({"nvidia-smi": nvidia_smi({"power.draw": "300.0"}, listed=listed)})
+    with pytest.raises(WorkerError, match=r"energy: got a MIG slice \(1g.10gb\), .*; leave energy out"):
+        find_power_source("cuda", root=str(tmp_path), run=run)
+
+
 NANO_LINE = "RAM 1923/3964MB CPU [5%@1224,4%@1224] GR3D_FREQ 0%@76 POM_5V_IN 1750/1628 POM_5V_GPU 0/0 POM_5V_CPU 366/406"
 
 
