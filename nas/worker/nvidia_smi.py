@@ -31,13 +31,13 @@ class MigSlice(NamedTuple):
     """A slice of a GPU, which CUDA uses as if it were one (multi-instance GPU, MIG).
 
     Fields:
-        index: Number of its GPU.
+        number: Number of its GPU.
         gpu: UUID of its GPU.
         profile: Shares of the GPU's processors and memory, e.g. `1g.10gb`.
         uuid: Its own UUID.
     """
 
-    index: str
+    number: str
     gpu: str
     profile: str
     uuid: str
@@ -143,7 +143,7 @@ def mig_profile(*, run: RunTool) -> Optional[str]:
         WorkerError: If the GPU is sliced in several ways, and none of the slices is chosen.
     """
     visible = _first_visible()
-    slices = [one for one in _mig_slices(run) if visible in (one.index, one.gpu) or _is_slice(one, visible)]
+    slices = [one for one in _mig_slices(run) if visible in (one.number, one.gpu) or _is_slice(one, visible)]
     profiles = sorted({one.profile for one in slices})
     if len(profiles) > 1:
         raise WorkerError(

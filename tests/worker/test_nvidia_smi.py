@@ -111,7 +111,7 @@ def test_slices_are_listed_below_their_gpu() -> None:
         "MIG 9g.1gb Device 0: (UUID: MIG-x)\n" + listed("1g.10gb", "1c.3g.40gb") + listed(index=1) + "GPU debug\n"
     )
     assert [one.profile for one in slices] == ["1g.10gb", "1c.3g.40gb"]
-    assert {one.index for one in slices} == {"0"}
+    assert {one.number for one in slices} == {"0"}
     assert slices[0].gpu == "GPU-aaaa0000-1111-2222-3333-444444444444"
     assert slices[1].uuid == "MIG-01000000-5555-6666-7777-888888888888"
     for text in ("", "No devices were found", "  MIG 1g.10gb     Device  0: (UUID: MIG-a)"):
