@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.files.passed_over import NOTHING, PassedOver
+from nas.data.scan_facts import ScanFacts
 from nas.errors import DataError
 
 IGNORE_INDEX = 255
@@ -67,8 +68,13 @@ class SegmentationDataset(ABC):
         return self.load(index)[1]
 
     @abstractmethod
-    def scan(self) -> None:
+    def scan(self) -> ScanFacts:
         """Check the whole split in a few seconds, before the first step.
+
+        Each file is read once, by several threads; what is to be known about all of them is taken from that reading.
+
+        Returns:
+            What the files hold. Whether a split can be trained on or measured against is not decided here.
 
         Raises:
             DataError: If something is wrong; the message names the file and the fix.

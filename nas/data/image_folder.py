@@ -13,6 +13,7 @@ from nas.data.dataset import check_index, check_split
 from nas.data.files.decode import image_size, read_image
 from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.scan import scan_frames
+from nas.data.scan_facts import ScanFacts
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
 
@@ -84,14 +85,20 @@ class ImageFolder:
         check_index(index, len(self))
         return read_image(self._paths[index]), int(self.labels[index])
 
-    def scan(self) -> None:
-        """Read every file, or its header.
+    def scan(self) -> ScanFacts:
+        """Read every file, or its header; each is of a class by its place, so that there is nothing to count.
 
         Raises:
             DataError: Naming the first broken one, and how many more there are.
         """
-        read = self.load if self._full_scan else lambda index: image_size(self._paths[index])
-        scan_frames(read, len(self))
+        scan_frames(self._check, len(self))
+        return ScanFacts(len(self))
+
+    def _check(self, index: int) -> None:
+        if self._full_scan:
+            self.load(index)
+        else:
+            image_size(self._paths[index])
 
 
 IMAGE_DATASETS: dict[str, type[Any]] = {"image_folder": ImageFolderConfig}

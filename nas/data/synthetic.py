@@ -9,6 +9,7 @@ import numpy as np
 from nas.data.classes.palette import CAMVID_CLASSES, CAMVID_PALETTE
 from nas.data.dataset import SPLITS, Frame, SegmentationDataset, check_index, check_split
 from nas.data.files.frame_cache import FrameCache
+from nas.data.scan_facts import ScanFacts
 from nas.data.street import draw_scene
 from nas.errors import ConfigError
 from nas.files.value_text import value_text
@@ -89,8 +90,9 @@ class SyntheticDataset(SegmentationDataset):
         check_index(index, self._count)
         return self._draw(index) if self._cache is None else self._cache.get(index, self._draw)
 
-    def scan(self) -> None:
-        """Nothing to check: there are no files, and the config has checked itself."""
+    def scan(self) -> ScanFacts:
+        """Nothing to check, and nothing is drawn: there are no files, and the config has checked itself."""
+        return ScanFacts(self._count)
 
     def _draw(self, index: int) -> Frame:
         number = index * self._every

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from nas.data import DATASETS, build_dataset, config_from_plain, data_classes
+from nas.data.batches.held_out import Part
 from nas.data.camvid import CamVidConfig
 from nas.data.cityscapes import CityscapesConfig
 from nas.data.dataset import IGNORE_INDEX, SPLITS
@@ -269,6 +270,25 @@ def test_a_wrong_root_is_named(tree, tmp_path, where):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=rf"{where}.*set data\.root"):
         build(root=str(tmp_path / where))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_the_scan_counts_the_stored_pixels_of_each_class_also_the_second_time(tree, cache):
+    build, _, _ = tree
+    data = build(cache=cache, size=[7, 9])
+    stored = [data.truth(index) for index in range(3)]
+    expected = [[int((label == value).sum()) for value in (*range(len(data.classes)), IGNORE_INDEX)] for label in stored]
+    for _ in range(2):
+        facts = data.scan()
+        assert facts.images == 3
+        assert facts.counts.tolist() == expected
+
+
+def test_the_scan_of_a_part_has_the_facts_of_its_images(tree):
+    build, _, _ = tree
+    data = build()
+    counts = data.scan().counts
+    np.testing.assert_array_equal(Part(data, [2, 0]).scan().counts, counts[[2, 0]])
 
 
 def test_labels_at_their_own_size_do_not_follow_the_size_of_loading(tree):

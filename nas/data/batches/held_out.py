@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nas.data.batches.loader import WHOLE, BatchPart, epoch_order, steps_per_epoch, train_loader
 from nas.data.dataset import Frame, SegmentationDataset, check_index
+from nas.data.scan_facts import ScanFacts
 from nas.errors import ConfigError, NonFiniteLossError
 
 
@@ -54,9 +55,9 @@ class Part(SegmentationDataset):
         """Image and label of the part."""
         return self.whole.load(self._index(index))
 
-    def scan(self) -> None:
-        """Check the whole data set."""
-        self.whole.scan()
+    def scan(self) -> ScanFacts:
+        """Check the whole data set; the facts are those of the part."""
+        return self.whole.scan().part(self.indices)
 
     def _index(self, index: int) -> int:
         check_index(index, len(self))

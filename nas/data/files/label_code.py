@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +46,8 @@ class IdCode:
         stored = read_label(path)
         table = np.full(256, _UNKNOWN, dtype=np.uint8)
         table[list(self.classes.keys())] = list(self.classes.values())
-        classes: NDArray[np.uint8] = table[stored]
+        classes = np.empty_like(stored)
+        cv2.LUT(stored, table, classes)
         strange = classes == _UNKNOWN
         if strange.any():
             ids = ", ".join(map(str, np.unique(stored[strange]).tolist()[:_SHOWN]))

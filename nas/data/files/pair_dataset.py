@@ -17,6 +17,7 @@ from nas.data.files.pairs import FramePair
 from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.resize import resize_image, resize_label
 from nas.data.files.scan import scan_frames
+from nas.data.scan_facts import FrameFacts, ScanFacts, facts_of, label_counts
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
 
@@ -114,26 +115,49 @@ class PairDataset(SegmentationDataset):
         check_index(index, len(self))
         return self._label(self._pairs[index], image_size(self._pairs[index].image))
 
-    def scan(self) -> None:
+    def scan(self) -> ScanFacts:
         """Read every file of the split with the cache on, so that no file is read again.
 
         Without, every label is read, and of every image its size and whether its file is whole.
         """
-        scan_frames(self._check if self._cache is None else self.load, len(self))
+        return facts_of(scan_frames(self._check if self._cache is None else self._remember, len(self)))
 
-    def _check(self, index: int) -> None:
+    def _check(self, index: int) -> FrameFacts:
         pair = self._pairs[index]
         check_whole(pair.image)
         size = image_size(pair.image)
         self._check_size(pair, size)
-        self._label(pair, size)
+        return self._facts(self._label(pair, size))
+
+    def _remember(self, index: int) -> FrameFacts:
+        """The facts of a frame on its way into the cache; of one that is there already, from its label alone."""
+        assert self._cache is not None
+        facts: list[FrameFacts] = []
+
+        def read(place: int) -> Frame:
+            image, label = self._stored(place)
+            facts.append(self._facts(label))
+            return self._resized(image, label)
+
+        self._cache.get(index, read)
+        return facts[0] if facts else self._facts(self.truth(index))
+
+    def _facts(self, label: NDArray[np.uint8]) -> FrameFacts:
+        return FrameFacts(label_counts(label, len(self.classes)))
 
     def _read(self, index: int) -> Frame:
+        return self._resized(*self._stored(index))
+
+    def _stored(self, index: int) -> Frame:
+        """Image and label as their files have them."""
         pair = self._pairs[index]
         image = read_image(pair.image)
         height, width, _ = image.shape
         self._check_size(pair, (height, width))
-        return resize_image(image, self._size), resize_label(self._label(pair, (height, width)), self._size)
+        return image, self._label(pair, (height, width))
+
+    def _resized(self, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> Frame:
+        return resize_image(image, self._size), resize_label(label, self._size)
 
     def _label(self, pair: FramePair, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Class ids [H, W] of a pair whose image has the given size."""

@@ -4,9 +4,14 @@ from nas.data.files.scan import scan_frames
 from nas.errors import DataError
 
 
-def test_every_frame_is_read_once():
+def test_every_frame_is_read_once_and_what_was_read_is_in_order():
     seen = []
-    scan_frames(seen.append, 50)
+
+    def read(index):
+        seen.append(index)
+        return 2 * index
+
+    assert scan_frames(read, 50) == list(range(0, 100, 2))
     assert sorted(seen) == list(range(50))
 
 
