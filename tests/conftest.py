@@ -47,6 +47,12 @@ def _write_empty_page(files: RunFiles, folder: Path, *_: object) -> Path:
 
 
 @pytest.fixture
+def bf16_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets bf16-mixed, which is refused on the CPU, compute there what it would on a GPU, for a step or two."""
+    monkeypatch.setattr("nas.distributed.fabric.check_precision", lambda *_, **__: None)
+
+
+@pytest.fixture
 def run_nas(tmp_path, monkeypatch, capsys) -> Callable[..., Outcome]:
     """Runs a command line in-process, in an empty folder."""
     monkeypatch.chdir(tmp_path)

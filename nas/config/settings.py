@@ -254,7 +254,8 @@ class TrainerSettings:
     """With several devices: statistics of batch norms in training over the whole batch, as with one device; false: each device has
     those of its own part, and the running ones are averaged after every step."""
     precision: str = "32-true"
-    """32-true, bf16-mixed (any device) or 16-mixed (float16 with scaled gradients: `nas train` on CUDA)."""
+    """Of the steps of search and train: 32-true, on CUDA also bf16-mixed, or 16-mixed (float16 with scaled gradients: `nas train`).
+    Evaluations are in float32."""
     threads: int = 0
     """CPU threads of PyTorch; 0: PyTorch's own choice."""
     checkpointing: str = "none"

@@ -15,6 +15,8 @@ from nas.distributed.ranks import ALONE, Ranks
 from nas.distributed.world import check_devices, world
 from nas.errors import ConfigError
 
+_BF16_ON_CPU = "where most searches were measured to end in a loss of NaN, and the rest to take as long as in 32-true"
+
 
 class Replicas(DDPStrategy):
     """Processes with a copy of the network each, whose gradients the steps themselves add up: once a step, after all passes.
@@ -40,11 +42,7 @@ def make_fabric(trainer: TrainerSettings, *, scales_gradients: bool = False, alo
     Raises:
         ConfigError: If the precision does not go with the caller or the device, or the number of devices with how this was started.
     """
-    if trainer.precision == "16-mixed" and not scales_gradients:
-        raise ConfigError("trainer.precision: got 16-mixed, which only nas train knows; give bf16-mixed or 32-true")
-    if trainer.precision == "16-mixed" and (trainer.accelerator == "cpu" or not torch.cuda.is_available()):
-        where = "trainer.accelerator=cpu" if trainer.accelerator == "cpu" else "a machine where PyTorch finds no CUDA device"
-        raise ConfigError(f"trainer.precision: got 16-mixed with {where}, for float16 needs CUDA; give bf16-mixed or 32-true")
+    check_precision(trainer, scales_gradients=scales_gradients, alone=alone)
     started = world()
     if alone and (trainer.devices > 1 or started.count > 1):
         raise ConfigError(f"trainer.devices: got {max(trainer.devices, started.count)}, expected 1, for {alone} runs on one device")
@@ -64,6 +62,26 @@ def make_fabric(trainer: TrainerSettings, *, scales_gradients: bool = False, alo
     )
     fabric.launch()
     return fabric
+
+
+def check_precision(trainer: TrainerSettings, *, scales_gradients: bool = False, alone: str = "") -> None:
+    """Refuse a precision that does not go with the caller or the device; the arguments are those of `make_fabric`.
+
+    Raises:
+        ConfigError: Saying which precision does.
+    """
+    got = trainer.precision
+    if got == "32-true":
+        return
+    if alone:
+        raise ConfigError(f"trainer.precision: got {got}, expected 32-true, for {alone} computes in float32; leave it out")
+    if got == "16-mixed" and not scales_gradients:
+        raise ConfigError("trainer.precision: got 16-mixed, which only nas train knows; give 32-true, or bf16-mixed on CUDA")
+    if trainer.accelerator != "cpu" and torch.cuda.is_available():
+        return
+    where = "trainer.accelerator=cpu" if trainer.accelerator == "cpu" else "a machine where PyTorch finds no CUDA device"
+    why = "for float16 needs CUDA" if got == "16-mixed" else _BF16_ON_CPU
+    raise ConfigError(f"trainer.precision: got {got} with {where}, {why}; give 32-true")
 
 
 def ranks_of(fabric: Fabric) -> Ranks:

@@ -13,7 +13,7 @@ import torch
 from nas.config.jobs import SearchJob
 from nas.config.settings import EXECUTION_NAMES, RELAXATION_NAMES, TrainerSettings
 from nas.data import build_dataset
-from nas.distributed.fabric import make_fabric
+from nas.distributed.fabric import check_precision, make_fabric
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.probing.plan_report import Forecast, PlanReport, Row, Totals
@@ -72,7 +72,8 @@ def _totals(job: SearchJob, space: SearchSpace) -> Totals:
     train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
     train_set.scan()
     val_set.scan()
-    here = dataclasses.replace(job.trainer, accelerator="cpu") if job.trainer.precision != "16-mixed" else job.trainer
+    check_precision(job.trainer)
+    here = dataclasses.replace(job.trainer, accelerator="cpu", precision="32-true")
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=make_fabric(here))
     _, passes = passes_of(job.search, space)

@@ -117,6 +117,7 @@ def test_pretraining_stopped_and_resumed_equals_one_never_stopped(folder, tmp_pa
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 def test_pretraining_in_bf16_runs(folder, tmp_path):
     nas.train(job_of(folder, tmp_path / "run", train__max_steps=1, trainer__precision="bf16-mixed"))
     assert 0 < rows(tmp_path / "run", "step")[0]["loss"] < 10

@@ -171,6 +171,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 def test_resume_with_another_setting_is_status_2_naming_the_key_and_both_values(stopped, genotype, run_nas, tmp_path):
     before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
     arguments = overrides(make_job("sampled", stopped, genotype))

@@ -280,6 +280,7 @@ def test_search_without_a_table_looks_at_cross_entropy_alone(tmp_path, communica
     assert "predicted latency" not in "\n".join(result.summary())
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 @pytest.mark.parametrize("relaxation", ["soft", "sampled"])
 def test_search_in_mixed_precision_keeps_latency_and_parameters_in_full(tmp_path, relaxation):
     job = search_job(

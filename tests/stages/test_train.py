@@ -165,6 +165,7 @@ def test_gradients_are_clipped_only_when_asked(genotype):
     assert norms[0.01] == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 def test_training_in_mixed_precision_gives_finite_losses_and_full_weights(genotype, tmp_path):
     nas.train(train_job(genotype, tmp_path / "run", train__max_steps=2, trainer__precision="bf16-mixed"))
     assert [math.isfinite(row["loss"]) for row in rows(tmp_path / "run", "step")] == [True, True]

@@ -220,7 +220,14 @@ def test_class_weights_from_the_labels_are_those_of_a_count_over_the_training_sp
         ("train.ema=1", "train.ema: got 1.0, expected a decay from 0 (off) to below 1"),
         ("train.accumulate=0", "train.accumulate: got 0, expected at least 1"),
         ("train.task=detection", "train.task: got 'detection', expected one of segmentation, classification"),
-        ("trainer.precision=16-mixed", "trainer.precision: got 16-mixed with trainer.accelerator=cpu, for float16 needs CUDA"),
+        (
+            "trainer.precision=16-mixed",
+            "trainer.precision: got 16-mixed with trainer.accelerator=cpu, for float16 needs CUDA; give 32",
+        ),
+        (
+            "trainer.precision=bf16-mixed",
+            "got bf16-mixed with trainer.accelerator=cpu, where most searches were measured to end in",
+        ),
         ("trainer.precision=fp16-mixed", "trainer.precision: got 'fp16-mixed', expected one of 32-true, bf16-mixed, 16-mixed"),
     ],
 )
@@ -242,6 +249,7 @@ def test_options_work_from_the_command_line(run_nas, genotype, tmp_path):
     assert auto != pytest.approx(none, rel=1e-5)
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 @pytest.mark.parametrize("trainer", [{}, {"trainer__precision": "bf16-mixed"}])
 def test_run_with_every_option_stopped_and_resumed_equals_one_never_stopped(genotype, tmp_path, monkeypatch, trainer):
     changes = {**EVERYTHING, **trainer}

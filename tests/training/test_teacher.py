@@ -232,6 +232,7 @@ def test_a_space_without_fidelity_is_divided_by_classes_when_asked(genotype, tea
     assert values[0] == values[1] == pytest.approx(11 * values[2], rel=1e-5)
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 def test_low_precision_covers_the_teacher(genotype, teacher):
     task = task_of(genotype, distill__teacher=str(teacher), trainer__precision="bf16-mixed")
     inside = []
@@ -245,6 +246,7 @@ def test_low_precision_covers_the_teacher(genotype, teacher):
     assert row["distillation"] == pytest.approx(full["distillation"], rel=0.05)
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 def test_a_run_with_every_option_stopped_and_resumed_equals_one_never_stopped(genotype, teacher, tmp_path, monkeypatch):
     changes = {"train__ema": 0.9, "train__accumulate": 2, "train__batch_size": 1, "train__class_weights": "auto"}
     changes |= {"train__checkpoint_every": 2, "distill__teacher": str(teacher), "distill__temperature": 2.0}

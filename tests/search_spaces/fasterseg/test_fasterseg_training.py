@@ -93,6 +93,7 @@ def test_what_is_idle_is_trained_by_nothing(genotype, tmp_path):
     assert all(torch.equal(task.average.state_dict()[name], before[name]) for name in idle)
 
 
+@pytest.mark.usefixtures("bf16_on_cpu")
 def test_low_precision_covers_auxiliary_outputs(genotype):
     task = task_of(genotype, trainer__precision="bf16-mixed")
     seen = []
