@@ -25,7 +25,6 @@ TESTED_IN = {
     "nas/cost/table_parts": "cost/test_table_defects",
     "nas/data/classes/cityscapes_labels": "data/test_cityscapes",
     "nas/data/dataset": "contracts/test_dataset_contract",
-    "nas/data/files/decode": "data/files/test_picture_files",
     "nas/data/files/folder_files": "data/test_folder",
     "nas/data/files/pair_dataset": "contracts/test_dataset_contract",
     "nas/data/files/pairs": "data/test_folder",

@@ -157,7 +157,7 @@ class EvalJob:
     weights: str | None = None
     """Weights (safetensors)."""
     data: Any = "???"
-    """The data set's own config; with images= only its class names and colours count."""
+    """The data set's own config; with images= only its class names and colours and data.exif count."""
     split: str = "test"
     """train, val or test."""
     full_resolution: bool | None = None

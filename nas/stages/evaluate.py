@@ -18,6 +18,7 @@ from nas.data import build_dataset
 from nas.data.batches.transforms import to_tensors
 from nas.data.classes.class_map import class_table, load_class_map
 from nas.data.dataset import SegmentationDataset
+from nas.data.files.orientation import is_upright
 from nas.data.files.picture_files import find_pictures
 from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, DataError
@@ -84,7 +85,7 @@ def evaluate_images(job: EvalJob, images: Path, design: Design, weights: Path) -
     Raises:
         UserError: If network, weights and pictures do not fit or are not there.
     """
-    pictures = find_pictures(images, job.every_frame)
+    pictures = find_pictures(images, job.every_frame, upright=is_upright(getattr(job.data, "exif", None)))
     fabric = make_fabric(job.trainer, alone="nas eval")
     network, num_classes = trained_network(design, weights)
     network.to(fabric.device)

@@ -91,8 +91,8 @@ def test_label_of_another_size_names_both_files(camvid_tree):
 
 def test_colour_labels_are_refused(camvid_tree):
     path = camvid_tree / "trainannot" / "f1.png"
-    Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(path)
-    assert _fault(camvid_tree).startswith(f"{path}: the label has pixels of mode RGB")
+    Image.fromarray(np.full((12, 16, 3), [0, 0, 1], np.uint8)).save(path)
+    assert _fault(camvid_tree).startswith(f"{path}: the mask has colours (mode RGB)")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])

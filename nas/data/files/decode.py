@@ -1,102 +1,147 @@
-"""Image and label files as arrays; a broken file is a `DataError` that names it."""
+"""Image files as arrays; a broken file, or one that RGB of 8 bits cannot hold, is a `DataError` that names it."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from nas.data.files.image_header import BROKEN, ImageHeader, bits_of, header_of, refuse_frames, turned, unreadable
+from nas.data.files.png_chunks import SIGNATURE, damage
 from nas.errors import DataError
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""Errors of Pillow for files that are truncated, corrupt or no images at all."""
-_ENDS = {b"\x89PNG": b"IEND\xae\x42\x60\x82", b"\xff\xd8\xff": b"\xff\xd9"}
-"""First bytes of a kind of file -> its last bytes."""
+_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+"""Pillow's modes whose colours are those that RGB shows; others, such as CMYK, need their own profile for that."""
 _DEEP_MODES = ("I", "F")
 """Prefixes of Pillow's modes for pixels of more than 8 bits, which it would clip."""
-_LABEL_MODES = ("L", "P")
-"""Pillow's names for one channel of 8 bits: grey values, or indices into a palette."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A file opened by Pillow; what fails while it is read is a `DataError` that names it.
+
+    Pillow is given an open file. From a path it maps uncompressed TIFF files into memory, and garbles those that it turns (13.0).
+    """
+    try:
+        with path.open("rb") as file, Image.open(file) as picture:
+            yield picture
+    except DataError:
+        raise
+    except BROKEN as error:
+        raise unreadable(path, error) from error
+
+
+def image_header(path: Path) -> ImageHeader:
+    """Size and orientation of an image file, from its header.
+
+    Raises:
+        DataError: If it cannot be read, or holds more than 8 bits a channel, several images, or other colours than RGB and grey.
+    """
+    with opened(path) as picture:
+        _refuse_deep(picture, path)
+        refuse_frames(picture, path)
+        if picture.mode not in _COLOURS:
+            raise DataError(
+                f"{path}: got an image with {picture.mode} colours, expected RGB or grey, as others depend on a profile; convert it"
+            )
+        return header_of(picture)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, from its header.
+    """Height and width of an image file turned upright, from its header, whatever its colours.
 
     Raises:
-        DataError: If it cannot be read.
+        DataError: If it cannot be read, or holds more than 8 bits a channel.
     """
-    try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
+    with opened(path) as picture:
+        _refuse_deep(picture, path)
+        return header_of(picture).size(upright=True)
 
 
-def read_image(path: Path, *, upright: bool = False) -> NDArray[np.uint8]:
+def read_image(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
     """An image file as [H, W, 3] (RGB).
 
     Args:
         path: The file.
-        upright: Turn it as its EXIF orientation says; else pixels are as stored, as label files have them.
+        upright: Turn it as its EXIF orientation says; else pixels are as stored.
 
     Raises:
-        DataError: If it cannot be read to its end.
+        DataError: If it cannot be read to its end, holds more than 8 bits a channel or several images, or its transparent pixels
+            have a colour that no viewer shows.
     """
-    try:
-        with Image.open(path) as picture:
-            mode = picture.mode
-            if upright:
-                ImageOps.exif_transpose(picture, in_place=True)
-            pixels = np.asarray(picture.convert("RGB"))
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-    if mode.startswith(_DEEP_MODES):
-        raise DataError(f"{path}: the image has pixels of mode {mode}, expected 8 bits a channel; convert it")
-    return pixels
+    with opened(path) as picture:
+        _refuse_deep(picture, path)
+        refuse_frames(picture, path)
+        header = header_of(picture)
+        picture.load()
+        return rgb(turned(picture, header.orientation, upright=upright), path, alpha=header.alpha)
 
 
-def check_whole(path: Path) -> None:
-    """Make sure that an image file is whole, for PNG and JPEG by its first and last bytes alone.
+def check_image(path: Path) -> ImageHeader:
+    """The header of an image that is whole.
 
-    That takes a fraction of a millisecond and finds copies and downloads that broke off. Whatever ends otherwise is decoded.
+    A PNG is whole if the checksums of its chunks are right (about 0.5 ms a MB), a JPEG if its first and last bytes are: it has no
+    checksums. Whatever ends otherwise, and whatever may be transparent, is decoded.
 
     Raises:
-        DataError: If it is not.
+        DataError: If it is not, or cannot be shown as RGB of 8 bits without loss.
+    """
+    header = image_header(path)
+    if header.alpha or not is_whole(path):
+        read_image(path)
+    return header
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file is known to be whole; False: it is not known.
+
+    Raises:
+        DataError: If it is a PNG that is not.
     """
     try:
         with path.open("rb") as file:
-            end = next((_ENDS[start] for start in _ENDS if file.peek(len(start)).startswith(start)), None)
-            if end is not None and file.seek(0, os.SEEK_END) >= len(end):
-                file.seek(-len(end), os.SEEK_END)
-                if file.read() == end:
-                    return
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                wrong = damage(file)
+                if wrong is not None:
+                    raise unreadable(path, wrong)
+                return True
+            file.seek(0)
+            if file.read(len(_JPEG_START)) != _JPEG_START:
+                return False
+            file.seek(-len(_JPEG_END), 2)
+            return file.read() == _JPEG_END
     except OSError as error:
-        raise _unreadable(path, error) from error
-    read_image(path)
+        raise unreadable(path, error) from error
 
 
-def read_label(path: Path) -> NDArray[np.uint8]:
-    """A label file of one 8-bit channel as [H, W], values as stored.
+def rgb(picture: Image.Image, path: Path, *, alpha: bool) -> NDArray[np.uint8]:
+    """The colours [H, W, 3] of a decoded picture.
 
     Raises:
-        DataError: If it cannot be read to its end, or holds anything but one channel of 8 bits.
+        DataError: If a transparent pixel has any other colour than black, which erased regions keep and no viewer shows.
     """
-    try:
-        with Image.open(path) as picture:
-            mode = picture.mode
-            values = np.asarray(picture)
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-    if mode not in _LABEL_MODES:
-        raise DataError(f"{path}: the label has pixels of mode {mode}, expected one 8-bit channel of class ids; convert it")
-    return values
+    if not alpha:
+        return np.asarray(picture.convert("RGB"))
+    pixels = np.asarray(picture.convert("RGBA"))
+    colours, hidden = pixels[..., :3], pixels[..., 3] == 0
+    coloured = int((hidden & colours.any(axis=-1)).sum())
+    if coloured:
+        raise DataError(
+            f"{path}: {coloured} pixels are transparent and have a colour that no viewer shows, expected opaque pixels;"
+            " save it without transparency, on the background that it is meant to have"
+        )
+    return np.ascontiguousarray(colours)
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    """The error for a file that Pillow cannot read, with its reason in one line."""
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such file; restore it")
-    reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error).splitlines()[0]
-    return DataError(f"{path}: unreadable or truncated ({reason}), expected a whole image file; copy or download it again")
+def _refuse_deep(picture: Image.Image, path: Path) -> None:
+    bits = 16 if picture.mode.startswith(_DEEP_MODES) else bits_of(picture)
+    if bits > 8:
+        raise DataError(
+            f"{path}: the image has {bits} bits a channel (mode {picture.mode}), expected 8, as the file does not state their"
+            " range; scale its values to 0-255 and save it again"
+        )

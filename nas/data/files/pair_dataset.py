@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from nas.data.classes.class_set import ClassSet
 from nas.data.dataset import IGNORE_INDEX, Frame, SegmentationDataset, check_index, check_split
-from nas.data.files.decode import check_whole, image_size, read_image
+from nas.data.files.decode import check_image, image_header, is_whole, read_image
 from nas.data.files.frame_cache import FrameCache
-from nas.data.files.label_code import LabelCode
+from nas.data.files.image_header import ImageHeader
+from nas.data.files.label_code import LabelCode, ReadLabel
+from nas.data.files.label_encoding import Encoding, check_encodings
+from nas.data.files.orientation import check_exif_rule, check_turned, is_upright, size_note
 from nas.data.files.pairs import FramePair
 from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.resize import resize_image, resize_label
@@ -20,6 +23,9 @@ from nas.data.files.scan import scan_frames
 from nas.data.scan_facts import FrameFacts, ScanFacts, facts_of, label_counts
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
+
+Checked = tuple[FrameFacts, Encoding]
+"""What a scan takes from one image and its label."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,6 +40,11 @@ class PairConfig:
     """[height, width] that images and labels are resized to on loading; null: as they are."""
     every: int = 1
     """Use every n-th image of each split, in the order of their names."""
+    exif: str | None = None
+    """upright: turn images, and masks with a tag of their own, as their EXIF tag Orientation says; stored: ignore the tags; null:
+    turn images, and refuse a mask whose size does not show that it was drawn on the turned image. eval images= follows it too."""
+    full_scan: bool = False
+    """Decode every image before the first step; false: of a PNG the checksums are read, of a JPEG its first and last bytes."""
     cache: bool = False
     """Keep decoded and resized images in memory shared with the workers (4 bytes a pixel; at most half of what is available)."""
     workers: int = 0
@@ -45,6 +56,7 @@ class PairConfig:
             raise ConfigError(
                 f"data.size: got {value_text(self.size)}, expected [HEIGHT,WIDTH] in pixels, both at least 1, or null"
             )
+        check_exif_rule(self.exif)
         for key, value, least in (("every", self.every, 1), ("workers", self.workers, 0)):
             if value < least:
                 raise ConfigError(f"data.{key}: got {value}, expected at least {least}")
@@ -88,7 +100,14 @@ class PairDataset(SegmentationDataset):
         self._pairs = list(pairs)[:: config.every]
         self._code = code
         self._resize = config.size is not None
-        self._size = image_size(self._pairs[0].image) if config.size is None else (config.size[0], config.size[1])
+        self._exif = config.exif
+        self._upright = is_upright(config.exif)
+        self._full_scan = config.full_scan
+        self._size = (
+            image_header(self._pairs[0].image).size(upright=self._upright)
+            if config.size is None
+            else (config.size[0], config.size[1])
+        )
         self._cache = FrameCache(len(self._pairs), self._size) if config.cache else None
 
     def __len__(self) -> int:
@@ -113,61 +132,75 @@ class PairDataset(SegmentationDataset):
     def truth(self, index: int) -> NDArray[np.uint8]:
         """The label as its file has it, not resized."""
         check_index(index, len(self))
-        return self._label(self._pairs[index], image_size(self._pairs[index].image))
+        return self._label_of(index).classes
 
     def scan(self) -> ScanFacts:
-        """Read every file of the split with the cache on, so that no file is read again.
+        """Check every file of the split, and whether all label files mean the same by what they store.
 
-        Without, every label is read, and of every image its size and whether its file is whole.
+        With the cache on or data.full_scan, every image is decoded, with the cache once for all. Without, of every image the header
+        is read, and whether its file is whole.
         """
-        return facts_of(scan_frames(self._check if self._cache is None else self._remember, len(self)))
+        checked = scan_frames(self._check, len(self))
+        check_encodings([(pair.label, encoding) for pair, (_, encoding) in zip(self._pairs, checked, strict=True) if pair.label])
+        return facts_of([facts for facts, _ in checked])
 
-    def _check(self, index: int) -> FrameFacts:
+    def _check(self, index: int) -> Checked:
         pair = self._pairs[index]
-        check_whole(pair.image)
-        size = image_size(pair.image)
-        self._check_size(pair, size)
-        return self._facts(self._label(pair, size))
+        header = check_image(pair.image)
+        self._check_size(pair, header.size(upright=self._upright))
+        if pair.label is not None:
+            is_whole(pair.label)
+        if self._cache is not None:
+            return self._remember(index, self._cache)
+        if self._full_scan:
+            read_image(pair.image)
+        return self._checked(self._label(pair, header))
 
-    def _remember(self, index: int) -> FrameFacts:
-        """The facts of a frame on its way into the cache; of one that is there already, from its label alone."""
-        assert self._cache is not None
-        facts: list[FrameFacts] = []
+    def _remember(self, index: int, cache: FrameCache) -> Checked:
+        """What is checked of a frame on its way into the cache; of one that is there already, from its label alone."""
+        checked: list[Checked] = []
 
         def read(place: int) -> Frame:
             image, label = self._stored(place)
-            facts.append(self._facts(label))
-            return self._resized(image, label)
+            checked.append(self._checked(label))
+            return self._resized(image, label.classes)
 
-        self._cache.get(index, read)
-        return facts[0] if facts else self._facts(self.truth(index))
+        cache.get(index, read)
+        return checked[0] if checked else self._checked(self._label_of(index))
 
-    def _facts(self, label: NDArray[np.uint8]) -> FrameFacts:
-        return FrameFacts(label_counts(label, len(self.classes)))
+    def _checked(self, label: ReadLabel) -> Checked:
+        return FrameFacts(label_counts(label.classes, len(self.classes))), label.encoding()
 
     def _read(self, index: int) -> Frame:
-        return self._resized(*self._stored(index))
+        image, label = self._stored(index)
+        return self._resized(image, label.classes)
 
-    def _stored(self, index: int) -> Frame:
+    def _stored(self, index: int) -> tuple[NDArray[np.uint8], ReadLabel]:
         """Image and label as their files have them."""
         pair = self._pairs[index]
-        image = read_image(pair.image)
-        height, width, _ = image.shape
-        self._check_size(pair, (height, width))
-        return image, self._label(pair, (height, width))
+        header = image_header(pair.image)
+        self._check_size(pair, header.size(upright=self._upright))
+        return read_image(pair.image, upright=self._upright), self._label(pair, header)
 
     def _resized(self, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> Frame:
         return resize_image(image, self._size), resize_label(label, self._size)
 
-    def _label(self, pair: FramePair, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Class ids [H, W] of a pair whose image has the given size."""
+    def _label_of(self, index: int) -> ReadLabel:
+        pair = self._pairs[index]
+        return self._label(pair, image_header(pair.image))
+
+    def _label(self, pair: FramePair, header: ImageHeader) -> ReadLabel:
+        """The label of a pair whose image has the given header."""
+        size = header.size(upright=self._upright)
         if pair.label is None:
-            return np.full(size, IGNORE_INDEX, dtype=np.uint8)
-        label = self._code.read(pair.label)
-        if label.shape != size:
+            return ReadLabel(np.full(size, IGNORE_INDEX, dtype=np.uint8), header)
+        label = self._code.read(pair.label, upright=self._upright)
+        if self._exif is None:
+            check_turned((pair.image, header), (pair.label, label.header))
+        if label.classes.shape != size:
             raise DataError(
-                f"{pair.label}: the label is {_text(label.shape)}, its image {pair.image.name} is {_text(size)},"
-                " expected the same height x width; restore both from one copy of the data set"
+                f"{pair.label}: the label is {_text(label.classes.shape)}, its image {pair.image.name} is {_text(size)}"
+                f"{size_note(header, self._exif)}, expected the same height x width; restore both from one copy of the data set"
             )
         return label
 

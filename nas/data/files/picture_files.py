@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.files.decode import check_whole, image_size, read_image
+from nas.data.files.decode import check_image, read_image
 from nas.data.files.pairs import IMAGE_SUFFIXES, by_key, visible_files
 from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.scan import scan_frames
@@ -30,7 +30,7 @@ class Picture:
     Args:
         name: Path below the folder given, without suffix; for a frame, the video's name and the frame's number.
         source: File it comes from.
-        image: RGB pixels [H, W, 3], turned upright.
+        image: RGB pixels [H, W, 3].
     """
 
     name: str
@@ -44,10 +44,11 @@ class ImageFiles:
 
     files: dict[str, Path]
     passed_over: PassedOver = NOTHING
+    upright: bool = True
 
     def __iter__(self) -> Iterator[Picture]:
         """The images in the order of their names."""
-        return (Picture(name, path, read_image(path, upright=True)) for name, path in sorted(self.files.items()))
+        return (Picture(name, path, read_image(path, upright=self.upright)) for name, path in sorted(self.files.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,13 @@ Pictures = ImageFiles | VideoFrames
 """Source of pictures; iterating reads them one by one."""
 
 
-def find_pictures(path: Path, every_frame: int = 1) -> Pictures:
+def find_pictures(path: Path, every_frame: int = 1, *, upright: bool = True) -> Pictures:
     """The pictures of a file or a folder, checked to be there and whole.
 
     Args:
         path: An image, a video, or a folder in which and below which images lie.
         every_frame: Which frames of a video to take: every n-th.
+        upright: Turn images as their EXIF orientation says; else take them as stored. Frames of videos are turned.
 
     Raises:
         ConfigError: If frames are to be left out of what is no video.
@@ -105,13 +107,8 @@ def find_pictures(path: Path, every_frame: int = 1) -> Pictures:
         raise ConfigError(f"every_frame: got {every_frame}, but images={path} is no video ({kinds}); leave every_frame away")
     files = _image_files(path)
     paths = list(files.values())
-
-    def check(index: int) -> None:
-        check_whole(paths[index])
-        image_size(paths[index])
-
-    scan_frames(check, len(paths))
-    return ImageFiles(files)
+    scan_frames(lambda index: check_image(paths[index]), len(paths))
+    return ImageFiles(files, upright=upright)
 
 
 def _image_files(path: Path) -> dict[str, Path]:

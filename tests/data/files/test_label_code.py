@@ -6,6 +6,8 @@ from PIL import Image
 
 from nas.data.files.label_code import ColourCode, IdCode
 from nas.errors import DataError
+from tests.label_encodings import save_optimised, save_palette
+from tests.label_trees import blocks
 
 IDS = IdCode(classes={0: 1, 7: 0, 200: 253, 255: 255}, expected="0, 7, 200, 255", fix="mend it")
 COLOURS = {(0, 0, 0): 2, (255, 255, 255): 0, (0, 0, 255): 1, (255, 0, 0): 255, (1, 2, 3): 253}
@@ -20,7 +22,7 @@ def write(path, pixels, mode=None):
 
 def test_ids_follow_the_table(tmp_path):
     stored = np.random.default_rng(0).choice([0, 7, 200, 255], (20, 30))
-    found = IDS.read(write(tmp_path / "a.png", stored))
+    found = IDS.read(write(tmp_path / "a.png", stored)).classes
     np.testing.assert_array_equal(found, np.vectorize(IDS.classes.get)(stored))
     assert found.dtype == np.uint8
 
@@ -28,7 +30,7 @@ def test_ids_follow_the_table(tmp_path):
 def test_colours_follow_the_table(tmp_path):
     known = np.array(list(COLOURS))
     choice = np.random.default_rng(0).integers(0, len(known), (20, 30))
-    found = RGB.read(write(tmp_path / "a.png", known[choice]))
+    found = RGB.read(write(tmp_path / "a.png", known[choice])).classes
     np.testing.assert_array_equal(found, np.array(list(COLOURS.values()))[choice])
     assert found.dtype == np.uint8
 
@@ -36,7 +38,7 @@ def test_colours_follow_the_table(tmp_path):
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
 def test_colours_may_be_stored_as_grey_palette_or_with_alpha(tmp_path, mode):
     pixels = np.zeros((6, 8, 3)) + np.where(np.arange(8) > 3, 255, 0)[None, :, None]
-    np.testing.assert_array_equal(RGB.read(write(tmp_path / "a.png", pixels, mode)), np.where(pixels[..., 0] > 0, 0, 2))
+    np.testing.assert_array_equal(RGB.read(write(tmp_path / "a.png", pixels, mode)).classes, np.where(pixels[..., 0] > 0, 0, 2))
 
 
 def test_unknown_ids_are_listed_with_their_pixels(tmp_path):
@@ -64,10 +66,53 @@ def test_many_unknown_colours_are_cut_short(tmp_path):
 
 
 def test_colours_where_ids_are_expected_are_refused(tmp_path):
-    with pytest.raises(DataError, match="pixels of mode RGB, expected one 8-bit channel"):
-        IDS.read(write(tmp_path / "a.png", np.zeros((4, 5, 3))))
+    with pytest.raises(DataError, match=r"colours \(mode RGB\), expected one class id"):
+        IDS.read(write(tmp_path / "a.png", np.zeros((4, 5, 3)) + [0, 0, 7]))
 
 
 @pytest.mark.parametrize("code", [IDS, RGB])
 def test_codes_are_values_that_can_be_pickled(code):
     assert pickle.loads(pickle.dumps(code)) == code
+
+
+def one_bit(path, classes):
+    Image.fromarray(blocks(0, [0, 255])).convert("1").save(path)
+    return IdCode(classes=classes, expected="what is known", fix="mend it").read(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "white"),
+    [
+        ({0: 0, 255: 1}, 1),
+        ({0: 0, 1: 1}, 1),
+        ({0: 0, 1: 1, 255: 255}, 1),
+        ({0: 255, 1: 0, 255: 255}, 0),
+        ({0: 0, 1: 255, 255: 1}, 1),
+        ({0: 0, 1: 1, 2: 2, 255: 255}, 255),
+        ({0: 0, 1: 255, 255: 255}, 255),
+    ],
+)
+def test_white_of_one_bit_is_the_id_that_the_classes_know(tmp_path, classes, white):
+    found = one_bit(tmp_path / "a.png", classes).classes
+    np.testing.assert_array_equal(found, np.where(blocks(0, [0, 255]) > 0, white, classes[0]))
+
+
+def test_white_of_one_bit_is_refused_where_it_may_be_either_of_two_classes(tmp_path):
+    with pytest.raises(
+        DataError, match=r"a\.png: the mask has 1 bit a pixel, whose white may be id 1 or id 255, and both are classes"
+    ):
+        one_bit(tmp_path / "a.png", {0: 0, 1: 1, 255: 2})
+
+
+def test_white_of_one_bit_is_refused_where_it_is_no_id(tmp_path):
+    with pytest.raises(DataError, match=r"unknown label id 255 \(\d+ pixels, white of 1 bit\)"):
+        one_bit(tmp_path / "a.png", {0: 0, 1: 1, 2: 2})
+
+
+def test_unknown_ids_say_where_they_come_from(tmp_path):
+    save_optimised(tmp_path / "a.png", blocks(0, [0, 7, 9]))
+    with pytest.raises(DataError, match=r"unknown label id 9 \(\d+ pixels, levels of its palette of greys\)"):
+        IDS.read(tmp_path / "a.png")
+    save_palette(tmp_path / "a.png", blocks(0, [0, 1]), [(0, 0, 0), (128, 0, 0)])
+    with pytest.raises(DataError, match=r"unknown label id 1 \(\d+ pixels, indices of its palette\)"):
+        IDS.read(tmp_path / "a.png")
