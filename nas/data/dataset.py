@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,9 @@ class SegmentationDataset(ABC):
 
     A final subclass sets `classes` (the name of each class id), `palette` [K, 3] (the RGB colour in which each class is
     drawn) and `split` (one of `SPLITS`). It may set `no_truth` (why the labels of the split are not to be measured against),
-    `full_resolution` (whether the data set's own protocol counts at the size of the label files, whatever `size` is) and
-    `passed_over` (what lies among its files and is not used).
+    `full_resolution` (whether the data set's own protocol counts at the size of the label files, whatever `size` is),
+    `passed_over` (what lies among its files and is not used), and for messages `classes_file` (what states its classes) and
+    `ids` (class id or `IGNORE_INDEX` of each stored id, where label files hold ids).
     """
 
     classes: tuple[str, ...]
@@ -35,6 +38,8 @@ class SegmentationDataset(ABC):
     no_truth: str | None = None
     full_resolution: bool = False
     passed_over: PassedOver = NOTHING
+    classes_file: Path | None = None
+    ids: Mapping[int, int] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -48,6 +53,10 @@ class SegmentationDataset(ABC):
     @abstractmethod
     def name(self, index: int) -> str:
         """Name of an image, without a folder or suffix; no two images of a split share one."""
+
+    def image_file(self, index: int) -> Path | None:  # noqa: ARG002
+        """The file of an image; here, where there is none, None."""
+        return None
 
     @abstractmethod
     def load(self, index: int) -> Frame:

@@ -20,6 +20,7 @@ from nas.data.classes.class_map import class_table, load_class_map
 from nas.data.dataset import SegmentationDataset
 from nas.data.files.orientation import is_upright
 from nas.data.files.picture_files import find_pictures
+from nas.data.split_scan import scan_split
 from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, DataError
 from nas.files.atomic import write_text_atomic
@@ -103,7 +104,7 @@ def evaluate_split(job: EvalJob, design: Design, weights: Path) -> EvalResult:
     dataset = build_dataset(job.data, job.split)
     if dataset.no_truth is not None:
         raise DataError(f"split: got {job.split}, expected one with labels: {dataset.no_truth}")
-    dataset.scan()
+    scan_split(dataset)
     fabric = make_fabric(job.trainer, alone="nas eval")
     network, num_classes = trained_network(design, weights)
     table = _class_table(job, design.genotype, weights, num_classes=num_classes, classes=dataset.classes)

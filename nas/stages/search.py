@@ -15,7 +15,6 @@ from nas.config.jobs import SearchJob
 from nas.cost import CostTable
 from nas.cost.prediction import FILE_NAME as PREDICTION
 from nas.cost.prediction import predict_on
-from nas.data import build_dataset
 from nas.distributed.fabric import make_fabric, ranks_of
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
@@ -30,6 +29,7 @@ from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.architecture import light_share
 from nas.supernet.derivation import genotype_files, shown_repairs, write_genotypes
 from nas.supernet.search_task import SearchTask
+from nas.supernet.setup import search_splits
 from nas.training.loop import fit
 
 TOO_LIGHT = 0.8
@@ -91,9 +91,7 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     if job.plan:
         raise ConfigError("plan: got true, expected false for a search; nas.plan(config) gives the plan")
     check_trackers(job.logger)
-    train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
-    train_set.scan()
-    val_set.scan()
+    train_set, val_set = search_splits(job)
     fabric = make_fabric(job.trainer)
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)

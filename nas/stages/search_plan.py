@@ -12,7 +12,6 @@ import torch
 
 from nas.config.jobs import SearchJob
 from nas.config.settings import EXECUTION_NAMES, RELAXATION_NAMES, TrainerSettings
-from nas.data import build_dataset
 from nas.distributed.fabric import check_precision, make_fabric
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
@@ -22,6 +21,7 @@ from nas.runs import rundir
 from nas.space.search_space import SearchSpace
 from nas.supernet.passes import passes_of
 from nas.supernet.search_task import SearchTask
+from nas.supernet.setup import search_splits
 from nas.supernet.step_macs import macs_of_passes
 
 FILE_NAME = "plan.json"
@@ -69,9 +69,7 @@ def checkpointings(trainer: TrainerSettings) -> tuple[str, ...]:
 
 def _totals(job: SearchJob, space: SearchSpace) -> Totals:
     """Facts that do not depend on how it is run; building the supernet refuses whatever a search would refuse."""
-    train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
-    train_set.scan()
-    val_set.scan()
+    train_set, val_set = search_splits(job)
     check_precision(job.trainer)
     here = dataclasses.replace(job.trainer, accelerator="cpu", precision="32-true")
     torch.manual_seed(job.seed)

@@ -10,9 +10,11 @@ from nas.config.jobs import SearchJob
 from nas.config.settings import execution_of
 from nas.cost.deployed import DeployedCosts, check_units, deployed_costs
 from nas.cost.repair import check_reachable
-from nas.data.batches.held_out import HeldOutBatches, hold_out
+from nas.data import build_dataset
+from nas.data.batches.held_out import HeldOutBatches, held_out_count, hold_out
 from nas.data.batches.loader import BatchPart
 from nas.data.dataset import SegmentationDataset
+from nas.data.split_scan import scan_splits
 from nas.distributed.fabric import check_shares
 from nas.distributed.ranks import Ranks
 from nas.network.network import Network
@@ -57,6 +59,18 @@ class SearchData:
     def total_steps(self) -> int:
         """Steps of the whole search."""
         return self.plan.total_steps(self.train_set)
+
+
+def search_splits(job: SearchJob) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Training and validation split, scanned.
+
+    Raises:
+        UserError: If the data are missing or broken, or cannot be learned from or measured against.
+    """
+    train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
+    held_out = held_out_count(len(train_set), job.search.holdout) if job.search.level == "bilevel" else 0
+    scan_splits(train_set, val_set, crop=job.search.crop, key="search.crop", held_out=held_out)
+    return train_set, val_set
 
 
 def search_data(job: SearchJob, *, train_set: SegmentationDataset, val_set: SegmentationDataset, ranks: Ranks) -> SearchData:

@@ -14,6 +14,7 @@ from nas.data import build_dataset
 from nas.data.batches import image_batches, loader
 from nas.data.dataset import SegmentationDataset
 from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
+from nas.data.split_scan import scan_image_folders, scan_splits
 from nas.distributed.fabric import check_shares, ranks_of
 from nas.distributed.ranks import Ranks
 from nas.errors import ConfigError
@@ -49,10 +50,13 @@ def train_splits(job: TrainJob) -> tuple[Split, Split]:
             "train.task=segmentation: got data=image_folder, which has classes of whole images, expected labels of pixels; "
             "choose another data=, or add train.task=classification"
         )
-    train_set, val_set = ((build_image_folder if images else build_dataset)(job.data, split) for split in ("train", "val"))
-    train_set.scan()
-    val_set.scan()
-    return train_set, val_set
+    if images:
+        folders = build_image_folder(job.data, "train"), build_image_folder(job.data, "val")
+        scan_image_folders(*folders)
+        return folders
+    splits = build_dataset(job.data, "train"), build_dataset(job.data, "val")
+    scan_splits(*splits, crop=job.train.crop, key="train.crop")
+    return splits
 
 
 def make_task(

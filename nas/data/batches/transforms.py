@@ -70,6 +70,20 @@ def random_crop(image: NDArray[np.uint8], label: NDArray[np.uint8], rng: np.rand
     return window_image, window_label
 
 
+def padding_share(size: Sequence[int], crop: Sequence[int]) -> float:
+    """Share of a crop [h, w] that is padding, the mean over the random scale s of an image [H, W], uniform over `SCALES`.
+
+    `1 - E[min(1, s H / h) min(1, s W / w)]`, the mean by 1000 midpoints; sides are not rounded to pixels.
+
+    >>> round(padding_share((100, 100), (100, 100)), 3), padding_share((100, 100), (50, 50))
+    (0.139, 0.0)
+    """
+    edges = np.linspace(*SCALES, 1001)
+    scales = (edges[1:] + edges[:-1]) / 2
+    filled = np.minimum(1, scales * size[0] / crop[0]) * np.minimum(1, scales * size[1] / crop[1])
+    return float(1 - filled.mean())
+
+
 def to_tensors(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """`(image / 255 - MEAN) / STD` as float32 [3, H, W], the label map as int64 [H, W]."""
     normal = (image.astype(np.float32) / 255 - MEAN) / STD

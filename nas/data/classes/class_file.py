@@ -94,7 +94,23 @@ def _coded_classes(data: Any, path: Path) -> CodedClasses:
         raise _FileError(f"got {len(entries)} classes, expected at most {MAX_CLASSES}; merge some with ids: or colours:")
     _refuse_repeats([name for name, _, _ in entries], "the name")
     code = _code(entries, data.get("ignore"), path)
-    return CodedClasses(class_set([name for name, _, _ in entries], _palette(entries)), code)
+    if len(entries) == 1:
+        raise _FileError(_one_class(entries[0], data.get("ignore")))
+    return CodedClasses(class_set([name for name, _, _ in entries], _palette(entries), path), code)
+
+
+def _one_class(entry: Entry, ignore: Any) -> str:
+    """What is wrong with a file that states one class, of which a network learns nothing but to say it everywhere."""
+    name, stored, _ = entry
+    by_id = isinstance(stored[0], int)
+    free = next(value for level in range(256) if (value := level if by_id else (level, level, level)) not in stored)
+    background = f"id: {free}" if isinstance(free, int) else f"colour: {list(free)}"
+    ignored = isinstance(ignore, list) and (free if isinstance(free, int) else list(free)) in ignore
+    release = ", and take that out of ignore" if ignored else ""
+    return (
+        f"got one class, {name}, expected at least two: what is not {name} is a class, too; "
+        f"add - {{name: background, {background}}} with what the masks hold there{release}"
+    )
 
 
 Entry = tuple[str, list[Stored], Colour | None]

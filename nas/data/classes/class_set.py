@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +25,19 @@ class ClassSet:
     Args:
         names: K distinct names.
         palette: The RGB colour [K, 3] in which each class is drawn, read-only.
+        file: What states them; None: no file does.
     """
 
     names: tuple[str, ...]
     palette: NDArray[np.uint8]
+    file: Path | None = None
 
 
-def class_set(names: Sequence[str], colours: Sequence[Colour]) -> ClassSet:
-    """Classes in the order given."""
+def class_set(names: Sequence[str], colours: Sequence[Colour], file: Path | None = None) -> ClassSet:
+    """Classes in the order given, and what states them."""
     palette = np.array(colours, dtype=np.uint8).reshape(len(names), 3)
     palette.setflags(write=False)
-    return ClassSet(tuple(names), palette)
+    return ClassSet(tuple(names), palette, file)
 
 
 def numbered_classes(count: int) -> ClassSet:

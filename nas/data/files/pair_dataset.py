@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from nas.data.dataset import IGNORE_INDEX, Frame, SegmentationDataset, check_ind
 from nas.data.files.decode import check_image, image_header, is_whole, read_image
 from nas.data.files.frame_cache import FrameCache
 from nas.data.files.image_header import ImageHeader
-from nas.data.files.label_code import LabelCode, ReadLabel
+from nas.data.files.label_code import IdCode, LabelCode, ReadLabel
 from nas.data.files.label_encoding import Encoding, check_encodings
 from nas.data.files.orientation import check_exif_rule, check_turned, is_upright, size_note
 from nas.data.files.pairs import FramePair
@@ -97,6 +98,8 @@ class PairDataset(SegmentationDataset):
         self.no_truth = no_truth
         self.full_resolution = full_resolution
         self.passed_over = passed_over
+        self.classes_file = classes.file
+        self.ids = code.classes if isinstance(code, IdCode) else None
         self._pairs = list(pairs)[:: config.every]
         self._code = code
         self._resize = config.size is not None
@@ -123,6 +126,11 @@ class PairDataset(SegmentationDataset):
         """The name that the layout of the files gives the image."""
         check_index(index, len(self))
         return self._pairs[index].name
+
+    def image_file(self, index: int) -> Path:
+        """The image's file, by its absolute path."""
+        check_index(index, len(self))
+        return self._pairs[index].image.absolute()
 
     def load(self, index: int) -> Frame:
         """The frame, read or remembered."""

@@ -4,7 +4,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.data.batches.transforms import evaluation, random_crop, random_flip, random_scale, sample_rng, to_tensors, training
+from nas.data.batches.transforms import (
+    evaluation,
+    padding_share,
+    random_crop,
+    random_flip,
+    random_scale,
+    sample_rng,
+    to_tensors,
+    training,
+)
 
 SIDE = st.integers(1, 30)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -129,3 +138,23 @@ def test_draws_depend_on_seed_epoch_and_index_alone():
     assert draw(1, 2, 3) == draw(1, 2, 3)
     keys = [(s, e, i) for s in range(3) for e in range(3) for i in range(3)]
     assert len({tuple(draw(*key)) for key in keys}) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "share"),
+    [
+        ((40, 60), (20, 30), 0.0),  # no scale is smaller than a half
+        ((40, 60), (40, 60), 1 - (7 / 24 + 1) / 1.5),  # the integral of s^2 up to 1, and 1 from there on
+        ((40, 60), (160, 240), 1 - 2.625 / 16 / 1.5),  # never filled
+        ((40, 60), (160, 30), 1 - (4 - 0.25) / 2 / 4 / 1.5),  # filled in width alone
+    ],
+)
+def test_the_share_of_padding_is_the_integral_over_the_scales(size, crop, share):
+    assert padding_share(size, crop) == pytest.approx(share, abs=1e-5)
+
+
+def test_the_share_of_padding_is_what_training_crops_have():
+    image, label = np.full((20, 30, 3), 9, np.uint8), np.zeros((20, 30), np.uint8)
+    rng = np.random.default_rng(0)
+    padded = [(training((image, label), crop=(31, 37), rng=rng)[1] == 255).double().mean().item() for _ in range(2000)]
+    assert padding_share((20, 30), (31, 37)) == pytest.approx(np.mean(padded), abs=0.02)

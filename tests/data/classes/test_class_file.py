@@ -39,7 +39,7 @@ def test_255_may_be_a_class_as_in_binary_masks(tmp_path):
 
 
 def test_an_empty_ignore_leaves_no_void(tmp_path):
-    assert dict(load(tmp_path, "classes: [a]\nignore: []\n").code.classes) == {0: 0}
+    assert dict(load(tmp_path, "classes: [a, b]\nignore: []\n").code.classes) == {0: 0, 1: 1}
 
 
 @pytest.mark.parametrize(("one", "many"), [("colour", "colours"), ("color", "colors")])
@@ -86,6 +86,18 @@ WRONG = {
         "got the palette colour (1, 1, 1) twice",
     ),
     "ignore no list": ("classes: [a]\nignore: 3\n", "ignore: got 3, expected a list of ids"),
+    "one class": (
+        "classes: [water]\n",
+        "got one class, water, expected at least two: what is not water is a class, too; add - {name: background, id: 1}",
+    ),
+    "one class, the rest void": (
+        "classes: [{name: water, id: 1}]\nignore: [0]\n",
+        "add - {name: background, id: 0} with what the masks hold there, and take that out of ignore",
+    ),
+    "one class of colour": (
+        "classes: [{name: water, colour: [0, 0, 0]}]\nignore: [[1, 1, 1]]\n",
+        "add - {name: background, colour: [1, 1, 1]} with what the masks hold there, and take that out of ignore",
+    ),
     "not yaml": ("classes: [a\n", "line 2: not valid YAML"),
     "tag": ("classes: !!python/object:os.system [a]\n", "line 1: got the tag"),
 }
