@@ -97,6 +97,40 @@ def test_folders_and_suffixes_can_be_renamed(tmp_path):
     assert names(data) == ["0", "1"]
 
 
+def damage(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_damage_inside_a_png_is_found_by_the_scan(tmp_path, kind, cache):
+    path = write_folder(tmp_path) / kind / "train/f1.png"
+    damage(path, path.stat().st_size - 13)  # the last byte of the pixels' checksum, which decoders pass over
+    np.asarray(Image.open(path))
+    assert fault(tmp_path, cache=cache).startswith(f"{path}: unreadable or truncated (the checksum of the chunk 'IDAT' is wrong)")
+
+
+def test_a_full_scan_finds_damage_between_the_ends_of_a_jpeg(tmp_path):
+    path = write_folder(tmp_path) / "images/train/f1.jpg"
+    (tmp_path / "images/train/f1.png").unlink()
+    save(path, noise(1))
+    content = path.read_bytes()
+    middle = (content.index(b"\xff\xda") + len(content)) // 2
+    path.write_bytes(content[:middle] + b"\xff\xc4\x00\x03\x00" + content[middle:])
+    dataset(tmp_path).scan()
+    assert fault(tmp_path, full_scan=True).startswith(f"{path}: unreadable or truncated (broken data stream")
+
+
+def test_lossy_masks_are_refused_though_their_suffix_is_as_set(tmp_path):
+    write_folder(tmp_path)
+    for path in (tmp_path / "masks/train").iterdir():
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    assert f"{tmp_path / 'masks/train/f0.jpg'}: the mask is stored as JPEG" in fault(tmp_path, mask_suffix=".jpg")
+
+
 def test_image_and_mask_may_share_a_folder(tmp_path):
     (tmp_path / "classes.yaml").write_text(CLASSES)
     for number in range(2):

@@ -12,6 +12,7 @@ from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_fo
 from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError, DataError
 from tests.image_folders import SIZE, save, write_scenes
+from tests.label_encodings import save_turned
 
 
 @pytest.fixture
@@ -41,6 +42,13 @@ def test_grey_palette_and_capital_endings_are_images_too(root):
     dataset.scan()
     assert len(dataset) == 6
     assert {dataset.load(index)[0].shape for index in range(6)} == {(*SIZE, 3)}
+
+
+def test_images_are_turned_upright_as_everywhere(root):
+    picture = Image.open(root / "val" / "upright" / "0.png")
+    save_turned(root / "val" / "upright" / "0.png", np.asarray(picture)[:6, :9], 8)
+    dataset = ImageFolder(ImageFolderConfig(root=str(root)), "val")
+    np.testing.assert_array_equal(dataset.load(0)[0], np.asarray(picture)[:6, :9])
 
 
 def cut(path):

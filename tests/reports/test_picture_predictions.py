@@ -25,6 +25,7 @@ from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError, DataError
 from nas.reports.picture_predictions import find_classes
 from nas.runs.checkpoint import load_weights, save_weights
+from tests.label_encodings import save_turned
 from tests.label_trees import save, scene, write_cityscapes, write_folder
 from tests.small_jobs import SIZE, random_genotype
 
@@ -126,6 +127,16 @@ def test_a_folder_of_pictures_is_predicted_at_their_own_sizes(runs, pictures, ru
     assert report["class_shares"] == pytest.approx(dict(zip(CITYSCAPES.names, everywhere / everywhere.sum(), strict=True)))
     assert (everywhere > 0).sum() > 9  # there is something to tell apart
     assert sorted(path.name for path in out.iterdir()) == ["eval.json", "label_ids", "predictions"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "size"), [([], [31, 101]), (["data.exif=upright"], [31, 101]), (["data.exif=stored"], [101, 31])]
+)
+def test_pictures_follow_the_rule_of_the_data_for_exif(runs, run_nas, tmp_path, extra, size):
+    save_turned(tmp_path / "mine/a.jpg", scene(0, (31, 101)), 6)
+    data = ["data=folder", f"data.root={runs / 'folder_tree'}", *extra] if extra else []
+    report, _ = evaluated(run_nas, tmp_path / "out", f"run={runs / 'folder'}", f"images={tmp_path / 'mine'}", *data)
+    assert report["files"][0]["size"] == size
 
 
 def test_names_come_from_the_run_and_the_summary_says_so(runs, pictures, run_nas, tmp_path):
