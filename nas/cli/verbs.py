@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -14,6 +16,8 @@ from nas.probing.bench.bench_job import BenchSearchJob
 
 if TYPE_CHECKING:
     from nas.cli.hydra_app import SweepOut
+
+log = logging.getLogger("nas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +183,32 @@ def verb_of(name: str) -> Verb:
 
 @contextmanager
 def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, fed with (done, total); nothing where the output is not a terminal."""
+    """A bar with the time left, fed with (done, total); lines where the output is not a terminal."""
+    if not sys.stdout.isatty():
+        yield progress_lines(title)
+        return
     from rich.progress import Progress
 
-    with Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
+    with Progress(transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def progress_lines(
+    title: str, *, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+) -> Callable[[int, int], None]:
+    """A line of the logger `nas` at the first news of (done, total), then one at most every `interval_s` seconds, with the time left."""
+    from nas.runs.progress import as_clock
+
+    began_s, told_s = clock(), None
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told_s
+        now_s = clock()
+        if told_s is not None and (now_s - told_s < interval_s or done >= total):
+            return
+        told_s = now_s
+        left_s = (now_s - began_s) / done * (total - done) if done else None
+        log.info("%s %d/%d, ETA %s", title, done, total, as_clock(left_s))
+
+    return tell

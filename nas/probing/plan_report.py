@@ -194,6 +194,8 @@ class PlanReport:
         return f"{min(found) / _MIB:,.0f} MiB available, of which a forecast may take {ROOM:.0%}"
 
     def _advice(self, relaxation: str) -> str:
+        if self.overrides is None and not any(row.probe.ran_out for row in self.rows if row.relaxation == relaxation):
+            return f"nothing could be measured with search.relaxation={relaxation}, for the reasons above"
         if self.overrides is None:
             return f"nothing fits with search.relaxation={relaxation}: give a smaller search.crop or search.init_channels"
         given = " ".join(f"{key}={value}" for key, value in self.overrides.items())

@@ -26,7 +26,7 @@ from nas.data.batches.held_out import Part
 from nas.data.dataset import SegmentationDataset
 from nas.devices.memory import available_bytes, peak_bytes
 from nas.distributed.fabric import make_fabric
-from nas.errors import UserError
+from nas.errors import ResumableError, UserError
 from nas.space.search_space import SearchSpace
 from nas.supernet.search_task import SearchTask
 from nas.training.out_of_memory import shortage_of
@@ -39,6 +39,9 @@ WARM, FEWEST, MOST = 2, 5, 24
 """Steps before the measured ones, and how many of those."""
 ENOUGH_S, TOO_LONG_S = 3.0, 30.0
 """Measured steps go on for so long, and are not more than `FEWEST` beyond the second."""
+
+_NO_LIBRARY = "ImportError: failed to map segment"
+"""Beginning of what the loader of shared libraries says where it finds no memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,20 +100,22 @@ def line_through(points: tuple[tuple[int, int], ...]) -> tuple[float, float] | N
 def run_probe(job: SearchJob, *, evaluates: bool) -> Probe:
     """Measure a job in a new process.
 
-    A process that is killed, as the kernel does where memory runs out, did not fit.
-
-    Raises:
-        RuntimeError: If it failed for any other reason, with what it said.
+    A process that is killed, as the kernel does where memory runs out, or for which there is no memory, did not fit. One that
+    failed for any other reason measured nothing, and its last words are the reason.
     """
     request = json.dumps({"job": dataclasses.asdict(job), "evaluates": evaluates})
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "nas.cli.probe_process"], input=request, capture_output=True, text=True, check=False
-    )
-    if done.returncode == 0:
+    command = [sys.executable, "-m", "nas.cli.probe_process"]
+    try:
+        done = subprocess.run(command, input=request, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    except OSError as error:  # no process can be started, for want of memory or by a limit on processes
+        return Probe(batch=job.search.batch_size, ran_out=True, reason=f"no process could be started: {error.strerror or error}")
+    if done.returncode == 0 and done.stdout.strip():
         return Probe.from_plain(json.loads(done.stdout.splitlines()[-1]))
     if done.returncode < 0:
         return Probe(batch=job.search.batch_size, ran_out=True, reason=f"ended by signal {-done.returncode}")
-    raise RuntimeError(f"a probe ended with status {done.returncode}: {done.stderr.strip()[-2000:]}")
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
+    ran_out = any(shortage_of(RuntimeError(line)) is not None or line.startswith(("MemoryError", _NO_LIBRARY)) for line in said)
+    return Probe(batch=job.search.batch_size, ran_out=ran_out, reason=f"a probe ended with status {done.returncode}: {said[-1]}")
 
 
 def measure(job: SearchJob, space: SearchSpace, *, evaluates: bool) -> Probe:
@@ -129,8 +134,8 @@ def measure(job: SearchJob, space: SearchSpace, *, evaluates: bool) -> Probe:
             if size == MEDIUM < probe.batch and _has_room(probe, spare=4.0):
                 continue
             probe = _run_size(job, space, probe, size, splits, evaluates=evaluates, fabric=fabric)
-    except UserError as error:
-        return dataclasses.replace(probe, reason=str(error))
+    except (UserError, ResumableError) as error:  # among them losses that are not finite
+        return dataclasses.replace(probe, reason=" ".join(str(error).split()))
     except (RuntimeError, MemoryError) as error:
         if (shortage := shortage_of(error)) is None:
             raise

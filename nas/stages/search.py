@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,13 @@ from nas.supernet.search_task import SearchTask
 from nas.supernet.setup import search_splits
 from nas.training.loop import fit
 
+log = logging.getLogger("nas")
+
 TOO_LIGHT = 0.8
 """Share of none, skip and pooling among the choices above which a search has collapsed to what costs nothing (our threshold)."""
+UNDECIDED = 0.95
+"""Mean entropy of the decisions above which an architecture counts as undecided (our threshold): of five options, the largest
+probability is below 0.4."""
 FILES = ("genotype.yaml", "metrics.jsonl", "checkpoints/", "config.yaml", "report.html")
 """Files that every search leaves in its folder."""
 
@@ -52,6 +58,7 @@ class SearchResult:
         repairs: What derivation had to change.
         seconds: Wall time.
         others: Files of the genotypes of the other architecture sets.
+        entropy: Mean entropy of the decisions at the end: 1 undecided, 0 decided.
     """
 
     out: Path
@@ -63,6 +70,7 @@ class SearchResult:
     repairs: tuple[str, ...]
     seconds: float
     others: tuple[Path, ...] = ()
+    entropy: float = 0.0
 
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
@@ -73,6 +81,11 @@ class SearchResult:
         lines.extend(f"  repaired            {repair}" for repair in shown_repairs(self.repairs))
         if self.light_share is not None and self.light_share > TOO_LIGHT:
             lines.append("  warning             more than 80 % are none, skip or pooling: lower latency.weight")
+        if self.entropy > UNDECIDED:
+            lines.append(
+                f"  warning             the architecture is hardly decided, entropy {self.entropy:.3f} of 1; give more "
+                "search.epochs or a higher search.arch_lr"
+            )
         files = [*FILES, *([] if self.latency is None else [PREDICTION])]
         lines.extend(f"  wrote               {path}" for path in (*(self.out / name for name in files), *self.others))
         lines.append(f"next: nas train genotype={self.out / 'genotype.yaml'} data={self.genotype.provenance['data']}")
@@ -96,6 +109,12 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)
     ranks, resume = ranks_of(fabric), job.resume is not None
+    if task.warmup_steps >= task.total_steps and ranks.is_first:
+        log.warning(
+            "search.warmup_epochs: got %d, which are all %d steps, and the architecture does not move in them; give fewer",
+            job.search.warmup_epochs,
+            task.total_steps,
+        )
     out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search", total_steps=task.total_steps))))
     loggers = job.logger if ranks.is_first else {}
     with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
@@ -130,6 +149,7 @@ def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
         repairs=derivation.repairs,
         seconds=seconds,
         others=tuple(genotype_files(out, genotypes)[1:]),
+        entropy=task.entropy(),
     )
 
 

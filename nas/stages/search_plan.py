@@ -6,14 +6,14 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from nas.config.jobs import SearchJob
 from nas.config.settings import EXECUTION_NAMES, RELAXATION_NAMES, TrainerSettings
 from nas.distributed.fabric import check_precision, make_fabric
-from nas.errors import ConfigError
+from nas.errors import ConfigError, WorkerStoppedError
 from nas.files.atomic import write_text_atomic
 from nas.probing.plan_report import Forecast, PlanReport, Row, Totals
 from nas.probing.search_probe import ROOM, Probe, line_through, run_probe
@@ -44,6 +44,7 @@ def plan_search(
 
     Raises:
         UserError: If data, table or settings do not fit, or `out` is not empty.
+        WorkerStoppedError: If no probe came as far as a step, and not for want of memory.
     """
     totals = _totals(job, space)
     out = None if job.out is None else rundir.prepare_out(job.out, "search", None)
@@ -55,11 +56,22 @@ def plan_search(
         like = [row for row in rows if (row.relaxation, row.execution) == (relaxation, execution)]
         rows.append(_row(job, space, totals, (relaxation, execution, checkpointing), like[:1]))
     on_progress(len(settings), len(settings))
+    _require_measured(rows)
     report = PlanReport(totals=totals, rows=tuple(rows), overrides=recommended(job, totals, rows))
     if out is not None:
         write_text_atomic(out / FILE_NAME, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
         report = dataclasses.replace(report, path=out / FILE_NAME)
     return report
+
+
+def _require_measured(rows: Sequence[Row]) -> None:
+    """Refuse a plan of nothing: no probe came as far as a step, and not for want of memory.
+
+    Raises:
+        WorkerStoppedError: With what the first of them said.
+    """
+    if all(row.forecast is None and not row.probe.ran_out for row in rows):
+        raise WorkerStoppedError(f"none of {len(rows)} probes could take a step; {rows[0].relaxation}: {rows[0].probe.reason}")
 
 
 def checkpointings(trainer: TrainerSettings) -> tuple[str, ...]:

@@ -104,6 +104,12 @@ class SearchTask:
         if self.control.has_band and (step + 1) % self.steps_per_epoch == 0:
             self.control.observe_derived(self.derived.latencies_of_alternatives())
 
+    def entropy(self) -> float:
+        """Mean entropy of the decisions of all architecture sets: 1 undecided, 0 decided."""
+        with torch.no_grad():
+            logits = self.supernet.guided_logits()
+            return float(choice_entropy({f"{s}/{g}": v for s, gs in logits.items() for g, v in gs.items()}).cpu())
+
     def expected_latencies(self) -> list[float]:
         """Expected latency at softmax(alpha_guided), by table."""
         with torch.no_grad():
@@ -125,9 +131,7 @@ class SearchTask:
 
     def epoch_scalars(self) -> Row:
         """Expected latency without noise, entropy, share of light operations, norms of the architecture's gradients."""
-        with torch.no_grad():
-            logits = self.supernet.guided_logits()
-            row = {"entropy": float(choice_entropy({f"{s}/{g}": v for s, gs in logits.items() for g, v in gs.items()}).cpu())}
+        row = {"entropy": self.entropy()}
         row |= {named("expected_latency", k): value for k, value in enumerate(self.expected_latencies())}
         row |= {**self.control.weight_row(), **self.control.target_row()}
         if (share := light_share(self.derived.first().choices, self.space)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from pathlib import Path
@@ -200,6 +201,8 @@ class Loop:
             self.metrics.write(step=self.state.step, epoch=epoch, split=split, **row)
             log.info("epoch %d %s: %s", epoch + 1, split, ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
         self.trackers.evaluated(self.state.step)
+        if math.isnan(score):
+            log.warning("epoch %d: no validation pixel has a class, so that there is no mIoU and no best checkpoint", epoch + 1)
         better = score > self.state.best
         self.state.best = max(self.state.best, score)
         return better

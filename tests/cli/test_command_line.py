@@ -377,3 +377,19 @@ def test_a_reader_that_goes_away_leaves_no_traceback(words, tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(timeout=60) == 1
+
+
+def test_progress_without_a_terminal_is_a_line_at_first_and_then_one_an_interval(caplog):
+    now = [0.0]
+    tell = verbs.progress_lines("probing", interval_s=10.0, clock=lambda: now[0])
+    with caplog.at_level(logging.INFO, logger="nas"):
+        for done, at in enumerate((0.0, 4.0, 9.9, 12.0, 13.0, 40.0)):
+            now[0] = at
+            tell(done, 6)
+        now[0] = 60.0
+        tell(6, 6)
+    assert [record.getMessage() for record in caplog.records] == [
+        "probing 0/6, ETA -:--:--",
+        "probing 3/6, ETA 0:00:12",
+        "probing 5/6, ETA 0:00:08",
+    ]

@@ -333,3 +333,18 @@ def test_the_derivation_follows_the_logits_whenever_it_is_asked_for(communicatio
     with torch.no_grad():
         logits[0, other] += 100.0
     assert task.derived.first().choices[choice.name] == choice.options[other] != before[choice.name]
+
+
+def test_summary_says_when_the_architecture_is_hardly_decided(searched):
+    _, result = searched
+    last = rows(result.out, "train")[-1]
+    assert result.entropy == pytest.approx(last["entropy"], rel=1e-6)
+    warning = "the architecture is hardly decided, entropy 0.951 of 1; give more search.epochs or a higher search.arch_lr"
+    assert any(warning in line for line in dataclasses.replace(result, entropy=0.951).summary())
+    assert not any("decided" in line for line in dataclasses.replace(result, entropy=0.95).summary())
+
+
+def test_a_search_that_is_all_warm_up_says_that_the_architecture_does_not_move(tmp_path, caplog):
+    nas.search(search_job(tmp_path / "run", search__epochs=1, search__warmup_epochs=1, search__relaxation="sampled"))
+    said = "search.warmup_epochs: got 1, which are all 3 steps, and the architecture does not move in them; give fewer"
+    assert said in [record.getMessage() for record in caplog.records]

@@ -14,7 +14,7 @@ from torch import nn
 import nas
 from nas.cli.probe_process import job_from_plain
 from nas.devices.memory import available_bytes, left_in_cgroup, left_of_address_space, peak_bytes, stated_bytes
-from nas.errors import ConfigError
+from nas.errors import ConfigError, NonFiniteLossError
 from nas.probing import search_probe as probe
 from nas.probing.search_probe import Probe, line_through, measure, run_probe
 from nas.space.deployment import Deployment
@@ -285,16 +285,63 @@ def test_a_real_probe_measures_steps_and_an_evaluation():
 def test_a_probe_that_is_killed_ran_out_and_one_that_fails_says_why(tmp_path, monkeypatch):
     program = tmp_path / "python"
     monkeypatch.setattr(probe.sys, "executable", str(program))
-    for text, expected in (("kill -9 $$", None), ("echo broken >&2; exit 3", "a probe ended with status 3: broken")):
+    for text, ran_out, reason in (
+        ("kill -9 $$", True, "ended by signal 9"),
+        ("echo broken >&2; exit 3", False, "a probe ended with status 3: broken"),
+        ("exit 0", False, "a probe ended with status 0: it said nothing"),
+        ("echo MemoryError >&2; exit 1", True, "a probe ended with status 1: MemoryError"),
+        (
+            "echo 'ImportError: failed to map segment from shared object' >&2; exit 1",
+            True,
+            "a probe ended with status 1: ImportError",
+        ),
+    ):
         program.write_text(f"#!/bin/sh\ncat > /dev/null\n{text}\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        if expected is None:
-            killed = run_probe(search_job(), evaluates=False)
-            assert killed.ran_out
-            assert killed.reason == "ended by signal 9"
-        else:
-            with pytest.raises(RuntimeError, match=expected):
-                run_probe(search_job(), evaluates=False)
+        found = run_probe(search_job(), evaluates=False)
+        assert (found.ran_out, found.measured, found.batch) == (ran_out, False, search_job().search.batch_size)
+        assert found.reason.startswith(reason)
+    program.unlink()
+    found = run_probe(search_job(), evaluates=False)
+    assert found.ran_out
+    assert found.reason.startswith("no process could be started: ")
+
+
+def test_a_plan_whose_probes_all_fail_is_status_1_and_a_line(run_nas, monkeypatch):
+    monkeypatch.setattr(planning, "run_probe", lambda job, **_: Probe(batch=job.search.batch_size, reason="it broke"))
+    outcome = run_nas("search", *overrides(search_job()), "plan=true")
+    assert outcome.status == 1
+    assert outcome.err == "nas search: none of 12 probes could take a step; soft: it broke\n"
+
+
+def test_a_relaxation_that_could_not_be_measured_is_not_said_to_want_memory(machine, monkeypatch):
+    machine()
+    prober = planning.run_probe
+
+    def of_soft(job, *, evaluates):
+        failed = Probe(batch=job.search.batch_size, reason="it broke")
+        return failed if job.search.relaxation == "soft" else prober(job, evaluates=evaluates)
+
+    monkeypatch.setattr(planning, "run_probe", of_soft)
+    lines = planned(search_job()).summary()
+    assert lines[-1] == "nothing could be measured with search.relaxation=soft, for the reasons above"
+    assert "soft fused: it broke" in lines
+
+
+def test_losses_that_are_not_finite_are_the_reason_of_a_probe(monkeypatch):
+    def diverged(*_, **__):
+        raise NonFiniteLossError("got loss nan\nadvice")
+
+    monkeypatch.setattr(probe, "_run_size", diverged)
+    found = measure(search_job(), nas.build_space(search_job().space), evaluates=True)
+    assert (found.reason, found.ran_out) == ("got loss nan advice", False)
+
+
+def test_without_a_terminal_a_plan_tells_in_lines_how_far_it_is(run_nas, machine):
+    machine()
+    outcome = run_nas("search", *overrides(search_job()), "plan=true")
+    assert outcome.status == 0
+    assert "probing 0/12, ETA -:--:--" in outcome.out + outcome.err
 
 
 def test_a_search_that_is_only_planned_is_refused_as_a_search(tmp_path):

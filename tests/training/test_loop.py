@@ -330,3 +330,9 @@ def test_resume_with_the_same_length_says_nothing_and_of_an_ended_run_that_nothi
     assert warnings_of(caplog) == []
     run(Linear(), tmp_path, resume=True)
     assert warnings_of(caplog) == ["resume: all 9 steps are done already, and nothing is left to do; more epochs go on from here"]
+
+
+def test_a_score_that_is_no_number_is_said_and_keeps_no_best_checkpoint(tmp_path, caplog):
+    run(Linear(scores=[float("nan"), 0.25]), tmp_path, epochs=2)
+    assert warnings_of(caplog) == ["epoch 1: no validation pixel has a class, so that there is no mIoU and no best checkpoint"]
+    assert load_checkpoint(tmp_path / "checkpoints" / "best.pt")["loop"]["best"] == 0.25
