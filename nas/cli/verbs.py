@@ -197,7 +197,7 @@ def _progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 def progress_lines(
     title: str, *, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[int, int], None]:
-    """A line of the logger `nas` at the first news of (done, total), then one at most every `interval_s` seconds, with the time left."""
+    """Lines of the logger `nas` with the time left: at the first news of (done, total), then one at most every `interval_s` s."""
     from nas.runs.progress import as_clock
 
     began_s, told_s = clock(), None
