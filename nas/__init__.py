@@ -53,10 +53,11 @@ def load_genotype(path_or_name: str | Path) -> Genotype:
     Raises:
         GenotypeError: Naming what is missing or wrong.
     """
+    from nas.devices.path_settings import in_home
     from nas.space.design import load_design
     from search_spaces import all_spaces
 
-    return load_design(str(path_or_name), all_spaces()).genotype
+    return load_design(in_home(str(path_or_name)), all_spaces()).genotype
 
 
 def build(genotype: Genotype | str | Path, num_classes: int | None = None) -> torch.nn.Module:
@@ -66,13 +67,14 @@ def build(genotype: Genotype | str | Path, num_classes: int | None = None) -> to
         genotype: The architecture, or what `load_genotype` takes: a file, a run or a published name.
         num_classes: Number of classes; None: the genotype's.
     """
+    from nas.devices.path_settings import in_home
     from nas.network.build import build_network
     from nas.space.design import design_of, load_design
     from nas.space.genotype import Genotype
     from search_spaces import all_spaces
 
     spaces = all_spaces()
-    design = design_of(genotype, spaces) if isinstance(genotype, Genotype) else load_design(str(genotype), spaces)
+    design = design_of(genotype, spaces) if isinstance(genotype, Genotype) else load_design(in_home(str(genotype)), spaces)
     return build_network(design, num_classes)
 
 
@@ -116,11 +118,12 @@ def import_weights(name: str, state_dict: Mapping[str, torch.Tensor]) -> dict[st
     Raises:
         CheckpointError: Naming every tensor that is missing, left over or of another shape, up to a few of each.
     """
+    from nas.devices.path_settings import in_home
     from nas.network.official_weights import import_official
     from nas.space.design import load_design
     from search_spaces import all_spaces
 
-    return import_official(load_design(name, all_spaces()), state_dict, source=name)
+    return import_official(load_design(in_home(name), all_spaces()), state_dict, source=name)
 
 
 def load_table(name_or_path: str | Path) -> LatencyTable:
@@ -130,8 +133,9 @@ def load_table(name_or_path: str | Path) -> LatencyTable:
         TableError: If there is none, or it is malformed.
     """
     from nas.cost import load_table as load
+    from nas.devices.path_settings import in_home
 
-    return load(name_or_path)
+    return load(in_home(str(name_or_path)))
 
 
 def predict(genotype: Genotype, table: LatencyTable) -> Latency:

@@ -19,6 +19,7 @@ from omegaconf.errors import (
 )
 
 from nas.errors import UserError
+from nas.files.command_words import setting
 
 HOW_TO_GIVE = {
     "data": "data=synthetic",
@@ -42,6 +43,9 @@ LAUNCHERS = {
     "ray_aws": "pip install hydra-ray-launcher",
 }
 """Launchers of sweeps that do not come with Hydra -> how to install them."""
+
+QUOTES = "\"'"
+_SEVERAL = re.compile(r"Ambiguous value for argument '(.*?)'\n1\.", re.DOTALL)
 
 SCHEMA_PREFIX = "schema_"
 """Choices of a config group that are only there for its YAML files to build on."""
@@ -88,9 +92,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def _explain_one(error: BaseException) -> str | None:
     if isinstance(error, MissingConfigException):
         return _missing_config(error)
-    if isinstance(error, OverrideParseException):
-        reason = error.message.strip().splitlines()[0]
-        return f"cannot read the override {error.override!r}: {reason}; expected KEY=VALUE, special characters quoted"
+    if (message := _unreadable(error)) is not None:
+        return message
     if (key := _missing_key(error)) is not None:
         return f"{key} is missing; give {HOW_TO_GIVE.get(key, f'{key}=VALUE')}"
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
@@ -98,6 +101,22 @@ def _explain_one(error: BaseException) -> str | None:
     if isinstance(error, ValidationError):
         return f"{error.full_key}: {_wrong_value(error)}"
     return None
+
+
+def _unreadable(error: BaseException) -> str | None:
+    """What to type in place of an override that Hydra cannot read, or reads as those of several jobs; None: it is another error."""
+    if isinstance(error, HydraException) and (several := _SEVERAL.match(str(error))):
+        key, _, text = several[1].partition("=")
+        return (
+            f"{key}: got {text!r}, which are several values; add --multirun to do the job with each of them, or type "
+            f"{setting(key, text)} for one value"
+        )
+    if not isinstance(error, OverrideParseException):
+        return None
+    key, _, text = error.override.partition("=")
+    if not re.fullmatch(r"[+~]{0,2}[\w$./@-]+", key):
+        return f"cannot read {error.override!r}, expected KEY=VALUE"
+    return f"{key}: cannot read {text!r}; if that is a text, type {setting(key, text.strip(QUOTES))}, and a list as {key}=[A,B]"
 
 
 def _missing_key(error: BaseException) -> str | None:
@@ -112,6 +131,9 @@ def _wrong_value(error: ValidationError) -> str:
     reason = (error.msg or str(error)).splitlines()[0]
     if reason.endswith("is not a ListConfig, list or tuple."):
         return f"got a single value, expected a list: {error.full_key}=[VALUE,...]"
+    if kind := re.match(r"Cannot convert '(list|dict)' to string", reason):
+        got = {"list": "a list", "dict": "a mapping"}[kind[1]]
+        return f"got {got}, expected a text; one with brackets is typed as {setting(error.full_key or '', '[TEXT]')}"
     match = re.fullmatch(r"Value (?P<value>.*) of type '.*' could not be converted to (?P<kind>\w+)", reason)
     return reason if match is None else f"got {match['value']}, expected {KINDS.get(match['kind'], match['kind'])}"
 

@@ -27,17 +27,19 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import validate_config_path
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nas.cli.composing_errors import SCHEMA_PREFIX, explain, unknown_keys
+from nas.cli.path_words import quoted_paths
 from nas.cli.recipes import GROUP as RECIPES
 from nas.cli.recipes import read_recipes
 from nas.cli.sweeps import HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
 from nas.cli.verb_help import ConfigGroup, help_lines
+from nas.devices.path_settings import in_home
 from nas.errors import ConfigError
+from nas.files.command_words import override
 from search_spaces import all_spaces
 
 HYDRA = "1.3"
@@ -239,7 +241,7 @@ def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401
     validate_config_path(path)
     search_path = create_automatic_config_search_path(None, __name__, path)
     if args.config_dir is not None:
-        folder = Path(args.config_dir).resolve()
+        folder = Path(args.config_dir).expanduser().resolve()
         if not folder.is_dir():
             raise ConfigError(f"--config-dir: there is no folder {folder}")
         search_path.prepend(provider="command-line", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
@@ -260,7 +262,7 @@ def own_arguments(argv: Sequence[str], out: str | None) -> list[str]:
     kept = [word for word in given.hydra if not word.lstrip("+~").startswith(OF_A_SWEEP)]
     words = [word for word in given.task if word.lstrip("+").partition("=")[0] != "out"]
     if out is not None:
-        words.append(f"out={QuotedString(text=out, quote=Quote.single).with_quotes()}")
+        words.append(override("out", out))
     args = get_args_parser().parse_intermixed_args(list(argv))
     flags = {"--config-path": args.config_path, "--config-name": args.config_name, "--config-dir": args.config_dir}
     return [*words, *kept, *(word for flag, value in flags.items() if value is not None for word in (flag, value))]
@@ -302,7 +304,7 @@ def _job_name() -> str:
 
 
 def _checked_arguments(app: VerbApp, argv: Sequence[str]) -> list[str]:
-    """Refuse what Hydra's parser would refuse in many lines; move the overrides before the flags, as it wants them.
+    """Refuse what Hydra's parser would refuse in many lines; quote paths; move the overrides before the flags, as it wants them.
 
     Raises:
         ConfigError: For an unknown flag, a word that is no override, or flags that exclude each other.
@@ -326,10 +328,8 @@ def _checked_arguments(app: VerbApp, argv: Sequence[str]) -> list[str]:
         raise ConfigError("got --resolve alone, expected it beside --cfg or --help")
     if sum(map(bool, (args.run, args.cfg, args.multirun, args.shell_completion, args.info))) > 1:
         raise ConfigError("got several of --run, --multirun, --cfg, --info, --shell-completion, expected one")
-    flags = list(argv)
-    for word in args.overrides:
-        flags.remove(word)
-    return [*args.overrides, *flags]
+    flags = [word for word in argv if word not in args.overrides]
+    return [*quoted_paths(args.overrides, app.schema, app.groups, sweep=args.multirun), *flags]
 
 
 def _register(app: VerbApp, args: argparse.Namespace) -> None:
@@ -341,7 +341,9 @@ def _register(app: VerbApp, args: argparse.Namespace) -> None:
     store = ConfigStore.instance()
     store.repo.pop(RECIPES, None)
     if app.recipe_keys:
-        folders = [Path(folder) for folder in (args.config_dir, args.config_path or app.conf_dir) if folder is not None]
+        folders = [
+            Path(folder).expanduser() for folder in (args.config_dir, args.config_path or app.conf_dir) if folder is not None
+        ]
         fields = [field.name for field in dataclasses.fields(app.schema)]
         recipes = read_recipes(folders, fields, app.recipe_keys)
         recipes.check(args.overrides)
@@ -357,7 +359,7 @@ def _register(app: VerbApp, args: argparse.Namespace) -> None:
 
 
 def _sweep_dir(out: str | None, now: str) -> str:
-    return f"runs/multirun-{now}" if out is None else str(out)
+    return f"runs/multirun-{now}" if out is None else in_home(str(out))
 
 
 def _own_recipe(space: str) -> str:

@@ -16,6 +16,7 @@ from nas.config.settings import (
     TrainerSettings,
     TrainSettings,
 )
+from nas.devices.path_settings import expand_home, path_setting
 from nas.devices.runtimes import RUNNERS
 from nas.files.value_text import value_text
 
@@ -40,9 +41,9 @@ class SearchJob:
     """Trackers beside metrics.jsonl, by name: logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]."""
     seed: int = 0
     """Seed of everything random."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder of the run; null: a fresh one under runs/."""
-    resume: str | None = None
+    resume: str | None = path_setting(None)
     """A run to go on with, or auto."""
     plan: bool = False
     """Train nothing: state memory and time of every relaxation, execution and checkpointing from short probes, and what fits; with
@@ -50,6 +51,7 @@ class SearchJob:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("", self)
         if self.plan:
             require(self.resume is None, f"resume: got {self.resume} with plan=true, which trains nothing; leave one of them away")
             require(
@@ -63,7 +65,7 @@ class SearchJob:
 class DeriveJob:
     """`nas derive`."""
 
-    run: str = "???"
+    run: str = path_setting("???")
     """Folder of a search."""
     checkpoint: str = "last"
     """last or best."""
@@ -75,13 +77,14 @@ class DeriveJob:
     targets: list[float] | None = None
     """Several targets in ms: a genotype for each from the same supernet, genotype_TARGETms.yaml, dominated ones left out, with
     front.json and front.png; null: one genotype."""
-    table: Any = None
+    table: Any = path_setting(None)
     """Tables to predict with, as in latency.table; null: those of the search."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder of genotype.yaml; null: the run's own."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("", self)
         at_least("", self, {"sample": 0})
         if self.table is not None:
             check_tables("table", self.table)
@@ -109,7 +112,7 @@ class DeriveJob:
 class TrainJob:
     """`nas train`."""
 
-    genotype: str = "???"
+    genotype: str = path_setting("???")
     """A file, a published name, or a run with a genotype.yaml."""
     data: Any = "???"
     """The data set's own config."""
@@ -119,23 +122,24 @@ class TrainJob:
     """The trained network to learn from, beside the labels."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     """Settings of the machine and its devices."""
-    weights: str | None = None
+    weights: str | None = path_setting(None)
     """Initial weights (safetensors) of the same network, in its official names or in ours; with other classes its classifier starts
     from random weights, which the log says; null: all of it does."""
-    encoder_weights: str | None = None
+    encoder_weights: str | None = path_setting(None)
     """Initial weights (safetensors) of all but the classifier, which starts from random weights: from a training with
     train.task=classification, or from a segmentation with other classes."""
     logger: dict[str, Any] = field(default_factory=dict)
     """Trackers beside metrics.jsonl, by name: logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]."""
     seed: int = 0
     """Seed of everything random."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder of the run; null: a fresh one under runs/."""
-    resume: str | None = None
+    resume: str | None = path_setting(None)
     """A run to go on with, or auto."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("", self)
         both = self.weights is not None and self.encoder_weights is not None
         require(not both, "weights, encoder_weights: got both, expected at most one of them; leave one out")
         images = self.train.task == "classification"
@@ -150,11 +154,11 @@ class TrainJob:
 class EvalJob:
     """`nas eval`."""
 
-    run: str | None = None
+    run: str | None = path_setting(None)
     """Folder of a training; or give genotype= and weights=."""
-    genotype: str | None = None
+    genotype: str | None = path_setting(None)
     """A file, a published name, or a run with a genotype.yaml."""
-    weights: str | None = None
+    weights: str | None = path_setting(None)
     """Weights (safetensors)."""
     data: Any = "???"
     """The data set's own config; with images= only its class names and colours and data.exif count."""
@@ -163,10 +167,10 @@ class EvalJob:
     full_resolution: bool | None = None
     """Resize predictions to the size of the label files and count there, whatever data.size is; null: as the data set's own
     protocol has it (Cityscapes: yes, the others: no)."""
-    class_map: str | None = None
+    class_map: str | None = path_setting(None)
     """Evaluate a network on data with other classes: cityscapes_to_camvid, or a YAML file of lines NETWORK_CLASS: DATA_CLASS that
     names every class of the network; each predicted class counts as that of the data. null: the classes are the same."""
-    images: str | None = None
+    images: str | None = path_setting(None)
     """Your own pictures without labels, in place of a split: an image, a folder of images, or a video."""
     images_size: list[int] | None = None
     """[height, width] that your pictures are resized to for the network; null: deploy.input of the genotype. Predictions are
@@ -179,11 +183,12 @@ class EvalJob:
     """Number of overlays to write, spread over the split; 0: none. With images= each picture has one."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     """Settings of the machine and its devices."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder of eval.json and predictions/; null: the run's own folder, or a fresh one under runs/ (with images= always)."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("", self)
         at_least("", self, {"batch_size": 1, "pictures": 0, "every_frame": 1})
         check_size("images_size", self.images_size)
         if self.images is None:
@@ -205,16 +210,20 @@ class EvalJob:
 class ExportJob:
     """`nas export`."""
 
-    run: str | None = None
+    run: str | None = path_setting(None)
     """Folder of a training; or give genotype= and weights=."""
-    genotype: str | None = None
+    genotype: str | None = path_setting(None)
     """A file, a published name, or a run with a genotype.yaml."""
-    weights: str | None = None
+    weights: str | None = path_setting(None)
     """Weights (safetensors)."""
     export: ExportSettings = field(default_factory=ExportSettings)
     """Form of the file."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder of model.onnx and export.json; null: the run's own folder, or a fresh one under runs/."""
+
+    def __post_init__(self) -> None:
+        """Complete the paths."""
+        expand_home("", self)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -249,12 +258,13 @@ class ProfileJob:
     """Most rounds; what is not known by then is stored as not stable; null: 30, or 8 with trtexec."""
     ci: float = 0.02
     """An operation is finished when the 95 % confidence interval of its median is within this share of it."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder, or segnas-RUNTIME.zip with
     runner=bundle."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("", self)
         one_of("runner", self.runner, RUNNERS)
         check_ssh(self.runner, self.host, self.ssh)
 
@@ -292,11 +302,12 @@ class ValidateJob:
     """Write the calibration into the table."""
     seed: int = 0
     """Seed of the networks and of the order of measuring."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder of validate.json, networks.csv and scatter.png; null: a fresh one under runs/."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("", self)
         at_least("", self, {"samples": 8, "rounds": 1, "num_classes": 1, "seed": 0})
         one_of("runner", self.runner, [name for name in RUNNERS if name != "bundle"])
         check_ssh(self.runner, self.host, self.ssh)
@@ -307,14 +318,18 @@ class ValidateJob:
 class ImportJob:
     """`nas profile import`."""
 
-    file: str = "???"
+    file: str = path_setting("???")
     """The file to import: result.json of a bundle's worker; or FasterSeg's published latency table, as its authors publish it
     (.npy) or as CSV."""
     device: str | None = None
     """Name to give the device; null: that of the file, gtx-1080ti for FasterSeg's."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """File to write; null: latency_tables/DEVICE/RUNTIME.json under the working folder. A result is added to a table that is there
     already; a published table is not."""
+
+    def __post_init__(self) -> None:
+        """Complete the paths."""
+        expand_home("", self)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -337,19 +352,23 @@ class DevicesJob:
 class PredictJob:
     """`nas predict`."""
 
-    genotype: str = "???"
+    genotype: str = path_setting("???")
     """A file, a published name, or a run with a genotype.yaml."""
     latency: LatencySettings = field(default_factory=LatencySettings)
     """The table to look up; weight and unit are not used."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder for predict.json."""
+
+    def __post_init__(self) -> None:
+        """Complete the paths."""
+        expand_home("", self)
 
 
 @dataclass(kw_only=True, slots=True)
 class ShowJob:
     """`nas show`."""
 
-    genotype: str | None = None
+    genotype: str | None = path_setting(None)
     """A file, a published name, or a run with a genotype.yaml."""
     space: Any = None
     """A search space's own config."""
@@ -361,15 +380,23 @@ class ShowJob:
     """The shape for which a space is shown."""
     num_classes: int = 11
     """Classes for which a space is shown."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Picture to write: a .png or .svg file, or a folder."""
+
+    def __post_init__(self) -> None:
+        """Complete the paths."""
+        expand_home("", self)
 
 
 @dataclass(kw_only=True, slots=True)
 class ReportJob:
     """`nas report`."""
 
-    run: str = "???"
+    run: str = path_setting("???")
     """Folder of a search or a training, finished or not."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """Folder of report.html; null: the run's own."""
+
+    def __post_init__(self) -> None:
+        """Complete the paths."""
+        expand_home("", self)

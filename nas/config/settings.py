@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nas.config.checks import at_least, check_class_weights, check_numbers, check_size, check_tables, check_targets, one_of, require
+from nas.devices.path_settings import expand_home, path_setting
 from nas.files.value_text import value_text
 from nas.space.deployment import Deployment
 
@@ -160,7 +161,7 @@ def noise_per_image(settings: SearchSettings, *, default: bool) -> bool:
 class LatencySettings:
     """The latency term of the objective."""
 
-    table: Any = "???"
+    table: Any = path_setting("???")
     """DEVICE/RUNTIME, a path, `macs` (analytic) or `none`; or a list of tables, each with a term of its own."""
     weight: Any = 0.1
     """Weight of the latency term, or a list with one for each table. The default belongs to the relative unit [reading]. Where
@@ -185,6 +186,7 @@ class LatencySettings:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("latency.", self)
         one_of("latency.unit", self.unit, UNITS)
         count = check_tables("latency.table", self.table)
         check_numbers("latency.weight", self.weight, count=count, least=0.0)
@@ -341,7 +343,7 @@ class TrainSettings:
 class DistillSettings:
     """Knowledge distillation: the trained network should agree with another one."""
 
-    teacher: str | None = None
+    teacher: str | None = path_setting(None)
     """Folder of a finished `nas train` of any network on the same classes, genotype.yaml and weights.safetensors; null: none."""
     weight: float = 1.0
     """Weight of the divergence from the teacher beside the loss (FasterSeg: 1)."""
@@ -354,6 +356,7 @@ class DistillSettings:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("distill.", self)
         require(0 <= self.weight < float("inf"), f"distill.weight: got {self.weight}, expected at least 0")
         require(0 < self.temperature < float("inf"), f"distill.temperature: got {self.temperature}, expected a number above 0")
         for name, neutral in (("weight", 1.0), ("temperature", 1.0), ("divide_by_classes", None)):
@@ -391,11 +394,15 @@ class ExportSettings:
 class SshSettings:
     """Log-in to another machine; its host key is always checked."""
 
-    key: str | None = None
+    key: str | None = path_setting(None)
     """File of the private key; null: the keys of the SSH configuration and of the agent."""
-    known_hosts: str | None = None
+    known_hosts: str | None = path_setting(None)
     """File of the host keys that are trusted; null: those of the SSH configuration, or ~/.ssh/known_hosts."""
     python: str = "python3"
     """The interpreter there, of Python 3.6 or newer."""
     folder: str = "~/.cache/segnas"
     """The folder there below which everything lies."""
+
+    def __post_init__(self) -> None:
+        """Complete the paths of this machine; `folder` is one of the other."""
+        expand_home("ssh.", self)

@@ -10,6 +10,7 @@ from nas.data.dataset import IGNORE_INDEX
 from nas.data.files.camvid_files import find_pairs
 from nas.data.files.label_code import IdCode
 from nas.data.files.pair_dataset import PairConfig, PairDataset
+from nas.devices.path_settings import path_setting
 
 VOID_ID = 11
 """Id of unlabelled pixels in the files; `IGNORE_INDEX` is taken for the same."""
@@ -28,7 +29,7 @@ class CamVidConfig(PairConfig):
 
     name: str = "camvid"
     """Name of the data set."""
-    root: str = "???"
+    root: str = path_setting("???")
     """Folder that holds train/ and trainannot/ (val, test likewise), or train.txt, val.txt and test.txt."""
     cache: bool = True
     """Keep decoded and resized images in memory (4 bytes a pixel)."""
@@ -40,5 +41,5 @@ def camvid_dataset(config: CamVidConfig, split: str) -> PairDataset:
     Raises:
         DataError: If it does not lie there, or an image lacks its label.
     """
-    pairs = find_pairs(Path(config.root).expanduser(), split)
+    pairs = find_pairs(Path(config.root), split)
     return PairDataset(pairs, split, classes=CAMVID, code=CAMVID_CODE, config=config)

@@ -13,6 +13,7 @@ from nas.data.classes.cityscapes_labels import CITYSCAPES, LABEL_IDS, LICENCE_PL
 from nas.data.files.label_code import IdCode
 from nas.data.files.pair_dataset import PairConfig, PairDataset
 from nas.data.files.pairs import FramePair, by_key, matched, visible_files
+from nas.devices.path_settings import path_setting
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
 
@@ -34,7 +35,7 @@ class CityscapesConfig(PairConfig):
 
     name: str = "cityscapes"
     """Name of the data set."""
-    root: str = "???"
+    root: str = path_setting("???")
     """Folder that holds leftImg8bit/ and gtFine/ or gtCoarse/."""
     labels: str = "fine"
     """fine (gtFine) or coarse (gtCoarse); both hold train and val."""
@@ -60,7 +61,7 @@ def cityscapes_dataset(config: CityscapesConfig, split: str) -> PairDataset:
     Raises:
         DataError: If it does not lie there, or an image lacks its label.
     """
-    root = Path(config.root).expanduser()
+    root = Path(config.root)
     if not (root / _IMAGES).is_dir():
         reason = f"not Cityscapes' folder: it has no {_IMAGES}/" if root.is_dir() else "no such folder"
         raise DataError(f"{root}: {reason}; set data.root to the folder that holds {_IMAGES}/ and {_LABELS[config.labels]}/")

@@ -12,6 +12,7 @@ from pathlib import Path
 from nas.data.classes.class_file import KNOWN_CLASSES, CodedClasses, load_classes
 from nas.data.files.folder_files import Layout, find_pairs
 from nas.data.files.pair_dataset import PairConfig, PairDataset
+from nas.devices.path_settings import path_setting
 from nas.errors import ConfigError
 
 
@@ -21,19 +22,19 @@ class FolderConfig(PairConfig):
 
     name: str = "folder"
     """Name of the data set."""
-    root: str = "???"
+    root: str = path_setting("???")
     """Folder to which the other paths are relative."""
-    classes: str = "classes.yaml"
+    classes: str = path_setting("classes.yaml")
     """YAML file of the classes; or cityscapes (label ids), cityscapes_train_ids or camvid, which need no file."""
-    images: str = "images/SPLIT"
+    images: str = path_setting("images/SPLIT")
     """Folder of a split's images; folders below count."""
-    masks: str = "masks/SPLIT"
+    masks: str = path_setting("masks/SPLIT")
     """Folder of a split's masks; each lies as its image does below the folder of images."""
     image_suffix: str | None = None
     """Ending of the names of images, e.g. _rgb.png; null: any image file, only its extension is cut off."""
     mask_suffix: str = ".png"
     """Ending of the names of masks, after the beginning of the image's name."""
-    lists: str | None = None
+    lists: str | None = path_setting(None)
     """List file of a split, e.g. SPLIT.txt: on each line an image and a mask, relative to root, or the name of an image alone,
     relative to `images`, with or without its extension; null: all images of the folders."""
     train: str | None = "train"
@@ -63,7 +64,7 @@ def folder_classes(config: FolderConfig) -> CodedClasses:
     """
     if config.classes in KNOWN_CLASSES:
         return KNOWN_CLASSES[config.classes]
-    return load_classes(Path(config.root).expanduser() / Path(config.classes).expanduser())
+    return load_classes(Path(config.root) / Path(config.classes))
 
 
 def folder_dataset(config: FolderConfig, split: str) -> PairDataset:
@@ -73,7 +74,7 @@ def folder_dataset(config: FolderConfig, split: str) -> PairDataset:
         DataError: If something is missing, or an image lacks its mask.
     """
     layout = Layout(
-        root=Path(config.root).expanduser(),
+        root=Path(config.root),
         images=config.images,
         masks=config.masks,
         image_suffix=config.image_suffix,

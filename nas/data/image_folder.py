@@ -14,6 +14,7 @@ from nas.data.files.decode import image_size, read_image
 from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.scan import scan_frames
 from nas.data.scan_facts import ScanFacts
+from nas.devices.path_settings import expand_home, path_setting
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
 
@@ -27,7 +28,7 @@ class ImageFolderConfig:
 
     name: str = "image_folder"
     """Name of the data set."""
-    root: str = "???"
+    root: str = path_setting("???")
     """Folder that holds train/CLASS/ and val/CLASS/ with .jpg, .jpeg or .png files; the folders name the classes."""
     size: list[int] = field(default_factory=lambda: [224, 224])
     """[height, width] in pixels at which images are validated, and trained unless train.crop says otherwise."""
@@ -38,6 +39,7 @@ class ImageFolderConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("data.", self)
         if len(self.size) != 2 or min(self.size) < 1:
             raise ConfigError(f"data.size: got {value_text(self.size)}, expected [HEIGHT,WIDTH] in pixels, both at least 1")
         if self.workers < 0:
@@ -60,7 +62,7 @@ class ImageFolder:
         self.passed_over: PassedOver = NOTHING
         self.size = (config.size[0], config.size[1])
         self._full_scan = config.full_scan
-        self._folder = _split_folder(Path(config.root).expanduser(), split)
+        self._folder = _split_folder(Path(config.root), split)
         self.classes = _class_names(self._folder)
         _check_same_classes(self._folder, self.classes)
         files = [(path, label) for label, name in enumerate(self.classes) for path in _images(self._folder / name)]

@@ -151,7 +151,7 @@ def _peers(job: BenchSearchJob) -> dict[str, str]:
     for name, given in asdict(job.peer).items():
         if given is None:
             continue
-        path = Path(given).expanduser().resolve()
+        path = Path(given).resolve()
         if not (path / FILES[name]).is_file():
             raise ConfigError(f"peer.{name}: got {given}, expected the folder of a checkout, with {FILES[name]} in it")
         peers[name] = str(path)

@@ -46,7 +46,7 @@ def load_class_map(name: str) -> Mapping[str, str]:
     """
     if name in CLASS_MAPS:
         return CLASS_MAPS[name]
-    path = Path(name).expanduser()
+    path = Path(name)
     what = f"expected {', '.join(CLASS_MAPS)} or a YAML file of lines NETWORK_CLASS: DATA_CLASS"
     try:
         if path.stat().st_size > MAX_BYTES:

@@ -22,6 +22,7 @@ from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.resize import resize_image, resize_label
 from nas.data.files.scan import scan_frames
 from nas.data.scan_facts import FrameFacts, ScanFacts, facts_of, label_counts
+from nas.devices.path_settings import expand_home, path_setting
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
 
@@ -35,7 +36,7 @@ class PairConfig:
 
     name: str = "???"
     """Name of the data set."""
-    root: str = "???"
+    root: str = path_setting("???")
     """Folder of the data set."""
     size: list[int] | None = None
     """[height, width] that images and labels are resized to on loading; null: as they are."""
@@ -53,6 +54,7 @@ class PairConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("data.", self)
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise ConfigError(
                 f"data.size: got {value_text(self.size)}, expected [HEIGHT,WIDTH] in pixels, both at least 1, or null"

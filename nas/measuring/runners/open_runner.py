@@ -69,6 +69,6 @@ def _place(job: ProfileJob | ValidateJob, request: Request) -> Place:
     from nas.measuring.runners.ssh.remote_place import SshPlace, SshTarget
 
     assert job.host is not None
-    key, known_hosts = (None if name is None else Path(name).expanduser() for name in (job.ssh.key, job.ssh.known_hosts))
+    key, known_hosts = (None if name is None else Path(name) for name in (job.ssh.key, job.ssh.known_hosts))
     target = SshTarget.parse(host=job.host, key=key, known_hosts=known_hosts, python=job.ssh.python, folder=job.ssh.folder)
     return SshPlace(target, folder)

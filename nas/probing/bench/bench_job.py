@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nas.config.checks import at_least, one_of, require
 from nas.config.settings import EXECUTION_NAMES, RELAXATION_NAMES
+from nas.devices.path_settings import expand_home, path_setting
 from nas.files.value_text import value_text
 
 
@@ -13,8 +14,12 @@ from nas.files.value_text import value_text
 class PeerSettings:
     """Checkouts of official repositories on this machine; giving one runs its code, in a process of its own."""
 
-    squeezenas: str | None = None
+    squeezenas: str | None = path_setting(None)
     """Folder of a checkout of the official SqueezeNAS repository; its small supernet is timed beside squeezenas_small."""
+
+    def __post_init__(self) -> None:
+        """Complete the paths."""
+        expand_home("peer.", self)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -41,11 +46,12 @@ class BenchSearchJob:
     """Layers of FasterSeg's lattice. The official one has 16: 3 to 5 GB a process, of which six are alive, and 7 to 20 s a step."""
     peer: PeerSettings = field(default_factory=PeerSettings)
     """Official checkouts to time in the same run."""
-    out: str | None = None
+    out: str | None = path_setting(None)
     """File to write; null: experiments/bench/DEVICE-TIME.json under the working folder."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("", self)
         for key, known in (("relaxations", RELAXATION_NAMES), ("executions", EXECUTION_NAMES)):
             for value in getattr(self, key):
                 one_of(key, value, known)
