@@ -46,6 +46,8 @@ class Form:
         train: Overrides of the training.
         space: Overrides of the space in every row.
         profile: Overrides of the measurement.
+        test: Overrides of the evaluation, in place of those of the data: at the size that latency is measured at.
+        split: The split that is evaluated; its labels are there.
     """
 
     data: tuple[str, ...]
@@ -55,6 +57,8 @@ class Form:
     train: tuple[str, ...]
     space: tuple[str, ...] = ()
     profile: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    split: str = "test"
 
 
 FORMS: dict[str, Form] = {
@@ -71,6 +75,8 @@ FORMS: dict[str, Form] = {
         classes=19,
         search=("recipe=lgcnet_cityscapes",),
         train=("recipe=lgcnet_cityscapes",),
+        test=("data.size=[769,1537]",),  # predictions are then resized to the 1024x2048 of the labels
+        split="val",  # the labels of test are not public
     ),
     "smoke": Form(
         data=("data=synthetic", "data.size=[33,47]", "data.train=4", "data.val=2", "data.test=2"),
@@ -105,6 +111,12 @@ class Job:
         """Overrides of the data set."""
         return [*self.form.data, *([f"data.root={self.root}"] if self.root else [])]
 
+    def test(self) -> list[str]:
+        """Overrides of the evaluation."""
+        changed = {override.split("=")[0] for override in self.form.test}
+        kept = [override for override in self.data() if override.split("=")[0] not in changed]
+        return [*kept, *self.form.test, f"split={self.form.split}"]
+
     def folder(self, row: Row) -> Path:
         """Where a row's runs lie, the same for equal rows of different tables."""
         slug = "_".join(o.replace("space.", "").replace("latency.", "") for o in row.overrides) or "lgcnet"
@@ -122,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", default=2, type=int, help="rows at a time, one thread each")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     given = parser.parse_args(argv)
+    if given.root is None and given.form != "smoke":
+        parser.error(f"--form {given.form} needs --root, the folder of the data set")
     seeds = tuple(int(seed) for seed in given.seeds.split(","))
     job = Job(FORMS[given.form], given.root, given.out, seeds, given.jobs, given.dry_run)
     table = TABLES[given.table]
@@ -193,7 +207,7 @@ def train(row: Row, job: Job) -> None:
             genotype = folder / "genotype.yaml"
             run(["train", f"genotype={genotype}", *job.data(), *job.form.train, f"seed={seed}", where(out)], job)
         if not (out / "eval.json").exists():
-            run(["eval", f"run={out}", *job.data(), "pictures=0", "trainer.threads=1"], job)
+            run(["eval", f"run={out}", *job.test(), "pictures=0", "trainer.threads=1"], job)
 
 
 def report(name: str, table: Table, job: Job) -> None:
@@ -216,7 +230,7 @@ def report(name: str, table: Table, job: Job) -> None:
     (job.out / f"{name}.json").write_text(json.dumps({"title": table.title, "seeds": job.seeds, "rows": rows}, indent=2) + "\n")
     text = markdown(table, rows)
     (job.out / f"{name}.md").write_text(text)
-    plot(job.out / f"{name}.png", table, rows)
+    plot(job.out / f"{name}.png", table, rows, split=job.form.split)
     print(text)
 
 
@@ -234,8 +248,8 @@ def markdown(table: Table, rows: Sequence[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot(path: Path, table: Table, rows: Sequence[dict]) -> None:
-    """Test mIoU against measured latency, one colour a row, one mark a seed."""
+def plot(path: Path, table: Table, rows: Sequence[dict], *, split: str) -> None:
+    """MIoU against measured latency, one colour a row, one mark a seed."""
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.hashsalt": "0"}):
@@ -244,7 +258,7 @@ def plot(path: Path, table: Table, rows: Sequence[dict]) -> None:
         for i, row in enumerate(rows):
             axes.scatter(row["ms"], row["miou"], color=f"C{i}", s=45, label=row["label"])
         axes.set_xlabel("measured latency, ms")
-        axes.set_ylabel("test mIoU, %")
+        axes.set_ylabel(f"{split} mIoU, %")
         axes.set_title(table.title)
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)

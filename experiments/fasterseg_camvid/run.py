@@ -116,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", default="runs/fasterseg_camvid", type=Path, help="folder of all runs")
     parser.add_argument("--seeds", default="0,1", help="seeds, with commas")
     given = parser.parse_args(argv)
+    if given.root is None and given.form != "smoke":
+        parser.error(f"--form {given.form} needs --root, the folder of CamVid")
     job = Job(FORMS[given.form], given.root, given.out)
     seeds = [int(seed) for seed in given.seeds.split(",")]
     job.out.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--runtimes", default="torch-eager", help="runtimes that a network must be fast enough on, with commas")
     given = parser.parse_args(argv)
+    if given.root is None and given.form != "smoke":
+        parser.error(f"--form {given.form} needs --root, the folder of CamVid")
     seeds = tuple(int(seed) for seed in given.seeds.split(","))
     shares = tuple(float(share) for share in given.shares.split(","))
     job = Job(FORMS[given.form], given.root, given.out, seeds, shares, tuple(given.runtimes.split(",")))

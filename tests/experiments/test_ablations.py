@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -12,6 +13,10 @@ from types import ModuleType
 import pytest
 
 import nas.cli
+from nas.space.deployment import Deployment
+from nas.space.genotype import save_genotype
+from tests.label_trees import write_cityscapes
+from tests.small_jobs import random_genotype
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "ablations"
 
@@ -95,3 +100,47 @@ def test_a_search_that_was_stopped_goes_on_and_the_others_begin(tmp_path: Path, 
     assert stopped[-2:] == ["seed=1", f"resume={job.folder(row) / '1'}"]
     assert "--multirun" in fresh
     assert "seed=2" in fresh
+
+
+@pytest.mark.parametrize("name", list(ablations.FORMS))
+def test_accuracy_and_latency_are_of_one_size_and_of_a_split_with_labels(name: str) -> None:
+    job = ablations.Job(ablations.FORMS[name], "ROOT", Path("out"), (0,), 1, True)
+    (size,) = (word.removeprefix("data.size=") for word in job.test() if word.startswith("data.size="))
+    assert f"deploy.input={size}" in job.form.deploy
+    assert len({word.split("=")[0] for word in job.test()}) == len(job.test())
+    assert f"split={'val' if 'data=cityscapes' in job.test() else 'test'}" in job.test()
+
+
+def test_the_full_form_trains_and_evaluates_on_a_tree_like_that_of_cityscapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_cityscapes(tmp_path / "cityscapes", size=(48, 96))
+    full, smoke = ablations.FORMS["full"], ablations.FORMS["smoke"]
+    small = {"[1024,2048]": "[48,96]", "[769,1537]": "[33,47]"}
+    data, test = (
+        tuple(f"{key}={small.get(value, value)}" for key, _, value in (word.partition("=") for word in words))
+        for words in (full.data, full.test)
+    )
+    form = dataclasses.replace(full, data=data, test=test, train=(*smoke.train, "data.workers=0"))
+    job = ablations.Job(form, str(root), tmp_path / "out", (0,), 1, False)
+    row = tables.TABLES["X"].rows[-1]
+    folder = job.folder(row) / "0"
+    genotype = random_genotype(tmp_path / "genotype.yaml", init_channels=2)
+    folder.mkdir(parents=True)
+    save_genotype(folder / "genotype.yaml", dataclasses.replace(genotype, deploy=Deployment((33, 47), 2, 19)))
+    statuses = []
+    monkeypatch.setattr(ablations, "run", lambda command, job: statuses.append(nas.cli.main(list(command))))
+    ablations.train(row, job)
+    assert statuses == [0, 0]
+    found = json.loads((folder / "train" / "eval.json").read_text())
+    assert found["split"] == "val"
+    assert 0 <= found["miou"] <= 1
+
+
+@pytest.mark.parametrize("form", ["reduced", "full"])
+def test_a_form_of_real_images_wants_their_folder(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        ablations.main(["X", "--form", form, "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert f"--form {form} needs --root" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
