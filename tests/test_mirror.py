@@ -26,6 +26,7 @@ TESTED_IN = {
     "nas/data/classes/cityscapes_labels": "data/test_cityscapes",
     "nas/data/dataset": "contracts/test_dataset_contract",
     "nas/data/files/folder_files": "data/test_folder",
+    "nas/data/files/folder_layout": "data/files/test_layout_hints",
     "nas/data/files/pair_dataset": "contracts/test_dataset_contract",
     "nas/data/files/pairs": "data/test_folder",
     "nas/data/street": "data/test_synthetic",

@@ -41,5 +41,5 @@ def camvid_dataset(config: CamVidConfig, split: str) -> PairDataset:
     Raises:
         DataError: If it does not lie there, or an image lacks its label.
     """
-    pairs = find_pairs(Path(config.root), split)
-    return PairDataset(pairs, split, classes=CAMVID, code=CAMVID_CODE, config=config)
+    found = find_pairs(Path(config.root), split)
+    return PairDataset(found.pairs, split, classes=CAMVID, code=CAMVID_CODE, config=config, passed_over=found.passed_over)

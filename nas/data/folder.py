@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.data.classes.class_file import KNOWN_CLASSES, CodedClasses, load_classes
-from nas.data.files.folder_files import Layout, find_pairs
+from nas.data.files.folder_files import find_pairs
+from nas.data.files.folder_layout import Layout
 from nas.data.files.pair_dataset import PairConfig, PairDataset
 from nas.devices.path_settings import path_setting
-from nas.errors import ConfigError
+from nas.errors import ConfigError, DataError
 
 
 @dataclass(kw_only=True, slots=True)
@@ -25,9 +26,10 @@ class FolderConfig(PairConfig):
     root: str = path_setting("???")
     """Folder to which the other paths are relative."""
     classes: str = path_setting("classes.yaml")
-    """YAML file of the classes; or cityscapes (label ids), cityscapes_train_ids or camvid, which need no file."""
+    """YAML file of the classes, relative to the current folder, else to root; or cityscapes (label ids), cityscapes_train_ids or
+    camvid, which need no file."""
     images: str = path_setting("images/SPLIT")
-    """Folder of a split's images; folders below count."""
+    """Folder of a split's images; folders below and links count."""
     masks: str = path_setting("masks/SPLIT")
     """Folder of a split's masks; each lies as its image does below the folder of images."""
     image_suffix: str | None = None
@@ -35,8 +37,8 @@ class FolderConfig(PairConfig):
     mask_suffix: str = ".png"
     """Ending of the names of masks, after the beginning of the image's name."""
     lists: str | None = path_setting(None)
-    """List file of a split, e.g. SPLIT.txt: on each line an image and a mask, relative to root, or the name of an image alone,
-    relative to `images`, with or without its extension; null: all images of the folders."""
+    """List file of a split, e.g. SPLIT.txt: on each line an image and a mask, relative to root, with a tab, a comma or spaces
+    between, or an image alone, relative to `images`, with or without its extension; null: all images of the folders."""
     train: str | None = "train"
     """Value of SPLIT in the training split; null: there is none."""
     val: str | None = "val"
@@ -64,7 +66,24 @@ def folder_classes(config: FolderConfig) -> CodedClasses:
     """
     if config.classes in KNOWN_CLASSES:
         return KNOWN_CLASSES[config.classes]
-    return load_classes(Path(config.root) / Path(config.classes))
+    return load_classes(_class_file(Path(config.classes), Path(config.root)))
+
+
+def _class_file(given: Path, root: Path) -> Path:
+    """The file of classes: relative to the current folder, else to the root."""
+    found = [path for path in dict.fromkeys((given, root / given)) if path.is_file()]
+    if not found:
+        places = f"{given} or {root / given}" if given != root / given else f"{given}"
+        raise DataError(
+            f"{places}: no such file, expected a YAML file of classes; write one, or set data.classes to it or to one of"
+            f" {', '.join(KNOWN_CLASSES)}"
+        )
+    if len(found) == 2 and found[0].read_bytes() != found[1].read_bytes():
+        raise DataError(
+            f"data.classes: got {given}, and there are {found[0].absolute()} and {found[1].absolute()}, which differ;"
+            " expected one file; give its whole path"
+        )
+    return found[0]
 
 
 def folder_dataset(config: FolderConfig, split: str) -> PairDataset:
@@ -81,11 +100,8 @@ def folder_dataset(config: FolderConfig, split: str) -> PairDataset:
         mask_suffix=config.mask_suffix,
         lists=config.lists,
         folders={"train": config.train, "val": config.train if config.holdout else config.val, "test": config.test},
+        holdout=config.holdout,
     )
-    pairs = find_pairs(layout, split)
-    if config.holdout and split != "test":
-        pairs = [pair for index, pair in enumerate(pairs) if (index % config.holdout == 0) == (split == "val")]
-        if not pairs:
-            raise ConfigError("data.holdout: got a training folder of one image, expected at least two to divide; add images")
+    found = find_pairs(layout, split)
     coded = folder_classes(config)
-    return PairDataset(pairs, split, classes=coded.classes, code=coded.code, config=config)
+    return PairDataset(found.pairs, split, classes=coded.classes, code=coded.code, config=config, passed_over=found.passed_over)

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.dataset import check_index, check_split
+from nas.data.dataset import SPLITS, check_index, check_split
 from nas.data.files.decode import image_size, read_image
-from nas.data.files.passed_over import NOTHING, PassedOver
+from nas.data.files.file_walk import FoundFiles, entries_of, find_files, is_hidden
+from nas.data.files.pairs import IMAGE_SUFFIXES
+from nas.data.files.passed_over import HIDDEN, NO_CLASS, PassedOver
 from nas.data.files.scan import scan_frames
+from nas.data.files.shared_images import refuse_shared
 from nas.data.scan_facts import ScanFacts
 from nas.devices.path_settings import expand_home, path_setting
 from nas.errors import ConfigError, DataError
 from nas.files.value_text import value_text
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
-"""Endings of image files, in small or capital letters."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class ImageFolderConfig:
     name: str = "image_folder"
     """Name of the data set."""
     root: str = path_setting("???")
-    """Folder that holds train/CLASS/ and val/CLASS/ with .jpg, .jpeg or .png files; the folders name the classes."""
+    """Folder that holds train/CLASS/ and val/CLASS/ with images, also in folders below; CLASS names the class."""
     size: list[int] = field(default_factory=lambda: [224, 224])
     """[height, width] in pixels at which images are validated, and trained unless train.crop says otherwise."""
     full_scan: bool = True
@@ -59,14 +59,19 @@ class ImageFolder:
 
     def __init__(self, config: ImageFolderConfig, split: str) -> None:
         self.split = check_split(split)
-        self.passed_over: PassedOver = NOTHING
         self.size = (config.size[0], config.size[1])
         self._full_scan = config.full_scan
         self._folder = _split_folder(Path(config.root), split)
-        self.classes = _class_names(self._folder)
+        self.classes, passed = _class_names(self._folder)
         _check_same_classes(self._folder, self.classes)
-        files = [(path, label) for label, name in enumerate(self.classes) for path in _images(self._folder / name)]
+        found = [_images(self._folder / name) for name in self.classes]
+        files = [(path, label) for label, one in enumerate(found) for path in one.files]
+        self.passed_over = PassedOver.of(
+            {path: reason for one in (passed, *(one.passed for one in found)) for path, reason in one.items()}
+        )
         self._paths = [path for path, _ in files]
+        others = {other: _images_of(self._folder.parent / other) for other in SPLITS if other != split}
+        refuse_shared(split, self._paths, others, fix="remove it from one of them")
         self.labels: NDArray[np.int64] = np.array([label for _, label in files], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -130,17 +135,20 @@ def _split_folder(root: Path, split: str) -> Path:
     return folder
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+def _class_names(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The classes of a split, and what lies beside their folders."""
+    found = entries_of(folder)
+    hidden = {entry.path: HIDDEN for entry in found if is_hidden(entry.name)}
+    names = tuple(entry.name for entry in found if Path(entry.path).is_dir() and entry.path not in hidden)
     if len(names) < 2:
         raise DataError(f"{folder}: got {len(names)} folders of classes, expected at least 2; give each class a folder of images")
-    return names
+    return names, hidden | {entry.path: NO_CLASS for entry in found if entry.path not in hidden and entry.name not in names}
 
 
 def _check_same_classes(folder: Path, names: tuple[str, ...]) -> None:
     """The class ids of train and val must mean the same."""
     other = folder.parent / ("val" if folder.name == "train" else "train")
-    different = sorted(set(names) ^ set(_class_names(other))) if other.is_dir() else []
+    different = sorted(set(names) ^ set(_class_names(other)[0])) if other.is_dir() else []
     if different:
         raise DataError(
             f"{folder.parent}: train/ and val/ have different classes, {', '.join(different[:5])} is in one of them only; "
@@ -148,12 +156,17 @@ def _check_same_classes(folder: Path, names: tuple[str, ...]) -> None:
         )
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files of a class in the order of their names; hidden files do not count."""
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    for path in files:
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path}: expected nothing but {', '.join(SUFFIXES)} files in the folder of a class; move it away")
-    if not files:
-        raise DataError(f"{folder}: no image in it, expected {', '.join(SUFFIXES)} files; fill it, or remove the class")
-    return files
+def _images(folder: Path) -> FoundFiles:
+    """The images of a class in the order of their paths, and what lies among them."""
+    found = find_files(folder, IMAGE_SUFFIXES, deep=True)
+    if not found.files:
+        raise DataError(f"{folder}: no image in it, expected {', '.join(IMAGE_SUFFIXES)} files; fill it, or remove the class")
+    return found
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """Images of another split; what is wrong with that one is told where it is read."""
+    try:
+        return find_files(folder, IMAGE_SUFFIXES, deep=True).files if folder.is_dir() else []
+    except DataError:
+        return []

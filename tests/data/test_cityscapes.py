@@ -1,6 +1,7 @@
 """Cityscapes: its tables and its metric against the official scripts, its folders, and its test split."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from nas.data import build_dataset
 from nas.data.cityscapes import CityscapesConfig, cityscapes_dataset
 from nas.data.classes.cityscapes_labels import CITYSCAPES, LABEL_IDS, TRAIN_IDS
+from nas.data.files.passed_over import HIDDEN, OTHER_KIND
 from nas.errors import ConfigError, DataError
 from nas.metrics import summarise
 from nas.training.confusion import confusion_over
@@ -162,6 +164,50 @@ def test_an_image_in_two_folders_is_refused(tmp_path):
     save(tmp_path / "leftImg8bit/val/again/lindau_000000_000019_leftImg8bit.png", np.zeros((24, 32, 3)))
     save(tmp_path / "gtFine/val/again/lindau_000000_000019_gtFine_labelIds.png", np.zeros((24, 32)))
     assert "same name as" in refused(tmp_path)
+
+
+def test_what_lies_beside_labels_is_known_and_the_rest_named(tmp_path):
+    write_cityscapes(tmp_path)
+    stem = tmp_path / "gtFine/val/lindau/lindau_000000_000019_gtFine_"
+    for end in ("color.png", "polygons.json", "instanceIds.png", "labelTrainIds.png", "instanceTrainIds.png"):
+        Path(f"{stem}{end}").write_bytes(b"")
+    assert not dataset(tmp_path).passed_over
+    (tmp_path / "leftImg8bit/val/lindau/notes.txt").write_text("")
+    (tmp_path / "leftImg8bit/val/lindau/Thumbs.db").write_text("")
+    assert dataset(tmp_path).passed_over.counts == {OTHER_KIND: 1, HIDDEN: 1}
+
+
+def test_a_city_on_another_disk_counts(tmp_path):
+    write_cityscapes(tmp_path)
+    for kind in ("leftImg8bit", "gtFine"):
+        (tmp_path / "disk").mkdir(exist_ok=True)
+        (tmp_path / kind / "train/ulm").rename(tmp_path / "disk" / kind)
+        (tmp_path / kind / "train/ulm").symlink_to(tmp_path / "disk" / kind)
+    data = dataset(tmp_path, "train")
+    assert [data.name(index).split("_")[0] for index in range(len(data))] == ["aachen", "aachen", "ulm"]
+
+
+def test_names_with_capital_suffixes_are_matched(tmp_path):
+    write_cityscapes(tmp_path)
+    path = tmp_path / "gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png"
+    path.rename(path.with_suffix(".PNG"))
+    assert len(dataset(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["link", "hard link"])
+def test_an_image_in_two_splits_is_refused(tmp_path, link):
+    write_cityscapes(tmp_path, num=1)
+    for kind, end in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+        link(
+            tmp_path / kind / f"train/aachen/aachen_9_9_{end}.png",
+            tmp_path / kind / f"val/lindau/lindau_000000_000019_{end}.png",
+        )
+    for split, other in (("train", "val"), ("val", "train")):
+        message = refused(tmp_path, split)
+        assert f"is in {split} and in {other} (as " in message
+        assert "aachen_9_9" in message
+        assert "lindau_000000" in message
+    assert len(dataset(tmp_path, "test")) == 1
 
 
 def test_train_ids_in_place_of_label_ids_are_not_taken_for_such_where_they_cannot_be(tmp_path):

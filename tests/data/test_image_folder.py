@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from nas.data.files.passed_over import BROKEN_LINK, HIDDEN, NO_CLASS, OTHER_KIND
 from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
 from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError, DataError
@@ -51,6 +53,45 @@ def test_images_are_turned_upright_as_everywhere(root):
     np.testing.assert_array_equal(dataset.load(0)[0], np.asarray(picture)[:6, :9])
 
 
+def test_whatever_is_no_image_is_counted_and_named(root):
+    folder = root / "train"
+    for path in ("notes.txt", "upright/notes.txt", "upright/Thumbs.db", "upside_down/.DS_Store", ".cache/0.png"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text("x")
+    (folder / "upright/gone.png").symlink_to(root / "nowhere.png")
+    data = ImageFolder(ImageFolderConfig(root=str(root)), "train")
+    assert len(data) == 6
+    assert data.passed_over.counts == {OTHER_KIND: 1, BROKEN_LINK: 1, NO_CLASS: 1, HIDDEN: 3}
+    assert data.passed_over.examples[NO_CLASS] == (str(folder / "notes.txt"),)
+    assert not ImageFolder(ImageFolderConfig(root=str(root)), "val").passed_over
+
+
+def test_images_below_folders_and_links_of_a_class_count(root):
+    (root / "train/upright/more").mkdir()
+    (root / "train/upright/0.png").rename(root / "train/upright/more/0.png")
+    (root / "train/upside_down").rename(root / "elsewhere")
+    (root / "train/upside_down").symlink_to(root / "elsewhere")
+    data = ImageFolder(ImageFolderConfig(root=str(root)), "train")
+    assert sorted(data.name(index) for index in range(6))[:4] == [
+        "upright/1.png",
+        "upright/2.png",
+        "upright/more/0.png",
+        "upside_down/0.png",
+    ]
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["link", "hard link"])
+def test_an_image_in_two_splits_or_two_classes_is_refused(root, link):
+    link(root / "val/upright/again.png", root / "train/upright/1.png")
+    for split, other in (("train", "val"), ("val", "train")):
+        with pytest.raises(DataError, match=rf"is in {split} and in {other} \(as .*remove it from one of them"):
+            ImageFolder(ImageFolderConfig(root=str(root)), split)
+    (root / "val/upright/again.png").unlink()
+    link(root / "val/upright/again.png", root / "val/upside_down/1.png")
+    with pytest.raises(DataError, match=r"upside_down/1\.png: the same file as .*upright/again\.png, expected each image once"):
+        ImageFolder(ImageFolderConfig(root=str(root)), "val")
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-500])
 
@@ -61,15 +102,11 @@ SPOILT = {
     "one class": (lambda root: shutil.rmtree(root / "train" / "upright"), "train: got 1 folders of classes, expected at least 2"),
     "empty class": (
         lambda root: [(root / split / "empty").mkdir() for split in ("train", "val")],
-        "train/empty: no image in it, expected .jpg, .jpeg, .png files",
+        "train/empty: no image in it, expected .jpg, .jpeg, .png, .bmp",
     ),
     "class of one split": (
         lambda root: save(root / "val" / "cellar" / "0.png", np.zeros((4, 4, 3))),
         "different classes, cellar is in one of them only",
-    ),
-    "other file": (
-        lambda root: (root / "train" / "upright" / "notes.txt").write_text("x"),
-        "notes.txt: expected nothing but .jpg, .jpeg, .png files",
     ),
     "no image": (lambda root: (root / "train" / "upright" / "1.png").write_text("x"), "1.png: unreadable or truncated"),
     "truncated": (lambda root: cut(root / "train" / "upright" / "1.png"), "1.png: unreadable or truncated"),

@@ -1,118 +1,123 @@
-"""Paths of the images and masks of a user's own data set."""
+"""Paths of the images and masks of a user's own data set, split by split."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from nas.data.dataset import SPLITS
-from nas.data.files.pairs import IMAGE_SUFFIXES, FramePair, by_key, matched, read_lines, visible_files
-from nas.errors import DataError
-
-_FORM = "'IMAGE MASK' or 'NAME'"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Names of the files of a data set; see `nas.data.folder.FolderConfig`."""
-
-    root: Path
-    images: str
-    masks: str
-    image_suffix: str | None
-    mask_suffix: str
-    lists: str | None
-    folders: Mapping[str, str | None]
-
-    def path(self, pattern: str, split: str) -> Path:
-        """A path of a split."""
-        return self.root / pattern.replace("SPLIT", self.folders[split] or "")
+from nas.data.files.file_walk import FoundFiles
+from nas.data.files.folder_layout import Layout, frame_name
+from nas.data.files.folder_lists import pairs_of_list
+from nas.data.files.layout_hints import HOLDOUT, no_images, no_masks, one_folder, one_source
+from nas.data.files.name_hints import NamedFiles, other_suffix
+from nas.data.files.pairs import IMAGE_SUFFIXES, FoundPairs, FramePair, matched, passed_beside
+from nas.data.files.passed_over import OTHER_KIND
+from nas.data.files.shared_images import refuse_shared
+from nas.errors import ConfigError, DataError
 
 
-def find_pairs(layout: Layout, split: str) -> list[FramePair]:
+def find_pairs(layout: Layout, split: str) -> FoundPairs:
     """All pairs of a split, sorted by name.
 
     Raises:
-        DataError: If something is not where the layout says, or the split has no images.
+        ConfigError: If there is nothing to hold out.
+        DataError: If something is not where the layout says, the split has no images, or one that is in another split too.
     """
-    if layout.folders[split] is None:
-        have = [name for name in SPLITS if layout.folders[name] is not None]
-        raise DataError(
-            f"split: got {split}, and data.{split} is null: this data set has no such split with masks;"
-            f" set split= to {' or '.join(have)}"
-        )
-    if not layout.root.is_dir():
-        raise DataError(f"{layout.root}: no such folder; set data.root to the folder of the data set")
-    pairs = _folder_pairs(layout, split) if layout.lists is None else _listed_pairs(layout, split, layout.path(layout.lists, split))
+    _check_split(layout, split)
+    found = _split_pairs(layout, split)
     named: dict[str, FramePair] = {}
-    for pair in pairs:
+    for pair in found.pairs:
         if pair.name in named:
             other = named[pair.name].image
             raise DataError(f"{pair.image}: same name as {other}, expected one image a name; rename or remove one")
         named[pair.name] = pair
-    return [named[name] for name in sorted(named)]
+    same = layout.same_source(split)
+    apart = [other for other in SPLITS if other not in (split, *same) and layout.folders[other] is not None]
+    others = {other: _images_of(layout, other) for other in apart if not (layout.holdout and other == "val")}
+    refuse_shared(split, [pair.image for pair in found.pairs], others, fix=_fix_shared(layout))
+    pairs = [named[name] for name in sorted(named)]
+    if layout.holdout and split != "test":
+        pairs = [pair for index, pair in enumerate(pairs) if (index % layout.holdout == 0) == (split == "val")]
+        if not pairs:
+            raise ConfigError("data.holdout: got a training folder of one image, expected at least two to divide; add images")
+    return FoundPairs(pairs, found.passed_over)
 
 
-def _folder_pairs(layout: Layout, split: str) -> list[FramePair]:
+def _check_split(layout: Layout, split: str) -> None:
+    """Refuse a split that there is not, or that would be another one."""
+    source = layout.source(split)
+    if source is None:
+        have = [name for name in SPLITS if layout.folders[name] is not None]
+        advice = f"; set {HOLDOUT}, or split= to " if split == "val" else "; set split= to "
+        raise DataError(
+            f"split: got {split}, and data.{split} is null: this data set has no such split with masks{advice}{' or '.join(have)}"
+        )
+    if not layout.root.is_dir():
+        raise DataError(f"{layout.root}: no such folder; set data.root to the folder of the data set")
+    # A test split that is read from where train and val are is none, and does not stop a training.
+    same = [other for other in layout.same_source(split) if split == "test" or (other != "test" and not layout.holdout)]
+    if same:
+        alike = [name for name in SPLITS if name in (split, *same)]
+        raise DataError(
+            f"{source}: got the same images for {', '.join(alike[:-1])} and {alike[-1]}, expected each image in one split;"
+            f" {one_source(layout, split, same)}"
+        )
+
+
+def _split_pairs(layout: Layout, split: str) -> FoundPairs:
+    if layout.lists is None:
+        return _folder_pairs(layout, split)
+    source = layout.path(layout.lists, split)
+    if not source.is_file():
+        raise DataError(f"{source}: no such file, expected the list of the {split} images; {no_images(layout, split)}")
+    return pairs_of_list(layout, split)
+
+
+def _folder_pairs(layout: Layout, split: str) -> FoundPairs:
     """The pairs of equal names below two folders."""
     images_in, masks_in = layout.path(layout.images, split), layout.path(layout.masks, split)
-    images = _images(layout, split)
+    if not images_in.is_dir():
+        raise DataError(f"{images_in}: no such folder, expected the {split} images; {no_images(layout, split)}")
+    images = layout.image_files(split)
+    if not images.files:
+        kinds = ", ".join(layout.image_endings())
+        advice = one_folder(layout, split) or "set data.root, data.images or data.image_suffix"
+        raise DataError(f"{images_in}: no image in it, expected files {kinds}; {advice}")
     if not masks_in.is_dir():
-        raise DataError(
-            f"{masks_in}: no such folder, expected the masks of {images_in}; set data.root or data.masks,"
-            " or choose a split that has masks, e.g. split=val"
-        )
-    suffix = layout.mask_suffix
-    files = visible_files(masks_in, (suffix.lower(),), deep=True)
-    masks = by_key(files, lambda path: path.relative_to(masks_in).as_posix()[: -len(suffix)])
-    return [FramePair(_name(key), image, mask) for key, image, mask in matched(images, masks, labels_in=masks_in, suffix=suffix)]
+        raise DataError(f"{masks_in}: no such folder, expected the masks of {images_in}; {no_masks(layout, split)}")
+    masks = layout.mask_files(split)
+    pairs = matched(
+        NamedFiles(layout.keyed_images(images.files, split), images_in, layout.image_suffix or "", "data.image_suffix"),
+        NamedFiles(layout.keyed_masks(masks.files, split), masks_in, layout.mask_suffix, "data.mask_suffix"),
+        advice=partial(_advice, layout, split, masks),
+    )
+    found = [FramePair(frame_name(key), image, mask) for key, image, mask in pairs]
+    return FoundPairs(found, passed_beside((images.passed, masks.passed), found))
 
 
-def _images(layout: Layout, split: str) -> dict[str, Path]:
-    """The images of a split by their names below their folder, without suffix."""
-    folder, suffix = layout.path(layout.images, split), layout.image_suffix
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder, expected the {split} images; set data.root, data.images or data.{split}")
-    files = visible_files(folder, IMAGE_SUFFIXES if suffix is None else (suffix.lower(),), deep=True)
-    if not files:
-        kinds = suffix or ", ".join(IMAGE_SUFFIXES)
-        raise DataError(f"{folder}: no image in it, expected files {kinds}; set data.root, data.images or data.image_suffix")
-    return by_key(files, lambda path: path.relative_to(folder).as_posix()[: -len(suffix or path.suffix)])
+def _advice(layout: Layout, split: str, masks: FoundFiles, bare: Sequence[str]) -> str | None:
+    """What to do about images without masks, where the place or the other files of the masks say it."""
+    images_in, masks_in = layout.path(layout.images, split), layout.path(layout.masks, split)
+    if images_in.samefile(masks_in):
+        return one_folder(layout, split)
+    others = [Path(path) for path, reason in masks.passed.items() if reason == OTHER_KIND]
+    pictures = [path.relative_to(masks_in).as_posix() for path in others if path.suffix.lower() in IMAGE_SUFFIXES]
+    return other_suffix(bare, pictures)
 
 
-def _listed_pairs(layout: Layout, split: str, list_file: Path) -> list[FramePair]:
-    """The pairs that a list names."""
-    lines = read_lines(list_file, form=_FORM)
-    named = _images(layout, split) if any(len(fields) == 1 for _, fields in lines) else {}
-    pairs = []
-    for number, fields in lines:
-        where = f"{list_file}:{number}"
-        if len(fields) > 2:
-            raise DataError(f"{where}: got {len(fields)} fields, expected {_FORM}; correct the line")
-        pair = _named_pair(layout, split, fields[0], named, where) if len(fields) == 1 else _pair(layout, fields[0], fields[1])
-        for path in (pair.image, pair.label):
-            if path is not None and not path.is_file():
-                raise DataError(f"{path}: no such file, but {where} asks for it; restore it or remove the line")
-        pairs.append(pair)
-    return pairs
+def _images_of(layout: Layout, split: str) -> list[Path]:
+    """Images of another split; what is wrong with that one is told where it is read."""
+    try:
+        if layout.lists is not None:
+            return [pair.image for pair in pairs_of_list(layout, split).pairs]
+        return layout.image_files(split).files if layout.path(layout.images, split).is_dir() else []
+    except (ConfigError, DataError):
+        return []
 
 
-def _pair(layout: Layout, image: str, mask: str) -> FramePair:
-    """A pair of paths relative to the root."""
-    return FramePair(_name(Path(image).with_suffix("").as_posix()), layout.root / image, layout.root / mask)
-
-
-def _named_pair(layout: Layout, split: str, field: str, images: Mapping[str, Path], where: str) -> FramePair:
-    """The pair of an image's name below the folder of images."""
-    folder = layout.path(layout.images, split)
-    files = {path.relative_to(folder).as_posix(): key for key, path in images.items()}
-    key = files.get(field, field)
-    if key not in images:
-        raise DataError(f"{where}: no image {field} in {folder}, expected a file there; restore it or remove the line")
-    return FramePair(_name(key), images[key], layout.path(layout.masks, split) / f"{key}{layout.mask_suffix}")
-
-
-def _name(key: str) -> str:
-    """A name without folders."""
-    return key.strip("/").replace("/", "_")
+def _fix_shared(layout: Layout) -> str:
+    """What to do about an image in two splits."""
+    where = "folders" if layout.lists is None else "lists"
+    return f"remove it from one of the {where}, or set data.val or data.test to null where a split is not to be used"

@@ -1,11 +1,14 @@
-"""Image files and their label files: found in folders, matched by name, complete or refused."""
+"""Image files and their label files: matched by name, complete or refused."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.data.files.name_hints import NamedFiles, why_unmatched
+from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -27,33 +30,28 @@ class FramePair:
     label: Path | None
 
 
-def visible_files(folder: Path, suffixes: Sequence[str], *, deep: bool = False) -> list[Path]:
-    """Files whose names end with one of the suffixes in any case, sorted, without hidden ones.
+@dataclass(frozen=True, slots=True)
+class FoundPairs:
+    """The pairs of a split.
 
     Args:
-        folder: Where to look.
-        suffixes: Ends of names, lower case.
-        deep: Also in folders below, hidden ones left out.
+        pairs: Sorted by name.
+        passed_over: What lies among their files and is not used.
     """
-    found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(
-        path
-        for path in found
-        if path.name.lower().endswith(tuple(suffixes))
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+
+    pairs: list[FramePair]
+    passed_over: PassedOver = NOTHING
 
 
 def by_key(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]:
-    """The files by what identifies them.
+    """The files by what identifies them, where letters count as the same however Unicode composes them.
 
     Raises:
         DataError: If two share a key.
     """
     found: dict[str, Path] = {}
     for path in paths:
-        name = key(path)
+        name = unicodedata.normalize("NFC", key(path))
         if name in found:
             raise DataError(f"{path}: same name as {found[name]}, expected one image a name; remove one")
         found[name] = path
@@ -61,49 +59,46 @@ def by_key(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]
 
 
 def matched(
-    images: Mapping[str, Path], labels: Mapping[str, Path], *, labels_in: Path, suffix: str
+    images: NamedFiles, labels: NamedFiles, *, advice: Callable[[Sequence[str]], str | None] = lambda _: None
 ) -> list[tuple[str, Path, Path]]:
     """Key, image and label of every key, sorted.
 
     Args:
-        images: Key -> image.
-        labels: Key -> label.
-        labels_in: Folder of the labels, below which a key lies.
-        suffix: How the name of a label goes on after its key.
+        images: All images.
+        labels: All labels.
+        advice: From the keys of images without labels to what to do about them, where more is known than the names.
 
     Raises:
         DataError: If an image or a label lacks its partner.
     """
-    bare = sorted(images.keys() - labels.keys())
+    bare = sorted(images.files.keys() - labels.files.keys())
+    lonely = sorted(labels.files.keys() - images.files.keys())
     if bare:
-        raise DataError(
-            f"{images[bare[0]]}: no label{more(bare)}, expected {labels_in / bare[0]}{suffix}; restore it or remove the image"
-        )
-    lonely = sorted(labels.keys() - images.keys())
+        why = advice(bare) or why_unmatched(images, labels, bare=bare, lonely=lonely) or "restore it or remove the image"
+        wanted = f"{labels.folder / bare[0]}{labels.suffix}"
+        raise DataError(f"{images.files[bare[0]]}: no label{more(bare)}, expected {wanted}; {why}")
     if lonely:
-        folder = next(iter(images.values())).parent
         raise DataError(
-            f"{labels[lonely[0]]}: no image{more(lonely)}, expected {lonely[0]} in {folder}; restore it or remove the label"
+            f"{labels.files[lonely[0]]}: no image{more(lonely)}, expected {lonely[0]} in {images.folder};"
+            " restore it or remove the label"
         )
-    return [(key, images[key], labels[key]) for key in sorted(images)]
-
-
-def read_lines(list_file: Path, *, form: str) -> list[tuple[int, list[str]]]:
-    """Number and fields of each line of a list that is not blank.
-
-    Raises:
-        DataError: If it cannot be read, or has no such line.
-    """
-    try:
-        lines = list_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{list_file}: unreadable ({error}), expected lines {form}; restore it") from error
-    found = [(number, line.split()) for number, line in enumerate(lines, start=1) if line.split()]
-    if not found:
-        raise DataError(f"{list_file}: lists no image, expected lines {form}; restore it or remove the file")
-    return found
+    return [(key, images.files[key], labels.files[key]) for key in sorted(images.files)]
 
 
 def more(things: Sequence[object]) -> str:
     """Number of further files that are affected."""
     return "" if len(things) == 1 else f" (nor {len(things) - 1} more)"
+
+
+def passed_beside(found: Iterable[Mapping[str, str]], pairs: Iterable[FramePair]) -> PassedOver:
+    """What walks passed over, without the files of the pairs: what is no image may be a mask, and the reverse.
+
+    Args:
+        found: Path -> reason, of each walk.
+        pairs: The pairs.
+    """
+    passed = {path: reason for one in found for path, reason in one.items()}
+    for pair in pairs:
+        passed.pop(str(pair.image), None)
+        passed.pop(str(pair.label), None)
+    return PassedOver.of(passed)

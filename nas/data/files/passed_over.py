@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 HIDDEN = "hidden"
 OTHER_KIND = "with another ending"
 BROKEN_LINK = "broken link"
-REPEATED_FOLDER = "link to a folder that is in already"
+REPEATED_FOLDER = "link to a folder above or already read"
+DEEPER_FOLDER = "folder, where files were expected"
+NO_CLASS = "file beside the folders of classes"
 NO_FILE = "neither file nor folder"
 COMMENT = "comment in a list"
-REASONS = (OTHER_KIND, BROKEN_LINK, REPEATED_FOLDER, NO_FILE, COMMENT, HIDDEN)
+REASONS = (OTHER_KIND, BROKEN_LINK, REPEATED_FOLDER, DEEPER_FOLDER, NO_CLASS, NO_FILE, COMMENT, HIDDEN)
 """Why something is passed over, in the order in which it is told."""
 _KEPT = 3
 """Examples of each reason that are kept."""

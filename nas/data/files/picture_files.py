@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.files.decode import check_image, read_image
-from nas.data.files.pairs import IMAGE_SUFFIXES, by_key, visible_files
+from nas.data.files.file_walk import find_files
+from nas.data.files.pairs import IMAGE_SUFFIXES, by_key
 from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
@@ -105,27 +106,28 @@ def find_pictures(path: Path, every_frame: int = 1, *, upright: bool = True) -> 
     if every_frame != 1:
         kinds = ", ".join(VIDEO_SUFFIXES)
         raise ConfigError(f"every_frame: got {every_frame}, but images={path} is no video ({kinds}); leave every_frame away")
-    files = _image_files(path)
+    files, passed = _image_files(path)
     paths = list(files.values())
     scan_frames(lambda index: check_image(paths[index]), len(paths))
-    return ImageFiles(files, upright=upright)
+    return ImageFiles(files, passed, upright=upright)
 
 
-def _image_files(path: Path) -> dict[str, Path]:
-    """The image files by name."""
+def _image_files(path: Path) -> tuple[dict[str, Path], PassedOver]:
+    """The image files by name, and what lies among them."""
     kinds = ", ".join(IMAGE_SUFFIXES)
     if path.is_file():
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             raise DataError(f"{path}: got a file {path.suffix or 'without extension'}, expected an image ({kinds}) or a video")
-        return {path.stem: path}
+        return {path.stem: path}, NOTHING
     if not path.is_dir():
         raise DataError(f"{path}: no such file or folder; set images= to an image, a folder of images, or a video")
-    found = visible_files(path, IMAGE_SUFFIXES, deep=True)
-    if not found:
-        videos = visible_files(path, VIDEO_SUFFIXES, deep=True)
+    found = find_files(path, IMAGE_SUFFIXES, deep=True)
+    if not found.files:
+        videos = find_files(path, VIDEO_SUFFIXES, deep=True).files
         hint = f"; give a video by itself, e.g. images={videos[0]}" if videos else "; set images= to another folder"
         raise DataError(f"{path}: no image in it, expected files {kinds}{hint}")
-    return by_key(found, lambda file: file.relative_to(path).with_suffix("").as_posix())
+    files = by_key(found.files, lambda file: file.relative_to(path).with_suffix("").as_posix())
+    return files, PassedOver.of(found.passed)
 
 
 def _opened(path: Path) -> cv2.VideoCapture:

@@ -1,8 +1,10 @@
 import re
+from pathlib import Path
 
 import pytest
 
 from nas.data.files.camvid_files import find_pairs
+from nas.data.files.passed_over import COMMENT, DEEPER_FOLDER, HIDDEN, OTHER_KIND
 from nas.errors import DataError
 
 
@@ -21,26 +23,64 @@ def _refused(root, split="train"):
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_folders_pair_equal_stems(camvid_tree, split):
-    pairs = find_pairs(camvid_tree, split)
+    pairs = find_pairs(camvid_tree, split).pairs
     assert [pair.image for pair in pairs] == [camvid_tree / split / f"f{number}.png" for number in range(5)]
     assert [pair.label for pair in pairs] == [camvid_tree / f"{split}annot" / f"f{number}.png" for number in range(5)]
 
 
 def test_lists_are_rerooted_and_sorted(segnet_tree):
-    pairs = find_pairs(segnet_tree, "val")
+    pairs = find_pairs(segnet_tree, "val").pairs
     assert [pair.image for pair in pairs] == [segnet_tree / "val" / f"f{number}.png" for number in range(5)]
     assert pairs[2].label == segnet_tree / "valannot" / "f2.png"
 
 
 def test_the_list_decides_where_there_is_one(segnet_tree):
     (segnet_tree / "train.txt").write_text("CamVid/train/f3.png CamVid/trainannot/f3.png\n")
-    assert [pair.image.stem for pair in find_pairs(segnet_tree, "train")] == ["f3"]
+    assert [pair.image.stem for pair in find_pairs(segnet_tree, "train").pairs] == ["f3"]
 
 
-def test_hidden_and_foreign_files_do_not_count(camvid_tree):
+def test_hidden_and_foreign_files_do_not_count_and_are_named(camvid_tree):
     (camvid_tree / "train" / "._f9.png").write_bytes(b"")
     (camvid_tree / "train" / "Thumbs.db").write_bytes(b"")
-    assert len(find_pairs(camvid_tree, "train")) == 5
+    (camvid_tree / "train" / "notes.txt").write_bytes(b"")
+    (camvid_tree / "trainannot" / "colour").mkdir()
+    found = find_pairs(camvid_tree, "train")
+    assert len(found.pairs) == 5
+    assert found.passed_over.counts == {HIDDEN: 2, OTHER_KIND: 1, DEEPER_FOLDER: 1}
+    assert found.passed_over.examples[OTHER_KIND] == (str(camvid_tree / "train/notes.txt"),)
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["link", "hard link"])
+def test_an_image_in_two_splits_is_refused(camvid_tree, link):
+    link(camvid_tree / "val/f9.png", camvid_tree / "train/f2.png")
+    link(camvid_tree / "valannot/f9.png", camvid_tree / "trainannot/f2.png")
+    for split, other in (("train", "val"), ("val", "train")):
+        message = _refused(camvid_tree, split)
+        assert f"is in {split} and in {other} (as " in message
+        assert all(str(camvid_tree / path) in message for path in ("train/f2.png", "val/f9.png"))
+    assert len(find_pairs(camvid_tree, "test").pairs) == 5
+
+
+def test_an_image_that_two_lists_name_is_refused(segnet_tree):
+    (segnet_tree / "val.txt").write_text("a/train/f3.png a/trainannot/f3.png\n")
+    assert _refused(segnet_tree).startswith(f"{segnet_tree / 'train/f3.png'}: is in train and in val; expected each image in one")
+
+
+def test_lists_are_read_whatever_wrote_them(segnet_tree):
+    for kind in ("", "annot"):
+        (segnet_tree / f"train{kind}/f1.png").rename(segnet_tree / f"train{kind}/f 1, b.PNG")
+    lines = [
+        "train/f0.png,trainannot/f0.png",
+        "/SegNet/CamVid/train/f 1, b.png /SegNet/CamVid/trainannot/f 1, b.png",
+        r"SegNet\CamVid\train\f2.png" + "\t" + r"SegNet\CamVid\trainannot\f2.png",
+        "# the rest is blurred",
+    ]
+    for text in ("\n".join(lines), "\r\n".join(lines), "\r".join(lines)):
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            (segnet_tree / "train.txt").write_bytes(text.encode(encoding))
+            found = find_pairs(segnet_tree, "train")
+            assert [pair.name for pair in found.pairs] == ["f 1, b", "f0", "f2"]
+            assert found.passed_over.examples == {COMMENT: (f"{segnet_tree / 'train.txt'}:4",)}
 
 
 def test_missing_root_says_what_belongs_there(tmp_path):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nas.data.files.passed_over import HIDDEN, OTHER_KIND
 from nas.data.files.picture_files import find_pictures
 from nas.errors import ConfigError, DataError
 from tests.label_trees import noise, save
@@ -26,8 +27,13 @@ def test_a_folder_gives_its_images_by_their_paths(tmp_path):
     for name in ("b.png", "a.PNG", "town/c.jpg", ".hidden.png", ".git/d.png"):
         save(tmp_path / name, noise(len(name)))
     (tmp_path / "notes.txt").write_text("no image")
-    found = list(find_pictures(tmp_path))
-    assert [picture.name for picture in found] == ["a", "b", "town/c"]
+    elsewhere = tmp_path.parent / f"{tmp_path.name}_elsewhere"
+    save(elsewhere / "e.png", noise(0))
+    (tmp_path / "linked").symlink_to(elsewhere)
+    pictures = find_pictures(tmp_path)
+    found = list(pictures)
+    assert [picture.name for picture in found] == ["a", "b", "linked/e", "town/c"]
+    assert pictures.passed_over.counts == {OTHER_KIND: 1, HIDDEN: 2}
     np.testing.assert_array_equal(found[1].image, noise(5))
 
 
