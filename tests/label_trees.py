@@ -73,3 +73,30 @@ def write_folder(root: Path, *, num: int = 3, size: Sequence[int] = SIZE) -> Pat
             save(root / "images" / split / f"f{number}.png", noise(seed, size))
             save(root / "masks" / split / f"f{number}.png", blocks(seed, IDS, size))
     return root
+
+
+def write_camvid(root: Path, *, num: int = 3, size: Sequence[int] = SIZE) -> Path:
+    """CamVid's folders, with all classes and void."""
+    for offset, split in enumerate(("train", "val", "test")):
+        for number in range(num):
+            save(root / split / f"f{number}.png", scene(100 * offset + number, size))
+            save(root / f"{split}annot" / f"f{number}.png", blocks(100 * offset + number, range(12), size))
+    return root
+
+
+def write_kitti(root: Path, *, num: int = 10, size: Sequence[int] = SIZE) -> Path:
+    """The training folder of KITTI semantics."""
+    for number in range(num):
+        save(root / f"training/image_2/{number:06d}_10.png", scene(number, size))
+        save(root / f"training/semantic/{number:06d}_10.png", blocks(number, range(34), size))
+    return root
+
+
+def write_bdd100k(root: Path, *, num: int = 3, size: Sequence[int] = SIZE) -> Path:
+    """The present archives of BDD100K, whose test split has no labels."""
+    for offset, split in enumerate(("train", "val")):
+        for number in range(num):
+            seed = 100 * offset + number
+            save(root / "images/10k" / split / f"{split}-{number}.jpg", scene(seed, size))
+            save(root / "labels/sem_seg/masks" / split / f"{split}-{number}.png", blocks(seed, [*range(19), 255], size))
+    return root

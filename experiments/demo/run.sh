@@ -10,7 +10,6 @@ if [ -e "$out" ]; then
 fi
 step() { printf '\n\033[1m$ nas %s\033[0m\n' "$*"; "$nas" "$@"; }
 
-scenes=(data=synthetic data.size=[96,128] data.train=256 data.val=32 data.test=32) # those of the recipe
 mkdir -p "$out"
 
 step profile recipe=demo rounds=10 out="$out/table.json"
@@ -19,6 +18,6 @@ step derive run="$out/search"
 step show genotype="$out/search/genotype.yaml" latency.table="$out/table.json" out="$out/architecture.png"
 step predict genotype="$out/search/genotype.yaml" latency.table="$out/table.json" out="$out/prediction"
 step train recipe=demo genotype="$out/search/genotype.yaml" out="$out/train"
-step eval run="$out/train" "${scenes[@]}" trainer.threads=1
+step eval run="$out/train" trainer.threads=1
 step export run="$out/train"
 printf '\nlook at %s and %s\n' "$out/architecture.png" "$out/train/predictions/"

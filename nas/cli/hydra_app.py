@@ -35,6 +35,7 @@ from nas.cli.composing_errors import SCHEMA_PREFIX, explain, unknown_keys
 from nas.cli.path_words import quoted_paths
 from nas.cli.recipes import GROUP as RECIPES
 from nas.cli.recipes import read_recipes
+from nas.cli.run_settings import loader_of
 from nas.cli.sweeps import HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
 from nas.cli.verb_help import ConfigGroup, help_lines
 from nas.devices.path_settings import in_home
@@ -168,7 +169,8 @@ def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobRes
     """Do what `hydra.main` does with a command line, and return the results of jobs in other processes, which it throws away."""
     args = get_args_parser().parse_args(arguments)
     version.setbase(HYDRA)
-    app_hydra = Hydra.create_main_hydra2(task_name=app.config_name, config_search_path=_search_path(app, args))
+    app_hydra = Hydra(app.config_name, loader_of(app.schema, _search_path(app, args)))
+    GlobalHydra.instance().initialize(app_hydra)
     name = args.config_name or app.config_name
     if args.help or args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
         _show(app, app_hydra, name, args)

@@ -123,10 +123,10 @@ class TrainJob:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     """Settings of the machine and its devices."""
     weights: str | None = path_setting(None)
-    """Initial weights (safetensors) of the same network, in its official names or in ours; with other classes its classifier starts
-    from random weights, which the log says; null: all of it does."""
+    """Initial weights (safetensors, or a checkpoint of a training, *.pt) of the same network, in its official names or in ours;
+    with other classes its classifier starts from random weights, which the log says; null: all of it does."""
     encoder_weights: str | None = path_setting(None)
-    """Initial weights (safetensors) of all but the classifier, which starts from random weights: from a training with
+    """Initial weights (as weights=) of all but the classifier, which starts from random weights: from a training with
     train.task=classification, or from a segmentation with other classes."""
     logger: dict[str, Any] = field(default_factory=dict)
     """Trackers beside metrics.jsonl, by name: logger=wandb, logger=tensorboard or logger=[wandb,tensorboard]."""
@@ -159,9 +159,12 @@ class EvalJob:
     genotype: str | None = path_setting(None)
     """A file, a published name, or a run with a genotype.yaml."""
     weights: str | None = path_setting(None)
-    """Weights (safetensors)."""
-    data: Any = "???"
-    """The data set's own config; with images= only its class names and colours and data.exif count."""
+    """Weights (safetensors), or a checkpoint of a training (*.pt); null: those that the run ended with."""
+    checkpoint: str | None = None
+    """last or best: that checkpoint of the run in place of the weights that it ended with."""
+    data: Any = None
+    """The data set's own config; null: that of the training, from the folder run= or the one that the weights lie in. Without
+    data=NAME, data.KEY=VALUE replaces a setting of it. With images= only its class names and colours and data.exif count."""
     split: str = "test"
     """train, val or test."""
     full_resolution: bool | None = None
@@ -215,7 +218,9 @@ class ExportJob:
     genotype: str | None = path_setting(None)
     """A file, a published name, or a run with a genotype.yaml."""
     weights: str | None = path_setting(None)
-    """Weights (safetensors)."""
+    """Weights (safetensors), or a checkpoint of a training (*.pt); null: those that the run ended with."""
+    checkpoint: str | None = None
+    """last or best: that checkpoint of the run in place of the weights that it ended with."""
     export: ExportSettings = field(default_factory=ExportSettings)
     """Form of the file."""
     out: str | None = path_setting(None)
@@ -352,16 +357,23 @@ class DevicesJob:
 class PredictJob:
     """`nas predict`."""
 
-    genotype: str = path_setting("???")
+    genotype: str | None = path_setting(None)
     """A file, a published name, or a run with a genotype.yaml."""
+    run: str | None = path_setting(None)
+    """Folder of a run with a genotype.yaml, in place of genotype=."""
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    """The shape to predict for in place of the genotype's, which is that of a training's validation images."""
+    num_classes: int | None = None
+    """Classes of the network; null: the genotype's."""
     latency: LatencySettings = field(default_factory=LatencySettings)
     """The table to look up; weight and unit are not used."""
     out: str | None = path_setting(None)
     """Folder for predict.json."""
 
     def __post_init__(self) -> None:
-        """Complete the paths."""
+        """Complete the paths, and check the values."""
         expand_home("", self)
+        at_least("", self, {"num_classes": 1})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -370,6 +382,8 @@ class ShowJob:
 
     genotype: str | None = path_setting(None)
     """A file, a published name, or a run with a genotype.yaml."""
+    run: str | None = path_setting(None)
+    """Folder of a run with a genotype.yaml, in place of genotype=."""
     space: Any = None
     """A search space's own config."""
     list: str | None = None
@@ -377,15 +391,16 @@ class ShowJob:
     latency: LatencySettings = field(default_factory=lambda: LatencySettings(table="none"))
     """A table for the ms per part."""
     deploy: DeploySettings = field(default_factory=DeploySettings)
-    """The shape for which a space is shown."""
-    num_classes: int = 11
-    """Classes for which a space is shown."""
+    """The shape for which a space is shown, or a genotype in place of its own."""
+    num_classes: int | None = None
+    """Classes for which a space is shown (null: 11), or a genotype (null: its own)."""
     out: str | None = path_setting(None)
     """Picture to write: a .png or .svg file, or a folder."""
 
     def __post_init__(self) -> None:
-        """Complete the paths."""
+        """Complete the paths, and check the values."""
         expand_home("", self)
+        at_least("", self, {"num_classes": 1})
 
 
 @dataclass(kw_only=True, slots=True)

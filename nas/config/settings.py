@@ -242,6 +242,11 @@ class DeploySettings:
         height, width = self.input or size
         return Deployment((height, width), self.init_channels or space.deploy_channels, num_classes)
 
+    def replacing(self, deployment: Deployment, num_classes: int | None) -> Deployment:
+        """A deployment with these settings, and a number of classes, in place of its own where they are given."""
+        height, width = self.input or deployment.input
+        return Deployment((height, width), self.init_channels or deployment.init_channels, num_classes or deployment.num_classes)
+
 
 @dataclass(kw_only=True, slots=True)
 class TrainerSettings:

@@ -7,36 +7,58 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nas.config.checks import one_of
 from nas.errors import CheckpointError, ConfigError
 from nas.network.build import build_network
 from nas.network.copying import copy_strictly
+from nas.network.image_classifier import is_of_images
 from nas.network.network import Network
 from nas.network.official_weights import own_names
-from nas.runs.checkpoint import load_weights
+from nas.runs import rundir
+from nas.runs.checkpoint import CHECKPOINT_SUFFIX, load_weights
 from nas.space.design import Design
 
+CHECKPOINTS = ("last", "best")
+"""Checkpoints of a run that one can ask for."""
 
-def trained_sources(run: str | None, genotype: str | None, weights: str | None) -> tuple[str, Path]:
+
+def trained_sources(run: str | None, genotype: str | None, weights: str | None, checkpoint: str | None = None) -> tuple[str, Path]:
     """Paths of genotype and weights: those of a run, or as given.
 
     Args:
-        run: Folder of a training; None: the other two are given.
+        run: Folder of a training; None: genotype and weights are given.
         genotype: A file, a published name, or a run with a genotype.yaml.
-        weights: Weights (safetensors).
+        weights: Weights (safetensors) or a checkpoint of a training (*.pt); None: those that the run ended with.
+        checkpoint: last or best: that checkpoint of the run in place of the weights that it ended with.
 
     Raises:
-        UserError: If both a run and others are given, or too little is, or the run has no weights.
+        UserError: If several genotypes or weights are given, or too little is, or the run has no weights.
     """
+    if checkpoint is not None:
+        one_of("checkpoint", checkpoint, CHECKPOINTS)
+        if run is None or weights is not None:
+            raise ConfigError(f"checkpoint: got {checkpoint}, expected run=FOLDER of a nas train beside it, and no weights=")
     if run is not None:
-        if genotype or weights:
-            raise ConfigError("run: got run= together with genotype= or weights=, expected either a run or both others")
-        path = Path(run) / "weights.safetensors"
-        if not path.exists():
-            raise CheckpointError(f"{path}: no such file; give run= the folder of a finished nas train")
-        return run, path
+        if genotype is not None:
+            raise ConfigError("run: got run= together with genotype=, expected one of them; leave genotype= away")
+        return run, Path(weights) if weights is not None else _weights_of_run(Path(run), checkpoint)
     if genotype is None or weights is None:
         raise ConfigError("run: missing; give run=FOLDER of a nas train, or genotype= and weights=")
     return genotype, Path(weights)
+
+
+def _weights_of_run(run: Path, checkpoint: str | None) -> Path:
+    """The file of the weights that a training ended with, or of one of its checkpoints."""
+    name = rundir.WEIGHTS if checkpoint is None else f"{rundir.CHECKPOINT.parent}/{checkpoint}{CHECKPOINT_SUFFIX}"
+    if (run / name).is_file():
+        return run / name
+    if (run / rundir.CONFIG).is_file() and rundir.load_config(run)["verb"] == "search":
+        raise CheckpointError(
+            f"{run / name}: no such file; {run} is a nas search, whose network has no weights of its own: nas train genotype={run}"
+        )
+    there = checkpoint is None and (run / rundir.CHECKPOINT).is_file()
+    hint = "; it is not finished, but has a checkpoint: add checkpoint=last" if there else ""
+    raise CheckpointError(f"{run / name}: no such file; give run= the folder of a finished nas train{hint}")
 
 
 def trained_network(design: Design, weights: Path) -> tuple[Network, int]:
@@ -47,7 +69,13 @@ def trained_network(design: Design, weights: Path) -> tuple[Network, int]:
     Raises:
         CheckpointError: If the weights are not those of this network, naming what is missing, left over or of another shape.
     """
-    tensors = own_names(load_weights(weights), design=design, source=weights)
+    tensors: Mapping[str, Tensor] = load_weights(weights)
+    if is_of_images(tensors):
+        raise CheckpointError(
+            f"{weights} is of train.task=classification, which tells classes of whole images, expected a segmentation; "
+            "give the folder of one"
+        )
+    tensors = own_names(tensors, design=design, source=weights)
     network = build_network(design)
     num_classes = design.deployment.num_classes
     other = _other_classes(network.state_dict(), tensors, num_classes)

@@ -29,12 +29,14 @@ from nas.space.space_entry import SpaceEntry
 
 DEFAULT_INPUT = (360, 480)
 """(height, width) at which a space is shown unless `deploy.input` says otherwise: the images of CamVid, halved."""
+DEFAULT_CLASSES = 11
+"""Classes for which a space is shown unless `num_classes` says otherwise: those of CamVid."""
 _DPI = 110
 _BAR = 30
 
 
-def design_summary(job: ShowJob, design: Design, picture: Path | None) -> tuple[str, ...]:
-    """Lines of `nas show genotype=`; draws the network where a picture is asked for.
+def design_summary(job: ShowJob, design: Design, picture: Path | None, *, source: str) -> tuple[str, ...]:
+    """Lines of `nas show genotype=` of the design from a source; draws the network where a picture is asked for.
 
     Raises:
         UserError: If the table cannot be used, or the picture cannot be written.
@@ -53,7 +55,7 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None) -> tuple[
     idle = count_idle(graph)
     height, width = genotype.deploy.input
     lines = [
-        f"genotype {job.genotype}: {genotype.space}, {len(genotype.choices)} decisions, input {height}x{width}, "
+        f"genotype {source}: {genotype.space}, {len(genotype.choices)} decisions, input {height}x{width}, "
         f"{genotype.deploy.init_channels} initial channels, {genotype.deploy.num_classes} classes",
         f"{sum(weights.values()):,} parameters{auxiliary}, {sum(work.values()) / 1e9:.3f} GMACs for one image"
         + ("" if table is None or latency is None else f", {latency.ms:.3f} {unit}{_bar(latency)} on {table.identifier}"),
@@ -77,7 +79,7 @@ def space_summary(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path 
     if name not in spaces or not isinstance(job.space, spaces[name].config):
         raise ConfigError(f"space.name: got {name!r}, expected one of {', '.join(spaces)}; choose it with space=NAME")
     space = spaces[name].build(job.space)
-    deployment = job.deploy.deployment(space, job.num_classes, size=DEFAULT_INPUT)
+    deployment = job.deploy.deployment(space, job.num_classes or DEFAULT_CLASSES, size=DEFAULT_INPUT)
     (height, width), channels = deployment.input, deployment.init_channels
     graph = space.graph(deployment)
     if picture is not None:
@@ -85,7 +87,7 @@ def space_summary(job: ShowJob, spaces: Mapping[str, SpaceEntry], picture: Path 
     weights = count_parameters(graph, architecture_sets=space.architecture_sets)
     decisions = space.genotype_choices()
     lines = [
-        f"space {name} at input {height}x{width}, {channels} initial channels, {job.num_classes} classes",
+        f"space {name} at input {height}x{width}, {channels} initial channels, {deployment.num_classes} classes",
         f"{len(decisions)} decisions, 10^{log10_architectures(space):.1f} combinations of options",
         f"supernet: {sum(weights.values()):,} weights, {_architecture_parameters(space):,} architecture parameters",
         f"{len(space.plan(deployment))} distinct operations to profile at this shape",

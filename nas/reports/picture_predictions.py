@@ -17,14 +17,13 @@ from nas.data import data_classes
 from nas.data.classes.class_set import MAX_CLASSES, ClassSet, numbered_classes
 from nas.data.files.picture_files import Picture, Pictures
 from nas.data.files.resize import resize_image
-from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.network.network import Network
 from nas.network.predicted_ids import predict_ids
 from nas.reports.overlay import overlay, save_png
 from nas.runs import rundir
-from nas.runs.known_classes import known_classes
+from nas.runs.known_classes import known_classes, other_names
 from nas.space.genotype import Genotype
 
 OVERLAYS = "predictions"
@@ -115,21 +114,22 @@ def find_classes(job: EvalJob, genotype: Genotype, weights: Path, num_classes: i
     search, if it has the same number of classes; else numbers.
 
     Raises:
-        UserError: If `data=` was given and its classes are not known or not as many as the network's.
+        UserError: If `data=` was given and its classes are not known or not those of the network.
     """
     if num_classes > MAX_CLASSES:
         raise ConfigError(f"images: got a network of {num_classes} classes, expected at most {MAX_CLASSES}, which fit a grey PNG")
-    # conf/eval.yaml puts data=synthetic there if nothing was given.
-    if job.data != SyntheticConfig():
+    known = known_classes(genotype, weights, num_classes)
+    if job.data is not None:
         classes = data_classes(job.data)
         if len(classes.names) != num_classes:
             raise ConfigError(
                 f"data: got data={job.data.name} with {len(classes.names)} classes, but the network of {weights} has {num_classes};"
                 " give the data set that it was trained on, or leave data= away"
             )
+        if known.sure and known.classes is not None and known.classes.names != classes.names:
+            raise ConfigError(f"data: got data={job.data.name}, {other_names(known, classes.names)}; leave data= away")
         return classes, f"data={job.data.name}"
-    known, origin = known_classes(genotype, weights, num_classes)
-    return (numbered_classes(num_classes), origin) if known is None else (known, origin)
+    return (numbered_classes(num_classes) if known.classes is None else known.classes), known.origin
 
 
 def _predicted(

@@ -42,7 +42,8 @@ class PredictReport:
         rows = [[part, f"{cost:.3f}", f"{share(cost, total):.1%}"] for part, cost in self.latency.by_part.items()]
         lines = [
             f"predicted {_quantity(unit)} on {self.table.identifier}: {total:.3f} {unit}, "
-            f"{self.design.genotype.space} at {height}x{width}, one image to its label map, {self.operations} operations",
+            f"{self.design.genotype.space} at {height}x{width}, {self.design.deployment.num_classes} classes, "
+            f"one image to its label map, {self.operations} operations",
             _bounds(self.latency, unit),
             *text_table(["part", unit, "share"], [*rows, ["total", f"{total:.3f}", f"{share(total, total):.1%}"]]),
         ]

@@ -16,6 +16,8 @@ from nas.cost.prediction import FILE_NAME as PREDICTION
 from nas.cost.prediction import share
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
+from nas.files.file_digest import file_digest
+from nas.files.value_text import value_text
 from nas.reports.page import folded, note, page, picture, table
 from nas.reports.picture_bytes import figure_bytes
 from nas.runs import rundir
@@ -55,7 +57,8 @@ class RunFiles:
         design: Its architecture; None before the first checkpoint.
         prediction: Content of predict.json if it is of this genotype.
         evaluation: Content of eval.json; None if there is none.
-        pictures: The pictures of predictions.
+        pictures: The pictures of predictions; of an evaluation that lists its own, those alone.
+        weights_changed: Whether the evaluation is of other weights than the run has now.
     """
 
     run: Path
@@ -66,6 +69,7 @@ class RunFiles:
     prediction: Mapping[str, Any] | None
     evaluation: Mapping[str, Any] | None
     pictures: Sequence[Path]
+    weights_changed: bool = False
 
 
 def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
@@ -88,8 +92,9 @@ def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
         done=_json(run / rundir.FINISHED),
         design=design,
         prediction=prediction,
-        evaluation=_json(run / "eval.json"),
-        pictures=sorted((run / "predictions").glob("*.png")),
+        evaluation=(evaluation := _json(run / "eval.json")),
+        pictures=_pictures(run, evaluation or {}),
+        weights_changed=_weights_changed(run, evaluation or {}),
     )
 
 
@@ -102,7 +107,7 @@ def write_report(files: RunFiles, folder: Path) -> Path:
         ("Curves", _curves(files)),
         ("Architecture", _architecture(files)),
         *([("Latency of each part", _parts(files.prediction))] if files.prediction else []),
-        *([("Evaluation", _evaluation(files.evaluation))] if files.evaluation else []),
+        *([("Evaluation", _evaluation(files.evaluation, files))] if files.evaluation else []),
         *([("Predictions", _predictions(files.pictures))] if files.pictures else []),
         ("Settings", folded(rundir.CONFIG, yaml.safe_dump(dict(config), sort_keys=False))),
         ("Files", table(["file", "bytes"], _files(files.run))),
@@ -121,6 +126,22 @@ def _design(run: Path, verb: str, spaces: Mapping[str, SpaceEntry]) -> Design | 
         space = space_of(state, spaces)
         return Design(genotype_of(state, space)[0], space)
     return None
+
+
+def _pictures(run: Path, evaluation: Mapping[str, Any]) -> list[Path]:
+    """The pictures of the evaluation, or of one that does not list them all that there are."""
+    names = evaluation.get("pictures")
+    there = sorted((run / "predictions").rglob("*.png"))
+    if not isinstance(names, list):
+        return [path for path in there if path.parent.name == "predictions"]
+    return [path for path in there if path.relative_to(run / "predictions").as_posix() in names]
+
+
+def _weights_changed(run: Path, evaluation: Mapping[str, Any]) -> bool:
+    """Whether the weights that a run ended with are no longer those that were evaluated."""
+    digest, file = evaluation.get("weights_sha256"), run / rundir.WEIGHTS
+    of_the_end = Path(str(evaluation.get("weights"))).name == rundir.WEIGHTS
+    return digest is not None and of_the_end and file.is_file() and file_digest(file) != digest
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -202,12 +223,29 @@ def _parts(prediction: Mapping[str, Any]) -> str:
     return table(["part", unit, "share"], rows) + note(f"predicted from {prediction['table']}")
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> str:
+def _evaluation(evaluation: Mapping[str, Any], files: RunFiles) -> str:
     scalars = [[name, f"{value:.4f}"] for name, value in evaluation.items() if isinstance(value, float)]
     classes = evaluation.get("classes", {})
     rows = [[name, "-" if row.get("iou") is None else f"{row['iou']:.4f}"] for name, row in classes.items()]
-    where = note(f"{evaluation.get('images')} images of the {evaluation.get('split')} split of {evaluation.get('data')}")
-    return "\n".join([where, table([], scalars, facts=True), "<br>", table(["class", "IoU"], rows)])
+    size = evaluation.get("size")
+    at = f" at {size[0]}x{size[1]}" if isinstance(size, list) and len(size) == 2 else ""
+    notes = [f"{evaluation.get('images')} images of the {evaluation.get('split')} split of {evaluation.get('data')}{at}"]
+    notes += [f"weights: {evaluation['weights']}"] if "weights" in evaluation else []
+    notes += [f"other data than those of the training: {line}" for line in _other_data(evaluation, files.config)]
+    if files.weights_changed:
+        notes.append(f"{rundir.WEIGHTS} has changed since: these numbers are of earlier weights; nas eval run={files.run} again")
+    return "\n".join([*map(note, notes), table([], scalars, facts=True), "<br>", table(["class", "IoU"], rows)])
+
+
+def _other_data(evaluation: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """The settings of the data in which an evaluation differs from the training, in one line; none where it does not."""
+    evaluated, trained = evaluation.get("data_settings"), config.get("data")
+    if not isinstance(evaluated, Mapping) or not isinstance(trained, Mapping):
+        return []
+    keys = [key for key in {**evaluated, **trained} if key not in ("cache", "workers")]
+    differ = [key for key in keys if key in evaluated and evaluated[key] != trained.get(key, evaluated[key])]
+    words = [f"data.{key}={value_text(evaluated[key])} (training: {value_text(trained[key])})" for key in differ]
+    return [", ".join(words)] if words else []
 
 
 def _predictions(pictures: Sequence[Path]) -> str:

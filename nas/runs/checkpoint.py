@@ -23,6 +23,9 @@ from nas.files.atomic import atomic_file, write_bytes_atomic
 FORMAT_VERSION = 1
 """The version of checkpoint files that this code writes and reads."""
 
+CHECKPOINT_SUFFIX = ".pt"
+"""Ending of the names of checkpoints."""
+
 _PLAIN_TYPES = (str, int, float, bool, type(None))
 _KEY_TYPES = (str, int)
 _TENSOR_TYPES = (Tensor, nn.Parameter)
@@ -124,18 +127,16 @@ def save_weights(path: Path, state_dict: Mapping[str, Tensor]) -> None:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read weights in the safetensors format, tensors on the CPU.
+    """Read weights, tensors on the CPU: a file in the safetensors format, or a checkpoint of a training, `*.pt`.
+
+    Of a checkpoint it is the weights that the training would have evaluated and saved: their average, if it kept one.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or of another format, or a value is not finite.
+        CheckpointError: If the file is missing, damaged, of another format or the checkpoint of a search, or a value is not
+            finite.
     """
     _require_file(path)
-    try:
-        tensors = safetensors.torch.load(path.read_bytes())
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: damaged or no safetensors file ({_first_line(error)}); give weights that nas train wrote"
-        ) from error
+    tensors = _evaluated_weights(load_checkpoint(path), path) if path.suffix == CHECKPOINT_SUFFIX else _read_safetensors(path)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
             raise CheckpointError(
@@ -143,6 +144,25 @@ def load_weights(path: Path) -> dict[str, Tensor]:
                 "give weights of a training whose losses stayed finite"
             )
     return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: damaged or no safetensors file ({_first_line(error)}); give weights or a checkpoint *.pt that nas train wrote"
+        ) from error
+
+
+def _evaluated_weights(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The weights of a training's checkpoint."""
+    weights = state.get("average", state.get("network"))
+    if state.get("verb") != "train" or not isinstance(weights, dict):
+        raise CheckpointError(
+            f"{path}: got a checkpoint of nas {state.get('verb')}, expected one of nas train, which holds weights of a network"
+        )
+    return weights
 
 
 def _plain(value: object, where: str) -> object:

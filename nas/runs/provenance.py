@@ -7,6 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+TABLE_FACTS = ("table", "cost_unit", "expected_latency", "target_latency")
+"""Keys of a table in the provenance of a genotype; those of a further table end in its number."""
+
 
 def provenance(**facts: Any) -> dict[str, Any]:
     """Facts about a run, with the version of this package and, in a checkout, its commit."""

@@ -21,6 +21,8 @@ from nas.runs.checkpoint import load_checkpoint
 RUNS = Path("runs")
 """Folder of runs that name none, below the working folder."""
 CONFIG = "config.yaml"
+WEIGHTS = "weights.safetensors"
+"""Weights that a training ended with."""
 FINISHED = "done.json"
 """File that exists once a run has ended."""
 CHECKPOINT = Path("checkpoints") / "last.pt"

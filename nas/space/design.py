@@ -56,7 +56,10 @@ class Design:
 
     def with_classes(self, num_classes: int) -> Design:
         """The same architecture for another number of classes."""
-        deployment = replace(self.deployment, num_classes=num_classes)
+        return self.deployed(replace(self.deployment, num_classes=num_classes))
+
+    def deployed(self, deployment: Deployment) -> Design:
+        """The same architecture for another deployment."""
         return Design(replace(self.genotype, deploy=deployment), self.space)
 
 

@@ -42,7 +42,8 @@ class Genotype:
         space_config: All settings of the space.
         deploy: What it is deployed for.
         choices: Decision name -> option name, in the order in which the file lists them.
-        provenance: Where it comes from: seed, commit, table, latencies, ...; plain data.
+        provenance: Where it comes from: seed, commit, table, latencies, ...; plain data. Of a training it states the classes, and
+            latencies of the very network alone; see `nas.runs.trained_genotype`.
         format_version: Version of the file's format.
     """
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,26 @@ from nas.data.split_scan import scan_split
 from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, DataError
 from nas.files.atomic import write_text_atomic
+from nas.files.file_digest import file_digest
 from nas.metrics import summarise
 from nas.network.network import Network
 from nas.network.trained_network import trained_network, trained_sources
 from nas.reports.overlay import comparison, save_png
 from nas.reports.picture_predictions import ImagesResult, predict_pictures
 from nas.runs import rundir
-from nas.runs.known_classes import known_classes
+from nas.runs.known_classes import known_classes, other_names
+from nas.runs.run_data import check_root, data_of, run_of
 from nas.space.design import Design, load_design
 from nas.space.genotype import Genotype
 from nas.space.search_space import SpaceEntry
 from nas.training.confusion import confusion_at_full_resolution, confusion_over
+
+log = logging.getLogger("nas")
+
+REPORT = "eval.json"
+"""The report in the folder of an evaluation."""
+PICTURES = "predictions"
+"""The folder of its pictures there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,8 @@ class EvalResult:
     Args:
         out: Folder of eval.json and predictions/.
         split: What was evaluated.
+        data: Name of the data set.
+        size: (height, width) of its images in pixels.
         images: Number of images.
         metrics: All metrics; see `nas.metrics.summarise`.
         pictures: Number of pictures written.
@@ -51,19 +63,22 @@ class EvalResult:
 
     out: Path
     split: str
+    data: str
+    size: tuple[int, int]
     images: int
     metrics: Mapping[str, Any]
     pictures: int
 
     def summary(self) -> list[str]:
         """Human lines: the metrics, IoU by class, the files."""
-        lines = [f"{self.images} images of the {self.split} split"]
+        height, width = self.size
+        lines = [f"{self.images} images of the {self.split} split of {self.data} at {height}x{width}"]
         lines.extend(f"  {name:<24}{value:.4f}" for name, value in self.metrics.items() if isinstance(value, float))
         for name, row in self.metrics["classes"].items():
             lines.append(f"  IoU {name:<20}{'-' if row['iou'] is None else format(row['iou'], '.4f')}")
-        lines.append(f"  wrote                   {self.out / 'eval.json'}")
+        lines.append(f"  wrote                   {self.out / REPORT}")
         if self.pictures:
-            lines.append(f"  wrote                   {self.out / 'predictions'}/ ({self.pictures} pictures)")
+            lines.append(f"  wrote                   {self.out / PICTURES}/ ({self.pictures} pictures)")
         return lines
 
 
@@ -73,7 +88,7 @@ def evaluate(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult | Ima
     Raises:
         UserError: If network, weights and data do not fit.
     """
-    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
+    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights, job.checkpoint)
     design = load_design(genotype_path, spaces)
     if job.images is None:
         return evaluate_split(job, design, weights_path)
@@ -86,7 +101,7 @@ def evaluate_images(job: EvalJob, images: Path, design: Design, weights: Path) -
     Raises:
         UserError: If network, weights and pictures do not fit or are not there.
     """
-    pictures = find_pictures(images, job.every_frame, upright=is_upright(getattr(job.data, "exif", None)))
+    pictures = find_pictures(images, job.every_frame, upright=is_upright(_exif(job, weights)))
     fabric = make_fabric(job.trainer, alone="nas eval")
     network, num_classes = trained_network(design, weights)
     network.to(fabric.device)
@@ -95,12 +110,31 @@ def evaluate_images(job: EvalJob, images: Path, design: Design, weights: Path) -
     )
 
 
+def _run(job: EvalJob, weights: Path) -> Path:
+    """The folder of the training."""
+    return run_of(weights) if job.run is None else Path(job.run)
+
+
+def _exif(job: EvalJob, weights: Path) -> str | None:
+    """How the data set takes EXIF orientation: that of `data=`, or of the training; None: it is not known."""
+    try:
+        config = data_of(_run(job, weights)) if job.data is None else job.data
+    except ConfigError:
+        return None
+    exif: str | None = getattr(config, "exif", None)
+    return exif
+
+
 def evaluate_split(job: EvalJob, design: Design, weights: Path) -> EvalResult:
     """Evaluate trained weights on a split.
 
     Raises:
         UserError: If network, weights and data do not fit, or the labels of the split are no truth.
     """
+    if job.data is None:
+        run = _run(job, weights)
+        job = replace(job, data=data_of(run))
+        check_root(job.data, run)
     dataset = build_dataset(job.data, job.split)
     if dataset.no_truth is not None:
         raise DataError(f"split: got {job.split}, expected one with labels: {dataset.no_truth}")
@@ -117,18 +151,24 @@ def evaluate_split(job: EvalJob, design: Design, weights: Path) -> EvalResult:
     else:
         matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size, table=table)
     metrics = summarise(matrix, dataset.classes)
+    shown = _spread(len(dataset), job.pictures)
     report = {
         "split": job.split,
         "data": job.data.name,
+        "data_settings": asdict(job.data),
+        "size": list(dataset.size),
         "images": len(dataset),
         "full_resolution": full,
         "weights": str(weights),
+        "weights_sha256": file_digest(weights),
         "class_map": job.class_map,
+        "pictures": [f"{dataset.name(index)}.png" for index in shown],
         **metrics,
     }
-    write_text_atomic(out / "eval.json", json.dumps(report, indent=2) + "\n")
-    pictures = _pictures(network, dataset, job.pictures, fabric=fabric, folder=out / "predictions", table=table)
-    return EvalResult(out, job.split, len(dataset), metrics, pictures)
+    _remove_earlier_pictures(out)
+    write_text_atomic(out / REPORT, json.dumps(report, indent=2) + "\n")
+    _draw_pictures(network, dataset, shown, fabric=fabric, folder=out / PICTURES, table=table)
+    return EvalResult(out, job.split, job.data.name, dataset.size, len(dataset), metrics, len(shown))
 
 
 def _class_table(
@@ -137,40 +177,61 @@ def _class_table(
     """The data's class of each class of the network; None: they are the same.
 
     Raises:
-        UserError: If their numbers differ without a map, or the map does not fit.
+        UserError: If they differ without a map, or the map does not fit.
     """
+    known = known_classes(genotype, weights, num_classes)
     if job.class_map is None:
         if num_classes != len(classes):
             raise CheckpointError(
                 f"{weights}: got a network of {num_classes} classes, expected {len(classes)} as in data={job.data.name}; "
                 "give the data set that it was trained on, or class_map="
             )
+        if known.classes is not None and known.classes.names != tuple(classes):
+            said = f"{weights}: got data={job.data.name}, {other_names(known, classes)}"
+            if known.sure:
+                raise CheckpointError(f"{said}; give the data set that it was trained on, or class_map=")
+            log.warning("%s; that is right only if the weights were trained on these classes since", said)
         return None
     mapping = load_class_map(job.class_map)
-    known, origin = known_classes(genotype, weights, num_classes)
-    if known is None:
-        raise ConfigError(f"class_map: got {job.class_map}, but the names of the network's classes are not known: {origin}")
-    return class_table(mapping, known.names, classes)
+    if known.classes is None:
+        raise ConfigError(f"class_map: got {job.class_map}, but the names of the network's classes are not known: {known.origin}")
+    return class_table(mapping, known.classes.names, classes)
 
 
-def _pictures(  # noqa: PLR0913
+def _spread(images: int, count: int) -> list[int]:
+    """Indices of at most `count` images, spread over a split."""
+    return list(np.linspace(0, images - 1, min(count, images)).round().astype(int).tolist())
+
+
+def _remove_earlier_pictures(out: Path) -> None:
+    """Remove the pictures that an earlier evaluation wrote into this folder, as its report lists them, and nothing else."""
+    try:
+        names = json.loads((out / REPORT).read_text(encoding="utf-8")).get("pictures", [])
+    except (OSError, ValueError, AttributeError):  # there is none, or it is not ours
+        return
+    folder = out / PICTURES
+    for name in names if isinstance(names, list) else []:
+        path = folder / str(name)
+        if path.suffix == ".png" and ".." not in path.parts and path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            path.unlink()
+
+
+def _draw_pictures(  # noqa: PLR0913
     network: Network,
     dataset: SegmentationDataset,
-    count: int,
+    indices: Sequence[int],
     *,
     fabric: Fabric,
     folder: Path,
     table: NDArray[np.int64] | None,
-) -> int:
-    """Image, truth, prediction and errors of images spread over the split."""
-    count = min(count, len(dataset))
-    if count:
+) -> None:
+    """Image, truth, prediction and errors of some images."""
+    if indices:
         folder.mkdir(parents=True, exist_ok=True)
-    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
+    for index in indices:
         image, truth = dataset.load(index)
         with torch.no_grad():
             prediction = network.label_map(fabric.to_device(to_tensors(image, truth)[0][None]))[0, 0].cpu().numpy()
         prediction = (prediction if table is None else table[prediction]).astype(np.uint8)
         picture = comparison(image, truth, prediction, dataset.palette, class_names=dataset.classes)
         save_png(folder / f"{dataset.name(index)}.png", picture)
-    return count

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from nas.data.batches.transforms import MEAN, STD
 from nas.errors import ConfigError, FailedCheckError
 from nas.exporting.folding import batch_norms, fold_batch_norms
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
+from nas.files.file_digest import file_digest
 from nas.network.network import Labels, Network
 from nas.network.trained_network import trained_network, trained_sources
 from nas.runs import rundir
@@ -77,7 +79,7 @@ class ExportResult:
             lines.append("  the names of the classes are not known; export.classes=[NAME,...] puts them into the file")
         lines.extend([f"  wrote {self.out / FILE_NAME}", f"  wrote {self.out / REPORT}"])
         shape = "x".join(map(str, (1, *report["input"]["shape"][1:])))
-        return [*lines, f"next: on the device, e.g. trtexec --onnx={self.out / FILE_NAME} --shapes={INPUT}:{shape}"]
+        return [*lines, f"next: on the device, e.g. trtexec --onnx={quote(str(self.out / FILE_NAME))} --shapes={INPUT}:{shape}"]
 
 
 def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
@@ -91,7 +93,7 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
     _require_packages()
     from nas.exporting.onnx_check import compare
 
-    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights)
+    genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights, job.checkpoint)
     design = load_design(genotype_path, spaces)
     genotype = design.genotype
     network, num_classes = trained_network(design, weights_path)
@@ -111,6 +113,7 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
         "passed": all(found.passed for found in agreements),
         "genotype": genotype_path,
         "weights": str(weights_path),
+        "weights_sha256": file_digest(weights_path),
         **_facts(model, network, job.export, classes=classes),
         "check": [found.as_json() for found in agreements],
     }
@@ -169,7 +172,7 @@ def _class_names(job: ExportJob, genotype: Genotype, weights: Path, num_classes:
         if len(given) != num_classes:
             raise ConfigError(f"export.classes: got {len(given)} names, expected {num_classes}, one for each class of the network")
         return list(given)
-    known, _ = known_classes(genotype, weights, num_classes)
+    known = known_classes(genotype, weights, num_classes).classes
     return None if known is None else list(known.names)
 
 

@@ -23,7 +23,12 @@ def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictRep
     Raises:
         UserError: If genotype, table or folder cannot be used.
     """
-    design = load_design(job.genotype, spaces)
+    sources = [source for source in (job.genotype, job.run) if source is not None]
+    if len(sources) != 1:
+        got = "both genotype= and run=" if sources else "neither genotype= nor run="
+        raise ConfigError(f"got {got}, expected one of them: genotype=FILE or a published name, or run=FOLDER")
+    design = load_design(sources[0], spaces)
+    design = design.deployed(job.deploy.replacing(design.deployment, job.num_classes))
     table = resolve_table(job.latency.table)
     if table is None:
         raise ConfigError("latency.table: got none, expected a table to look the operations up in, e.g. auto/torch-eager or macs")

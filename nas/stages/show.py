@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.config.jobs import ShowJob
+from nas.config.settings import DeploySettings
 from nas.cost import known_tables, read_table
 from nas.errors import ConfigError, TableError
 from nas.files.shipped import published_genotypes
@@ -45,23 +46,28 @@ def show(job: ShowJob, spaces: Mapping[str, SpaceEntry]) -> ShowReport:
     Raises:
         UserError: If not exactly one thing is asked for, or it is not there or wrong.
     """
-    asked = {"genotype": job.genotype, "space": job.space, "list": job.list}
+    asked = {"genotype": job.genotype, "run": job.run, "space": job.space, "list": job.list}
     given = [name for name, value in asked.items() if value is not None]
     if len(given) != 1:
-        raise ConfigError(f"got {' and '.join(given) or 'nothing'} to show, expected exactly one of genotype=, space=, list=")
+        raise ConfigError(f"got {' and '.join(given) or 'nothing'} to show, expected exactly one of genotype=, run=, space=, list=")
     if job.list is not None:
         return _show_list(job, spaces)
-    picture = None if job.out is None else _picture_path(job.out, given[0])
+    picture = None if job.out is None else _picture_path(job.out, "space" if job.space is not None else "genotype")
     from nas.reports.network_summary import design_summary, space_summary
 
-    if job.genotype is not None:
-        return ShowReport(design_summary(job, load_design(job.genotype, spaces), picture), picture)
+    source = job.genotype if job.run is None else job.run
+    if source is not None:
+        design = load_design(source, spaces)
+        design = design.deployed(job.deploy.replacing(design.deployment, job.num_classes))
+        return ShowReport(design_summary(job, design, picture, source=source), picture)
     return ShowReport(space_summary(job, spaces, picture), picture)
 
 
 def _show_list(job: ShowJob, spaces: Mapping[str, SpaceEntry]) -> ShowReport:
     if job.list not in LISTS:
         raise ConfigError(f"list: got {job.list!r}, expected one of {', '.join(LISTS)}")
+    if job.num_classes is not None or job.deploy != DeploySettings():
+        raise ConfigError(f"deploy, num_classes: got a value with list={job.list}, which has no network; leave it away")
     if job.out is not None:
         raise ConfigError(f"out: got {job.out} with list={job.list}, which has no picture; leave out= away")
     if job.list == "spaces":

@@ -7,22 +7,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nas.config.jobs import TrainJob
+from nas.data import build_dataset
+from nas.data.data_words import data_words
+from nas.data.image_folder import ImageFolder, ImageFolderConfig
 from nas.distributed.fabric import make_fabric, ranks_of
-from nas.errors import ConfigError
+from nas.errors import ConfigError, DataError, UserError
+from nas.files.command_words import setting
 from nas.reports.run_pictures import predicted_pictures
 from nas.runs import rundir
 from nas.runs.checkpoint import save_weights
+from nas.runs.known_classes import TRAINED_CLASSES
+from nas.runs.run_data import data_of
 from nas.runs.trackers import check_trackers, open_trackers
+from nas.runs.trained_genotype import trained_genotype
 from nas.space.design import load_design
 from nas.space.genotype import Genotype, save_genotype
 from nas.space.search_space import SpaceEntry
 from nas.training.loop import fit
 from nas.training.objectives import loss_name
-from nas.training.train_setup import make_task, train_splits
+from nas.training.train_setup import Split, make_task, train_splits
 from nas.training.train_task import TrainTask
 
+OPEN_DATA = "data=NAME"
+"""Stands for the data set in a next command, where nothing says which."""
 SCORES = {"miou": "mIoU", "top1": "top-1", "top5": "top-5"}
 """Names of a validation's metrics on the terminal."""
 
@@ -35,28 +45,25 @@ class TrainResult:
         out: Its folder.
         parameters: Number of parameters of the network.
         scores: Metrics on the validation split after the last step: miou, or top1 (and top5) of a classification.
-        data: Name of the data set.
+        next_words: Words of the next command; the last one is data=NAME where nothing says which data set.
         seconds: Wall time.
     """
 
     out: Path
     parameters: int
     scores: Mapping[str, float]
-    data: str
+    next_words: tuple[str, ...]
     seconds: float
 
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
-        weights = self.out / "weights.safetensors"
-        following = f"nas eval run={self.out} data={self.data}"
-        if "miou" not in self.scores:
-            following = f"nas train genotype={self.out / 'genotype.yaml'} encoder_weights={weights} data=DATA"
+        start = "next, with labels of pixels" if OPEN_DATA in self.next_words else "next"
         return [
             f"training finished in {self.seconds:.0f} s",
             f"  parameters          {self.parameters / 1e6:.3f} M",
             *(f"  validation {SCORES[name]:<9}{value:.4f}" for name, value in self.scores.items()),
-            *(f"  wrote               {self.out / name}" for name in ("weights.safetensors", "metrics.jsonl", "checkpoints/")),
-            f"next: {following}",
+            *(f"  wrote               {self.out / name}" for name in (rundir.WEIGHTS, "metrics.jsonl", "checkpoints/")),
+            f"{start}: {' '.join(('nas', *self.next_words))}",
         ]
 
 
@@ -77,35 +84,72 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     task = make_task(job, design, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
     ranks, resume = ranks_of(fabric), job.resume is not None
-    out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, spaces, total_steps=task.total_steps))))
+    trained = _trained_genotype(job, design.genotype, val_set)
+    out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, trained, spaces, total_steps=task.total_steps))))
     draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
     with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
         fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
     result = _result(job, task, out, seconds=time.perf_counter() - started)
     if ranks.is_first:
-        save_weights(out / "weights.safetensors", task.result.state_dict())
+        save_weights(out / rundir.WEIGHTS, task.result.state_dict())
         rundir.mark_finished(out, {"seconds": result.seconds, **{f"val_{name}": value for name, value in result.scores.items()}})
     return result
 
 
-def _open(job: TrainJob, genotype: Genotype, spaces: Mapping[str, SpaceEntry], *, total_steps: int) -> Path:
+def _trained_genotype(job: TrainJob, genotype: Genotype, val_set: Split) -> Genotype:
+    """The genotype that the run states; of whole images only the encoder is trained, and the network stays what it was."""
+    if isinstance(val_set, ImageFolder):
+        return genotype
+    return trained_genotype(genotype, size=val_set.size, classes=val_set.classes, data=job.data.name)
+
+
+def _open(job: TrainJob, given: Genotype, trained: Genotype, spaces: Mapping[str, SpaceEntry], *, total_steps: int) -> Path:
     """The folder of the run, with the genotype in it."""
     out = rundir.open_run(job, "train", total_steps=total_steps)
     if job.resume is not None:
-        _check_same_network(genotype, load_design(out, spaces).genotype, out)
-    save_genotype(out / "genotype.yaml", genotype)
+        _check_same_network(given, trained, load_design(out, spaces).genotype, out)
+    save_genotype(out / "genotype.yaml", trained)
     return out
 
 
-def _check_same_network(genotype: Genotype, trained: Genotype, out: Path) -> None:
-    """Refuse to go on with another network than was trained: the file of the genotype may have changed since."""
-    if any(getattr(genotype, name) != getattr(trained, name) for name in ("space", "space_config", "deploy", "choices")):
+def _check_same_network(given: Genotype, trained: Genotype, before: Genotype, out: Path) -> None:
+    """Refuse to go on with another network or other classes than before: the files that state them may have changed since.
+
+    Runs of before did not state what they trained, but the genotype as it was given.
+    """
+    same = all(getattr(given, name) == getattr(before, name) for name in ("space", "space_config", "choices"))
+    if not same or before.deploy not in (given.deploy, trained.deploy):
         raise ConfigError(
             f"resume: {out} trains another network than genotype= now states; put the file back, or start from scratch without "
             "resume"
+        )
+    stated, now = (one.provenance.get(TRAINED_CLASSES) for one in (before, trained))
+    if stated is not None and stated != now:
+        raise ConfigError(
+            f"resume: {out} trains the classes {', '.join(stated)}, and the data now state {', '.join(now or [])}; put the file of "
+            "classes back, or start from scratch without resume"
         )
 
 
 def _result(job: TrainJob, task: TrainTask, out: Path, *, seconds: float) -> TrainResult:
     parameters = sum(parameter.numel() for parameter in task.network.parameters())
-    return TrainResult(out, parameters, dict(task.scores), job.data.name, seconds)
+    return TrainResult(out, parameters, dict(task.scores), tuple(_next_words(job, out)), seconds)
+
+
+def _next_words(job: TrainJob, out: Path) -> list[str]:
+    """The command that evaluates the network or, after whole images, trains the segmentation from its encoder."""
+    if not isinstance(job.data, ImageFolderConfig):
+        return ["eval", setting("run", out), *_split_words(job.data)]
+    words = ["train", setting("genotype", out / "genotype.yaml"), setting("encoder_weights", out / rundir.WEIGHTS)]
+    try:
+        return [*words, *data_words(data_of(Path(job.genotype)))]
+    except UserError:  # the genotype is of no run that states data with labels of pixels
+        return [*words, OPEN_DATA]
+
+
+def _split_words(data: Any) -> list[str]:  # noqa: ANN401 - one of the configs of DATASETS
+    """The split to evaluate on, where the data set has no test split with labels."""
+    try:
+        return [] if build_dataset(data, "test").no_truth is None else ["split=val"]
+    except DataError:
+        return ["split=val"]

@@ -14,7 +14,7 @@ from nas.config.jobs import SearchJob
 from nas.cost.deployed import DeployedCosts
 from nas.cost.repair import derive_within
 from nas.errors import CheckpointError
-from nas.runs.provenance import provenance
+from nas.runs.provenance import TABLE_FACTS, provenance
 from nas.space.capabilities import Derivation, Judge
 from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, save_genotype
@@ -25,10 +25,6 @@ from nas.supernet.supernet import Supernet
 
 SHOWN_REPAIRS = 5
 """Repairs that a summary lists before it only counts them."""
-
-
-_TABLE_FACTS = ("table", "cost_unit", "expected_latency", "target_latency")
-"""Key of a table in provenance; that of a further one ends in its number."""
 
 
 class DerivedArchitectures:
@@ -137,7 +133,7 @@ def genotypes_of(
     for name, derivation in derivations.items():
         facts = stated if len(derivations) == 1 else {**stated, "architecture": name}
         if costs is not None:
-            facts = {key: value for key, value in facts.items() if not key.startswith(_TABLE_FACTS)}
+            facts = {key: value for key, value in facts.items() if not key.startswith(TABLE_FACTS)}
             facts |= costs.facts(costs.predicted(derivation.choices))
         genotypes[name] = Genotype(
             state["space"]["name"], state["space"]["config"], deployment_of(state), derivation.choices, facts

@@ -17,17 +17,14 @@ from nas.distributed.fabric import ranks_of
 from nas.errors import CheckpointError, ConfigError
 from nas.losses.batch_shares import batch_shares
 from nas.losses.distillation import distillation
-from nas.network.image_classifier import is_of_images
 from nas.network.network import Network
 from nas.network.trained_network import trained_network
-from nas.runs.checkpoint import load_weights
+from nas.runs.rundir import WEIGHTS
 from nas.space.design import load_design
 from nas.space.genotype import FILE_NAME, Genotype
 from nas.space.search_space import SpaceEntry
 
 log = logging.getLogger("nas")
-
-WEIGHTS = "weights.safetensors"
 
 
 class Teacher:
@@ -96,11 +93,6 @@ def _trained(folder: Path, spaces: Mapping[str, SpaceEntry]) -> tuple[Network, i
     if missing:
         raise ConfigError(f"distill.teacher: {folder} has no {' and no '.join(missing)}; give the folder of a finished nas train")
     try:
-        if is_of_images(load_weights(folder / WEIGHTS)):
-            raise CheckpointError(
-                f"{folder} is of train.task=classification, which tells classes of whole images, expected a segmentation; "
-                "give the folder of one"
-            )
         return trained_network(load_design(folder, spaces), folder / WEIGHTS)
     except CheckpointError as error:
         raise CheckpointError(f"distill.teacher: {error}") from error

@@ -149,8 +149,9 @@ def training(run: Path) -> dict[str, Any]:
 def evaluation(folder: Path) -> dict[str, Any]:
     """An evaluation: every number, and the pictures' pixels."""
     pictures = sorted((folder / "predictions").glob("*.png"))
+    report = json.loads((folder / "eval.json").read_text(encoding="utf-8"))
     return {
-        "eval": json.loads((folder / "eval.json").read_text(encoding="utf-8")),
+        "eval": {key: value for key, value in report.items() if key not in ("weights_sha256", "data_settings")},
         "pictures": {path.name: picture(path) for path in pictures},
     }
 

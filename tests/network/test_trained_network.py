@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from nas.errors import CheckpointError
 from nas.network.build import build_network
+from nas.network.image_classifier import build_image_classifier
 from nas.network.trained_network import trained_network, trained_sources
 from nas.runs.checkpoint import save_weights
 from nas.space.design import design_of
@@ -66,3 +69,26 @@ def test_sources_of_a_run_and_as_given(tmp_path):
     (tmp_path / "weights.safetensors").touch()
     assert trained_sources(str(tmp_path), None, None) == (str(tmp_path), tmp_path / "weights.safetensors")
     assert trained_sources(None, "a/name", str(tmp_path / "w")) == ("a/name", tmp_path / "w")
+    assert trained_sources(str(tmp_path), None, "other.pt") == (str(tmp_path), Path("other.pt"))
+
+
+def test_a_checkpoint_of_a_run(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("last", "best"):
+        (tmp_path / "checkpoints" / f"{name}.pt").touch()
+        assert trained_sources(str(tmp_path), None, None, name) == (str(tmp_path), tmp_path / "checkpoints" / f"{name}.pt")
+    with pytest.raises(CheckpointError, match="it is not finished, but has a checkpoint: add checkpoint=last"):
+        trained_sources(str(tmp_path), None, None)
+
+
+def test_a_search_has_no_weights_to_evaluate(tmp_path):
+    (tmp_path / "config.yaml").write_text("verb: search\n")
+    with pytest.raises(CheckpointError, match="is a nas search, whose network has no weights of its own: nas train genotype="):
+        trained_sources(str(tmp_path), None, None)
+
+
+def test_weights_of_whole_images_are_refused(genotype, tmp_path):
+    design = design_of(genotype, SEARCH_SPACES)
+    save_weights(tmp_path / "w.safetensors", build_image_classifier(design, 5).state_dict())
+    with pytest.raises(CheckpointError, match="is of train.task=classification"):
+        trained_network(design, tmp_path / "w.safetensors")

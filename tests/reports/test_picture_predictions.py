@@ -21,7 +21,6 @@ from nas.data.cityscapes import CityscapesConfig
 from nas.data.classes.cityscapes_labels import CITYSCAPES
 from nas.data.files.resize import resize_image
 from nas.data.folder import FolderConfig
-from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError, DataError
 from nas.reports.picture_predictions import find_classes
 from nas.runs.checkpoint import load_weights, save_weights
@@ -226,7 +225,7 @@ def without_provenance(genotype):
 
 def test_classes_of_another_number_than_the_run_states_are_numbered(genotype, runs):
     weights = runs / "cityscapes" / "weights.safetensors"
-    classes, origin = find_classes(EvalJob(images="x", data=SyntheticConfig()), genotype, weights, 7)
+    classes, origin = find_classes(EvalJob(images="x"), genotype, weights, 7)
     assert classes.names == tuple(f"class {index}" for index in range(7))
     assert origin.startswith("numbered")
 
@@ -234,14 +233,14 @@ def test_classes_of_another_number_than_the_run_states_are_numbered(genotype, ru
 def test_classes_whose_file_has_gone_are_numbered_and_the_reason_is_kept(genotype, runs, tmp_path):
     settings = dataclasses.asdict(FolderConfig(root=str(tmp_path / "gone")))
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"verb": "train", "data": settings}))
-    job = EvalJob(images="x", data=SyntheticConfig())
+    job = EvalJob(images="x")
     classes, origin = find_classes(job, without_provenance(genotype), tmp_path / "weights.safetensors", 3)
     assert classes.names == ("class 0", "class 1", "class 2")
     assert f"{tmp_path / 'gone' / 'classes.yaml'}: no such file" in origin
 
 
 def test_a_search_tells_the_names_where_no_training_does(genotype, tmp_path):
-    job = EvalJob(images="x", data=SyntheticConfig())
+    job = EvalJob(images="x")
     classes, origin = find_classes(job, genotype, tmp_path / "weights.safetensors", 11)
     assert classes.names[0] == "sky"
     assert origin == "the genotype's provenance, data=synthetic"

@@ -278,6 +278,27 @@ def test_best_is_replaced_before_last(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "last.pt").read_bytes()
 
 
+@pytest.mark.parametrize("key", ["network", "average"])
+def test_weights_of_a_training_checkpoint_are_those_it_would_evaluate(tmp_path: Path, key: str) -> None:
+    states = {name: {"w": torch.full((2,), value)} for name, value in (("network", 1.0), ("average", 2.0))}
+    save_checkpoint(tmp_path / "best.pt", {"verb": "train", "network": states["network"], key: states[key]})
+    assert_equal(load_weights(tmp_path / "best.pt"), states[key])
+
+
+@pytest.mark.parametrize("state", [{"verb": "search", "network": {}}, {"verb": "train"}, {}])
+def test_checkpoints_without_weights_of_a_network_are_refused(tmp_path: Path, state: dict[str, Any]) -> None:
+    save_checkpoint(tmp_path / "last.pt", state)
+    with pytest.raises(CheckpointError, match="last.pt: got a checkpoint of nas .*, expected one of nas train"):
+        load_weights(tmp_path / "last.pt")
+
+
+def test_a_checkpoint_given_as_weights_runs_no_code(tmp_path: Path) -> None:
+    torch.save({"format_version": FORMAT_VERSION, "state": {"verb": "train", "network": Bomb(tmp_path / "x")}}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="never loaded"):
+        load_weights(tmp_path / "w.pt")
+    assert not (tmp_path / "x").exists()
+
+
 def save_forever(folder: Path) -> None:
     torch.set_num_threads(1)  # A forked process must not touch the threads of its parent.
     for step in itertools.count(1):

@@ -57,10 +57,9 @@ def test_pretraining_learns_which_way_is_up(folder, pretrained):
     assert losses[-1] < 0.8 * losses[0]
     assert {"top1", "loss", "lr"} < rows(folder / "run", "step")[0].keys()
     assert "miou" not in rows(folder / "run", "train")[0]
-    following = (
-        f"next: nas train genotype={folder / 'run' / 'genotype.yaml'} encoder_weights={folder / 'run' / 'weights.safetensors'}"
-    )
-    assert any(line.startswith(following) for line in pretrained.summary())
+    run = folder / "run"
+    following = f"train genotype={run / 'genotype.yaml'} encoder_weights={run / 'weights.safetensors'} data=NAME"
+    assert pretrained.summary()[-1] == f"next, with labels of pixels: nas {following}"
 
 
 def test_validation_is_the_share_of_images_whose_class_has_the_largest_logit(folder, pretrained):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from nas.stages.evaluate import evaluate
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import data_config, random_genotype, train_job
 
-DATA = ["data.size=[48,64]", "data.train=6", "data.val=2", "data.test=3"]
+DATA = ["data=synthetic", "data.size=[48,64]", "data.train=6", "data.val=2", "data.test=3"]
 IMAGES = {"train": 6, "val": 2, "test": 3}
 
 
@@ -112,6 +113,36 @@ def test_as_many_pictures_as_asked_spread_over_the_split(trained, tmp_path, aske
     assert result.pictures == len(written)
 
 
+def test_pictures_of_an_earlier_evaluation_go_and_files_of_the_user_stay(trained, tmp_path):
+    """The second evaluation has other pictures; what it did not write itself is left alone, whatever its report names."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    evaluate(eval_job(run=str(run), pictures=3), SEARCH_SPACES)
+    folder = run / "predictions"
+    for path in (folder / "mine.png", folder / "notes.txt", run / "precious.png", tmp_path / "outside.png"):
+        path.write_bytes(b"mine")
+    report = json.loads((run / "eval.json").read_text())
+    assert report["pictures"] == [f"test_{index:05d}.png" for index in range(3)]
+    report["pictures"] += ["../precious.png", str(tmp_path / "outside.png"), "notes.txt", 7]
+    (run / "eval.json").write_text(json.dumps(report))
+    evaluate(eval_job(run=str(run), split="val", pictures=1), SEARCH_SPACES)
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.png", "notes.txt", "val_00000.png"]
+    assert (run / "precious.png").exists()
+    assert (tmp_path / "outside.png").exists()
+    assert json.loads((run / "eval.json").read_text())["pictures"] == ["val_00000.png"]
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"pictures": 3}', "{}"])
+def test_a_report_that_names_no_pictures_removes_none(trained, tmp_path, text):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "predictions").mkdir(exist_ok=True)
+    (run / "predictions" / "mine.png").write_bytes(b"mine")
+    (run / "eval.json").write_text(text)
+    evaluate(eval_job(run=str(run), pictures=0), SEARCH_SPACES)
+    assert (run / "predictions" / "mine.png").exists()
+
+
 def test_pictures_show_image_truth_and_prediction(trained, tmp_path):
     evaluate(eval_job(run=str(trained), pictures=1, out=str(tmp_path)), SEARCH_SPACES)
     (file,) = (tmp_path / "predictions").iterdir()
@@ -138,6 +169,7 @@ def test_genotype_and_weights_give_what_the_run_gives_and_a_run_keeps_its_result
     outcome = run_nas("eval", f"genotype={trained / 'genotype.yaml'}", f"weights={weights}", *DATA, "pictures=0", "out=parts")
     assert (outcome.status, outcome.err) == (0, "")
     reports = [json.loads((folder / "eval.json").read_text()) for folder in (trained, tmp_path / "parts")]
+    assert [report.pop("pictures") for report in reports] == [["test_00000.png"], []]
     assert reports[0] == reports[1]
     assert reports[0]["weights"] == weights
     assert (trained / "predictions" / "test_00000.png").exists()
@@ -153,8 +185,11 @@ def test_results_do_not_depend_on_the_batch_size(trained, tmp_path):
 
 
 REFUSED = {
-    "run with genotype": (["run={run}", "genotype={run}"], "got run= together with genotype= or weights="),
-    "run with weights": (["run={run}", "weights={run}/weights.safetensors"], "got run= together with genotype= or weights="),
+    "run with genotype": (["run={run}", "genotype={run}"], "got run= together with genotype=, expected one of them"),
+    "unknown checkpoint": (["run={run}", "checkpoint=first"], "checkpoint: got 'first', expected one of last, best"),
+    "checkpoint without run": (["genotype={run}", "checkpoint=best"], "expected run=FOLDER of a nas train beside it"),
+    "checkpoint with weights": (["run={run}", "weights=x", "checkpoint=best"], "beside it, and no weights="),
+    "no such checkpoint": (["run=nowhere", "checkpoint=best"], "nowhere/checkpoints/best.pt: no such file"),
     "nothing": ([], "give run=FOLDER of a nas train, or genotype= and weights="),
     "genotype alone": (["genotype={run}"], "give run=FOLDER of a nas train, or genotype= and weights="),
     "missing weights": (["genotype={run}", "weights=nowhere.safetensors"], "nowhere.safetensors: no such file"),

@@ -10,7 +10,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from nas.config.jobs import PredictJob
-from nas.config.settings import LatencySettings
+from nas.config.settings import DeploySettings, LatencySettings
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.cost.genotype_latency import predict
 from nas.cost.profile_command import profile_words
@@ -188,9 +188,26 @@ def test_the_same_prediction_is_written_where_a_folder_is_given(job, tmp_path):
         predict_job(dataclasses.replace(job, out="new/folder"), SEARCH_SPACES)
 
 
+@pytest.mark.parametrize(("size", "classes"), [(None, 19), ((33, 50), None), ((96, 128), 3)])
+def test_another_size_and_other_classes_are_predicted_and_stated(job, size, classes):
+    genotype = random_genotype()
+    deploy = Deployment(size or DEPLOY.input, DEPLOY.init_channels, classes or DEPLOY.num_classes)
+    settings = DeploySettings(input=None if size is None else list(size))
+    changed = dataclasses.replace(job, latency=LatencySettings(table="macs"), deploy=settings, num_classes=classes)
+    report = predict_job(changed, SEARCH_SPACES)
+    asked = dataclasses.replace(genotype, deploy=deploy)
+    assert report.latency.ms == predict(design_of(asked, SEARCH_SPACES), MacsTable()).ms
+    assert report.latency.ms != predict(design_of(genotype, SEARCH_SPACES), MacsTable()).ms
+    height, width = deploy.input
+    assert f"lgcnet at {height}x{width}, {deploy.num_classes} classes, " in report.summary()[0]
+    assert report.as_json()["deploy"]["num_classes"] == deploy.num_classes
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ({"genotype": None}, ConfigError, "got neither genotype= nor run=, expected one of them"),
+        ({"run": "x"}, ConfigError, "got both genotype= and run=, expected one of them"),
         ({"latency": LatencySettings(table="none")}, ConfigError, r"latency\.table: got none"),
         ({"latency": LatencySettings(table="absent.json")}, TableError, "absent.json"),
         ({"genotype": "absent.yaml"}, GenotypeError, "absent.yaml"),

@@ -183,6 +183,30 @@ def test_training_shows_evaluation_and_predictions(searched, run_nas, tmp_path):
     results, _, _ = found.words.partition("Settings")
     assert "3 images of the test split of synthetic" in results
     assert "temperature" not in results
+    assert "weights: run/weights.safetensors" in results
+    assert "other data than those of the training" not in results
+    (tmp_path / "run" / "predictions" / "mine.png").write_bytes(b"not of the evaluation")
+    assert run_nas("eval", "run=run", "data.size=[40,56]", "split=val", "pictures=1", "checkpoint=last").status == 0
+    assert run_nas("report", "run=run").status == 0
+    found = read(tmp_path / "run" / "report.html")
+    results, _, _ = found.words.partition("Settings")
+    assert len(found.pictures) == 3
+    assert "2 images of the val split of synthetic at 40x56" in results
+    assert "weights: run/checkpoints/last.pt" in results
+    assert "other data than those of the training: data.size=[40,56] (training: [48,64])" in results
+
+
+def test_an_evaluation_of_earlier_weights_is_marked(searched, run_nas, tmp_path):
+    job = train_job(searched / "genotype.yaml", "run", train__epochs=1)
+    assert run_nas("train", *overrides(job)).status == 0
+    assert run_nas("eval", "run=run", "pictures=0").status == 0
+    words = []
+    for more in ([], ["train.epochs=2", "resume=run"]):
+        given = [word for word in overrides(job) if word.split("=")[0] not in [one.split("=")[0] for one in more]]
+        assert not more or run_nas("train", *given, *more).status == 0
+        assert run_nas("report", "run=run").status == 0
+        words.append(read(tmp_path / "run" / "report.html").words)
+    assert ["has changed since: these numbers are of earlier weights" in one for one in words] == [False, True]
 
 
 @pytest.mark.parametrize(

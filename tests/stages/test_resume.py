@@ -14,9 +14,21 @@ import pytest
 import nas
 from nas.cli.command_line import main
 from nas.runs.tracking import read_metrics
+from nas.space.genotype import save_genotype
 from nas.supernet.search_task import SearchTask
 from nas.training.train_task import TrainTask
-from tests.small_jobs import CHECKOUT, STEPS_PER_EPOCH, assert_same_run, overrides, random_genotype, rows, search_job, train_job
+from tests.label_trees import CLASSES, write_folder
+from tests.small_jobs import (
+    CHECKOUT,
+    SIZE,
+    STEPS_PER_EPOCH,
+    assert_same_run,
+    overrides,
+    random_genotype,
+    rows,
+    search_job,
+    train_job,
+)
 
 RELAXATIONS = ("soft", "sampled")
 TOTAL = 2 * STEPS_PER_EPOCH
@@ -240,3 +252,29 @@ def test_training_is_not_resumed_with_a_genotype_file_that_has_changed_since(gen
     assert (run / "genotype.yaml").read_text() == before
     random_genotype(copy)
     assert run_nas("train", *overrides(job), f"resume={run}").status == 0
+
+
+def test_a_training_of_before_which_states_the_genotype_as_given_is_resumed(run_nas, tmp_path):
+    """It trained at another size than the genotype states, and its folder said nothing of that."""
+    given = random_genotype(tmp_path / "given.yaml")
+    job = make_job("train", tmp_path / "run", tmp_path / "given.yaml", data__size=[40, 56])
+    run_job(job)
+    stated = nas.load_genotype(tmp_path / "run")
+    assert (stated.deploy.input, given.deploy.input) == ((40, 56), SIZE)
+    save_genotype(tmp_path / "run" / "genotype.yaml", given)
+    assert run_nas("train", *overrides(job), f"resume={tmp_path / 'run'}").status == 0
+    assert nas.load_genotype(tmp_path / "run") == stated
+
+
+@pytest.mark.parametrize(("classes", "status"), [(CLASSES, 0), (CLASSES.replace("car", "bus"), 2)], ids=["same", "renamed"])
+def test_a_training_is_resumed_with_the_classes_that_it_trains(run_nas, tmp_path, classes, status):
+    random_genotype(tmp_path / "given.yaml")
+    write_folder(tmp_path / "tree", size=SIZE)
+    words = ["genotype=given.yaml", "data=folder", "data.root=tree", "train.max_steps=1", "trainer.accelerator=cpu"]
+    assert run_nas("train", *words, "out=run").status == 0
+    (tmp_path / "tree" / "classes.yaml").write_text(classes)
+    outcome = run_nas("train", *words, "resume=run")
+    assert outcome.status == status
+    assert ("resume: run trains the classes road, car, tree, and the data now state road, bus, tree" in outcome.err) == (
+        status == 2
+    )

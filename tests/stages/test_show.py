@@ -122,6 +122,21 @@ def test_a_genotype_is_shown_with_parameters_macs_and_decisions(folder):
     assert not any(" ms" in line for line in lines)
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("size", "classes"), [(None, 19), ((33, 50), None), ((96, 128), 3)])
+def test_a_genotype_is_shown_for_another_size_and_other_classes(size, classes):
+    genotype = random_genotype()
+    deploy = dataclasses.replace(
+        genotype.deploy, input=size or genotype.deploy.input, num_classes=classes or genotype.deploy.num_classes
+    )
+    settings = DeploySettings(input=None if size is None else list(size))
+    lines = show(ShowJob(run="run", deploy=settings, num_classes=classes), SEARCH_SPACES).summary()
+    height, width = deploy.input
+    assert f"input {height}x{width}, {deploy.init_channels} initial channels, {deploy.num_classes} classes" in lines[0]
+    shown = table_rows(lines, "part parameters MMACs")["total"][1]
+    assert shown == pytest.approx(measured_macs(dataclasses.replace(genotype, deploy=deploy)) / 1e6, abs=0.005)
+
+
 def test_milliseconds_of_each_part_are_those_of_predict(folder):
     table = table_of("some-board")
     save_table(table, folder / "t.json")
@@ -201,10 +216,12 @@ def test_tables_of_the_working_folder_and_the_user_are_listed_and_broken_ones_sa
 @pytest.mark.parametrize(
     ("job", "error", "message"),
     [
-        (ShowJob(), ConfigError, "got nothing to show, expected exactly one of genotype=, space=, list="),
+        (ShowJob(), ConfigError, "got nothing to show, expected exactly one of genotype=, run=, space=, list="),
         (ShowJob(genotype="run", list="spaces"), ConfigError, "got genotype and list to show"),
         (ShowJob(genotype="run", space=CONFIG), ConfigError, "got genotype and space to show"),
         (ShowJob(list="cells"), ConfigError, "list: got 'cells', expected one of spaces, genotypes, tables"),
+        (ShowJob(genotype="run", run="run"), ConfigError, "got genotype and run to show"),
+        (ShowJob(list="spaces", num_classes=3), ConfigError, "deploy, num_classes: got a value with list=spaces"),
         (ShowJob(list="spaces", out="x.png"), ConfigError, "out: got x.png with list=spaces"),
         (ShowJob(space={"name": "lgcnet"}), ConfigError, "space.name: got"),
         (ShowJob(genotype="nowhere"), GenotypeError, "nowhere"),

@@ -345,7 +345,7 @@ def folder_of(tmp_path: Path, kind: str) -> Path:
         ("other classes", "distill.teacher: got a network of 5 classes in {}, expected 11 as in data=synthetic; give one that"),
         (
             "whole images",
-            "distill.teacher: {} is of train.task=classification, which tells classes of whole images, expected a seg",
+            "distill.teacher: {}/weights.safetensors is of train.task=classification, which tells classes of whole images",
         ),
         ("another network", "distill.teacher: {}/weights.safetensors: got "),
     ],

@@ -1,0 +1,59 @@
+"""The data set of a run, for the stages that come after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.data import config_from_plain
+from nas.data.image_folder import IMAGE_DATASETS
+from nas.errors import ConfigError, DataError
+from nas.runs import rundir
+
+
+def run_of(weights: Path) -> Path:
+    """The folder of the run that weights or a checkpoint lie in, if they lie in one."""
+    folder = weights.parent
+    return folder.parent if folder.name == rundir.CHECKPOINT.parent.name else folder
+
+
+def data_of(run: Path) -> Any:  # noqa: ANN401 - one of the configs of DATASETS
+    """The config of the data set that a run states in its `config.yaml`.
+
+    Raises:
+        ConfigError: If there is no `config.yaml`, or it states no data set with labels of pixels.
+    """
+    if not run.is_dir():
+        raise ConfigError(f"{run}: no such folder; give run= the folder of a finished nas train")
+    if not (run / rundir.CONFIG).is_file():
+        raise ConfigError(
+            f"data is missing, and there is no {run / rundir.CONFIG} of a run to take it from; give data=NAME, and where it lies "
+            "data.root=FOLDER"
+        )
+    settings = rundir.load_config(run).get("data")
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{run / rundir.CONFIG}: data: got {settings!r}, expected the settings of a data set; give data=NAME")
+    if settings.get("name") in IMAGE_DATASETS:
+        raise ConfigError(
+            f"{run} was trained on data={settings['name']}, which has classes of whole images, expected labels of pixels; "
+            "give a segmentation, or another data=NAME"
+        )
+    try:
+        return config_from_plain(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{run / rundir.CONFIG}: {error}") from error
+
+
+def check_root(config: Any, run: Path) -> None:  # noqa: ANN401 - one of the configs of DATASETS
+    """Refuse a data set that a run states and that no longer lies there, in words that say where it comes from.
+
+    Raises:
+        DataError: If the folder is not there.
+    """
+    root = getattr(config, "root", None)
+    if root is not None and not Path(root).expanduser().is_dir():
+        raise DataError(
+            f"data.root: got {root} from {run / rundir.CONFIG}, and there is no such folder; give data.root=FOLDER, where "
+            f"data={config.name} lies now"
+        )

@@ -1,0 +1,56 @@
+"""The command that a stage prints after `next:` runs as it is printed, whatever the data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+import nas
+from tests.data_kinds import KINDS, SIZE, words_of
+from tests.image_folders import write_scenes
+from tests.small_jobs import random_genotype
+
+CPU = ["trainer.accelerator=cpu", "trainer.threads=1"]
+SHORT = ["train.max_steps=1", "train.batch_size=2", *CPU]
+CLASSES = {"synthetic": 11, "camvid": 11, "folder": 3}
+
+
+def next_of(outcome, start="next: "):
+    """The words after nas of the command printed last."""
+    assert outcome.status == 0, outcome.err
+    line = outcome.out.splitlines()[-1]
+    assert line.startswith(f"{start}nas "), line
+    return shlex.split(line.removeprefix(start))[1:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trained_network_is_evaluated_on_the_data_it_was_trained_on(run_nas, tmp_path, kind):
+    random_genotype(tmp_path / "genotype.yaml")
+    root = tmp_path / "the data, once"
+    trained = run_nas("train", "genotype=genotype.yaml", *words_of(kind, root), *SHORT, 'out="a run"')
+    words = next_of(trained)
+    assert run_nas(*words).status == 0
+    report = json.loads((tmp_path / "a run" / "eval.json").read_text())
+    name = kind if kind in ("synthetic", "camvid", "cityscapes") else "folder"
+    assert (report["data"], report["data_settings"].get("root")) == (name, None if kind == "synthetic" else str(root))
+    assert report["size"] == list(SIZE)
+    assert len(report["classes"]) == CLASSES.get(kind, 19)
+    assert report["split"] == ("val" if kind in ("cityscapes", "kitti", "bdd100k") else "test")
+    assert report["images"] == {"kitti": 2}.get(kind, 3)
+    genotype = nas.load_genotype(tmp_path / "a run")
+    assert (genotype.deploy.input, genotype.deploy.num_classes) == (SIZE, CLASSES.get(kind, 19))
+    assert genotype.provenance["classes"] == list(report["classes"])
+
+
+def test_after_whole_images_the_segmentation_is_trained_on_the_data_of_the_search(run_nas, tmp_path):
+    images = ["data=image_folder", f"data.root={write_scenes(tmp_path / 'images')}", "data.size=[32,40]"]
+    images += ["train.task=classification", *SHORT]
+    random_genotype(tmp_path / "genotype.yaml")
+    alone = run_nas("train", "genotype=genotype.yaml", *images, "out=alone")
+    assert next_of(alone, "next, with labels of pixels: ")[-1] == "data=NAME"
+    assert run_nas("train", "genotype=genotype.yaml", *words_of("folder", tmp_path / "tree"), *SHORT, "out=first").status == 0
+    words = next_of(run_nas("train", "genotype=first", *images, "out=encoder"))
+    assert run_nas(*words, *SHORT, "out=second").status == 0
+    assert nas.load_genotype(tmp_path / "second").provenance["classes"] == ["road", "car", "tree"]
