@@ -80,6 +80,7 @@ class SimulatedDevice:
     ) -> None:
         self.runtime = RUNTIME
         self.version = "1.0"
+        self.clock, self.cuda_graphs = "wall", None
         self.times = dict(times)
         self.journal = journal
         self.noise = dict(noise) if isinstance(noise, Mapping) else dict.fromkeys(times, noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +16,7 @@ from torch import nn
 from nas.config.settings import LatencySettings
 from nas.cost import CostTable, LatencyTable, in_words, resolve_tables
 from nas.cost.calibrated import calibrated
+from nas.cost.comparable_times import not_comparable
 from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_on
 from nas.cost.profile_command import profile_words
@@ -26,6 +28,8 @@ from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 from nas.space.search_space import SearchSpace
 from nas.space.weights import Weights
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ def deployed_costs(
     if any(target is not None for target in targets):
         check_repairable(space)
     tables = resolve_tables(given)
+    if (reason := not_comparable(tables)) is not None:
+        _log.warning("latency.table: %s", reason)
     names = [given] if isinstance(given, str) else given
     latencies = [expected_latency(space, deployment, table, given=name) for table, name in zip(tables, names, strict=False)]
     seen = tuple(costs_at(space, deployment, table) for table in tables)

@@ -13,14 +13,23 @@ from nas.files.shortening import shorten
 from nas.files.strict_json import as_bool, as_count, as_number, as_object, as_optional_text, as_text, as_texts
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
+from nas.worker.interface import CUDA_EVENTS, GPU_TIME, WALL
 
 _RUNTIME_FIELDS = ("name", "backend", "version", "precision", "batch", "threads")
 _PROTOCOL_FIELDS = ("warmup", "rounds", "max_rounds", "ci", "calls", "statistic", "reference", "threads")
-_IMPLEMENTATION = "implementation"
+_LATER_PROTOCOL_FIELDS = ("implementation", "clock", "cuda_graphs")
+"""Fields that tables of versions before do not have, and that are written only where they are known."""
 _REFERENCE_FIELDS = ("key", "median_ms")
 _ENTRY_FIELDS = ("median_ms", "p10_ms", "p90_ms", "n", "stable")
-_ENERGY = "energy_mj"
+_ENERGY, _GRAPH = "energy_mj", "cuda_graph"
 _ORIGIN_FIELDS = ("kind", "source", "caveats")
+
+CLOCKS = {
+    WALL: "the clock of the host around all calls of a sample",
+    CUDA_EVENTS: "two CUDA events around all calls of a sample",
+    GPU_TIME: "two CUDA events around each call of a sample",
+}
+"""What samples are read from, and what lies between the two readings."""
 
 ORIGINS = ("published", "estimated")
 """Origins of a table's entries other than `nas profile`."""
@@ -37,6 +46,7 @@ class Entry:
         n: Number of rounds.
         stable: Whether the confidence interval of the median became as narrow as the protocol asks.
         energy_mj: Energy of one call in mJ; None: not known.
+        cuda_graph: Whether all its calls were launched as CUDA graphs; None: no operation of the table was to be, or not known.
     """
 
     median_ms: float
@@ -45,6 +55,7 @@ class Entry:
     n: int
     stable: bool = True
     energy_mj: float | None = None
+    cuda_graph: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give."""
@@ -133,6 +144,9 @@ class ProtocolInfo:
         ci: Half-width of the 95 % confidence interval of a median, as a share of it, at which its operation is finished.
         reference: The rule of the reference operation, which drift is corrected by.
         implementation: Which code took the samples; None: a version before tables stated it.
+        clock: What samples are read from, a key of `CLOCKS`; None: a version before tables stated it.
+        cuda_graphs: Whether calls are launched as CUDA graphs, where that is possible; entries say where it was not. False:
+            kernel by kernel; None: nothing is launched on a GPU, or a version before tables stated it.
     """
 
     warmup: int
@@ -144,6 +158,8 @@ class ProtocolInfo:
     ci: float = 0.02
     reference: str = "none"
     implementation: str | None = None
+    clock: str | None = None
+    cuda_graphs: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can follow."""
@@ -151,6 +167,8 @@ class ProtocolInfo:
             raise ValueError(f"rounds: got {self.rounds}, expected 1 to max_rounds, which is {self.max_rounds}")
         if not 0 < self.ci < 1:
             raise ValueError(f"ci: got {self.ci}, expected a share above 0 and below 1")
+        if self.clock is not None and self.clock not in CLOCKS:
+            raise ValueError(f"clock: got {shorten(self.clock)}, expected one of {', '.join(CLOCKS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +198,15 @@ def require_words(where: str, texts: Iterable[str | None]) -> None:
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
-    """As plain data for a table's file; energy only where it is known."""
+    """As plain data for a table's file; energy and graph only where they are known."""
     fields = asdict(entry)
-    if entry.energy_mj is None:
-        del fields[_ENERGY]
-    return fields
+    return {name: value for name, value in fields.items() if value is not None or name not in (_ENERGY, _GRAPH)}
 
 
 def protocol_json(protocol: ProtocolInfo) -> dict[str, Any]:
-    """As plain data for a file; the implementation only where it is known."""
+    """As plain data for a file; the later fields only where they are known."""
     fields = asdict(protocol)
-    if protocol.implementation is None:
-        del fields[_IMPLEMENTATION]
-    return fields
+    return {name: value for name, value in fields.items() if value is not None or name not in _LATER_PROTOCOL_FIELDS}
 
 
 def parse_origin(value: object) -> Origin:
@@ -245,7 +259,7 @@ def parse_runtime(value: object) -> RuntimeInfo:
 
 def parse_protocol(value: object) -> ProtocolInfo:
     """The protocol that a file states; raises `ValueError`."""
-    fields = as_object(value, "protocol", _PROTOCOL_FIELDS, optional=(_IMPLEMENTATION,))
+    fields = as_object(value, "protocol", _PROTOCOL_FIELDS, optional=_LATER_PROTOCOL_FIELDS)
     return ProtocolInfo(
         warmup=as_count(fields["warmup"], "protocol.warmup", minimum=0),
         rounds=as_count(fields["rounds"], "protocol.rounds", minimum=1),
@@ -255,7 +269,9 @@ def parse_protocol(value: object) -> ProtocolInfo:
         max_rounds=as_count(fields["max_rounds"], "protocol.max_rounds", minimum=1),
         ci=as_number(fields["ci"], "protocol.ci"),
         reference=as_text(fields["reference"], "protocol.reference"),
-        implementation=as_text(fields[_IMPLEMENTATION], f"protocol.{_IMPLEMENTATION}") if _IMPLEMENTATION in fields else None,
+        implementation=as_text(fields["implementation"], "protocol.implementation") if "implementation" in fields else None,
+        clock=as_text(fields["clock"], "protocol.clock") if "clock" in fields else None,
+        cuda_graphs=as_bool(fields["cuda_graphs"], "protocol.cuda_graphs") if "cuda_graphs" in fields else None,
     )
 
 
@@ -284,12 +300,13 @@ def parse_entry(key: str, value: object) -> Entry:
     """The entry that a file states for a key; raises `ValueError`."""
     parse_key(key)
     where = f"entries[{key!r}]"
-    fields = as_object(value, where, _ENTRY_FIELDS, optional=(_ENERGY,))
+    fields = as_object(value, where, _ENTRY_FIELDS, optional=(_ENERGY, _GRAPH))
     median, p10, p90 = (as_number(fields[name], f"{where}.{name}") for name in _ENTRY_FIELDS[:3])
     n = as_count(fields["n"], f"{where}.n", minimum=1)
     stable = as_bool(fields["stable"], f"{where}.stable")
     energy = as_number(fields[_ENERGY], f"{where}.{_ENERGY}") if _ENERGY in fields else None
+    graph = as_bool(fields[_GRAPH], f"{where}.{_GRAPH}") if _GRAPH in fields else None
     try:
-        return Entry(median, p10, p90, n, stable, energy)
+        return Entry(median, p10, p90, n, stable, energy, graph)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

@@ -12,7 +12,8 @@ from nas.worker.rounds import IMPLEMENTATION, MAX_CALLS, SAMPLE_MS, WARMUP_CALLS
 CALLS_RULE = f"clamp(ceil({SAMPLE_MS:g} ms / estimate), 1, {MAX_CALLS})"
 STATISTIC = "median, p10, p90 over interleaved rounds, corrected for drift; a sample is the mean of its calls"
 PROGRAM_CALLS_RULE = "100 or more in a process of its own, after its own warm-up"
-PROGRAM_STATISTIC = "median, p10, p90 over interleaved rounds, corrected for drift; a sample is the median of its calls"
+FORMER_PROGRAM_STATISTIC = "median, p10, p90 over interleaved rounds, corrected for drift; a sample is the median of its calls"
+"""What workers did with trtexec before they stated their clock."""
 PROGRAM_ROUNDS = (4, 8)
 """Fewest and most rounds by default where each sample starts a program, which takes seconds."""
 
@@ -69,13 +70,21 @@ def effort_of(rounds: int | None, max_rounds: int | None, ci: float, *, is_progr
 
 
 def protocol_of(
-    effort: Effort, *, threads: int, is_program: bool = False, implementation: str | None = IMPLEMENTATION
+    effort: Effort,
+    *,
+    threads: int,
+    clock: str | None,
+    cuda_graphs: bool | None = None,
+    is_program: bool = False,
+    implementation: str | None = IMPLEMENTATION,
 ) -> ProtocolInfo:
     """The protocol of a table.
 
     Args:
         effort: How long.
         threads: CPU threads.
+        clock: What samples are read from, of `CLOCKS`; None: a worker of a version that did not state it.
+        cuda_graphs: Whether calls are launched as CUDA graphs; see `ProtocolInfo`.
         is_program: Whether each sample started a program.
         implementation: Which code took the samples; None: that is not known.
     """
@@ -85,8 +94,10 @@ def protocol_of(
         max_rounds=effort.max_rounds,
         ci=effort.ci,
         calls=PROGRAM_CALLS_RULE if is_program else CALLS_RULE,
-        statistic=PROGRAM_STATISTIC if is_program else STATISTIC,
+        statistic=FORMER_PROGRAM_STATISTIC if is_program and clock is None else STATISTIC,
         reference=REFERENCE_RULE,
         threads=threads,
         implementation=implementation,
+        clock=clock,
+        cuda_graphs=cuda_graphs,
     )

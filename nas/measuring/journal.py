@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from nas.cost.comparable_times import SampleKind
 from nas.cost.latency_table import LatencyTable
 from nas.cost.table_parts import ProtocolInfo, RuntimeInfo, parse_device, parse_key, parse_protocol, parse_runtime, protocol_json
 from nas.devices.this_machine import DeviceInfo
@@ -35,9 +36,13 @@ class Conditions:
     def differences(self, now: Conditions) -> str:
         """In words, where these (those of a file) differ from the conditions now; empty if nowhere.
 
-        The implementation differs only where both state one: tables and journals of versions before did not.
+        The implementation, the clock and CUDA graphs differ only where both state them: tables and journals of versions before did
+        not. The clock that those used counts as stated where it is known.
         """
         stated, found = self.as_json(), now.as_json()
+        for conditions, part in ((self, stated["protocol"]), (now, found["protocol"])):
+            clock = SampleKind.of(conditions.runtime, conditions.protocol).clock
+            part.update({} if clock is None else {"clock": clock})
         return ", ".join(
             f"{part}.{name} is {shorten(value)} there and {shorten(found[part][name])} now"
             for part in stated

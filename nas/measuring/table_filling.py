@@ -73,6 +73,7 @@ class ProfileResult:
                 *self._drift_line(),
                 *self.throttled_lines(),
                 *self.unstable_lines(),
+                *self.graph_lines(),
             ]
             if np.median(spreads) > BUSY_SPREAD:
                 lines.append(
@@ -110,6 +111,16 @@ class ProfileResult:
         return [
             f"not stable: the median of {len(self.unstable)} operations is not known to +-{protocol.ci:.1%} after "
             f"{protocol.max_rounds} rounds; the worst: {worst}"
+        ]
+
+    def graph_lines(self) -> list[str]:
+        """Those measured without a CUDA graph in a table that uses them; no line if none."""
+        without = [key for key in self.measured if self.table.entries[key].cuda_graph is False]
+        if not without:
+            return []
+        return [
+            f"without a CUDA graph: {len(without)} of {len(self.measured)} operations cannot be captured and were launched kernel "
+            f"by kernel, so that short ones take as long as their launches: {'; '.join(without[:LISTED])}"
         ]
 
     def _name(self) -> str:
@@ -209,7 +220,7 @@ def _saved(
         save_table(table, path)
     measured = tuple(spec.key for spec in plan)
     result = ProfileResult(path=path, table=table, measured=measured, unstable=unknown, drift=drift, seconds=0.0)
-    for line in (*result.throttled_lines(), *result.unstable_lines()):
+    for line in (*result.throttled_lines(), *result.unstable_lines(), *result.graph_lines()):
         _log.warning(line)
     return result
 
@@ -223,7 +234,7 @@ def entry_of(samples_ms: Sequence[float], *, stable: bool = True) -> Entry:
     """Median, 10th and 90th percentile of the samples of one operation, to the nanosecond.
 
     >>> entry_of([3.0, 1.0, 2.0])
-    Entry(median_ms=2.0, p10_ms=1.2, p90_ms=2.8, n=3, stable=True, energy_mj=None)
+    Entry(median_ms=2.0, p10_ms=1.2, p90_ms=2.8, n=3, stable=True, energy_mj=None, cuda_graph=None)
     """
     p10, median, p90 = (round(float(value), 6) for value in np.quantile(samples_ms, [0.1, 0.5, 0.9]))
     return Entry(median, p10, p90, len(samples_ms), stable)
@@ -316,7 +327,9 @@ def extended(
     unfinished = set(unstable([spec.key for spec in plan], log.timings, effort.as_rounds))
     new = {
         spec.key: replace(
-            entry_of(samples[spec.key], stable=spec.key not in unfinished), energy_mj=observed.energy_mj.get(spec.key)
+            entry_of(samples[spec.key], stable=spec.key not in unfinished),
+            energy_mj=observed.energy_mj.get(spec.key),
+            cuda_graph=spec.key not in observed.without_graph if table.protocol.cuda_graphs else None,
         )
         for spec in plan
     }

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nas.config.jobs import DevicesJob
+from nas.cost.comparable_times import times_in_words
 from nas.cost.latency_table import LatencyTable
 from nas.cost.lookup import known_tables, read_named
 from nas.devices.this_machine import local_names
@@ -90,6 +91,7 @@ class KnownTable:
             str(len(table.entries)),
             self.age,
             origin,
+            times_in_words(table),
             calibrated or "no",
             unstable,
             ", ".join(table.throttled) or "no",
@@ -129,7 +131,7 @@ class DevicesReport:
         """The tables, what they hold, what cannot be read, and the next command."""
         lines = ["no latency tables that can be read"]
         if self.tables:
-            header = ["table", "entries", "age", "origin", "calibrated for", "not stable", "throttled"]
+            header = ["table", "entries", "age", "origin", "times", "calibrated for", "not stable", "throttled"]
             lines = [
                 *text_table(header, [known.row for known in self.tables]),
                 "",

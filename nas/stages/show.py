@@ -13,6 +13,7 @@ from typing import Any
 from nas.config.jobs import ShowJob
 from nas.config.settings import DeploySettings
 from nas.cost import known_tables, read_table
+from nas.cost.comparable_times import times_in_words
 from nas.errors import ConfigError, TableError
 from nas.files.shipped import published_genotypes
 from nas.reports.text_table import text_table
@@ -94,10 +95,10 @@ def _table_lines() -> list[str]:
             broken.append(f"cannot be read: {error}")
             continue
         known = ", ".join(f"{one.space} at {one.input[0]}x{one.input[1]}" for one in table.calibrations)
-        rows.append([table.identifier, str(len(table.entries)), table.measured_at, known or "no"])
+        rows.append([table.identifier, str(len(table.entries)), table.measured_at, times_in_words(table), known or "no"])
     if not rows:
         return ["no latency tables; measure one with nas profile", *broken]
-    return [*text_table(["table", "entries", "measured at", "calibrated for"], rows), *broken]
+    return [*text_table(["table", "entries", "measured at", "times", "calibrated for"], rows), *broken]
 
 
 def _picture_path(out: str, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Set
 
 from nas.worker.interface import WorkerError
 from nas.worker.readings import Reading, Slowdowns, slowdowns_between
@@ -13,7 +13,7 @@ NOTES_FILE = "notes.jsonl"
 
 
 class JobNotes:
-    """Notes of a job: the first reading of the device, what slowed it down, and energies.
+    """Notes of a job: the first reading of the device, what slowed it down, what ran without a CUDA graph, and energies.
 
     Args:
         folder: Where the file lies; one of another job, or under other conditions, is replaced.
@@ -29,6 +29,8 @@ class JobNotes:
         self.before: Dict[str, Any] = {}
         """The first reading, in words."""
         self._slowdowns = Slowdowns()
+        self.without_graph: Set[int] = set()
+        """Numbers of the operations of which a call was launched kernel by kernel, where CUDA graphs are used."""
         self.energies: Dict[int, Dict[str, float]] = {}
         """Number of an operation -> `mj`, millijoules a call, and `idle_w`, the idle power in W."""
         header, lines = header_of(job_header(job_id, under)), self._read()
@@ -51,7 +53,7 @@ class JobNotes:
             self.note({"throttled": new, "rises": seen.rises})
 
     def note(self, fields: Dict[str, Any]) -> None:
-        """Keep a note: `before`, `throttled` with `rises`, or an energy (`op`, `mj`, `idle_w`)."""
+        """Keep a note: `before`, `throttled` with `rises`, `without_graph`, or an energy (`op`, `mj`, `idle_w`)."""
         try:
             with open(self._path, "a", encoding="ascii") as file:
                 file.write(json.dumps(fields, allow_nan=False) + "\n")
@@ -65,6 +67,8 @@ class JobNotes:
         if "before" in fields and not self.before:
             self.before = fields["before"]
         self._slowdowns.add(fields.get("throttled", []), fields.get("rises", {}))
+        if "without_graph" in fields:
+            self.without_graph.add(fields["without_graph"])
         if "op" in fields:
             self.energies[fields["op"]] = {"mj": fields["mj"], "idle_w": fields["idle_w"]}
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Mapping, Optional
 from nas.worker.device_facts import device_identity, device_slug
 from nas.worker.drift import Timing
 from nas.worker.events import EventStream
-from nas.worker.interface import Runtime, Setup, WorkerError
+from nas.worker.interface import Run, Runtime, Setup, WorkerError
 from nas.worker.job import Graphs, Job, read_job
 from nas.worker.job_notes import JobNotes
 from nas.worker.lock import sole_worker
@@ -103,10 +103,11 @@ def run_job(folder: str, events: EventStream, open_runtime: OpenRuntime, *, know
         make = ready_from_graphs(runtime, graphs, job.operations, events.ready)
         ready = ReadyOperations(make, keep_bytes=memory_to_keep())
         keys = [operation.key for operation in job.operations]
+        numbers = {key: number for number, key in enumerate(keys)}
         measure_rounds(
             keys[: job.planned],
             keys[job.reference],
-            ready.prepare,
+            lambda key: _noting_graphs(key, ready.prepare(key), runtime, notes, number=numbers[key]),
             log=journal,
             rounds=rounds,
             sampling=Sampling(is_program=runtime.is_program),
@@ -126,11 +127,11 @@ def run_job(folder: str, events: EventStream, open_runtime: OpenRuntime, *, know
             "after": after,
             "throttled": notes.throttled,
             "energy": energy,
+            "without_graph": sorted(notes.without_graph),
             "started_at": started,
             "finished_at": time.time(),
         }
-        places = {key: number for number, key in enumerate(keys)}
-        timings = [[places[one.key], one.round_index, one.ms, one.calls, one.is_reference] for one in journal.timings]
+        timings = [[numbers[one.key], one.round_index, one.ms, one.calls, one.is_reference] for one in journal.timings]
         journal.close()
         path = save_result(dict(seen, job=job.raw, timings=timings), folder)
         events.event("result", seen, f"wrote {path}; carry it back and run there: nas profile import file={os.path.basename(path)}")
@@ -145,8 +146,22 @@ def about_device(runtime: Runtime, setup: Setup) -> Dict[str, Any]:
         "version": runtime.version,
         "details": dict(runtime.details),
         "is_program": runtime.is_program,
+        "sample_clock": runtime.clock,
+        "cuda_graphs": runtime.graphs,
         "implementation": IMPLEMENTATION,
     }
+
+
+def _noting_graphs(key: str, run: Run, runtime: Runtime, notes: JobNotes, *, number: int) -> Run:
+    """What executes an operation, and notes before a timing counts that a CUDA graph was not used for it."""
+
+    def noting(calls: int) -> float:
+        ms = run(calls)
+        if key in runtime.without_graph and number not in notes.without_graph:
+            notes.note({"without_graph": number})
+        return ms
+
+    return noting
 
 
 def _power_source(runtime: Runtime, setup: Setup) -> PowerSource:

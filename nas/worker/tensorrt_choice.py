@@ -10,7 +10,7 @@ from nas.worker.interface import Runtime, Setup, WorkerError
 from nas.worker.tensorrt_package import TensorrtPackage, UnusablePackageError, import_tensorrt
 from nas.worker.trtexec import TRTEXEC_PLACES, TRTEXEC_VARIABLE, TrtexecRuntime, find_trtexec
 
-FELL_BACK = "chosen"
+FELL_BACK = "measured by"
 """Name of the fact that trtexec measures because the Python package cannot."""
 
 
@@ -52,7 +52,7 @@ def open_tensorrt(
             f"{TRTEXEC_VARIABLE}=PATH"
         )
     runtime = TrtexecRuntime(setup, program, root=root)
-    runtime.details[FELL_BACK] = f"trtexec, for: {without_folders(reason)}"
+    runtime.details[FELL_BACK] = f"trtexec instead of the Python package: {without_folders(reason)}"
     return runtime
 
 

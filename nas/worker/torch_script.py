@@ -6,7 +6,7 @@ The CUDA part is not yet run on hardware.
 from typing import Any, List
 
 from nas.worker.host_memory import keep_freed_memory
-from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.interface import CUDA_EVENTS, Operation, Run, Runtime, Setup, WorkerError
 from nas.worker.torch_timing import timed_on_cpu, timed_on_cuda
 
 
@@ -34,6 +34,7 @@ class TorchScript(Runtime):
         self.version = str(torch.__version__)
         self.details = {"freed memory": "kept by the process" if keep_freed_memory() else "as the system has it"}
         if self._device == "cuda":
+            self.clock, self.graphs = CUDA_EVENTS, False
             self.details["cuda"] = str(torch.version.cuda)
             self.details["tf32"] = str(bool(getattr(torch.backends.cudnn, "allow_tf32", False)))
         torch.set_num_threads(setup.threads)

@@ -160,10 +160,13 @@ def test_a_file_has_what_is_optional_only_where_it_says_something(tmp_path: Path
     names = {"origin", "system", "temperature_before", "temperature_after", "throttled"}
     assert names.isdisjoint(plain)
     assert all("energy_mj" not in entry for entry in plain["entries"].values())
-    entries = {**table(8).entries, conv(16).key: Entry(1.0, 1.0, 1.0, 1, energy_mj=2.5)}
+    assert all("cuda_graph" not in entry for entry in plain["entries"].values())
+    assert {"clock", "cuda_graphs", "implementation"}.isdisjoint(plain["protocol"])
+    entries = {**table(8).entries, conv(16).key: Entry(1.0, 1.0, 1.0, 1, energy_mj=2.5, cuda_graph=False)}
     full = replace(
         table(8),
         entries=entries,
+        protocol=replace(table(8).protocol, clock="gpu-time", cuda_graphs=True, implementation="nas.worker 2"),
         origin=Origin(kind="published", source="a paper", caveats=("old", "one")),
         system={"os": "Ubuntu 18.04"},
         temperature_before="GPU 40 C",
@@ -175,7 +178,9 @@ def test_a_file_has_what_is_optional_only_where_it_says_something(tmp_path: Path
     assert names < set(raw)
     assert raw["origin"] == {"kind": "published", "source": "a paper", "caveats": ["old", "one"]}
     assert raw["entries"][conv(16).key]["energy_mj"] == 2.5
-    assert "energy_mj" not in raw["entries"][conv(8).key]
+    assert raw["entries"][conv(16).key]["cuda_graph"] is False
+    assert {"energy_mj", "cuda_graph"}.isdisjoint(raw["entries"][conv(8).key])
+    assert (raw["protocol"]["clock"], raw["protocol"]["cuda_graphs"]) == ("gpu-time", True)
     assert load_table(tmp_path / "full.json") == full
     with pytest.raises(TypeError):
         full.system["os"] = "another"  # type: ignore[index]

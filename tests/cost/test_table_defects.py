@@ -163,6 +163,27 @@ def test_a_key_that_states_what_goes_without_saying_is_refused(words: str, table
     assert words.strip() in refused(table_file)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("clock", "sundial"), ("clock", None), ("clock", 1), ("cuda_graphs", None), ("cuda_graphs", "yes"), ("cuda_graphs", 1)],
+)
+def test_a_clock_that_is_none_and_graphs_that_are_neither_used_nor_not_are_refused(
+    field: str, value: object, table_file: Path
+) -> None:
+    raw = json.loads(table_file.read_text())
+    raw["protocol"][field] = value
+    table_file.write_text(json.dumps(raw))
+    assert f"{field}: got " in refused(table_file)
+
+
+@pytest.mark.parametrize("value", [None, "no", 0])
+def test_an_entry_states_a_graph_or_none(value: object, table_file: Path) -> None:
+    raw = json.loads(table_file.read_text())
+    next(iter(raw["entries"].values()))["cuda_graph"] = value
+    table_file.write_text(json.dumps(raw))
+    assert "cuda_graph: got " in refused(table_file)
+
+
 @pytest.mark.parametrize("name", ["median_ms", conv(8).key, "device", "batch"])
 def test_duplicate_names_are_refused(name: str, table_file: Path) -> None:
     line = next(line for line in table_file.read_text().splitlines() if f'"{name}"' in line)

@@ -12,6 +12,7 @@ from nas.cost import ProtocolInfo, RuntimeInfo
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
+from nas.measuring.effort import FORMER_PROGRAM_STATISTIC, STATISTIC
 from nas.measuring.journal import Conditions, TableJournal
 from nas.ops import OpSpec
 from nas.worker.drift import Timing
@@ -190,6 +191,27 @@ def test_an_implementation_differs_only_from_another_that_is_stated(path: Path) 
     assert TableJournal(path, stated).timings == [sample(1)]
     other = replace(CONDITIONS, protocol=replace(CONDITIONS.protocol, implementation="nas.worker 3"))
     assert stated.differences(other) == "protocol.implementation is 'nas.worker 2' there and 'nas.worker 3' now"
+
+
+def test_a_clock_differs_from_the_one_that_a_former_version_used() -> None:
+    def by(clock: str | None, backend: str, statistic: str = STATISTIC) -> Conditions:
+        runtime = RuntimeInfo.of(RuntimeName(backend=backend), version="1.0")
+        return Conditions(CONDITIONS.device, runtime, replace(CONDITIONS.protocol, statistic=statistic, clock=clock))
+
+    assert by(None, "onnxruntime").differences(by("wall", "onnxruntime")) == ""
+    assert by(None, "torch-eager").differences(by("cuda-events", "torch-eager")) == ""
+    assert by(None, "tensorrt").differences(by("cuda-events", "tensorrt")) == ""
+    other = by(None, "tensorrt").differences(by("gpu-time", "tensorrt"))
+    assert other == "protocol.clock is 'cuda-events' there and 'gpu-time' now"
+    former = by(None, "tensorrt", FORMER_PROGRAM_STATISTIC).differences(by("gpu-time", "tensorrt"))
+    assert "is the median of its calls' there and " in former
+    assert former.endswith("is the mean of its calls' now")
+
+
+def test_cuda_graphs_differ_where_both_state_them() -> None:
+    used, unused = (replace(CONDITIONS, protocol=replace(CONDITIONS.protocol, cuda_graphs=value)) for value in (True, False))
+    assert used.differences(unused) == "protocol.cuda_graphs is True there and False now"
+    assert used.differences(CONDITIONS) == ""
 
 
 FORMER = """\

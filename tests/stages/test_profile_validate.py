@@ -52,6 +52,7 @@ class Simulated:
     """A backend that obeys the law, with noise that is a function of the number of the call alone."""
 
     version = "1.0"
+    clock, cuda_graphs = "wall", None
 
     def __init__(self, runtime: RuntimeName, *, accelerator: str = "cpu", noise: float = 0.01) -> None:
         self.runtime, self.noise = runtime, noise

@@ -208,6 +208,7 @@ def test_tables_of_the_working_folder_and_the_user_are_listed_and_broken_ones_sa
             f"{name}/torch-eager-fp32-b1-t1",
             str(len(table.entries)),
             "2026-01-01T00:00:00+00:00",
+            *"calls by wall (cuda-events on a GPU)".split(),
             "no",
         ]
     assert [line for line in lines if "cannot be read" in line and "broken" in line]

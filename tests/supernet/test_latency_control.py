@@ -306,3 +306,13 @@ def test_nan_logits_end_in_the_loss_not_in_the_repair(tables) -> None:
         next(iter(task.supernet.arch_parameters())).fill_(math.nan)
     with pytest.raises(ValueError, match="not finite"):
         task.derived.first()
+
+
+def test_tables_with_times_of_two_kinds_are_told_before_a_search(tables, caplog) -> None:
+    search_task(search_job(latency__table=list(tables)))
+    assert "two kinds" not in caplog.text
+    for path, clock in zip(tables, ("wall", "gpu-time"), strict=True):
+        table = read_table(Path(path))
+        save_table(dataclasses.replace(table, protocol=dataclasses.replace(table.protocol, clock=clock)), Path(path))
+    search_task(search_job(latency__table=list(tables)))
+    assert caplog.text.count("hold times of two kinds (clock wall against gpu-time)") == 1

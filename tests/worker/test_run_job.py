@@ -104,3 +104,37 @@ def test_energy_of_a_call_is_power_times_its_time(folder, monkeypatch) -> None:
     expected = {str(number): pytest.approx(WATTS["busy"] * ms) for number, ms in enumerate(MS.values())}  # W x ms = mJ
     assert energy["mj"] == expected
     assert (energy["source"], energy["idle_w"]) == ("fake", WATTS["idle"])
+
+
+class HalfGraphRuntime(FakeRuntime):
+    """Asks for CUDA graphs, and cannot capture the slow operation."""
+
+    graphs, clock = True, "cuda-events"
+
+    def open(self, operation: Operation) -> Run:
+        run = super().open(operation)
+
+        def without(calls: int) -> float:
+            self.without_graph = {"slow"}
+            return run(calls)
+
+        return without if operation.key == "slow" else run
+
+
+def test_an_operation_without_a_graph_is_in_the_result_also_after_a_stop(folder, monkeypatch) -> None:
+    runtime = HalfGraphRuntime(Setup("fp32", 1, "cpu", str(folder)), is_program=False)
+    monkeypatch.setattr(worker, "RUNTIMES", {"fake": lambda setup: runtime})
+    monkeypatch.setattr("signal.signal", lambda *args: None)
+    monkeypatch.setattr("sys.argv", [str(folder / "worker.py")])
+    job = json.loads((folder / JOB_FILE).read_text())
+    (folder / JOB_FILE).write_text(json.dumps({**job, "energy": False}))
+    assert worker.main([]) == worker.WORKER_DONE
+    result = json.loads((folder / RESULT_FILE).read_text())
+    assert result["without_graph"] == [list(MS).index("slow")]
+    assert (result["device"]["sample_clock"], result["device"]["cuda_graphs"]) == ("cuda-events", True)
+
+    runtime = FakeRuntime(Setup("fp32", 1, "cpu", str(folder)), is_program=False)  # goes on with nothing left to time
+    (folder / RESULT_FILE).unlink()
+    assert worker.main([]) == worker.WORKER_DONE
+    assert runtime.opened == []
+    assert json.loads((folder / RESULT_FILE).read_text())["without_graph"] == [list(MS).index("slow")]

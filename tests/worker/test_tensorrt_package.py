@@ -276,7 +276,9 @@ def test_trtexec_measures_where_the_package_is_unusable_and_the_record_says_why(
     program.chmod(0o755)
     runtime = open_tensorrt(make_setup(tmp_path), load=lambda place: library, places=())
     assert isinstance(runtime, TrtexecRuntime)
-    assert runtime.details["chosen"].startswith(f"trtexec, for: Python package tensorrt 8.6.1: Runtime cannot be made: {TOO_OLD}; ")
+    assert runtime.details["measured by"].startswith(
+        f"trtexec instead of the Python package: Python package tensorrt 8.6.1: Runtime cannot be made: {TOO_OLD}; "
+    )
 
 
 def test_what_the_package_refuses_by_itself_is_not_left_to_trtexec(tmp_path, monkeypatch):

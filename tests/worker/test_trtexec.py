@@ -381,7 +381,9 @@ def test_the_program_is_found_by_variable_path_and_usual_places(device):
         open_tensorrt(setup, load=refuse, places=("/nowhere/trtexec",))
     runtime = open_tensorrt(setup, load=refuse, places=("/nowhere/trtexec", str(device.program)))
     assert runtime.details["trtexec"] == device.program.name
-    assert runtime.details["chosen"].startswith("trtexec, for: Python package tensorrt: cannot be imported")
+    assert runtime.details["measured by"].startswith(
+        "trtexec instead of the Python package: Python package tensorrt: cannot be imported"
+    )
     (empty / "trtexec").symlink_to(device.program)
     assert isinstance(open_tensorrt(setup, load=refuse, places=()), TrtexecRuntime)
     device.monkeypatch.setenv("SEGNAS_TRTEXEC", str(device.folder))

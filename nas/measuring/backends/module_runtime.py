@@ -23,6 +23,14 @@ class ModuleRuntime(Protocol):
     def version(self) -> str:
         """The version of what runs; tables of different versions are not mixed."""
 
+    @property
+    def clock(self) -> str:
+        """What samples are read from, of `nas.cost.table_parts.CLOCKS`."""
+
+    @property
+    def cuda_graphs(self) -> bool | None:
+        """Whether calls are launched as CUDA graphs; None: nothing is launched on a GPU."""
+
     def measuring(self) -> AbstractContextManager[None]:
         """A context in which `prepare` and its results may be called; it undoes what it sets in the process."""
 

@@ -50,6 +50,7 @@ class OnnxRuntime:
             self._sessions = OnnxSessions(Setup(runtime.precision, runtime.threads, accelerator, folder=""))
         self.runtime = runtime
         self.version = self._sessions.version
+        self.clock, self.cuda_graphs = self._sessions.clock, self._sessions.graphs
         self._ready = ReadyOperations(self._make, keep_bytes=keep_bytes)
 
     def measuring(self) -> AbstractContextManager[None]:

@@ -19,7 +19,7 @@ from nas.measuring.example_operations import example_images, example_operation
 from nas.network.network import Labels, Network
 from nas.ops.spec import OpSpec
 from nas.worker.host_memory import keep_freed_memory
-from nas.worker.interface import Run
+from nas.worker.interface import CUDA_EVENTS, WALL, Run
 from nas.worker.ready_operations import KEEP_BYTES, ReadyOperations
 from nas.worker.torch_timing import TorchCall, timed_on_cpu, timed_on_cuda
 
@@ -54,6 +54,8 @@ class TorchModules(ABC):
         check_accelerator(accelerator)
         self.runtime = runtime
         self.version = str(torch.__version__)
+        self.clock = CUDA_EVENTS if accelerator == "cuda" else WALL
+        self.cuda_graphs = False if accelerator == "cuda" else None
         self._device = torch.device(accelerator)
         self._ready = ReadyOperations(self._make, keep_bytes=keep_bytes)
         self._by_shapes: WeakValueDictionary[tuple[torch.Size, ...], Ready] = WeakValueDictionary()

@@ -37,6 +37,8 @@ def conditions_in(request: Request, identity: Identity, *, device: str | None = 
         protocol_of(
             effort_in(request, identity),
             threads=request.runtime.threads,
+            clock=identity.sample_clock,
+            cuda_graphs=identity.cuda_graphs,
             is_program=identity.is_program,
             implementation=identity.implementation,
         ),

@@ -56,7 +56,7 @@ class InProcess:
         self.conditions = Conditions(
             device,
             RuntimeInfo.of(backend.runtime, version=backend.version),
-            protocol_of(effort, threads=backend.runtime.threads),
+            protocol_of(effort, threads=backend.runtime.threads, clock=backend.clock, cuda_graphs=backend.cuda_graphs),
         )
         self._read_clocks = read_clocks or (lambda: None)
         self._read_state = read_state or (lambda: Reading({}, {}, None, [], {}))

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from nas.config.jobs import ProfileJob, ValidateJob
+from nas.cost.comparable_times import SampleKind
 from nas.cost.latency_table import LatencyTable
 from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
 from nas.errors import TableError
@@ -43,7 +44,7 @@ def open_runner(job: ProfileJob | ValidateJob, request: Request) -> Iterator[Run
 
 
 def check_table(table: LatencyTable, runner: Runner) -> None:
-    """Refuse a table of another device or another version of the runtime than a runner has.
+    """Refuse a table of another device, another version of the runtime or another kind of samples than a runner has.
 
     Raises:
         TableError: If it is.
@@ -58,6 +59,12 @@ def check_table(table: LatencyTable, runner: Runner) -> None:
         raise TableError(
             f"latency table {table.identifier}: measured with {table.runtime.backend} {table.runtime.version}, and there is "
             f"{runtime.version}; measure it again with nas profile"
+        )
+    there, here = (SampleKind.of(one.runtime, one.protocol) for one in (table, runner.conditions))
+    if different := there.differences(here):
+        raise TableError(
+            f"latency table {table.identifier}: its operations were timed in another way than networks are here: "
+            f"{', '.join(different)}; measure it again with nas profile, or choose the program or package that it was measured with"
         )
 
 

@@ -29,6 +29,7 @@ class Observed:
         throttled: What slowed it down meanwhile.
         system: Facts of the device.
         energy_mj: Key of an operation -> energy of a call in mJ, where that was measured.
+        without_graph: Keys of the operations of which a call was launched kernel by kernel, where CUDA graphs were to be used.
     """
 
     clocks_before: str | None = None
@@ -38,6 +39,7 @@ class Observed:
     throttled: tuple[str, ...] = ()
     system: Mapping[str, str] = field(default_factory=dict)
     energy_mj: Mapping[str, float] = field(default_factory=dict)
+    without_graph: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nas.cost.table_parts import CLOCKS
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_bool, as_object, as_optional_text, as_text
 from nas.measuring.runners.untrusted_text import plain
@@ -26,6 +27,8 @@ class Identity:
         details: Further facts of the runtime.
         is_program: Whether each sample starts a program.
         implementation: Which code takes the samples; None: a version before workers stated it.
+        sample_clock: What samples are read from, of `CLOCKS`; None: as above.
+        cuda_graphs: Whether calls are launched as CUDA graphs; None: nothing is launched on a GPU, or as above.
     """
 
     name: str | None
@@ -34,12 +37,18 @@ class Identity:
     details: Mapping[str, str]
     is_program: bool
     implementation: str | None = None
+    sample_clock: str | None = None
+    cuda_graphs: bool | None = None
 
     @classmethod
     def parse(cls, value: object, where: str) -> Identity:
         """The identity that plain data states; raises `ValueError`."""
-        fields = as_object(value, where, ("name", "facts", "version", "details", "is_program"), optional=("implementation",))
+        known = ("name", "facts", "version", "details", "is_program")
+        fields = as_object(value, where, known, optional=("implementation", "sample_clock", "cuda_graphs"))
         implementation = as_optional_text(fields.get("implementation"), f"{where}.implementation")
+        clock, graphs = as_optional_text(fields.get("sample_clock"), f"{where}.sample_clock"), fields.get("cuda_graphs")
+        if clock is not None and clock not in CLOCKS:
+            raise ValueError(f"{where}.sample_clock: got {shorten(clock)}, expected one of {', '.join(CLOCKS)}")
         return cls(
             name=as_optional_text(fields["name"], f"{where}.name"),
             facts=_texts(fields["facts"], f"{where}.facts"),
@@ -47,6 +56,8 @@ class Identity:
             details=_texts(fields["details"], f"{where}.details"),
             is_program=as_bool(fields["is_program"], f"{where}.is_program"),
             implementation=None if implementation is None else plain(implementation, limit=MAX_VERSION),
+            sample_clock=clock,
+            cuda_graphs=None if graphs is None else as_bool(graphs, f"{where}.cuda_graphs"),
         )
 
 

@@ -42,6 +42,8 @@ FIRST_DATE = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
 """Before that there was no worker: the clock of the device was wrong."""
 
 _FIELDS = ("format_version", "device", "before", "after", "throttled", "energy", "started_at", "finished_at")
+_LATER_FIELDS = ("without_graph",)
+"""What workers of versions before did not state."""
 _JOB_FIELDS = (
     "format_version",
     "id",
@@ -165,7 +167,7 @@ def parse_result(text: str) -> WorkerResult:
         ValueError: For the first defect.
     """
     raw = parse_strict(text)
-    fields = as_object(raw, "result", (*_FIELDS, "job", "timings", "checksum"))
+    fields = as_object(raw, "result", (*_FIELDS, "job", "timings", "checksum"), optional=_LATER_FIELDS)
     if fields["checksum"] != checksum(fields):
         raise ValueError("checksum: the content is not what the worker wrote; expected the file unchanged")
     if fields["format_version"] != RESULT_VERSION:
@@ -180,7 +182,7 @@ def parse_result(text: str) -> WorkerResult:
     log = _timings(fields["timings"], keys, reference=keys[reference], effort=effort)
     _check_whole(log, keys[:planned], effort)
     as_number(fields["started_at"], "started_at")
-    rest = {name: fields[name] for name in _FIELDS}
+    rest = {name: fields[name] for name in (*_FIELDS, *_LATER_FIELDS) if name in fields}
     return WorkerResult(
         request=request,
         identity=identity,
@@ -201,7 +203,7 @@ def observed_in(value: Mapping[str, Any], keys: Sequence[str]) -> Observed:
     Raises:
         ValueError: For the first defect.
     """
-    fields = as_object(dict(value), "result", _FIELDS)
+    fields = as_object(dict(value), "result", _FIELDS, optional=_LATER_FIELDS)
     identity = Identity.parse(fields["device"], "device")
     before, after = (as_object(fields[name], name, ("clocks", "temperatures")) for name in ("before", "after"))
     listed = as_list(fields["throttled"], "throttled")[:MAX_WORDS]
@@ -217,7 +219,16 @@ def observed_in(value: Mapping[str, Any], keys: Sequence[str]) -> Observed:
         throttled=throttled,
         system={**identity.facts, **runtime, **system},
         energy_mj=energy_mj,
+        without_graph=_without_graph(fields.get("without_graph", []), keys),
     )
+
+
+def _without_graph(value: object, keys: Sequence[str]) -> frozenset[str]:
+    """The operations of which a call was launched without a CUDA graph; the reference operation may be one beside the planned."""
+    numbers = [as_count(one, f"without_graph[{i}]", minimum=0) for i, one in enumerate(as_list(value, "without_graph"))]
+    if numbers and max(numbers) > len(keys):
+        raise ValueError(f"without_graph: got {max(numbers)}, expected numbers of {len(keys)} operations")
+    return frozenset(keys[number] for number in numbers if number < len(keys))
 
 
 def _words(value: object, where: str) -> str | None:

@@ -24,6 +24,7 @@ from nas.worker.drift import Timing
 from nas.worker.job import GRAPHS_FILE, JOB_FILE
 from nas.worker.main import WORKER_DONE, WORKER_REFUSED
 from nas.worker.rounds import Log, OnProgress
+from nas.worker.tensorrt_choice import FELL_BACK
 from nas.worker.timing_journal import (
     JOURNAL_FILE,
     CheckTiming,
@@ -87,6 +88,8 @@ class WorkerRun:
             _log.warning(
                 "%s: its clock is wrong by %+.0f s; the table has the time of this machine", self._place.name, clock - time.time()
             )
+        if FELL_BACK in identity.details:
+            _log.warning("%s: %s", self._place.name, identity.details[FELL_BACK])
         return identity
 
     def take(

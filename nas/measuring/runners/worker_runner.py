@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from nas.measuring.runners.worker_run import WorkerRun
 from nas.ops.spec import OpSpec
 from nas.worker.rounds import Log, OnProgress
 from nas.worker.timing_journal import JOURNAL_FILE
+
+_log = logging.getLogger(__name__)
 
 
 class WorkerRunner:
@@ -63,7 +67,8 @@ class WorkerRunner:
         assert level.reference is not None
         log = Log()
         files = self._network_files(networks, level.reference.key)
-        self._run.measure(files, log, identity=self._identity, on_progress=on_progress)
+        result = self._run.measure(files, log, identity=self._identity, on_progress=on_progress)
+        self._tell_graphs(result, len(networks))
         self._place.remove()
         return series_samples(log.timings, len(networks), level_ms=level.reference.median_ms)
 
@@ -71,6 +76,19 @@ class WorkerRunner:
         """Delete the folder; where nothing was measured and there is a journal, somebody else measures there."""
         if measured or self._place.get(JOURNAL_FILE) is None:
             self._place.remove()
+
+    def _tell_graphs(self, result: Mapping[str, Any], networks: int) -> None:
+        """Warn where networks were launched in another way than the operations that they are compared with."""
+        numbers = result.get("without_graph")
+        without = {number // SERIES for number in numbers if isinstance(number, int)} if isinstance(numbers, list) else set()
+        if count := len(without & set(range(networks))):
+            _log.warning(
+                "%s: %d of %d networks cannot be captured as CUDA graphs and were launched kernel by kernel, so that their "
+                "launches are part of the calibration",
+                self._place.name,
+                count,
+                networks,
+            )
 
     def _network_files(self, networks: Sequence[SizedNetwork], reference: str) -> dict[str, bytes]:
         """The measurement: each network twice, and the reference operation."""

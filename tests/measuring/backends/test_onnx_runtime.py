@@ -86,5 +86,5 @@ def test_cuda_is_refused_where_onnxruntime_has_none(monkeypatch: pytest.MonkeyPa
 def test_a_session_that_would_run_elsewhere_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = SimpleNamespace(get_providers=lambda: ["AzureExecutionProvider"])
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *args, **settings: elsewhere)  # noqa: ARG005
-    with pytest.raises(ConfigError, match="add .* runs with .*Azure.*, expected CPUExecutionProvider; .*another runtime"):
+    with pytest.raises(ConfigError, match="add .*: it would run with Azure.*, expected CPUExecutionProvider; .*another runtime"):
         OnnxRuntime(RUNTIME).prepare(spec_of_kind("add"))

@@ -160,6 +160,58 @@ def test_the_command_prints_no_control_characters_of_a_result(good: dict[str, An
     assert not Path("other.json").exists()
 
 
+def test_operations_without_a_graph_are_told_and_stand_in_the_table(
+    good: dict[str, Any], work: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    raw = copy.deepcopy(good)
+    raw["device"] |= {"sample_clock": "gpu-time", "cuda_graphs": True, "is_program": False}
+    raw["without_graph"] = [0, 2]
+    keys = [one["key"] for one in raw["job"]["operations"]]
+    Path("result.json").write_text(sealed(raw))
+    profile = import_result(Path("result.json"), out="table.json").profile
+    table = read_table(Path("table.json"))
+    assert (table.protocol.clock, table.protocol.cuda_graphs) == ("gpu-time", True)
+    assert {key for key in keys if table.entries[key].cuda_graph is False} == {keys[0], keys[2]}
+    assert all(table.entries[key].cuda_graph for key in keys if key not in (keys[0], keys[2]))
+    told = f"without a CUDA graph: 2 of {len(keys)} operations cannot be captured"
+    assert any(line.startswith(told) for line in profile.summary())
+    assert told in caplog.text
+
+
+def test_what_an_earlier_worker_did_with_trtexec_is_stated_as_what_it_was(good: dict[str, Any], work: Path) -> None:
+    raw = copy.deepcopy(good)
+    for name in ("sample_clock", "cuda_graphs"):
+        del raw["device"][name]
+    del raw["without_graph"]
+    raw["device"]["is_program"] = True
+    raw["job"]["protocol"]["program_rounds"] = raw["job"]["protocol"]["rounds"]
+    Path("result.json").write_text(sealed(raw))
+    import_result(Path("result.json"), out="table.json")
+    protocol = read_table(Path("table.json")).protocol
+    assert protocol.statistic.endswith("a sample is the median of its calls")
+    assert (protocol.clock, protocol.cuda_graphs) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("without_graph",), [99]),
+        (("without_graph",), [-1]),
+        (("without_graph",), [True]),
+        (("without_graph",), ["0"]),
+        (("without_graph",), None),
+        (("device", "sample_clock"), "sundial"),
+        (("device", "sample_clock"), ["wall"]),
+        (("device", "cuda_graphs"), "yes"),
+    ],
+)
+def test_a_clock_or_graphs_that_no_worker_states_are_refused(
+    good: dict[str, Any], work: Path, place: tuple[str, ...], value: object
+) -> None:
+    assert place[-1] in refused(changed(good, *place, to=value))
+
+
 def test_a_link_in_place_of_the_table_is_not_followed(good: dict[str, Any], work: Path) -> None:
     Path("result.json").write_text(json.dumps(good))
     profile = import_result(Path("result.json")).profile
