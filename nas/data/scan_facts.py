@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from nas.data.files.label_encoding import Encoding
 
 _EXACT_PX = 2**24
 """Pixels up to which the float32 counts of OpenCV are exact."""
@@ -32,10 +35,12 @@ class ScanFacts:
         images: Number of images.
         counts: Pixels of each class and, last, void ones, by image [N, K + 1]; None: labels were not counted, for nothing can be
             wrong with them.
+        encodings: Label files and how they store ids, to be compared with those of another split.
     """
 
     images: int
     counts: NDArray[np.int64] | None = None
+    encodings: Sequence[tuple[Path, Encoding]] = ()
 
     @property
     def pixels(self) -> NDArray[np.int64] | None:
@@ -49,12 +54,12 @@ class ScanFacts:
 
     def part(self, indices: Sequence[int]) -> ScanFacts:
         """The facts of some of the images."""
-        return ScanFacts(len(indices), None if self.counts is None else self.counts[list(indices)])
+        return ScanFacts(len(indices), None if self.counts is None else self.counts[list(indices)], self.encodings)
 
 
-def facts_of(frames: Sequence[FrameFacts]) -> ScanFacts:
+def facts_of(frames: Sequence[FrameFacts], encodings: Sequence[tuple[Path, Encoding]] = ()) -> ScanFacts:
     """The facts of a split from those of its images, in order."""
-    return ScanFacts(len(frames), np.stack([frame.pixels for frame in frames]))
+    return ScanFacts(len(frames), np.stack([frame.pixels for frame in frames]), encodings)
 
 
 def label_counts(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nas.data.batches.transforms import SCALES, padding_share
 from nas.data.dataset import SegmentationDataset
+from nas.data.files.label_encoding import check_encodings
 from nas.data.image_folder import ImageFolder
 from nas.data.label_checks import check_labels, percent
 
@@ -29,9 +30,11 @@ def scan_splits(
         held_out: How many training images are held out for the architecture.
 
     Raises:
-        DataError: If a file is broken, or the labels cannot be learned from or measured against.
+        DataError: If a file is broken, the labels of the two mean different things by what they store, or they cannot be learned
+            from or measured against.
     """
     facts = [train_set.scan(), val_set.scan()]
+    check_encodings([*facts[0].encodings, *facts[1].encodings])
     held = f" ({held_out} of them held out for the architecture)" if held_out else ""
     same = train_set.size == val_set.size
     validated = f"val {len(val_set)}" if same else _counted(val_set)

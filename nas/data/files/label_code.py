@@ -53,7 +53,7 @@ class ReadLabel:
         used = used_values(self.stored.values)
         palette = [] if self.stored.palette is None else self.stored.palette.tolist()
         colours = {index: (palette[index][0], palette[index][1], palette[index][2]) for index in used if index < len(palette)}
-        return Encoding(colours, self.stored.permuted, self.bits, not self.stored.flags and 255 in used)
+        return Encoding(colours, self.stored.permuted, self.bits, not self.stored.flags and not {1, 255}.isdisjoint(used))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

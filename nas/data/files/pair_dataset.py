@@ -151,8 +151,9 @@ class PairDataset(SegmentationDataset):
         is read, and whether its file is whole.
         """
         checked = scan_frames(self._check, len(self))
-        check_encodings([(pair.label, encoding) for pair, (_, encoding) in zip(self._pairs, checked, strict=True) if pair.label])
-        return facts_of([facts for facts, _ in checked])
+        encodings = [(pair.label, encoding) for pair, (_, encoding) in zip(self._pairs, checked, strict=True) if pair.label]
+        check_encodings(encodings)
+        return facts_of([facts for facts, _ in checked], encodings)
 
     def _check(self, index: int) -> Checked:
         pair = self._pairs[index]

@@ -6,6 +6,7 @@ import pytest
 from nas.data import build_dataset
 from nas.data.camvid import CamVidConfig
 from nas.data.folder import FolderConfig
+from nas.data.split_scan import scan_splits
 from nas.errors import DataError
 from tests.label_encodings import save_optimised, save_palette
 from tests.label_trees import blocks, noise, save
@@ -64,6 +65,18 @@ def test_an_index_that_changes_its_colour_is_refused(tmp_path, cache):
     assert "state the classes by colour: in classes.yaml" in message
 
 
+def test_an_index_that_changes_its_colour_from_split_to_split_is_refused(tmp_path):
+    config = write(tmp_path, "classes: [a, b, c]", f0=palette(blocks(0, [0, 1]), COLOURS))
+    save(tmp_path / "images/val/f1.png", noise(1))
+    (tmp_path / "masks/val").mkdir()
+    save_palette(tmp_path / "masks/val/f1.png", blocks(1, [0, 1]), [COLOURS[0], COLOURS[2]])
+    train, val = (build_dataset(config, split) for split in ("train", "val"))
+    with pytest.raises(
+        DataError, match=r"masks/val/f1\.png: palette index 1 is \[0, 128, 0\], but \[128, 0, 0\] in .*train/f0\.png"
+    ):
+        scan_splits(train, val, crop=None, key="search.crop")
+
+
 def test_masks_of_renumbered_palettes_are_read_by_colour(tmp_path):
     indices, swapped = blocks(0, [0, 1, 2]), [COLOURS[0], COLOURS[2], COLOURS[1]]
     classes = "classes: [{name: a, colour: [0, 0, 0]}, {name: b, colour: [128, 0, 0]}, {name: c, colour: [0, 128, 0]}]"
@@ -98,13 +111,14 @@ def one_bit(path):
     save_palette(path, picture_bits // 255, [(0, 0, 0), (255, 255, 255)])
 
 
-def test_one_bit_that_is_id_1_does_not_stand_beside_void_of_255(tmp_path):
+@pytest.mark.parametrize("other", [1, 255])
+def test_one_bit_that_is_id_1_does_not_stand_beside_ids_of_more_bits(tmp_path, other):
     classes = "classes: [background, target]"
-    config = write(tmp_path, classes, f0=lambda path: save(path, blocks(0, [0, 1, 255])), f1=one_bit)
+    config = write(tmp_path, classes, f0=lambda path: save(path, blocks(0, [0, other])), f1=one_bit)
     message = fault(config)
-    assert message.startswith(f"{tmp_path / 'masks/train/f1.png'}: white pixels of 1 bit would be id 1")
-    assert f"{tmp_path / 'masks/train/f0.png'} stores 255" in message
-    save(tmp_path / "masks/train/f0.png", blocks(0, [0, 1]))
+    assert message.startswith(f"{tmp_path / 'masks/train/f1.png'}: white pixels of 1 bit may be id 1 or 255")
+    assert f"{tmp_path / 'masks/train/f0.png'} stores one of these" in message
+    save(tmp_path / "masks/train/f0.png", blocks(0, [0]))
     config.cache = False
     data = build_dataset(config, "train")
     data.scan()
