@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from nas.config.jobs import ShowJob
 from nas.cost import resolve_table
+from nas.cost.energy import network_energy
 from nas.cost.genotype_latency import predict
 from nas.cost.prediction import Latency, share
 from nas.errors import ConfigError
@@ -45,6 +46,7 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None, *, source
     table = resolve_table(job.latency.table)
     latency = None if table is None else predict(design, table)
     costs = None if latency is None else latency.by_part
+    energy = None if table is None else network_energy(graph, table)
     unit = "" if table is None else table.unit
     if picture is not None:
         parts_ms = costs if unit == "ms" else None
@@ -59,6 +61,7 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None, *, source
         f"{genotype.deploy.init_channels} initial channels, {genotype.deploy.num_classes} classes",
         f"{sum(weights.values()):,} parameters{auxiliary}, {sum(work.values()) / 1e9:.3f} GMACs for one image"
         + ("" if table is None or latency is None else f", {latency.ms:.3f} {unit}{_bar(latency)} on {table.identifier}"),
+        *([] if energy is None else [energy.line()]),
         *([f"beside these {idle:,} parameters that nothing runs, as the published checkpoints have them"] if idle else []),
         "",
         *_parts_table(weights, work, costs, unit),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.cost import CostTable
+from nas.cost.energy import UNKNOWN, NetworkEnergy, network_energy
 from nas.cost.prediction import Latency, share
 from nas.reports.text_table import text_table
 from nas.space.design import Design
@@ -36,21 +37,33 @@ class PredictReport:
         """Number of operations executed."""
         return len(self.design.graph.operations())
 
+    @property
+    def energy(self) -> NetworkEnergy | None:
+        """The energy for one image, as far as the table holds it; None for one that counts costs."""
+        return network_energy(self.design.graph, self.table)
+
     def summary(self) -> list[str]:
-        """Lines for the terminal: the total, what is known of its error, each part."""
-        (height, width), total, unit = self.design.deployment.input, self.latency.ms, self.table.unit
-        rows = [[part, f"{cost:.3f}", f"{share(cost, total):.1%}"] for part, cost in self.latency.by_part.items()]
+        """Lines for the terminal: the total, what is known of its error, the energy, each part."""
+        (height, width), total, unit, energy = self.design.deployment.input, self.latency.ms, self.table.unit, self.energy
+        parts = [*self.latency.by_part.items(), ("total", total)]
+        energies = None if energy is None or not energy.known else {**energy.by_part, "total": energy.mj}
+        rows = [
+            [part, f"{cost:.3f}", *([] if energies is None else [_in_mj(energies.get(part))]), f"{share(cost, total):.1%}"]
+            for part, cost in parts
+        ]
         lines = [
             f"predicted {_quantity(unit)} on {self.table.identifier}: {total:.3f} {unit}, "
             f"{self.design.genotype.space} at {height}x{width}, {self.design.deployment.num_classes} classes, "
             f"one image to its label map, {self.operations} operations",
             _bounds(self.latency, unit),
-            *text_table(["part", unit, "share"], [*rows, ["total", f"{total:.3f}", f"{share(total, total):.1%}"]]),
+            *([] if energy is None else [energy.line()]),
+            *text_table(["part", unit, *([] if energies is None else ["mJ"]), "share"], rows),
         ]
         return lines if self.path is None else [*lines, f"wrote {self.path}"]
 
     def as_json(self) -> dict[str, Any]:
-        """The content of `predict.json`."""
+        """The content of `predict.json`; `energy` stands there where the table is one of measurements, and is null without them."""
+        energy = self.energy
         return {
             "format_version": FORMAT_VERSION,
             "table": self.table.identifier,
@@ -59,10 +72,15 @@ class PredictReport:
             "low": self.latency.low_ms,
             "high": self.latency.high_ms,
             "by_part": self.latency.by_part,
+            **({} if energy is None else {"energy": energy.as_json()}),
             "operations": self.operations,
             "space": self.design.genotype.space,
             "deploy": asdict(self.design.deployment),
         }
+
+
+def _in_mj(energy: float | None) -> str:
+    return UNKNOWN if energy is None else f"{energy:.3f}"
 
 
 def _quantity(unit: str) -> str:

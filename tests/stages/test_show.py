@@ -147,6 +147,11 @@ def test_milliseconds_of_each_part_are_those_of_predict(folder):
     for part, ms in latency.by_part.items():
         assert rows[part][2] == pytest.approx(ms, abs=6e-4)
         assert rows[part][3] == pytest.approx(100 * ms / latency.ms, abs=0.06)
+    assert any(line.startswith("energy: --, as the table holds that of 0 of ") for line in lines)
+    entries = {key: dataclasses.replace(entry, energy_mj=entry.median_ms) for key, entry in table.entries.items()}
+    save_table(dataclasses.replace(table, entries=entries), folder / "t.json")
+    lines = show(ShowJob(genotype="run", latency=LatencySettings(table="t.json")), SEARCH_SPACES).summary()
+    assert any(line.startswith(f"energy: {latency.ms:.3f} mJ for one image") for line in lines)
 
 
 @pytest.mark.parametrize("name", ["p.png", "new/p.svg", "pictures"])
