@@ -114,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", default=2, type=int, help="runs at a time, one thread each")
     given = parser.parse_args(argv)
     recipe = Recipe(**yaml.safe_load(given.recipe.read_text()))
+    if given.root is None and "data=synthetic" not in recipe.data:
+        parser.error("--root, the folder of the data set, is needed with real images")
     job = Job(recipe, given.root, given.out or Path("runs") / given.recipe.parent.name, given.jobs)
     job.out.mkdir(parents=True, exist_ok=True)
     stages[given.stage](job)

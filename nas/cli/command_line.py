@@ -220,7 +220,10 @@ def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[in
         _leave_pipe()
         return FAILED, ""
     if (shortage := _shortage(error)) is not None:
-        return FAILED, f"{prefix}out of memory ({shortage}); take smaller images or batches, or a machine with more memory"
+        return (
+            FAILED,
+            f"{prefix}out of memory ({shortage}); take smaller images or batches, fewer channels, or a machine with more memory",
+        )
     trace = "".join(traceback.format_exception(error)).rstrip("\n")
     return FAILED, f"{trace}\n{prefix}{type(error).__name__}" if one_line else trace
 

@@ -19,6 +19,7 @@ from nas.cost.prediction import predict_on
 from nas.distributed.fabric import make_fabric, ranks_of
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
+from nas.files.value_text import value_text
 from nas.reports.prediction_report import PredictReport
 from nas.reports.run_pictures import architecture_picture
 from nas.reports.run_report import read_run, write_report
@@ -59,6 +60,7 @@ class SearchResult:
         seconds: Wall time.
         others: Files of the genotypes of the other architecture sets.
         entropy: Mean entropy of the decisions at the end: 1 undecided, 0 decided.
+        band_fps: The band of frames per second that the search was to keep; None: there was none.
     """
 
     out: Path
@@ -71,6 +73,7 @@ class SearchResult:
     seconds: float
     others: tuple[Path, ...] = ()
     entropy: float = 0.0
+    band_fps: tuple[float, float] | None = None
 
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
@@ -85,6 +88,11 @@ class SearchResult:
             lines.append(
                 f"  warning             the architecture is hardly decided, entropy {self.entropy:.3f} of 1; give more "
                 "search.epochs or a higher search.arch_lr"
+            )
+        if self.band_fps is not None and self.latency and not self.band_fps[0] <= 1000 / self.latency <= self.band_fps[1]:
+            lines.append(
+                f"  warning             {1000 / self.latency:.4g} FPS predicted, outside of "
+                f"latency.band_fps={value_text(self.band_fps)}; give more search.epochs or another latency.weight"
             )
         files = [*FILES, *([] if self.latency is None else [PREDICTION])]
         lines.extend(f"  wrote               {path}" for path in (*(self.out / name for name in files), *self.others))
@@ -137,7 +145,7 @@ def _write(task: SearchTask, out: Path, result: SearchResult) -> None:
 def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
     """Derive, predict, summarise; nothing is written."""
     derivation, predicted, tables = task.derived.first(), task.derived.latencies(), task.costs.tables
-    genotypes = task.derived.genotypes()
+    genotypes, band = task.derived.genotypes(), task.job.latency.band_fps
     genotype = next(iter(genotypes.values()))
     return SearchResult(
         out=out,
@@ -150,6 +158,7 @@ def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
         seconds=seconds,
         others=tuple(genotype_files(out, genotypes)[1:]),
         entropy=task.entropy(),
+        band_fps=None if band is None else (band[0], band[1]),
     )
 
 

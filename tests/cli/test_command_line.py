@@ -255,7 +255,7 @@ def test_memory_that_runs_out_anywhere_is_status_1_and_a_line(run_nas, stage, er
     [line] = outcome.err_lines
     assert line.startswith("nas search: out of memory (")
     assert reason in line
-    assert line.endswith("take smaller images or batches, or a machine with more memory")
+    assert line.endswith("take smaller images or batches, fewer channels, or a machine with more memory")
 
 
 def test_keyboard_interrupt_is_status_130(run_nas, stage):

@@ -80,3 +80,12 @@ def test_the_networks_of_a_proxy_differ_in_size(path: Path) -> None:
     recipe = against_random.Recipe(**yaml.safe_load(path.read_text()))
     sizes = [sum(p.numel() for p in nas.build(against_random.uniform_genotype(recipe, name)).parameters()) for name in recipe.proxy]
     assert max(sizes) > 5 * min(sizes)
+
+
+def test_a_recipe_of_real_images_wants_their_folder_before_anything_is_measured(tmp_path, capsys) -> None:
+    recipe = Path(__file__).parents[2] / "experiments" / "lgcnet_camvid" / "recipe.yaml"
+    with pytest.raises(SystemExit) as stopped:
+        against_random.main([str(recipe), "profile", "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "--root, the folder of the data set, is needed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -348,3 +348,12 @@ def test_a_search_that_is_all_warm_up_says_that_the_architecture_does_not_move(t
     nas.search(search_job(tmp_path / "run", search__epochs=1, search__warmup_epochs=1, search__relaxation="sampled"))
     said = "search.warmup_epochs: got 1, which are all 3 steps, and the architecture does not move in them; give fewer"
     assert said in [record.getMessage() for record in caplog.records]
+
+
+def test_summary_says_when_the_network_is_outside_of_the_band_of_frames_per_second(searched):
+    _, result = searched
+    outside = dataclasses.replace(result, latency=5.0, band_fps=(155.0, 175.0)).summary()
+    warning = "200 FPS predicted, outside of latency.band_fps=[155.0,175.0]; give more search.epochs or another latency.weight"
+    assert any(warning in line for line in outside)
+    inside = dataclasses.replace(result, latency=6.0, band_fps=(155.0, 175.0)).summary()
+    assert not any("FPS" in line for line in inside)

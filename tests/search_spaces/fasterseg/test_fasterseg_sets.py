@@ -235,6 +235,7 @@ def test_derive_chooses_between_branches_by_latency_too_and_keeps_no_target(run_
     search = ["search", "space=fasterseg", *TINY, *settings, f"latency.table={table}", "out=run"]
     done = run_nas(*search, "latency.band_fps=[1,2]", "latency.unit=ms", "latency.weight=0.5")
     assert done.status == 0, done.err
+    assert "FPS predicted, outside of latency.band_fps=[1.0,2.0]; give more search.epochs" in done.out
     rows = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
     assert [row["multiplier"] for row in rows if row["split"] == "train"][-1] == 0.25  # both networks are faster than 2 FPS
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
