@@ -54,10 +54,6 @@ class SegmentationDataset(ABC):
     def name(self, index: int) -> str:
         """Name of an image, without a folder or suffix; no two images of a split share one."""
 
-    def image_file(self, index: int) -> Path | None:  # noqa: ARG002
-        """The file of an image; here, where there is none, None."""
-        return None
-
     @abstractmethod
     def load(self, index: int) -> Frame:
         """Image [H, W, 3] and label [H, W]; to be read, not written to.

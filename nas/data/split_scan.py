@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from nas.data.batches.held_out import Part
 from nas.data.batches.transforms import SCALES, padding_share
 from nas.data.dataset import SegmentationDataset
 from nas.data.files.label_encoding import check_encodings
 from nas.data.image_folder import ImageFolder
 from nas.data.label_checks import check_labels, percent
+from nas.data.scan_facts import ScanFacts
+from nas.errors import DataError
 
 log = logging.getLogger("nas")
 
@@ -18,7 +21,12 @@ MOST_PADDING = 0.5
 
 
 def scan_splits(
-    train_set: SegmentationDataset, val_set: SegmentationDataset, *, crop: Sequence[int] | None, key: str, held_out: int = 0
+    train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
+    *,
+    crop: Sequence[int] | None,
+    key: str,
+    parts: tuple[Part, Part] | None = None,
 ) -> None:
     """Scan the splits of a search or a training, and say what they are.
 
@@ -27,7 +35,7 @@ def scan_splits(
         val_set: Validation split.
         crop: Height and width of the crop in pixels; None: the size of the images.
         key: The setting that the crop is from.
-        held_out: How many training images are held out for the architecture.
+        parts: What of the training split is left for the weights and what is held out for the architecture; None: it is one.
 
     Raises:
         DataError: If a file is broken, the labels of the two mean different things by what they store, or they cannot be learned
@@ -35,13 +43,14 @@ def scan_splits(
     """
     facts = [train_set.scan(), val_set.scan()]
     check_encodings([*facts[0].encodings, *facts[1].encodings])
-    held = f" ({held_out} of them held out for the architecture)" if held_out else ""
+    held = "" if parts is None else f" ({len(parts[1])} of them held out for the architecture)"
     same = train_set.size == val_set.size
     validated = f"val {len(val_set)}" if same else _counted(val_set)
     log.info("data: %s%s, %s", _counted(train_set), held, validated)
     _tell_passed_over(train_set, val_set)
     warnings = check_labels(train_set, facts[0], learns=True) + check_labels(val_set, facts[1], learns=False)
-    for line in (*warnings, *_shared_images(train_set, val_set), *_padding(train_set.size, crop, key)):
+    _check_parts(parts or (), facts[0])
+    for line in (*warnings, *_padding(train_set.size, crop, key)):
         log.warning("%s", line)
 
 
@@ -85,16 +94,19 @@ def _tell_passed_over(*datasets: SegmentationDataset | ImageFolder) -> None:
         log.info("data: %s: %s", " and ".join(splits), text)
 
 
-def _shared_images(train_set: SegmentationDataset, val_set: SegmentationDataset) -> list[str]:
-    """Images that are trained on and measured against."""
-    trained = {train_set.image_file(index) for index in range(len(train_set))} - {None}
-    shared = [val_set.name(index) for index in range(len(val_set)) if val_set.image_file(index) in trained]
-    if not shared:
-        return []
-    return [
-        f"data: {len(shared)} of the {len(val_set)} images of the val split are in the train split too ({shared[0]}), expected "
-        "none: mIoU says little of images that were never seen; take them out of one of the splits"
-    ]
+def _check_parts(parts: Sequence[Part], facts: ScanFacts) -> None:
+    """Refuse a part of the training split in which nothing is labelled.
+
+    Raises:
+        DataError: If there is one.
+    """
+    for part, purpose in zip(parts, ("left for the weights", "held out for the architecture"), strict=False):
+        pixels = facts.part(part.indices).pixels
+        if pixels is not None and not pixels.any():
+            raise DataError(
+                f"search.holdout: every pixel of the {len(part)} training labels {purpose} is void, expected pixels of classes; "
+                "remove images whose labels are void throughout, or set another search.holdout or seed"
+            )
 
 
 def _padding(size: tuple[int, int], crop: Sequence[int] | None, key: str) -> list[str]:

@@ -11,7 +11,7 @@ from nas.config.settings import execution_of
 from nas.cost.deployed import DeployedCosts, check_units, deployed_costs
 from nas.cost.repair import check_reachable
 from nas.data import build_dataset
-from nas.data.batches.held_out import HeldOutBatches, held_out_count, hold_out
+from nas.data.batches.held_out import HeldOutBatches, hold_out
 from nas.data.batches.loader import BatchPart
 from nas.data.dataset import SegmentationDataset
 from nas.data.split_scan import scan_splits
@@ -68,8 +68,9 @@ def search_splits(job: SearchJob) -> tuple[SegmentationDataset, SegmentationData
         UserError: If the data are missing or broken, or cannot be learned from or measured against.
     """
     train_set, val_set = build_dataset(job.data, "train"), build_dataset(job.data, "val")
-    held_out = held_out_count(len(train_set), job.search.holdout) if job.search.level == "bilevel" else 0
-    scan_splits(train_set, val_set, crop=job.search.crop, key="search.crop", held_out=held_out)
+    bilevel = job.search.level == "bilevel"
+    parts = hold_out(train_set, share=job.search.holdout, seed=job.seed) if bilevel else None
+    scan_splits(train_set, val_set, crop=job.search.crop, key="search.crop", parts=parts)
     return train_set, val_set
 
 

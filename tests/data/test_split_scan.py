@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nas.data import build_dataset
+from nas.data.batches.held_out import Part, hold_out
 from nas.data.files.passed_over import HIDDEN, PassedOver
 from nas.data.folder import FolderConfig
 from nas.data.image_folder import ImageFolderConfig, build_image_folder
@@ -35,7 +36,7 @@ def test_the_images_of_each_split_and_their_size_are_said(said):
     train_set, val_set = splits(SyntheticConfig(train=5, val=2, size=[24, 32]))
     scan_splits(train_set, val_set, crop=None, key="train.crop")
     assert said() == [("INFO", "data: train 5 images of 24x32, val 2")]
-    scan_splits(train_set, val_set, crop=None, key="search.crop", held_out=2)
+    scan_splits(train_set, val_set, crop=None, key="search.crop", parts=hold_out(train_set, share=0.4, seed=0))
     assert said() == [("INFO", "data: train 5 images of 24x32 (2 of them held out for the architecture), val 2")]
     scan_split(build_dataset(SyntheticConfig(test=1, size=[24, 32]), "test"))
     assert said() == [("INFO", "data: test 1 image of 24x32")]
@@ -72,16 +73,6 @@ def test_a_crop_that_is_mostly_padding_is_warned_of(said):
     assert line.endswith("set search.crop=[24,32] or smaller")
 
 
-def test_images_that_are_trained_on_and_measured_against_are_warned_of(tmp_path, said):
-    write_folder(tmp_path)
-    scan_splits(*splits(FolderConfig(root=str(tmp_path))), crop=None, key="train.crop")
-    assert len(said()) == 1
-    scan_splits(*splits(FolderConfig(root=str(tmp_path), val="train")), crop=None, key="train.crop")
-    ((level, line),) = said()[1:]
-    assert level == "WARNING"
-    assert line.startswith("data: 3 of the 3 images of the val split are in the train split too (f0), expected none")
-
-
 def test_labels_of_both_splits_are_checked_each_for_its_purpose(tmp_path, said):
     write_folder(tmp_path)
     for number in range(3):
@@ -99,3 +90,15 @@ def test_images_of_classes_are_counted(tmp_path, said):
     config = ImageFolderConfig(root=str(write_colours(tmp_path, 3, {"train": 2, "val": 1})))
     scan_image_folders(build_image_folder(config, "train"), build_image_folder(config, "val"))
     assert said() == [("INFO", "data: train 6 images, val 3, of 3 classes")]
+
+
+@pytest.mark.parametrize(("void", "purpose"), [(0, "left for the weights"), (1, "held out for the architecture")])
+def test_a_part_of_the_training_split_without_a_label_is_refused(tmp_path, void, purpose):
+    write_folder(tmp_path)
+    for number in (1, 2):
+        save(tmp_path / "masks" / "train" / f"f{number}.png", np.full(SIZE, 255))
+    train_set, val_set = splits(FolderConfig(root=str(tmp_path)))
+    labelled, empty = Part(train_set, [0]), Part(train_set, [1, 2])
+    parts = (empty, labelled) if void == 0 else (labelled, empty)
+    with pytest.raises(DataError, match=f"search.holdout: every pixel of the 2 training labels {purpose} is void, expected"):
+        scan_splits(train_set, val_set, crop=None, key="search.crop", parts=parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -53,10 +52,6 @@ class Part(SegmentationDataset):
         """Name of an image of the part, as in the whole."""
         return self.whole.name(self._index(index))
 
-    def image_file(self, index: int) -> Path | None:
-        """The file of an image of the part."""
-        return self.whole.image_file(self._index(index))
-
     def load(self, index: int) -> Frame:
         """Image and label of the part."""
         return self.whole.load(self._index(index))
@@ -68,15 +63,6 @@ class Part(SegmentationDataset):
     def _index(self, index: int) -> int:
         check_index(index, len(self))
         return self.indices[index]
-
-
-def held_out_count(count: int, share: float) -> int:
-    """How many of so many images a share is: at least one, and one is left.
-
-    >>> held_out_count(367, 0.5), held_out_count(2, 0.9), held_out_count(1, 0.5)
-    (184, 1, 0)
-    """
-    return min(count - 1, max(1, round(share * count)))
 
 
 def hold_out(dataset: SegmentationDataset, *, share: float, seed: int) -> tuple[Part, Part]:
@@ -96,7 +82,7 @@ def hold_out(dataset: SegmentationDataset, *, share: float, seed: int) -> tuple[
     count = len(dataset)
     if count < 2:
         raise ConfigError(f"search.holdout: got {count} training image, expected at least 2; search with search.level=single")
-    held = held_out_count(count, share)
+    held = min(count - 1, max(1, round(share * count)))
     order = np.random.default_rng(np.random.SeedSequence([seed], spawn_key=(1,))).permutation(count)
     return Part(dataset, sorted(order[held:].tolist())), Part(dataset, sorted(order[:held].tolist()))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,11 +127,6 @@ class PairDataset(SegmentationDataset):
         """The name that the layout of the files gives the image."""
         check_index(index, len(self))
         return self._pairs[index].name
-
-    def image_file(self, index: int) -> Path:
-        """The image's file, by its absolute path."""
-        check_index(index, len(self))
-        return self._pairs[index].image.absolute()
 
     def load(self, index: int) -> Frame:
         """The frame, read or remembered."""
