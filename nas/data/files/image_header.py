@@ -98,14 +98,7 @@ def refuse_frames(picture: Image.Image, path: Path) -> None:
     Raises:
         DataError: If it is animated or has several pages, of which all but the first would be left out.
     """
-    count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
-    if count > 1 and picture.format == "TIFF":
-        pages = []
-        for page in range(count):
-            picture.seek(page)
-            pages.append(_tags(picture).get(_SUBFILE, 0) & _REDUCED_OR_MASK)
-        picture.seek(0)
-        count = 1 + pages[1:].count(0)
+    count = 1 if picture.format == "MPO" else _frames(picture)
     if count > 1:
         raise DataError(f"{path}: got {count} frames or pages in a {picture.format} file, expected one image; save each as a file")
 
@@ -130,6 +123,26 @@ def unreadable(path: Path, error: Exception | str) -> DataError:
         return DataError(f"{path}: no such file; restore it")
     reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
     return DataError(f"{path}: unreadable or truncated ({reason}), expected a whole image file; copy or download it again")
+
+
+def _frames(picture: Image.Image) -> int:
+    """Number of frames, or of pages of a TIFF file that are images of their own.
+
+    Raises:
+        OSError: If a page is broken, for which Pillow has many errors.
+    """
+    try:
+        count = int(getattr(picture, "n_frames", 1))
+        if count == 1 or picture.format != "TIFF":
+            return count
+        pages = []
+        for page in range(count):
+            picture.seek(page)
+            pages.append(_tags(picture).get(_SUBFILE, 0) & _REDUCED_OR_MASK)
+        picture.seek(0)
+    except (TypeError, KeyError, IndexError, struct.error) as error:
+        raise OSError(f"a page of it is broken: {error}") from error
+    return 1 + pages[1:].count(0)
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -45,6 +45,16 @@ def test_several_frames_and_pages_are_refused(tmp_path):
             image_header(tmp_path / name)
 
 
+def test_a_broken_page_is_said(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(noise(0)).save(path, save_all=True, append_images=[Image.fromarray(noise(1))])
+    content = path.read_bytes()
+    at = content.rfind(b"\x00\x01\x04\x00\x01\x00\x00\x00")  # the tag ImageWidth of the second page
+    path.write_bytes(content[:at] + b"\x00\x7f" + content[at + 2 :])
+    with pytest.raises(DataError, match=r"a\.tif: unreadable or truncated \(a page of it is broken: Missing dimensions\)"):
+        image_header(path)
+
+
 def test_smaller_copies_and_what_phones_append_are_no_frames(tmp_path):
     big, small = Image.fromarray(noise(0, (8, 8))), Image.fromarray(noise(1, (4, 4)))
     small.encoderinfo = {"tiffinfo": {254: 1}}
