@@ -102,6 +102,8 @@ def evaluate_images(job: EvalJob, images: Path, design: Design, weights: Path) -
         UserError: If network, weights and pictures do not fit or are not there.
     """
     pictures = find_pictures(images, job.every_frame, upright=is_upright(_exif(job, weights)))
+    if pictures.passed_over:
+        log.info("images: %s", pictures.passed_over.text())
     fabric = make_fabric(job.trainer, alone="nas eval")
     network, num_classes = trained_network(design, weights)
     network.to(fabric.device)

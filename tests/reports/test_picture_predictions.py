@@ -138,6 +138,17 @@ def test_pictures_follow_the_rule_of_the_data_for_exif(runs, run_nas, tmp_path, 
     assert report["files"][0]["size"] == size
 
 
+def test_what_lies_among_pictures_and_is_none_is_named(runs, pictures, run_nas, tmp_path):
+    (pictures / "town/notes.txt").write_text("")
+    (pictures / "gone.png").symlink_to(pictures / "nowhere.png")
+    report, printed = evaluated(run_nas, tmp_path / "out", f"run={runs / 'cityscapes'}", f"images={pictures}")
+    assert report["images"] == 3
+    assert (
+        f"images: passed over: 1 with another ending ({pictures / 'town/notes.txt'}), 1 broken link ({pictures / 'gone.png'})\n"
+        in printed
+    )
+
+
 def test_names_come_from_the_run_and_the_summary_says_so(runs, pictures, run_nas, tmp_path):
     report, printed = evaluated(run_nas, tmp_path / "out", f"run={runs / 'cityscapes'}", f"images={pictures / 'a.png'}")
     assert report["classes"] == list(CITYSCAPES.names)

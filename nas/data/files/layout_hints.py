@@ -91,7 +91,9 @@ def one_source(layout: Layout, split: str, others: Sequence[str]) -> str:
         apart = " ".join(named) or "data.images and data.masks to paths with SPLIT in them"
     if split == "test" and (layout.holdout or len(others) == 1):
         return f"set split={others[-1]}, or {apart}"
-    lists = "" if layout.lists is not None else f", or {setting('data.lists', 'SPLIT.txt')} for lists of images"
+    lists = (
+        "" if layout.lists is not None or "SPLIT" in pattern else f", or {setting('data.lists', 'SPLIT.txt')} for lists of images"
+    )
     return f"set {HOLDOUT}, or {apart}{lists}"
 
 
