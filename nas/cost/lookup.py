@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +15,11 @@ from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import IN_PROCESS, WORKER_RUNTIMES
 from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError
+from nas.files.command_words import setting
 from nas.files.value_text import value_text
 from nas.ops.spec import OpSpec
+
+_log = logging.getLogger("nas")
 
 WORK_FOLDER = Path("latency_tables")
 """Folder to which `nas profile` writes, below the working folder."""
@@ -178,7 +183,71 @@ def find_table(name: str) -> Path:
             f"latency.table: there is no table {' or '.join(f'{d}/{full}' for d in devices)}; measure it with "
             f"nas profile device={device} runtime={full}, or use another; {_known()}"
         )
-    return next(iter(found.values()))
+    path = next(iter(found.values()))
+    tell_hidden(path)
+    return path
+
+
+def tell_hidden(path: Path) -> None:
+    """Log what the file of a table hides: a warning if that knows more than it does."""
+    for hidden in hidden_by(path):
+        _log.log(logging.WARNING if hidden.knows_more else logging.INFO, "%s", hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenTable:
+    """A table that its name does not reach, because another file of the same name is looked up first.
+
+    Args:
+        path: Its file.
+        by: The file that is found.
+        words: What the two hold.
+        knows_more: Whether it has operations or calibrations that the other one lacks, or they cannot be compared.
+    """
+
+    path: Path
+    by: Path
+    words: tuple[str, str]
+    knows_more: bool
+
+    def __str__(self) -> str:
+        """One line: both files, what is in them, and how to reach the hidden one."""
+        return (
+            f"{self.by} ({self.words[0]}) hides {self.path} ({self.words[1]}), which is looked up after it; "
+            f"{setting('latency.table', self.path)} names that one"
+        )
+
+
+def hidden_by(path: Path) -> list[HiddenTable]:
+    """The tables that the file of a table hides; none where it does not lie in one of `table_folders()`."""
+    folders = table_folders()
+    own = next((rank for rank, folder in enumerate(folders) if path.absolute().parent.parent == folder.absolute()), len(folders))
+    others = [folder / path.parent.name / path.name for folder in folders[own + 1 :]]
+    return [_compared(path, other) for other in others if other.is_file() and not other.samefile(path)]
+
+
+def _compared(path: Path, hidden: Path) -> HiddenTable:
+    found, other = _table_of(path), _table_of(hidden)
+    more = found is None or other is None
+    if found is not None and other is not None:
+        calibrated = {one.key for one in other.calibrations} - {one.key for one in found.calibrations}
+        more = bool(calibrated or other.entries.keys() - found.entries.keys())
+    return HiddenTable(hidden, path, (_held(found), _held(other)), more)
+
+
+def _table_of(path: Path) -> LatencyTable | None:
+    try:
+        return read_table(path)
+    except TableError:
+        return None
+
+
+def _held(table: LatencyTable | None) -> str:
+    """Contents of a table in words; None: one that cannot be read."""
+    if table is None:
+        return "cannot be read"
+    scopes = ", ".join(f"{one.space} at {one.input[0]}x{one.input[1]}" for one in table.calibrations)
+    return f"{len(table.entries)} operations, {f'calibrated for {scopes}' if scopes else 'not calibrated'}"
 
 
 def table_folders() -> list[Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from nas.config.jobs import DevicesJob
 from nas.cost.comparable_times import times_in_words
 from nas.cost.latency_table import LatencyTable
-from nas.cost.lookup import known_tables, read_named
+from nas.cost.lookup import hidden_by, known_tables, read_named
 from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError, UserError
 from nas.ops import OPERATIONS, OpSpec, macs
@@ -120,11 +120,13 @@ class DevicesReport:
     Args:
         tables: The tables that can be read, by name.
         broken: For each that cannot, why.
+        hidden: For each that another file of its name hides, which one.
         next_command: What to do now.
     """
 
     tables: tuple[KnownTable, ...]
     broken: tuple[str, ...]
+    hidden: tuple[str, ...]
     next_command: str
 
     def summary(self) -> list[str]:
@@ -138,7 +140,7 @@ class DevicesReport:
                 "operations that they hold of those that the networks of a space can need, with its default settings:",
                 *(line for known in self.tables for line in known.coverage_lines()),
             ]
-        return [*lines, *(f"cannot be read: {reason}" for reason in self.broken), f"next: {self.next_command}"]
+        return [*lines, *self.hidden, *(f"cannot be read: {reason}" for reason in self.broken), f"next: {self.next_command}"]
 
 
 def devices(job: DevicesJob, spaces: Mapping[str, SpaceEntry], *, now: datetime | None = None) -> DevicesReport:
@@ -154,14 +156,16 @@ def devices(job: DevicesJob, spaces: Mapping[str, SpaceEntry], *, now: datetime 
     """
     plans = _Plans(spaces)
     tables, broken = [], []
-    for path in _chosen(job.device).values():
+    chosen = _chosen(job.device).values()
+    for path in chosen:
         try:
             table = read_named(path)
         except TableError as error:
             broken.append(str(error))
         else:
             tables.append(_known(table, job, plans, now=now or datetime.now(UTC)))
-    return DevicesReport(tables=tuple(tables), broken=tuple(broken), next_command=_next_command(tables))
+    hidden = tuple(str(one) for path in chosen for one in hidden_by(path))
+    return DevicesReport(tables=tuple(tables), broken=tuple(broken), hidden=hidden, next_command=_next_command(tables))
 
 
 def age(measured_at: str, now: datetime) -> str:

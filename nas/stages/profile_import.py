@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nas.config.jobs import ImportJob
 from nas.cost.latency_table import LatencyTable, save_table
-from nas.cost.lookup import WORK_FOLDER
+from nas.cost.lookup import WORK_FOLDER, tell_hidden
 from nas.cost.published_format import PublishedTable
 from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, TableError
@@ -72,7 +72,9 @@ def import_table(
     if source.suffix.lower() == RESULT:
         from nas.measuring.runners.worker_result import import_result
 
-        return import_result(source, device=job.device, out=job.out)
+        result = import_result(source, device=job.device, out=job.out)
+        tell_hidden(result.profile.path)
+        return result
     form = next(form for form in published if source.suffix.lower() in form.suffixes)
     return _import_published(source, job, form, spaces[form.space])
 
@@ -115,6 +117,7 @@ def _import_published(source: Path, job: ImportJob, form: PublishedTable, entry:
         save_table(table, path)
     except OSError as error:
         raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error
+    tell_hidden(path)
     return ImportResult(path=path, table=table, notes=(*notes, _coverage(table, form, entry.build(entry.config()))))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.config.jobs import ProfileJob
-from nas.cost.lookup import WORK_FOLDER
+from nas.cost.lookup import WORK_FOLDER, tell_hidden
 from nas.measuring.runners.bundle import BundleResult, write_bundle
 from nas.measuring.runners.open_runner import open_runner
 from nas.measuring.runners.request import request_of
@@ -36,4 +36,6 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
         path = WORK_FOLDER / conditions.device.name / f"{request.runtime}.json" if job.out is None else Path(job.out)
         if job.energy:
             check_energies(path, conditions, specs)
-        return fill_table(specs, runner, path=path, on_progress=on_progress)
+        result = fill_table(specs, runner, path=path, on_progress=on_progress)
+    tell_hidden(path)
+    return result

@@ -12,7 +12,7 @@ from typing import Any
 
 from nas.config.jobs import ShowJob
 from nas.config.settings import DeploySettings
-from nas.cost import known_tables, read_table
+from nas.cost import hidden_by, known_tables, read_table
 from nas.cost.comparable_times import times_in_words
 from nas.errors import ConfigError, TableError
 from nas.files.shipped import published_genotypes
@@ -88,6 +88,7 @@ def _described(name: str, config: type[Any]) -> str:
 def _table_lines() -> list[str]:
     """The tables that a name can reach; one that cannot be read is listed with the reason."""
     rows, broken = [], []
+    hidden = [str(one) for path in known_tables().values() for one in hidden_by(path)]
     for path in known_tables().values():
         try:
             table = read_table(path)
@@ -97,8 +98,8 @@ def _table_lines() -> list[str]:
         known = ", ".join(f"{one.space} at {one.input[0]}x{one.input[1]}" for one in table.calibrations)
         rows.append([table.identifier, str(len(table.entries)), table.measured_at, times_in_words(table), known or "no"])
     if not rows:
-        return ["no latency tables; measure one with nas profile", *broken]
-    return [*text_table(["table", "entries", "measured at", "times", "calibrated for"], rows), *broken]
+        return ["no latency tables; measure one with nas profile", *hidden, *broken]
+    return [*text_table(["table", "entries", "measured at", "times", "calibrated for"], rows), *hidden, *broken]
 
 
 def _picture_path(out: str, name: str) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from nas.cost import LatencyTable, known_tables, load_table, lookup, resolve_table, save_table
+from nas.cost import LatencyTable, hidden_by, known_tables, load_table, lookup, resolve_table, save_table
 from nas.errors import ConfigError, TableError
 from nas.ops import OpSpec
 from tests.cost.simulated_table import table_of
+from tests.cost.small_tables import calibration
 
 NAME = "torch-eager-fp32-b1-t1"
 
@@ -101,3 +103,58 @@ def test_resolve_table_knows_none_macs_and_files(tmp_path: Path) -> None:
     assert macs is not None
     assert macs.identifier == "macs"
     assert resolve_table(str(tmp_path / "table.json")) == table(8, 16)
+
+
+def shipped_and_local(folders: dict[str, Path], local: LatencyTable) -> tuple[Path, Path]:
+    """A calibrated table that ships, and one of its name in the working folder."""
+    paths = folders["work"] / "box" / f"{NAME}.json", folders["shipped"] / "box" / f"{NAME}.json"
+    save_table(table(1, 2).with_calibration(calibration("lgcnet")), paths[1])
+    save_table(local, paths[0])
+    return paths
+
+
+def test_a_table_that_hides_a_calibrated_one_is_told(folders: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    local, shipped = shipped_and_local(folders, table(1, 2))
+    with caplog.at_level(logging.INFO, logger="nas"):
+        resolve_table("box/torch-eager")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        f"{local} (2 operations, not calibrated) hides {shipped} (2 operations, calibrated for lgcnet at 360x480), "
+        f"which is looked up after it; latency.table={shipped} names that one"
+    )
+    caplog.clear()
+    load_table(str(shipped))
+    assert not caplog.records
+
+
+def test_a_hidden_table_that_knows_no_more_is_no_warning(folders: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    shipped_and_local(folders, table(1, 2, 3).with_calibration(calibration("lgcnet")))
+    with caplog.at_level(logging.INFO, logger="nas"):
+        load_table("box/torch-eager")
+    assert [record.levelno for record in caplog.records] == [logging.INFO]
+
+
+def test_more_operations_and_broken_files_are_a_warning(folders: dict[str, Path]) -> None:
+    local, shipped = shipped_and_local(folders, table(1).with_calibration(calibration("lgcnet")))
+    assert [one.knows_more for one in hidden_by(local)] == [True]
+    shipped.write_text("{")
+    assert [(one.knows_more, one.words[1]) for one in hidden_by(local)] == [(True, "cannot be read")]
+    assert hidden_by(shipped) == []
+    assert hidden_by(Path("elsewhere.json")) == []
+
+
+def test_the_same_file_in_two_folders_hides_nothing(folders: dict[str, Path]) -> None:
+    local, shipped = shipped_and_local(folders, table(1))
+    local.unlink()
+    local.symlink_to(shipped)
+    assert hidden_by(local) == []
+
+
+def test_lists_say_which_table_hides_which(folders: dict[str, Path], run_nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folders["data"].parents[2] / "work")
+    local, shipped = shipped_and_local(folders, table(1))
+    for words in (("show", "list=tables"), ("profile", "devices")):
+        told = run_nas(*words)
+        assert told.status == 0, told.err
+        assert f"{local} (1 operations, not calibrated) hides {shipped} (2 operations, calibrated for lgcnet" in told.out
