@@ -111,6 +111,8 @@ def _unreadable(error: BaseException) -> str | None:
             f"{key}: got {text!r}, which are several values; add --multirun to do the job with each of them, or type "
             f"{setting(key, text)} for one value"
         )
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        return "got null among the choices of a config group, which a sweep cannot leave out; run that job by itself, with ~GROUP"
     if not isinstance(error, OverrideParseException):
         return None
     key, _, text = error.override.partition("=")

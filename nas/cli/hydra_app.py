@@ -19,25 +19,23 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
 from hydra.core.utils import validate_config_path
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nas.cli.composing_errors import SCHEMA_PREFIX, explain, unknown_keys
+from nas.cli.composing_errors import explain, unknown_keys
 from nas.cli.path_words import quoted_paths
 from nas.cli.recipes import GROUP as RECIPES
-from nas.cli.recipes import read_recipes
+from nas.cli.recipes import check_space, read_recipes
 from nas.cli.run_settings import loader_of
 from nas.cli.sweeps import HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
-from nas.cli.verb_help import ConfigGroup, help_lines
+from nas.cli.verb_help import config_groups, help_lines
 from nas.devices.path_settings import in_home
 from nas.errors import ConfigError
 from nas.files.command_words import override
@@ -47,8 +45,6 @@ HYDRA = "1.3"
 """The version of Hydra whose defaults hold."""
 OF_A_SWEEP = ("hydra.mode=", "hydra.sweep", "hydra/sweeper=", "hydra/launcher=", "hydra.launcher.", "hydra.job.")
 """Beginnings of overrides that have done their work once a job of a sweep runs."""
-SHIPPED_GROUPS = ("data", "logger", "recipe", "space")
-"""The config groups of `conf/`; a verb has some of them."""
 
 SweepOut = Literal["always", "given", "never"]
 
@@ -193,48 +189,39 @@ def _show(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -
     """Show help or a config; no job runs."""
     if args.help:
         return _help(app, app_hydra, name, args)
+    said = io.StringIO()
     try:
-        if args.hydra_help:
-            app_hydra.hydra_help(config_name=name, args_parser=get_args_parser(), args=args)
-        elif args.cfg:
-            app_hydra.show_cfg(name, args.overrides, cfg_type=args.cfg, package=args.package, resolve=args.resolve)
-        elif args.shell_completion:
-            app_hydra.shell_completion(config_name=name, overrides=args.overrides)
-        else:
-            app_hydra.show_info(args.info, config_name=name, overrides=args.overrides)
+        with contextlib.redirect_stderr(said):
+            _show_part(app_hydra, name, args)
     except SystemExit as stop:
         if stop.code not in (0, None):
-            raise RuntimeError(f"Hydra stopped with status {stop.code}") from stop
+            reason = " ".join(said.getvalue().split()) or f"Hydra stopped with status {stop.code}"
+            raise ConfigError(f"{reason}; correct the flags, nas {app.verb} --hydra-help lists them") from stop
+    sys.stderr.write(said.getvalue())
+
+
+def _show_part(app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
+    """One of what Hydra can show."""
+    if args.hydra_help:
+        app_hydra.hydra_help(config_name=name, args_parser=get_args_parser(), args=args)
+    elif args.cfg:
+        app_hydra.show_cfg(name, args.overrides, cfg_type=args.cfg, package=args.package, resolve=args.resolve)
+    elif args.shell_completion:
+        app_hydra.shell_completion(config_name=name, overrides=args.overrides)
+    else:
+        app_hydra.show_info(args.info, config_name=name, overrides=args.overrides)
 
 
 def _help(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
     """Print the settings of the verb as given, with their texts."""
     cfg = app_hydra.compose_config(name, args.overrides, RunMode.RUN)
     HydraConfig.instance().set_config(cfg)
-    groups = _groups(app_hydra, cfg.hydra.runtime.choices)
+    groups = config_groups(app_hydra, cfg.hydra.runtime.choices)
     with open_dict(cfg):
         del cfg["hydra"]
     if args.resolve:
         OmegaConf.resolve(cfg)
     print("\n".join(help_lines(app.verb, app.line, cfg, groups)), flush=True)
-
-
-def _groups(app_hydra: Hydra, chosen: Mapping[str, Any]) -> dict[str, ConfigGroup]:
-    """The config groups of a verb, and those that the user's own config folder adds to all of them."""
-    # Asking the loader would copy every config for every question.
-    assert isinstance(app_hydra.config_loader, ConfigLoaderImpl)
-    repository = app_hydra.config_loader.repository
-    own = [name for name in repository.get_group_options("", ObjectType.GROUP) if name not in (*SHIPPED_GROUPS, "hydra")]
-    recipes = sorted(name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(RECIPES, {}))
-    groups = {}
-    for name in sorted({*own, *(name for name in chosen if not name.startswith("hydra/"))}):
-        options = repository.get_group_options(name, ObjectType.CONFIG)
-        taken = chosen.get(name) or []
-        groups[name] = ConfigGroup(
-            choices=sorted({option for option in options if not option.startswith(SCHEMA_PREFIX)}) if name != RECIPES else recipes,
-            chosen=[taken] if isinstance(taken, str) else list(taken),
-        )
-    return groups
 
 
 def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401
@@ -279,6 +266,8 @@ def _job(cfg: DictConfig, app: VerbApp) -> Any:  # noqa: ANN401
     """The dataclass of a composed config; under --multirun with a folder of its own."""
     if (unknown := unknown_keys(cfg)) is not None:
         raise ConfigError(unknown)
+    hydra = HydraConfig.get()
+    check_space(hydra.runtime.choices, hydra.overrides.task, all_spaces())
     try:
         job: Any = OmegaConf.to_object(cfg)
     except Exception as error:
@@ -331,7 +320,14 @@ def _checked_arguments(app: VerbApp, argv: Sequence[str]) -> list[str]:
     if sum(map(bool, (args.run, args.cfg, args.multirun, args.shell_completion, args.info))) > 1:
         raise ConfigError("got several of --run, --multirun, --cfg, --info, --shell-completion, expected one")
     flags = [word for word in argv if word not in args.overrides]
-    return [*quoted_paths(args.overrides, app.schema, app.groups, sweep=args.multirun), *flags]
+    words = [_without_group(word, app) for word in args.overrides]
+    return [*quoted_paths(words, app.schema, app.groups, sweep=args.multirun), *flags]
+
+
+def _without_group(word: str, app: VerbApp) -> str:
+    """The override; GROUP=null, which Hydra takes in a defaults list alone, in the words that it takes here."""
+    group, _, choice = word.partition("=")
+    return f"~{group}" if choice.lower() == "null" and group in (*app.groups, *([RECIPES] if app.recipe_keys else [])) else word
 
 
 def _register(app: VerbApp, args: argparse.Namespace) -> None:

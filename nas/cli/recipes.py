@@ -6,6 +6,7 @@ One file may hold what a search and a training on some data need: `nas search re
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError
+from nas.space.space_entry import SpaceEntry
 
+_log = logging.getLogger("nas")
 GROUP = "recipe"
 SHARED = ("data", "trainer")
 """Sections that make no recipe of a verb by themselves."""
@@ -56,6 +59,27 @@ class Recipes:
                 if name != "null" and name not in (*self.configs, *self.whole):
                     reason = ", which has no settings of this verb" if name in self.others else ""
                     raise ConfigError(f"{GROUP}: got {name!r}{reason}, expected one of {', '.join(sorted(self.configs))}")
+
+
+def check_space(choices: Mapping[str, Any], overrides: Sequence[str], spaces: Mapping[str, SpaceEntry]) -> None:
+    """Refuse the recipe of some spaces with another one that nobody asked for; where it was asked for, say so.
+
+    Args:
+        choices: Config group -> what was chosen.
+        overrides: The overrides of the job.
+        spaces: The search spaces, by name.
+
+    Raises:
+        ConfigError: If the space is only the default.
+    """
+    recipe, space = choices.get(GROUP), choices.get("space")
+    own = [name for name, entry in spaces.items() if recipe == (entry.recipe or name)]
+    if not own or space is None or space in own:
+        return
+    told = f"{GROUP}: got {recipe}, which is that of {', '.join(own)}, with space={space}"
+    if not any(word.lstrip("+").startswith("space=") for word in overrides):
+        raise ConfigError(f"{told}, the default; add space={own[0]}, or space={space} if that is meant")
+    _log.warning("%s", told)
 
 
 def read_recipes(folders: Sequence[Path], fields: Collection[str], known: Collection[str]) -> Recipes:

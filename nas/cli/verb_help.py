@@ -8,11 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
+from nas.cli.composing_errors import SCHEMA_PREFIX
+from nas.cli.recipes import GROUP as RECIPES
 from nas.cli.setting_texts import setting_texts, unit_of
 from nas.files.value_text import value_text
 
+SHIPPED_GROUPS = ("data", "logger", "recipe", "space")
+"""The config groups of `conf/`; a verb has some of them."""
 LEAST_WIDTH, MOST_WIDTH = 60, 120
 """Columns that the text takes, however wide the terminal is."""
 OTHER_FLAGS = (
@@ -104,3 +112,21 @@ def _plain(cfg: DictConfig, key: str) -> Any:
     if OmegaConf.is_missing(cfg, key):
         return "???"
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else cfg[key]
+
+
+def config_groups(app_hydra: Hydra, chosen: Mapping[str, Any]) -> dict[str, ConfigGroup]:
+    """The config groups of a verb, and those that the user's own config folder adds to all of them."""
+    # Asking the loader would copy every config for every question.
+    assert isinstance(app_hydra.config_loader, ConfigLoaderImpl)
+    repository = app_hydra.config_loader.repository
+    own = [name for name in repository.get_group_options("", ObjectType.GROUP) if name not in (*SHIPPED_GROUPS, "hydra")]
+    recipes = sorted(name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(RECIPES, {}))
+    groups = {}
+    for name in sorted({*own, *(name for name in chosen if not name.startswith("hydra/"))}):
+        options = repository.get_group_options(name, ObjectType.CONFIG)
+        taken = chosen.get(name) or []
+        groups[name] = ConfigGroup(
+            choices=sorted({option for option in options if not option.startswith(SCHEMA_PREFIX)}) if name != RECIPES else recipes,
+            chosen=[taken] if isinstance(taken, str) else list(taken),
+        )
+    return groups

@@ -161,7 +161,7 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     describe = partial(space.graph, deployment)
     table.require(space.plan(deployment), command=profile_words(space.config, table, deployment))
     with open_runner(job, request_for_table(job, table)) as runner:
-        check_table(table, runner)
+        check_table(table, runner, path)
         out = rundir.prepare_out(job.out, "validate", None)
         generator = torch.Generator().manual_seed(job.seed)
         drawn = _networks(space, describe, table, count=job.samples, generator=generator)

@@ -72,6 +72,41 @@ def test_search_of_a_space_takes_its_recipe(recipe, space, run_nas):
         }
 
 
+@pytest.mark.parametrize("recipe", OF_A_SPACE)
+def test_the_recipe_of_a_space_is_refused_with_the_default_one_and_told_with_another(recipe, run_nas):
+    refused = run_nas("search", f"recipe={recipe}", *DATA, *SEARCH)
+    names = ", ".join(OF_A_SPACE[recipe])
+    told = f"recipe: got {recipe}, which is that of {names}, with space=lgcnet"
+    assert (refused.status, refused.err) == (
+        *(2, f"nas search: {told}, the default; add space={OF_A_SPACE[recipe][0]}, or space=lgcnet if that is meant\n"),
+    )
+    asked = run_nas("search", f"recipe={recipe}", "space=lgcnet", *DATA, *SEARCH[:-2], "latency.table=no-such-table")
+    assert told in asked.out
+    assert "latency.table: got 'no-such-table'" in asked.err
+
+
+@pytest.mark.parametrize("words", [("search", "recipe=null"), ("profile", "recipe=null"), ("search", "logger=null")], ids=" ".join)
+def test_null_leaves_a_config_group_out(words, run_nas):
+    outcome = run_nas(*words, "--cfg", "job")
+    assert outcome.status == 0, outcome.err
+    weights = [line for line in outcome.out.splitlines() if line.startswith("  weight: ")]
+    assert weights in ([], ["  weight: 0.1"])
+
+
+def test_null_in_a_sweep_and_for_what_is_needed_is_refused(run_nas):
+    sweep = run_nas("search", "--multirun", "recipe=null,demo", "latency.table=macs")
+    assert (sweep.status, len(sweep.err_lines)) == (2, 1)
+    assert "got null among the choices of a config group" in sweep.err
+    needed = run_nas("search", "data=null", "latency.table=macs")
+    assert (needed.status, needed.err) == (2, "nas search: data is missing; give data=synthetic\n")
+
+
+def test_a_package_that_is_not_there_is_refused_in_one_line(run_nas):
+    outcome = run_nas("search", "--cfg", "job", "--package", "WRONG")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert "package 'WRONG' not found in config; correct the flags" in outcome.err
+
+
 def test_one_recipe_serves_profile_search_and_train(run_nas):
     shape = {"input": [180, 240], "init_channels": 16}
     search = yaml.safe_load(run_nas("search", "recipe=lgcnet_camvid", "--cfg", "job").out)

@@ -29,6 +29,7 @@ ABOUT_PATHS = re.compile(r"\b(file|files|folder|folders|path|paths|checkout|\w+\
 """What the text of a setting that may be a path says."""
 NO_PATHS = {
     "CityscapesConfig.train_folders": "names of folders",
+    "EvalJob.data": "a section",
     "ExportSettings.classes": "names of classes",
     "FasterSegConfig.path_rule": "a way through a network",
     "FolderConfig.image_suffix": "the end of a name",

@@ -234,7 +234,11 @@ def test_a_shipped_table_is_calibrated_in_a_copy(desk, monkeypatch):
     [
         ({"latency": LatencySettings(table="macs")}, ConfigError, "latency.table: got macs"),
         ({"deploy": DeploySettings()}, ConfigError, "deploy.input: got null"),
-        ({"device": "jetson-nano"}, TableError, "expected one of jetson-nano, where this runs"),
+        (
+            {"device": "jetson-nano"},
+            TableError,
+            r"^table.json: got a latency table of .*, expected one of jetson-nano, where this runs",
+        ),
         ({"deploy": DeploySettings(input=[96, 96])}, TableError, "were not measured"),
     ],
 )
@@ -247,7 +251,7 @@ def test_what_cannot_be_validated_is_refused_before_anything_runs(desk, changes,
 def test_a_table_of_another_version_of_the_runtime_is_refused(desk):
     specs = the_space().plan(Deployment(SIZE, CHANNELS, 11))
     save_table(table_of({s: true_ms(s) for s in specs}, device=identify().name, version="0.9"), desk / "table.json")
-    with pytest.raises(TableError, match=r"measured with torch-eager 0\.9, and there is 1\.0"):
+    with pytest.raises(TableError, match=r"^table.json: measured with torch-eager 0\.9, and there is 1\.0"):
         validate(the_job(), the_space())
 
 

@@ -43,8 +43,13 @@ def open_runner(job: ProfileJob | ValidateJob, request: Request) -> Iterator[Run
         yield WorkerRunner(place, request)
 
 
-def check_table(table: LatencyTable, runner: Runner) -> None:
+def check_table(table: LatencyTable, runner: Runner, path: Path) -> None:
     """Refuse a table of another device, another version of the runtime or another kind of samples than a runner has.
+
+    Args:
+        table: The table.
+        runner: What it would be measured with.
+        path: The table's file.
 
     Raises:
         TableError: If it is.
@@ -52,18 +57,18 @@ def check_table(table: LatencyTable, runner: Runner) -> None:
     device, runtime = runner.conditions.device, runner.conditions.runtime
     if device.name != table.device.name:
         raise TableError(
-            f"latency table {table.identifier}: got one of {table.device.name}, expected one of {device.name}, where this runs; "
+            f"{path}: got a latency table of {table.device.name}, expected one of {device.name}, where this runs; "
             f"measure one with nas profile, or give device={table.device.name} if that is a name of that machine"
         )
     if runtime.version != table.runtime.version:
         raise TableError(
-            f"latency table {table.identifier}: measured with {table.runtime.backend} {table.runtime.version}, and there is "
+            f"{path}: measured with {table.runtime.backend} {table.runtime.version}, and there is "
             f"{runtime.version}; measure it again with nas profile"
         )
     there, here = (SampleKind.of(one.runtime, one.protocol) for one in (table, runner.conditions))
     if different := there.differences(here):
         raise TableError(
-            f"latency table {table.identifier}: its operations were timed in another way than networks are here: "
+            f"{path}: its operations were timed in another way than networks are here: "
             f"{', '.join(different)}; measure it again with nas profile, or choose the program or package that it was measured with"
         )
 

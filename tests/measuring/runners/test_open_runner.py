@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_networks_are_not_judged_by_operations_that_were_timed_in_another_way(
     )
     runner: Any = SimpleNamespace(conditions=Conditions.of(now))
     if words is None:
-        check_table(table, runner)
+        check_table(table, runner, Path("table.json"))
     else:
         with pytest.raises(TableError, match=f"in another way than networks are here: .*{words}.*; measure it again"):
-            check_table(table, runner)
+            check_table(table, runner, Path("table.json"))

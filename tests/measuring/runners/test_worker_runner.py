@@ -76,7 +76,7 @@ def true_ms(number: int, graph: Graph) -> float:
 def times_of(graphs: list[Graph], job: ValidateJob, table: LatencyTable) -> Any:
     """Samples of networks where a job says."""
     with open_runner(job, request_for_table(job, table)) as runner:
-        check_table(table, runner)
+        check_table(table, runner, Path("table.json"))
         networks = [SizedNetwork(partial(network_of, graph, seed=number), SIZE) for number, graph in enumerate(graphs)]
         return runner.time_networks(networks, table, seed=0)
 
@@ -109,7 +109,7 @@ def test_a_stopped_validation_goes_on_from_the_workers_journal(board: RemoteDevi
 @pytest.mark.parametrize(
     ("table", "error", "reason"),
     [
-        ({"device": "other"}, TableError, "got one of other, expected one of board, where this runs"),
+        ({"device": "other"}, TableError, r"^table\.json: got a latency table of other, expected one of board"),
         ({"version": "1.0"}, TableError, "measured with onnxruntime 1.0, and there is 99.0-fake"),
         ({"reference": None}, TableError, "names no reference operation"),
         ({"backend": "torch-eager"}, ConfigError, "expected a table of one of onnxruntime"),
