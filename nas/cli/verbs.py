@@ -43,7 +43,9 @@ def _search(job: jobs.SearchJob) -> Sequence[str]:
 
         with _progress_bar("probing") as show_progress:
             return plan_search(job, nas.build_space(job.space), on_progress=show_progress).summary()
-    return nas.search(job).summary()
+    from nas.cli.next_recipe import with_recipe
+
+    return with_recipe(nas.search(job).summary(), job, jobs.TrainJob, recipe_keys())
 
 
 def _derive(job: jobs.DeriveJob) -> Sequence[str]:

@@ -11,10 +11,13 @@ from nas.config.checks import check_tables, check_targets
 from nas.config.jobs import DeriveJob
 from nas.cost.deployed import DeployedCosts, check_target_unit, deployed_costs
 from nas.cost.repair import check_repairable, log_probability
+from nas.data.data_words import data_words
 from nas.errors import CheckpointError, ConfigError
+from nas.files.command_words import setting
 from nas.reports.front import Point, undominated, write_front
 from nas.runs import rundir
 from nas.runs.checkpoint import load_checkpoint
+from nas.runs.run_data import data_of
 from nas.space.genotype import Genotype
 from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.derivation import (
@@ -39,6 +42,7 @@ class DeriveResult:
         repairs: What derivation changed, one line each.
         predicted: By table, a line on what it costs there; none if no table was asked for.
         others: The files of the other architecture sets.
+        data_words: Words of a command line that choose the data set of the search.
     """
 
     path: Path
@@ -47,6 +51,7 @@ class DeriveResult:
     repairs: tuple[str, ...]
     predicted: tuple[str, ...] = ()
     others: tuple[Path, ...] = ()
+    data_words: tuple[str, ...] = ()
 
     def summary(self) -> list[str]:
         """Human lines: what was written, what derivation changed, what to do next."""
@@ -55,7 +60,7 @@ class DeriveResult:
             *lines,
             *(f"  predicted {line}" for line in self.predicted),
             *(f"  wrote     {path}" for path in (self.path, *self.others)),
-            f"next: nas train genotype={self.path} data={self.genotype.provenance['data']}",
+            f"next: nas train {' '.join((setting('genotype', self.path), *self.data_words))}",
         ]
 
 
@@ -68,14 +73,14 @@ class FrontResult:
         points: By target, what was derived.
         kept: Those that no other dominates.
         table: The table's name.
-        data: The data set of the search.
+        data_words: Words of a command line that choose the data set of the search.
     """
 
     folder: Path
     points: tuple[Point, ...]
     kept: tuple[Point, ...]
     table: str
-    data: str
+    data_words: tuple[str, ...]
 
     def summary(self) -> list[str]:
         """Human lines: a row for each target, the files, what to do next."""
@@ -86,7 +91,8 @@ class FrontResult:
                 f"  {point.target:g} ms: predicted {point.cost:.3f} ms, log-probability {point.log_probability:.3f}, {what}"
             )
         lines.extend(f"  wrote {self.folder / name}" for name in ("front.json", "front.png"))
-        return [*lines, f"next: nas train genotype={self.folder / self.kept[0].file_name} data={self.data}"]
+        words = (setting("genotype", self.folder / self.kept[0].file_name), *self.data_words)
+        return [*lines, f"next: nas train {' '.join(words)}"]
 
 
 def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | FrontResult:
@@ -112,7 +118,7 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | F
     target, *others = write_genotypes(_folder(job), genotypes)
     genotype = next(iter(genotypes.values()))
     predicted = () if costs is None else costs.lines(costs.predicted(genotype.choices))
-    return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs, predicted, tuple(others))
+    return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs, predicted, tuple(others), _data_words(job, state))
 
 
 def _derive_front(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace, costs: DeployedCosts) -> FrontResult:
@@ -130,7 +136,15 @@ def _derive_front(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace, 
     for point in kept:
         write_genotype(folder / point.file_name, genotypes[point.target])
     write_front(folder, points=points, kept=kept, table=table)
-    return FrontResult(folder, tuple(points), tuple(kept), table, state["provenance"]["data"])
+    return FrontResult(folder, tuple(points), tuple(kept), table, _data_words(job, state))
+
+
+def _data_words(job: DeriveJob, state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Words that choose the data set of the search; of a folder that holds its checkpoint alone, the name."""
+    try:
+        return tuple(data_words(data_of(Path(job.run))))
+    except ConfigError:
+        return (setting("data", state["provenance"]["data"]),)
 
 
 def _costs(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace) -> DeployedCosts | None:

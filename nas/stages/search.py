@@ -16,9 +16,11 @@ from nas.config.jobs import SearchJob
 from nas.cost import CostTable
 from nas.cost.prediction import FILE_NAME as PREDICTION
 from nas.cost.prediction import predict_on
+from nas.data.data_words import data_words
 from nas.distributed.fabric import make_fabric, ranks_of
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
+from nas.files.command_words import setting
 from nas.files.value_text import value_text
 from nas.reports.prediction_report import PredictReport
 from nas.reports.run_pictures import architecture_picture
@@ -61,6 +63,7 @@ class SearchResult:
         others: Files of the genotypes of the other architecture sets.
         entropy: Mean entropy of the decisions at the end: 1 undecided, 0 decided.
         band_fps: The band of frames per second that the search was to keep; None: there was none.
+        data_words: Words of a command line that choose the data set of the search.
     """
 
     out: Path
@@ -74,6 +77,7 @@ class SearchResult:
     others: tuple[Path, ...] = ()
     entropy: float = 0.0
     band_fps: tuple[float, float] | None = None
+    data_words: tuple[str, ...] = ()
 
     def summary(self) -> list[str]:
         """Human lines: what came out, where it lies, what to do next."""
@@ -96,7 +100,7 @@ class SearchResult:
             )
         files = [*FILES, *([] if self.latency is None else [PREDICTION])]
         lines.extend(f"  wrote               {path}" for path in (*(self.out / name for name in files), *self.others))
-        lines.append(f"next: nas train genotype={self.out / 'genotype.yaml'} data={self.genotype.provenance['data']}")
+        lines.append(f"next: nas train {' '.join((setting('genotype', self.out / 'genotype.yaml'), *self.data_words))}")
         return lines
 
 
@@ -156,6 +160,7 @@ def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
         light_share=light_share(derivation.choices, task.space),
         repairs=derivation.repairs,
         seconds=seconds,
+        data_words=tuple(data_words(task.job.data)),
         others=tuple(genotype_files(out, genotypes)[1:]),
         entropy=task.entropy(),
         band_fps=None if band is None else (band[0], band[1]),

@@ -8,9 +8,10 @@ import shlex
 import pytest
 
 import nas
+from nas.runs.rundir import load_config
 from tests.data_kinds import KINDS, SIZE, words_of
 from tests.image_folders import write_scenes
-from tests.small_jobs import random_genotype
+from tests.small_jobs import SMALL_SPACE, random_genotype
 
 CPU = ["trainer.accelerator=cpu", "trainer.threads=1"]
 SHORT = ["train.max_steps=1", "train.batch_size=2", *CPU]
@@ -42,6 +43,22 @@ def test_a_trained_network_is_evaluated_on_the_data_it_was_trained_on(run_nas, t
     genotype = nas.load_genotype(tmp_path / "a run")
     assert (genotype.deploy.input, genotype.deploy.num_classes) == (SIZE, CLASSES.get(kind, 19))
     assert genotype.provenance["classes"] == list(report["classes"])
+
+
+@pytest.mark.parametrize("recipe", [None, "lgcnet_camvid"])
+def test_a_searched_network_is_trained_on_the_data_of_the_search(run_nas, tmp_path, recipe):
+    """With its recipe, if that holds settings of a training; from the search, and from what is derived of it."""
+    short = ["search.max_steps=1", "search.batch_size=2", "search.init_channels=2", "deploy.init_channels=4", "latency.table=macs"]
+    given = [*words_of("folder", tmp_path / "the data"), *SMALL_SPACE, *short, *CPU]
+    chosen = [] if recipe is None else [f"recipe={recipe}", "data.size=[48,64]", "search.crop=null", "search.warmup_epochs=0"]
+    searched = next_of(run_nas("search", *given, *chosen, "search.relaxation=sampled", 'out="a search"'))
+    assert ("recipe=lgcnet_camvid" in searched) == (recipe is not None)
+    derived = next_of(run_nas("derive", 'run="a search"', "out=derived"))
+    for number, words in enumerate((searched, derived)):
+        assert run_nas(*words, *SHORT, f"out=run{number}").status == 0
+        config = load_config(tmp_path / f"run{number}")
+        assert config["data"] == load_config(tmp_path / "a search")["data"]
+        assert nas.load_genotype(tmp_path / f"run{number}").provenance["classes"] == ["road", "car", "tree"]
 
 
 def test_after_whole_images_the_segmentation_is_trained_on_the_data_of_the_search(run_nas, tmp_path):
