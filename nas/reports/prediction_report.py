@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.cost import CostTable
+from nas.cost import CostTable, LatencyTable
+from nas.cost.comparable_times import times_in_words
 from nas.cost.energy import UNKNOWN, NetworkEnergy, network_energy
 from nas.cost.prediction import Latency, share
 from nas.reports.text_table import text_table
@@ -56,6 +57,7 @@ class PredictReport:
             f"{self.design.genotype.space} at {height}x{width}, {self.design.deployment.num_classes} classes, "
             f"one image to its label map, {self.operations} operations",
             _bounds(self.latency, unit),
+            *([] if self._times is None else [f"times of the table: {self._times}"]),
             *([] if energy is None else [energy.line()]),
             *text_table(["part", unit, *([] if energies is None else ["mJ"]), "share"], rows),
         ]
@@ -68,6 +70,7 @@ class PredictReport:
             "format_version": FORMAT_VERSION,
             "table": self.table.identifier,
             "unit": self.table.unit,
+            **({} if self._times is None else {"times": self._times}),
             "latency": self.latency.ms,
             "low": self.latency.low_ms,
             "high": self.latency.high_ms,
@@ -77,6 +80,11 @@ class PredictReport:
             "space": self.design.genotype.space,
             "deploy": asdict(self.design.deployment),
         }
+
+    @property
+    def _times(self) -> str | None:
+        """What the times of the table are, so that predictions of two tables are not compared unseen; None: it holds no times."""
+        return times_in_words(self.table) if isinstance(self.table, LatencyTable) else None
 
 
 def _in_mj(energy: float | None) -> str:

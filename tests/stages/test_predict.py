@@ -168,13 +168,14 @@ def test_the_report_states_unit_total_every_part_and_that_bounds_are_unknown(job
     assert f"{report.latency.ms:.3f} ms" in lines[0]
     assert "some-board/torch-eager-fp32-b1-t1" in lines[0]
     assert "not known until the table is calibrated" in lines[1]
-    assert lines[2].startswith("energy: --, as the table holds that of 0 of ")
-    rows = {line.split()[0]: float(line.split()[1]) for line in lines[4:]}
+    assert lines[2] == "times of the table: calls by wall (cuda-events on a GPU)"
+    assert lines[3].startswith("energy: --, as the table holds that of 0 of ")
+    rows = {line.split()[0]: float(line.split()[1]) for line in lines[5:]}
     assert list(rows) == [*report.latency.by_part, "total"]
     assert all(rows[part] == pytest.approx(ms, abs=5e-4) for part, ms in report.latency.by_part.items())
-    shares = [float(re.search(r"([\d.]+)%$", line)[1]) for line in lines[4:-1]]
+    shares = [float(re.search(r"([\d.]+)%$", line)[1]) for line in lines[5:-1]]
     assert sum(shares) == pytest.approx(100, abs=0.1 * len(shares))
-    assert len({len(line) for line in lines[3:]}) == 1
+    assert len({len(line) for line in lines[4:]}) == 1
 
 
 def test_energy_of_an_image_is_told_by_part_and_written(job, tmp_path):
@@ -184,9 +185,9 @@ def test_energy_of_an_image_is_told_by_part_and_written(job, tmp_path):
     save_table(dataclasses.replace(table, entries=entries, system=system), tmp_path / "table.json")
     report = predict_job(dataclasses.replace(job, out="new"), SEARCH_SPACES)
     lines = report.summary()
-    assert lines[2].startswith(f"energy: {2 * report.latency.ms:.3f} mJ for one image, not calibrated: the sum over operations")
-    assert lines[3].split() == ["part", "ms", "mJ", "share"]
-    rows = {line.split()[0]: line.split()[1:3] for line in lines[4:-1]}
+    assert lines[3].startswith(f"energy: {2 * report.latency.ms:.3f} mJ for one image, not calibrated: the sum over operations")
+    assert lines[4].split() == ["part", "ms", "mJ", "share"]
+    rows = {line.split()[0]: line.split()[1:3] for line in lines[5:-1]}
     assert list(rows) == [*report.latency.by_part, "total"]
     assert all(float(mj) == pytest.approx(2 * float(ms), abs=2e-3) for ms, mj in rows.values())
     written = json.loads((tmp_path / "new/predict.json").read_text())["energy"]
@@ -203,6 +204,7 @@ def test_the_same_prediction_is_written_where_a_folder_is_given(job, tmp_path):
     assert written["by_part"] == report.latency.by_part
     assert (written["unit"], written["low"], written["high"]) == ("ms", None, None)
     assert written["energy"] is None
+    assert written["times"] == "calls by wall (cuda-events on a GPU)"
     assert written["deploy"] == {"input": [61, 94], "init_channels": 4, "num_classes": 5}
     assert "predict.json" in report.summary()[-1]
     with pytest.raises(ConfigError, match="not empty"):

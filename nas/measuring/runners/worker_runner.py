@@ -68,7 +68,14 @@ class WorkerRunner:
         log = Log()
         files = self._network_files(networks, level.reference.key)
         result = self._run.measure(files, log, identity=self._identity, on_progress=on_progress)
-        self._tell_graphs(result, len(networks))
+        if count := networks_without_graph(result, len(networks)):
+            _log.warning(
+                "%s: %d of %d networks cannot be captured as CUDA graphs and were launched kernel by kernel, so that their "
+                "launches are part of the calibration",
+                self._place.name,
+                count,
+                len(networks),
+            )
         self._place.remove()
         return series_samples(log.timings, len(networks), level_ms=level.reference.median_ms)
 
@@ -76,19 +83,6 @@ class WorkerRunner:
         """Delete the folder; where nothing was measured and there is a journal, somebody else measures there."""
         if measured or self._place.get(JOURNAL_FILE) is None:
             self._place.remove()
-
-    def _tell_graphs(self, result: Mapping[str, Any], networks: int) -> None:
-        """Warn where networks were launched in another way than the operations that they are compared with."""
-        numbers = result.get("without_graph")
-        without = {number // SERIES for number in numbers if isinstance(number, int)} if isinstance(numbers, list) else set()
-        if count := len(without & set(range(networks))):
-            _log.warning(
-                "%s: %d of %d networks cannot be captured as CUDA graphs and were launched kernel by kernel, so that their "
-                "launches are part of the calibration",
-                self._place.name,
-                count,
-                networks,
-            )
 
     def _network_files(self, networks: Sequence[SizedNetwork], reference: str) -> dict[str, bytes]:
         """The measurement: each network twice, and the reference operation."""
@@ -101,3 +95,15 @@ class WorkerRunner:
             yield (reference,), operation_file(OpSpec.from_key(reference), batch=batch, script=script)
 
         return measurement_files(items(), self._request, planned=SERIES * len(networks), reference=reference)
+
+
+def networks_without_graph(result: Mapping[str, Any], networks: int) -> int:
+    """Number of networks that were not launched as CUDA graphs, as the operations were that they are compared with.
+
+    Args:
+        result: What the worker says at its end.
+        networks: Number of networks, each of which was timed in `SERIES` series.
+    """
+    numbers = result.get("without_graph")
+    without = {number // SERIES for number in numbers if isinstance(number, int)} if isinstance(numbers, list) else set()
+    return len(without & set(range(networks)))

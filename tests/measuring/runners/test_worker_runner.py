@@ -22,6 +22,7 @@ from nas.measuring.operation_graphs import network_file, operation_file
 from nas.measuring.runners.open_runner import check_table, open_runner
 from nas.measuring.runners.request import request_for_table
 from nas.measuring.runners.runner import SizedNetwork
+from nas.measuring.runners.worker_runner import networks_without_graph
 from nas.network.network import Network
 from nas.ops import is_free
 from nas.space.deployment import Deployment
@@ -153,3 +154,17 @@ def test_the_imitation_takes_the_time_that_is_expected_of_it() -> None:
     content = b"graph"
     share = int(hashlib.sha256(content).hexdigest()[:12], 16) / 16**12
     assert seconds_of(content) == pytest.approx(1e-3 * (1 + share))
+
+
+@pytest.mark.parametrize(
+    ("result", "count"),
+    [
+        ({"without_graph": [0, 1, 5]}, 2),  # both series of the first network, one of the third
+        ({"without_graph": [6]}, 0),  # the reference operation
+        ({"without_graph": []}, 0),
+        ({}, 0),
+        ({"without_graph": "all"}, 0),
+    ],
+)
+def test_networks_that_were_launched_without_a_graph_are_counted_once(result: dict[str, Any], count: int) -> None:
+    assert networks_without_graph(result, 3) == count
