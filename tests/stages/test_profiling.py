@@ -265,7 +265,7 @@ def test_what_slows_this_machine_down_while_it_measures_is_in_the_table_and_a_wa
 
     def read_state() -> Reading:
         alarms.append(100 + 3 * len(alarms))
-        return Reading({}, {"gpu": 61.0}, None, ["hot"], {"sys/class/hwmon/hwmon3/oc3_event_cnt": alarms[-1]})
+        return Reading({"gpu": 314.0}, {"gpu": 61.0}, None, ["hot"], {"sys/class/hwmon/hwmon3/oc3_event_cnt": alarms[-1]})
 
     with caplog.at_level(logging.WARNING):
         result = measure(simulated(path), path, read_state=read_state)
@@ -273,6 +273,7 @@ def test_what_slows_this_machine_down_while_it_measures_is_in_the_table_and_a_wa
     assert len(alarms) > 4  # before, after, and once a round
     assert table.throttled == ("hot", f"over-current or low voltage: throttled (oc3_event_cnt rose by {alarms[-1] - 100})")
     assert (table.temperature_before, table.temperature_after) == ("GPU 61.0 C", "GPU 61.0 C")
+    assert (table.clocks_before, table.clocks_after) == ("GPU 314 MHz", "GPU 314 MHz")
     (line,) = result.throttled_lines()
     assert line in caplog.messages
     assert line in result.summary()

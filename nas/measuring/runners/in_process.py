@@ -20,7 +20,7 @@ from nas.measuring.network_rounds import level_of, time_networks
 from nas.measuring.runners.request import Request
 from nas.measuring.runners.runner import Observed, SizedNetwork
 from nas.ops.spec import OpSpec
-from nas.worker.readings import Reading, Slowdowns, read_state, slowdowns_between, temperatures_text
+from nas.worker.readings import Reading, Slowdowns, clocks_text, read_state, slowdowns_between, temperatures_text
 from nas.worker.rounds import OnProgress, measure_rounds
 
 ReadClocks = Callable[[], str | None]
@@ -109,8 +109,8 @@ class InProcess:
             )
         look()
         return Observed(
-            clocks_before=before,
-            clocks_after=self._read_clocks(),
+            clocks_before=before or clocks_text(states[0]),
+            clocks_after=self._read_clocks() or clocks_text(states[-1]),
             temperature_before=temperatures_text(states[0]),
             temperature_after=temperatures_text(states[-1]),
             throttled=tuple(slowdowns.in_words()),
