@@ -23,12 +23,29 @@ def no_images(layout: Layout, split: str) -> str:
     for name in _NAMES[split]:
         if "SPLIT" in pattern and (layout.root / pattern.replace("SPLIT", name)).exists():
             return f"set {setting(f'data.{split}', name)}"
+    moved = _moved(layout.root, pattern.replace("SPLIT", layout.folders[split] or ""))
+    if moved is not None:
+        return moved
     if layout.lists is None:
         asked = _other_layout(layout.root, split)
         if asked:
             return f"set {' '.join(asked)}"
     usual = f"data.root, {key} or data.{split}"
     return f"set {HOLDOUT}, or correct {usual}" if split == "val" else f"set {usual}"
+
+
+def _moved(root: Path, path: str) -> str | None:
+    """What to do where a path lies one folder deeper than the root, or in other letters; None: it does neither."""
+    try:
+        for inner in sorted(root.iterdir()):
+            if (inner / path).exists():
+                return f"set {setting('data.root', inner)}"
+            first, _, rest = path.partition("/")
+            if inner.name.lower() == first.lower() and (inner / rest).exists():
+                return f"{inner / rest} is there: correct capital letters"
+    except OSError:
+        pass
+    return None
 
 
 def _other_layout(root: Path, split: str) -> list[str]:

@@ -53,7 +53,8 @@ def why_unmatched(images: NamedFiles, labels: NamedFiles, *, bare: Sequence[str]
             return f"{other} {difference}"
     ends = _ends(bare, lonely)
     if ends is None:
-        return None
+        longer = next((labels.files[name] for name in lonely if name.endswith(bare[0])), None)
+        return f"if {longer} is its label, rename it: the two may differ in their ends alone" if longer else None
     image_end, label_end = ends
     image, label = images.files[bare[0]], labels.files[bare[0].removesuffix(image_end) + label_end]
     asked = [

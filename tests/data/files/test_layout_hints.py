@@ -115,7 +115,11 @@ def test_a_missing_mask_in_a_folder_of_both_is_no_matter_of_settings(tmp_path):
     [
         ("masks/SPLIT/NAME_gt.png", "if {root}/masks/train/f0_gt.png is its mask, set data.mask_suffix=_gt.png"),
         ("masks/SPLIT/NAME.tif", "if f0.tif is its mask, set data.mask_suffix=.tif"),
-        ("masks/SPLIT/0NAME.png", "restore it or remove the image"),
+        ("masks/SPLIT/other_NAME_0.png", "restore it or remove the image"),
+        (
+            "masks/SPLIT/m_NAME.png",
+            "if {root}/masks/train/m_f0.png is its label, rename it: the two may differ in their ends alone",
+        ),
         ("masks/SPLIT/deep/NAME.png", "{root}/masks/train/deep/f0.png lies in another folder: put both at the same place"),
     ],
 )
@@ -144,3 +148,15 @@ def test_a_missing_validation_folder_names_holdout_or_its_other_name(tmp_path):
     assert re.search(r"data\.val is null.*; set data\.holdout=5 to validate on every fifth training image, or split= to", message)
     write(tmp_path, "images/SPLIT/NAME.png", "masks/SPLIT/NAME.png", ["valid"])
     assert fault(tmp_path, "val").endswith("expected the val images; set data.val=valid")
+
+
+def test_a_root_that_is_one_folder_too_high_is_named(tmp_path):
+    write(tmp_path / "unpacked", "images/SPLIT/NAME.png", "masks/SPLIT/NAME.png")
+    assert fault(tmp_path).endswith(f"expected the train images; set data.root={tmp_path / 'unpacked'}")
+    (tmp_path / "unpacked/train.txt").write_text("f0\n")
+    assert fault(tmp_path, lists="SPLIT.txt").endswith(f"set data.root={tmp_path / 'unpacked'}")
+
+
+def test_folders_in_capital_letters_are_named(tmp_path):
+    write(tmp_path, "Images/SPLIT/NAME.png", "masks/SPLIT/NAME.png")
+    assert fault(tmp_path).endswith(f"; {tmp_path / 'Images/train'} is there: correct capital letters")

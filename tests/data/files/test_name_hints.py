@@ -27,6 +27,7 @@ def hint(images, masks, image_suffix=".jpg", settable=True):
         (["t/a_rgb", "t/b_rgb"], ["t/a_gt", "t/b_gt"], "if m/t/a_gt.png is its mask, set I=_rgb.jpg M=_gt.png"),
         (["a", "b"], ["a_mask", "c"], None),
         (["a"], ["b"], None),
+        (["a", "b"], ["mask_a", "mask_b"], "if m/mask_a.png is its label, rename it: the two may differ in their ends alone"),
         (["t/a"], ["t/b"], None),
         (["a"], [], None),
         (["a", "b"], ["a"], None),
