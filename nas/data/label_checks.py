@@ -46,8 +46,8 @@ def check_labels(dataset: SegmentationDataset, facts: ScanFacts, *, learns: bool
 
 def _all_void(dataset: SegmentationDataset, images: int, *, learns: bool) -> str:
     ids = _void_ids(dataset)
-    which = f" (id {', '.join(map(str, ids))})" if ids else ""
-    unlabelled = "" if learns else "; for predictions of images without labels: nas eval images=FOLDER"
+    which = f" ({'id' if len(ids) == 1 else 'ids'} {_listed([str(one) for one in ids])})" if ids else ""
+    unlabelled = "" if learns else ", or draw predictions of images without labels with images=FOLDER"
     return (
         f"data: every pixel of the {images} labels of the {dataset.split} split is void{which}, expected pixels of classes; "
         f"{_remedy(dataset)}{unlabelled}"
@@ -86,8 +86,8 @@ def _void_warnings(dataset: SegmentationDataset, facts: ScanFacts, share: float)
         )
     if empty:
         lines.append(
-            f"data: {empty} of the {facts.images} labels of the {dataset.split} split are void throughout and count for nothing; "
-            f"remove their images, or {_remedy(dataset)}"
+            f"data: {empty} of the {facts.images} labels of the {dataset.split} split {'is' if empty == 1 else 'are'} void "
+            f"throughout: no pixel of such an image counts; remove their images, or {_remedy(dataset)}"
         )
     return lines
 

@@ -45,7 +45,7 @@ def test_a_split_of_nothing_but_void_is_refused(tmp_path, learns):
     message = refusal(split(tmp_path, [[[255, 255]], [[255, 255]]], THREE), learns=learns)
     assert message.startswith("data: every pixel of the 2 labels of the train split is void (id 255), expected pixels of classes; ")
     assert str(tmp_path / "classes.yaml") in message
-    assert ("nas eval images=FOLDER" in message) is not learns
+    assert ("with images=FOLDER" in message) is not learns
 
 
 @pytest.mark.parametrize("names", [["background", "target"], ["a: b", "no"]])

@@ -12,7 +12,7 @@ from nas.data.split_scan import scan_image_folders, scan_split, scan_splits
 from nas.data.synthetic import SyntheticConfig
 from nas.errors import DataError
 from tests.image_folders import write_colours
-from tests.label_trees import SIZE, save, write_folder
+from tests.label_trees import SIZE, blocks, save, write_folder
 
 
 def splits(config):
@@ -102,3 +102,34 @@ def test_a_part_of_the_training_split_without_a_label_is_refused(tmp_path, void,
     parts = (empty, labelled) if void == 0 else (labelled, empty)
     with pytest.raises(DataError, match=f"search.holdout: every pixel of the 2 training labels {purpose} is void, expected"):
         scan_splits(train_set, val_set, crop=None, key="search.crop", parts=parts)
+
+
+VERBS = {
+    "search": ["latency.table=none"],
+    "search with a plan": ["latency.table=none", "plan=true"],
+    "train": ["genotype=squeezenas/lat_small"],
+}
+
+
+@pytest.mark.parametrize("name", list(VERBS))
+def test_masks_of_0_and_255_stop_a_run_before_its_first_step(tmp_path, run_nas, name):
+    write_folder(tmp_path / "data")
+    (tmp_path / "data" / "classes.yaml").write_text("classes: [background, target]\n")
+    for split in ("train", "val"):
+        for number in range(3):
+            save(tmp_path / "data" / "masks" / split / f"f{number}.png", blocks(number, [0, 255]))
+    outcome = run_nas(name.split()[0], "data=folder", "data.root=data", "out=run", *VERBS[name])
+    assert outcome.status == 2
+    assert "data: train 3 images of 24x32, val 3" in outcome.out.splitlines()
+    (line,) = outcome.err_lines
+    assert "have pixels of background alone" in line
+    assert 'write classes: [{name: "background", id: 0}, {name: "target", id: 255}] in data/classes.yaml' in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_images_held_out_of_a_bilevel_search_are_counted(tmp_path, run_nas):
+    write_folder(tmp_path / "data", num=5)
+    arguments = ["data=folder", "data.root=data", "search.level=bilevel", "search.holdout=0.4", "latency.table=nowhere.json"]
+    outcome = run_nas("search", *arguments)
+    assert outcome.status == 2
+    assert "data: train 5 images of 24x32 (2 of them held out for the architecture), val 5" in outcome.out.splitlines()

@@ -17,6 +17,7 @@ from nas.data.synthetic import SyntheticDataset
 from nas.runs.checkpoint import load_weights, save_weights
 from nas.stages.evaluate import evaluate
 from search_spaces import SEARCH_SPACES
+from tests.label_trees import noise, save
 from tests.small_jobs import data_config, random_genotype, train_job
 
 DATA = ["data=synthetic", "data.size=[48,64]", "data.train=6", "data.val=2", "data.test=3"]
@@ -173,6 +174,31 @@ def test_genotype_and_weights_give_what_the_run_gives_and_a_run_keeps_its_result
     assert reports[0] == reports[1]
     assert reports[0]["weights"] == weights
     assert (trained / "predictions" / "test_00000.png").exists()
+
+
+def test_a_split_is_counted_and_one_without_labels_is_status_2_in_a_line(trained, run_nas, tmp_path):
+    for number in range(2):
+        save(tmp_path / "images" / "val" / f"f{number}.png", noise(number, (48, 64)))
+        save(tmp_path / "masks" / "val" / f"f{number}.png", np.full((48, 64), 11))
+    arguments = [
+        f"genotype={trained}",
+        f"weights={trained}/weights.safetensors",
+        "data=folder",
+        f"data.root={tmp_path}",
+        "data.classes=camvid",
+    ]
+    outcome = run_nas("eval", *arguments, "split=val", "out=empty")
+    assert outcome.status == 2
+    assert "data: val 2 images of 48x64" in outcome.out.splitlines()
+    (line,) = outcome.err_lines
+    assert "every pixel of the 2 labels of the val split is void (ids 11, 255), expected pixels of classes" in line
+    assert line.endswith("; correct the labels, or choose others, or draw predictions of images without labels with images=FOLDER")
+    assert not (tmp_path / "empty").exists()
+    save(tmp_path / "masks" / "val" / "f1.png", np.full((48, 64), 2))
+    outcome = run_nas("eval", *arguments, "split=val", "out=one")
+    assert outcome.status == 0
+    assert any("mIoU is that of" in text for text in outcome.out.splitlines())
+    assert any("1 of the 2 labels of the val split is void throughout" in text for text in outcome.out.splitlines())
 
 
 def test_results_do_not_depend_on_the_batch_size(trained, tmp_path):
