@@ -24,7 +24,7 @@ def profile_words(config: Any, table: CostTable, deployment: Deployment) -> str:
         words += [f"device={table.device.name}", f"runtime={table.runtime.name}"]
     words += [
         f"space={config.name}",
-        *_space_overrides(config),
+        *space_overrides(config),
         f"deploy.input=[{height},{width}]",
         f"deploy.init_channels={deployment.init_channels}",
         f"num_classes={deployment.num_classes}",
@@ -32,7 +32,7 @@ def profile_words(config: Any, table: CostTable, deployment: Deployment) -> str:
     return " ".join(words)
 
 
-def _space_overrides(config: Any) -> list[str]:
+def space_overrides(config: Any) -> list[str]:
     """An override for each setting of the space that is not its default, quoted for Hydra and the shell."""
     overrides = []
     for setting in fields(config):

@@ -17,6 +17,7 @@ from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import WORK_FOLDER
 from nas.cost.table_parts import Entry, Reference, parse_key
 from nas.errors import ConfigError, TableError
+from nas.files.command_words import setting
 from nas.measuring.effort import Effort
 from nas.measuring.journal import Conditions, TableJournal
 from nas.measuring.reference_operation import choose_reference
@@ -29,6 +30,8 @@ from nas.worker.rounds import Log, OnProgress, unstable
 
 BUSY_SPREAD = 0.2
 """A spread of the median operation above this is reported as a busy machine (idle, here: 0.03)."""
+OPEN_DATA = "data=NAME"
+"""Stands for the data set in a next command, where nothing says which."""
 LISTED = 5
 """Operations that the summary names of those whose median is not known well enough."""
 
@@ -47,6 +50,7 @@ class ProfileResult:
         drift: Lowest and highest level of the reference operation over the run, over the level of the table; None if nothing
             was measured.
         seconds: Duration in s.
+        search_words: Words that make a search ask for what was measured: its space and shape.
     """
 
     path: Path
@@ -55,6 +59,7 @@ class ProfileResult:
     unstable: Mapping[str, float]
     drift: tuple[float, float] | None
     seconds: float
+    search_words: tuple[str, ...] = ()
 
     @property
     def held(self) -> int:
@@ -80,7 +85,8 @@ class ProfileResult:
                     f"the spread is above {BUSY_SPREAD:.0%}: other programs keep this machine busy; "
                     "for times to rely on, delete the file and measure again on an idle machine"
                 )
-        return [*lines, f"next: nas search latency.table={self._name()}"]
+        start = "next" if OPEN_DATA not in self.search_words else "next, with data of as many classes"
+        return [*lines, f"{start}: nas search {' '.join((setting('latency.table', self._name()), *self.search_words))}"]
 
     def _drift_line(self) -> list[str]:
         if self.drift is None or self.table.reference is None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from nas.config.jobs import ProfileJob
 from nas.cost.lookup import WORK_FOLDER, tell_hidden
+from nas.cost.profile_command import space_overrides
+from nas.data.classes.class_set import CAMVID
+from nas.files.command_words import setting
 from nas.measuring.runners.bundle import BundleResult, write_bundle
 from nas.measuring.runners.open_runner import open_runner
 from nas.measuring.runners.request import request_of
-from nas.measuring.table_filling import ProfileResult, check_energies, fill_table
+from nas.measuring.table_filling import OPEN_DATA, ProfileResult, check_energies, fill_table
 from nas.measuring.wanted_operations import wanted_by
 from nas.space.search_space import SearchSpace
 from nas.worker.rounds import OnProgress
@@ -38,4 +42,16 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
             check_energies(path, conditions, specs)
         result = fill_table(specs, runner, path=path, on_progress=on_progress)
     tell_hidden(path)
-    return result
+    return result if job.space is None else replace(result, search_words=_search_words(job))
+
+
+def _search_words(job: ProfileJob) -> tuple[str, ...]:
+    """Space and shape of what was measured; drawn scenes, the data of a search that names none, have 11 classes."""
+    channels = job.deploy.init_channels
+    return (
+        setting("space", job.space.name),
+        *space_overrides(job.space),
+        setting("deploy.input", job.deploy.input),
+        *([] if channels is None else [setting("deploy.init_channels", channels)]),
+        *([] if job.num_classes == len(CAMVID.names) else [OPEN_DATA]),
+    )

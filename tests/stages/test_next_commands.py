@@ -45,6 +45,18 @@ def test_a_trained_network_is_evaluated_on_the_data_it_was_trained_on(run_nas, t
     assert genotype.provenance["classes"] == list(report["classes"])
 
 
+@pytest.mark.parametrize("classes", [11, 3])
+def test_a_search_asks_for_what_was_measured(run_nas, tmp_path, classes):
+    shape = ["deploy.input=[48,64]", "deploy.init_channels=4", f"num_classes={classes}"]
+    measured = run_nas("profile", *SMALL_SPACE, *shape, "rounds=1", "max_rounds=1", 'out="a table.json"')
+    words = next_of(measured, "next: " if classes == 11 else "next, with data of as many classes: ")
+    assert (words[-1] == "data=NAME") == (classes == 3)
+    data = ["data.size=[48,64]", "data.train=2", "data.val=2"] if classes == 11 else words_of("folder", tmp_path / "tree")
+    short = ["search.max_steps=1", "search.batch_size=2", "search.init_channels=2", "search.relaxation=sampled", *CPU]
+    assert run_nas(*(word for word in words if word != "data=NAME"), *data, *short, "out=run").status == 0
+    assert nas.load_genotype("run").deploy.num_classes == classes
+
+
 @pytest.mark.parametrize("recipe", [None, "lgcnet_camvid"])
 def test_a_searched_network_is_trained_on_the_data_of_the_search(run_nas, tmp_path, recipe):
     """With its recipe, if that holds settings of a training; from the search, and from what is derived of it."""
