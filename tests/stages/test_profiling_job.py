@@ -65,7 +65,7 @@ def test_profile_writes_where_and_under_the_name_it_is_told(space: Any) -> None:
     [
         ({"deploy": DeploySettings()}, r"give deploy\.input=\[HEIGHT,WIDTH\]"),
         ({"runtime": "tflite"}, "BACKEND one of torch-eager"),
-        ({"runtime": "tensorrt"}, "runtime tensorrt: not found"),
+        ({"runtime": "tensorrt"}, "runtime tensorrt: cannot be used"),
         ({"runtime": "tensorrt-bf16-b1-t1"}, "got precision 'bf16', expected fp32 or fp16 or int8"),
         ({"runtime": "tensorrt", "accelerator": "cpu"}, "accelerator: got 'cpu', expected cuda"),
         ({"runtime": "torch-eager", "energy": True}, "energy: got true"),
