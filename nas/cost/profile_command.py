@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import MISSING, fields
 from typing import Any
 
 from nas.cost import CostTable, LatencyTable
+from nas.files.command_words import setting
 from nas.space.deployment import Deployment
 
 
@@ -19,13 +18,13 @@ def profile_words(config: Any, table: CostTable, deployment: Deployment) -> str:
         table: The table; of another kind than measured ones no device is named.
         deployment: What its networks are deployed for.
     """
-    words, (height, width) = ["nas", "profile"], deployment.input
+    words = ["nas", "profile"]
     if isinstance(table, LatencyTable):
-        words += [f"device={table.device.name}", f"runtime={table.runtime.name}"]
+        words += [setting("device", table.device.name), setting("runtime", table.runtime.name)]
     words += [
         f"space={config.name}",
         *space_overrides(config),
-        f"deploy.input=[{height},{width}]",
+        setting("deploy.input", deployment.input),
         f"deploy.init_channels={deployment.init_channels}",
         f"num_classes={deployment.num_classes}",
     ]
@@ -33,11 +32,11 @@ def profile_words(config: Any, table: CostTable, deployment: Deployment) -> str:
 
 
 def space_overrides(config: Any) -> list[str]:
-    """An override for each setting of the space that is not its default, quoted for Hydra and the shell."""
+    """An override for each setting of the space that is not its default."""
     overrides = []
-    for setting in fields(config):
-        default = setting.default_factory() if setting.default_factory is not MISSING else setting.default
-        value = getattr(config, setting.name)
+    for one in fields(config):
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        value = getattr(config, one.name)
         if value != default:
-            overrides.append(shlex.quote(f"space.{setting.name}={json.dumps(value)}"))
+            overrides.append(setting(f"space.{one.name}", value))
     return overrides

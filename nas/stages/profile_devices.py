@@ -14,6 +14,7 @@ from nas.cost.latency_table import LatencyTable
 from nas.cost.lookup import hidden_by, known_tables, read_named
 from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError, UserError
+from nas.files.command_words import setting
 from nas.ops import OPERATIONS, OpSpec, macs
 from nas.reports.text_table import text_table
 from nas.space.deployment import Deployment
@@ -58,8 +59,8 @@ class Coverage:
     @property
     def settings(self) -> str:
         """Words of a command line that choose space and shape, of a search, whose data has the classes."""
-        height, width = self.deployment.input
-        return f"space={self.space} deploy.input=[{height},{width}] deploy.init_channels={self.deployment.init_channels}"
+        size = setting("deploy.input", self.deployment.input)
+        return f"space={self.space} {size} deploy.init_channels={self.deployment.init_channels}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -255,7 +255,7 @@ def test_tables_are_filtered_by_device(shelf: Path) -> None:
 
 def test_the_next_command_validates_searches_or_measures(shelf: Path) -> None:
     put(shelf, measured(("squeezenas_small", SMALL), device="aaa"))
-    settings = "space=squeezenas_small deploy.input=[256,512] deploy.init_channels=16"
+    settings = "space=squeezenas_small 'deploy.input=[256,512]' deploy.init_channels=16"
     assert report().next_command == f"nas search latency.table=aaa/{NAME} {settings}"
     local = measured(("squeezenas_small", SMALL), device=local_names()[0])
     put(shelf, local)
