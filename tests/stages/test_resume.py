@@ -13,6 +13,7 @@ import pytest
 
 import nas
 from nas.cli.command_line import main
+from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.runs.tracking import read_metrics
 from nas.space.genotype import save_genotype
 from nas.supernet.search_task import SearchTask
@@ -209,14 +210,23 @@ def test_resume_auto_goes_on_with_the_stopped_run_also_with_other_logging(stoppe
     assert [row["step"] for row in rows(stopped, "step")] == [1, 2, 3, 4, 6]
 
 
+@pytest.mark.parametrize("of_before", [False, True])
 @pytest.mark.parametrize("kind", ["sampled", "train"])
-def test_finished_run_goes_on_when_epochs_are_raised_and_says_what_the_schedules_do(genotype, tmp_path, kind, caplog):
+def test_finished_run_goes_on_when_epochs_are_raised_and_says_what_the_schedules_do(genotype, tmp_path, kind, of_before, caplog):
     run = tmp_path / "run"
     key = "train__epochs" if kind == "train" else "search__epochs"
     run_job(make_job(kind, run, genotype, **{key: 1}))
     first = (run / "metrics.jsonl").read_bytes()
     assert (run / "done.json").exists()
+    if of_before:  # checkpoints that do not state what the run was planned for
+        state = load_checkpoint(run / "checkpoints" / "last.pt")
+        del state["planned_steps"]
+        save_checkpoint(run / "checkpoints" / "last.pt", state)
     run_job(make_job(kind, run, genotype, **{key: 3}, resume=str(run)))
+    if of_before:
+        [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "the run was planned for another length, and every schedule is from here on that of 9 steps: learning rate" in told
+        return
     [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told.startswith("resume: 9 steps instead of 3, and every schedule is from here on that of the new length: ")
     name, column = ("learning rate", "lr") if kind == "train" else ("temperature", "tau")
