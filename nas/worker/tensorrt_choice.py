@@ -62,4 +62,4 @@ def without_folders(text: str) -> str:
     >>> without_folders("tried /home/me/venv/lib/libcudart.so.12, libcudart.so: too old; see /usr/local/cuda")
     'tried libcudart.so.12, libcudart.so: too old; see /usr/local/cuda'
     """
-    return re.sub(r"(?<!\S)/(?!usr/)[^\s,;:]*/([^\s,;:/]+)", r"\1", text)
+    return re.sub(r"(?<![^\s('\"])/(?!usr/)[^\s,;:]*/([^\s,;:/]+)", r"\1", text)

@@ -13,7 +13,7 @@ import pytest
 
 from nas.worker.cuda import Cuda
 from nas.worker.interface import Operation, Setup, WorkerError
-from nas.worker.tensorrt_choice import open_tensorrt
+from nas.worker.tensorrt_choice import open_tensorrt, without_folders
 from nas.worker.tensorrt_package import TensorrtPackage, UnusablePackageError
 from nas.worker.trtexec import TrtexecRuntime
 from tests.worker import fake_trtexec
@@ -279,6 +279,16 @@ def test_trtexec_measures_where_the_package_is_unusable_and_the_record_says_why(
     assert runtime.details["measured by"].startswith(
         f"trtexec instead of the Python package: Python package tensorrt 8.6.1: Runtime cannot be made: {TOO_OLD}; "
     )
+
+
+def test_the_record_of_a_reason_names_no_folder_of_a_home():
+    reason = (
+        "tried /home/me/venv/lib/libcudart.so.12, /usr/local/cuda/lib64/libcudart.so: too old; package (libnvinfer.so.10: cannot"
+    )
+    assert without_folders(reason) == (
+        "tried libcudart.so.12, /usr/local/cuda/lib64/libcudart.so: too old; package (libnvinfer.so.10: cannot"
+    )
+    assert without_folders("(/home/me/lib/libx.so: no such file)") == "(libx.so: no such file)"
 
 
 def test_what_the_package_refuses_by_itself_is_not_left_to_trtexec(tmp_path, monkeypatch):
