@@ -110,16 +110,16 @@ class Loop:
         if step >= self.total:
             log.warning("resume: all %d steps are done already, and nothing is left to do; more epochs go on from here", step)
         elif step and before is None:  # versions before did not save it; the optimiser has the last learning rate
-            then, now = self.task.learning_rate(), self.task.scheduled(step - 1, self.total).get("learning rate")
-            if now is not None and not math.isclose(then, now, rel_tol=1e-6):
+            rate, same = self.task.learning_rate(), self.task.scheduled(step - 1, self.total).get("learning rate")
+            if same is not None and not math.isclose(rate, same, rel_tol=1e-6):
                 log.warning(
                     "resume: the run was planned for another length, and every schedule is from here on that of %d steps: "
                     "learning rate goes from %.3g to %.3g",
                     self.total,
-                    then,
-                    now,
+                    rate,
+                    self.task.scheduled(step, self.total)["learning rate"],
                 )
-        elif step and before != self.total:
+        elif step and before is not None and before != self.total:
             then, now = self.task.scheduled(min(step, before) - 1, before), self.task.scheduled(step, self.total)
             jumps = [f"{name} goes from {then[name]:.3g} to {now[name]:.3g}" for name in now]
             log.warning(
