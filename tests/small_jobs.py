@@ -14,7 +14,8 @@ from torch import Tensor
 
 import nas
 from nas.config.jobs import SearchJob, TrainJob
-from nas.config.settings import DeploySettings, DistillSettings, LatencySettings, SearchSettings, TrainerSettings, TrainSettings
+from nas.config.settings import DeploySettings, LatencySettings, SearchSettings, TrainerSettings
+from nas.config.train_settings import DistillSettings, TrainSettings
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.data import build_dataset
 from nas.data.synthetic import SyntheticConfig

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import nas
-from nas.config import jobs
+from nas.config import jobs, measuring_jobs
 from nas.probing.bench.bench_job import BenchSearchJob
 
 if TYPE_CHECKING:
@@ -73,34 +73,34 @@ def _export(job: jobs.ExportJob) -> Sequence[str]:
     return export(job, all_spaces()).summary()
 
 
-def _profile(job: jobs.ProfileJob) -> Sequence[str]:
+def _profile(job: measuring_jobs.ProfileJob) -> Sequence[str]:
     from nas.stages.profiling import profile
 
     with _progress_bar("measuring") as show_progress:
         return profile(job, nas.build_space(job.space), on_progress=show_progress).summary()
 
 
-def _plan(job: jobs.ProfileJob) -> Sequence[str]:
+def _plan(job: measuring_jobs.ProfileJob) -> Sequence[str]:
     from nas.stages.profile_plan import plan
 
     return plan(job, nas.build_space(job.space)).summary()
 
 
-def _validate(job: jobs.ValidateJob) -> Sequence[str]:
+def _validate(job: measuring_jobs.ValidateJob) -> Sequence[str]:
     from nas.stages.profile_validate import validate
 
     with _progress_bar("timing networks") as show_progress:
         return validate(job, nas.build_space(job.space), on_progress=show_progress).summary()
 
 
-def _import(job: jobs.ImportJob) -> Sequence[str]:
+def _import(job: measuring_jobs.ImportJob) -> Sequence[str]:
     from nas.stages.profile_import import import_table
     from search_spaces import PUBLISHED_TABLES, all_spaces
 
     return import_table(job, all_spaces(), PUBLISHED_TABLES).summary()
 
 
-def _devices(job: jobs.DevicesJob) -> Sequence[str]:
+def _devices(job: measuring_jobs.DevicesJob) -> Sequence[str]:
     from nas.stages.profile_devices import devices
     from search_spaces import all_spaces
 
@@ -142,7 +142,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("train a derived network", jobs.TrainJob, _train),
     "eval": Verb("measure mIoU and draw predictions of a trained network", jobs.EvalJob, _eval),
     "export": Verb("write a trained network as ONNX, checked against PyTorch", jobs.ExportJob, _export),
-    "profile": Verb("measure a device into a latency table", jobs.ProfileJob, _profile, sweep_out="never"),
+    "profile": Verb("measure a device into a latency table", measuring_jobs.ProfileJob, _profile, sweep_out="never"),
     "show": Verb("show a genotype, a space, or what there is", jobs.ShowJob, _show, sweep_out="given"),
     "predict": Verb("predict the latency of a genotype from a table", jobs.PredictJob, _predict),
     "report": Verb("write one HTML page of a run", jobs.ReportJob, _report_run, sweep_out="given"),
@@ -152,10 +152,12 @@ VERBS: dict[str, Verb] = {
 
 SUB_VERBS: dict[str, dict[str, Verb]] = {
     "profile": {
-        "plan": Verb("what would be measured, and how long it would take", jobs.ProfileJob, _plan, sweep_out="never"),
-        "validate": Verb("time whole networks against the table, and calibrate it", jobs.ValidateJob, _validate),
-        "import": Verb("read the result of a bundle, or a published table", jobs.ImportJob, _import, sweep_out="never"),
-        "devices": Verb("list the latency tables at hand, and what they hold", jobs.DevicesJob, _devices, sweep_out="never"),
+        "plan": Verb("what would be measured, and how long it would take", measuring_jobs.ProfileJob, _plan, sweep_out="never"),
+        "validate": Verb("time whole networks against the table, and calibrate it", measuring_jobs.ValidateJob, _validate),
+        "import": Verb("read the result of a bundle, or a published table", measuring_jobs.ImportJob, _import, sweep_out="never"),
+        "devices": Verb(
+            "list the latency tables at hand, and what they hold", measuring_jobs.DevicesJob, _devices, sweep_out="never"
+        ),
     },
     "bench": {
         "search": Verb("time steps of searches side by side, with their memory", BenchSearchJob, _bench_search, sweep_out="never"),

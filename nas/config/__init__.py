@@ -8,5 +8,7 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  a job's class
     if name.endswith("Job"):
-        return getattr(importlib.import_module("nas.config.jobs"), name)
+        for module in ("nas.config.jobs", "nas.config.measuring_jobs"):
+            if hasattr(importlib.import_module(module), name):
+                return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.config.jobs import ProfileJob
+from nas.config.measuring_jobs import ProfileJob
 from nas.errors import ConfigError
 from nas.ops.spec import OpSpec
 from nas.space.deployment import Deployment

@@ -16,7 +16,6 @@ from nas.config.jobs import SearchJob, TrainJob
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.value_text import value_text
-from nas.runs.checkpoint import load_checkpoint
 
 RUNS = Path("runs")
 """Folder of runs that name none, below the working folder."""
@@ -180,6 +179,8 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
 
 def _check_length(folder: Path, verb: str, job: SearchJob | TrainJob, total_steps: int) -> None:
     """Refuse to end a run before where it is."""
+    from nas.runs.checkpoint import load_checkpoint  # loads PyTorch, which the help of a verb does without
+
     before = load_config(folder).get(verb, {}).get("epochs", 0)
     epochs = job.search.epochs if isinstance(job, SearchJob) else job.train.epochs
     if epochs >= before:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nas.config.jobs import DevicesJob
+from nas.config.measuring_jobs import DevicesJob
 from nas.cost.comparable_times import times_in_words
 from nas.cost.latency_table import LatencyTable
 from nas.cost.lookup import hidden_by, known_tables, read_named

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.config.jobs import ImportJob
+from nas.config.measuring_jobs import ImportJob
 from nas.cost.latency_table import LatencyTable, save_table
 from nas.cost.lookup import WORK_FOLDER, tell_hidden
 from nas.cost.published_format import PublishedTable

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.config.jobs import ProfileJob
+from nas.config.measuring_jobs import ProfileJob
 from nas.cost.lookup import WORK_FOLDER
 from nas.errors import ConfigError
 from nas.measuring.backends.module_runtime import ModuleRuntime

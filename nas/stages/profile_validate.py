@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.config.jobs import ValidateJob
+from nas.config.measuring_jobs import ValidateJob
 from nas.cost.calibration import Calibration, Quality
 from nas.cost.expected import ExpectedLatency
 from nas.cost.latency_table import LatencyTable, read_table, save_table

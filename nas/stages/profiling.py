@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nas.config.jobs import ProfileJob
+from nas.config.measuring_jobs import ProfileJob
 from nas.cost.lookup import WORK_FOLDER, tell_hidden
 from nas.cost.profile_command import space_overrides
 from nas.data.classes.class_set import CAMVID

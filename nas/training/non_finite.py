@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.config.settings import SearchSettings, TrainerSettings, TrainSettings
+from nas.config.settings import SearchSettings, TrainerSettings
+from nas.config.train_settings import TrainSettings
 from nas.distributed.ranks import ALONE, Ranks
 from nas.errors import NonFiniteLossError
 

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from nas.config.settings import TrainSettings
+from nas.config.train_settings import TrainSettings
 from nas.data.batches.image_batches import eval_loader
 from nas.data.batches.loader import BatchPart
 from nas.data.dataset import IGNORE_INDEX, SegmentationDataset

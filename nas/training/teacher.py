@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from nas.config.jobs import TrainJob
-from nas.config.settings import DistillSettings
+from nas.config.train_settings import DistillSettings
 from nas.distributed.fabric import ranks_of
 from nas.errors import CheckpointError, ConfigError
 from nas.losses.batch_shares import batch_shares

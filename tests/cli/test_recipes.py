@@ -10,7 +10,8 @@ import yaml
 
 from nas.cli.recipes import read_recipes
 from nas.cli.verbs import recipe_keys
-from nas.config.jobs import ProfileJob, SearchJob, TrainJob
+from nas.config.jobs import SearchJob, TrainJob
+from nas.config.measuring_jobs import ProfileJob
 from tests.small_jobs import CHECKOUT
 
 CONF = CHECKOUT / "conf"

@@ -5,7 +5,8 @@ import importlib
 import pytest
 
 from nas.config.jobs import EvalJob, SearchJob, TrainJob
-from nas.config.settings import LatencySettings, SearchSettings, TrainerSettings, TrainSettings
+from nas.config.settings import LatencySettings, SearchSettings, TrainerSettings
+from nas.config.train_settings import TrainSettings
 from nas.errors import ConfigError
 
 

@@ -15,7 +15,8 @@ import nas
 from nas.cli.setting_texts import setting_texts
 from nas.cli.verbs import ALL_VERBS, SUB_VERBS, VERBS, verb_of
 from nas.config import jobs
-from nas.config.settings import DistillSettings, LatencySettings, SshSettings
+from nas.config.settings import LatencySettings, SshSettings
+from nas.config.train_settings import DistillSettings
 from nas.data import DATASETS
 from nas.data.folder import FolderConfig
 from nas.data.image_folder import IMAGE_DATASETS

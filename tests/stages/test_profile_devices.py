@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nas.config.jobs import DevicesJob
+from nas.config.measuring_jobs import DevicesJob
 from nas.config.settings import DeploySettings
 from nas.cost import Entry, LatencyTable, Origin, save_table
 from nas.cost.calibration import Calibration, Quality

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.config.jobs import ImportJob
+from nas.config.measuring_jobs import ImportJob
 from nas.cost import load_table
 from nas.errors import ConfigError, TableError, UserError
 from nas.space.deployment import Deployment

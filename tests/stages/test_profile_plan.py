@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas.config.jobs import ProfileJob
+from nas.config.measuring_jobs import ProfileJob
 from nas.config.settings import DeploySettings
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nas
-from nas.config.jobs import ValidateJob
+from nas.config.measuring_jobs import ValidateJob
 from nas.config.settings import DeploySettings, LatencySettings
 from nas.cost.calibrated import CalibratedTable, multiplies
 from nas.cost.genotype_latency import predict

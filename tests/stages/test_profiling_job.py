@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nas.config.jobs import ProfileJob
+from nas.config.measuring_jobs import ProfileJob
 from nas.config.settings import DeploySettings
 from nas.cost import LatencyTable, load_table
 from nas.devices.this_machine import cpu_name

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import nas
-from nas.config.settings import SearchSettings, TrainerSettings, TrainSettings
+from nas.config.settings import SearchSettings, TrainerSettings
+from nas.config.train_settings import TrainSettings
 from nas.distributed.fabric import make_fabric
 from nas.errors import NonFiniteLossError
 from nas.training.confusion import confusion_over

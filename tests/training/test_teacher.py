@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import nas
 from nas.config.jobs import ReportJob
-from nas.config.settings import DistillSettings
+from nas.config.train_settings import DistillSettings
 from nas.data import build_dataset
 from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from nas.config.jobs import ProfileJob, ValidateJob
+from nas.config.measuring_jobs import ProfileJob, ValidateJob
 from nas.cost.comparable_times import SampleKind
 from nas.cost.latency_table import LatencyTable
 from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from nas.config.jobs import ProfileJob, ValidateJob
+from nas.config.measuring_jobs import ProfileJob, ValidateJob
 from nas.cost.latency_table import LatencyTable
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import WORKER_RUNTIMES

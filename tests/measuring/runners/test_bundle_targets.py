@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.config.jobs import ProfileJob
+from nas.config.measuring_jobs import ProfileJob
 from nas.cost import save_table
 from nas.errors import ConfigError
 from nas.measuring.runners.bundle import write_bundle

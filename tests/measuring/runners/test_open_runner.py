@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nas.config.jobs import ProfileJob
+from nas.config.measuring_jobs import ProfileJob
 from nas.errors import TableError
 from nas.measuring.effort import FORMER_PROGRAM_STATISTIC, STATISTIC
 from nas.measuring.journal import Conditions

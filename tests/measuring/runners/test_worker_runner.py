@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.config.jobs import ValidateJob
+from nas.config.measuring_jobs import ValidateJob
 from nas.config.settings import DeploySettings, SshSettings
 from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.table_parts import Reference

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nas
-from nas.config.settings import TrainSettings
+from nas.config.train_settings import TrainSettings
 from nas.data import build_dataset
 from nas.distributed.fabric import make_fabric
 from nas.errors import ConfigError
