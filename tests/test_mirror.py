@@ -50,7 +50,6 @@ TESTED_IN = {
     "nas/network/copying": "stages/test_classification",
     "nas/network/executions": "network/test_mixed",
     "nas/network/official_weights": "search_spaces/squeezenas/test_official_keys",
-    "nas/network/predicted_ids": "reports/test_picture_predictions",
     "nas/network/widened": "network/test_fused",
     "nas/ops/operations": "contracts/test_op_contract",
     "nas/probing": "stages/test_search_plan",

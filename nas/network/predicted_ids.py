@@ -9,13 +9,21 @@ from numpy.typing import NDArray
 
 from nas.data.batches.transforms import to_tensors
 from nas.data.files.resize import resize_label
+from nas.errors import NonFiniteLossError
 from nas.network.network import Network
 from nas.ops.modules import predicted_labels
 
 
 def predict_ids(network: Network, image: NDArray[np.uint8], size: tuple[int, int], *, fabric: Fabric) -> NDArray[np.uint8]:
-    """Predicted class ids of an image [H, W, 3], resized to a size (height, width)."""
+    """Predicted class ids of an image [H, W, 3], resized to a size (height, width).
+
+    Raises:
+        NonFiniteLossError: If an output is not finite: its largest class means nothing.
+    """
     tensor = to_tensors(image, np.zeros(image.shape[:2], dtype=np.uint8))[0]
     with torch.no_grad():
-        labels = predicted_labels(network(fabric.to_device(tensor[None])))[0]
+        logits = network(fabric.to_device(tensor[None]))
+        if not bool(logits.isfinite().all()):
+            raise NonFiniteLossError("got logits that are not finite, of which no class can be taken; the network cannot be used")
+        labels = predicted_labels(logits)[0]
     return resize_label(labels.byte().cpu().numpy(), size)

@@ -92,7 +92,7 @@ def evaluate(job: EvalJob, spaces: Mapping[str, SpaceEntry]) -> EvalResult | Ima
     design = load_design(genotype_path, spaces)
     if job.images is None:
         return evaluate_split(job, design, weights_path)
-    return evaluate_images(job, Path(job.images).expanduser(), design, weights_path)
+    return evaluate_images(job, Path(job.images), design, weights_path)
 
 
 def evaluate_images(job: EvalJob, images: Path, design: Design, weights: Path) -> ImagesResult:

@@ -184,3 +184,13 @@ def _smi_value(cell: str) -> str:
 
 def _is_told(cell: str) -> bool:
     return bool(cell) and cell != "N/A" and not (cell.startswith("[") and cell.endswith("]"))
+
+
+def gpu_name(*, run: RunTool) -> Optional[str]:
+    """The GPU that CUDA uses first, a slice by the name that CUDA gives it; None where `nvidia-smi` does not tell.
+
+    Raises:
+        WorkerError: As `mig_profile`.
+    """
+    name, profile = query_gpu(["name"], run=run).get("name"), mig_profile(run=run)
+    return f"{name} MIG {profile}" if name and profile else name

@@ -25,6 +25,8 @@ from nas.worker.engines import (
     workspace_mib,
 )
 from nas.worker.interface import GPU_TIME, Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.nvidia_smi import gpu_name
+from nas.worker.probing import RunTool, run_tool
 from nas.worker.trtexec_output import (
     TimedQuery,
     device_block,
@@ -89,6 +91,7 @@ class TrtexecRuntime(Runtime):
         build_limit_s: Most seconds for building one engine.
         timing_limit_s: Most seconds for one sample.
         root: Prefix of the system's files.
+        run: Runs a program that tells which GPU this is.
 
     Raises:
         WorkerError: If it does not start, lacks what is needed, or cannot build for the precision.
@@ -98,7 +101,14 @@ class TrtexecRuntime(Runtime):
     clock = GPU_TIME
 
     def __init__(
-        self, setup: Setup, program: str, *, build_limit_s: float = 1200.0, timing_limit_s: float = 300.0, root: str = "/"
+        self,
+        setup: Setup,
+        program: str,
+        *,
+        build_limit_s: float = 1200.0,
+        timing_limit_s: float = 300.0,
+        root: str = "/",
+        run: RunTool = run_tool,
     ) -> None:
         board = jetson_board(root)
         check_tensorrt_setup(setup, board=board)
@@ -113,7 +123,7 @@ class TrtexecRuntime(Runtime):
         self._has_warm_up_in_file = banner is None or release_of(banner) < (8, 5)
         check_flags(self._flags, precision=setup.precision, version=self.version)
         workspace = workspace_mib(board_memory_mib(root) if board else None)
-        self._kind = EngineKind("trtexec", self.version, setup.precision, workspace, board or "GPU")
+        self._kind = EngineKind("trtexec", self.version, setup.precision, workspace, board or gpu_name(run=run) or "GPU")
         self._samples = 0
         self._seen: Dict[str, int] = {}
         self._without: Set[str] = set()

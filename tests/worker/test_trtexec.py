@@ -137,6 +137,29 @@ def test_another_precision_version_graph_or_key_is_another_engine(device):
     assert not list((device.folder / "work").glob("*.part*"))
 
 
+def test_a_slice_of_a_gpu_does_not_take_the_engine_of_the_whole(device):
+    def nvidia_smi(name, listed, mode):
+        def run(words):
+            if words[1] == "-L":
+                return listed
+            asked = words[2].partition("=")[2].split(",")
+            values = {"index": "0", "name": name, "mig.mode.current": mode}
+            return ", ".join(values[key] for key in asked) if set(asked) <= set(values) else None
+
+        return run
+
+    whole = "GPU 0: NVIDIA A100 (UUID: GPU-1)"
+    for tool in (
+        nvidia_smi("NVIDIA A100", whole, "Disabled"),
+        nvidia_smi("NVIDIA A100", f"{whole}\n  MIG 1g.10gb     Device  0: (UUID: MIG-2)", "Enabled"),
+        nvidia_smi("NVIDIA T4", "GPU 0: NVIDIA T4 (UUID: GPU-3)", "[N/A]"),
+        lambda words: None,
+    ):
+        device.runtime(run=tool).open(device.operation)
+        device.runtime(run=tool).open(device.operation)
+    assert len(list((device.folder / "work").glob("*.engine"))) == 4
+
+
 def test_an_empty_engine_file_is_built_again(device):
     device.runtime().open(device.operation)
     (engine,) = (device.folder / "work").glob("*.engine")
