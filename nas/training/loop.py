@@ -15,6 +15,7 @@ from nas.data.batches.held_out import HeldOutLossError
 from nas.data.batches.loader import Batches
 from nas.distributed.fabric import ranks_of
 from nas.errors import MemoryLimitError, NonFiniteLossError
+from nas.files.command_words import setting
 from nas.runs.progress import NoProgress, Progress
 from nas.runs.trackers import Trackers
 from nas.runs.tracking import MetricsLog, NoMetrics
@@ -148,8 +149,7 @@ class Loop:
         self.progress.end_epoch(epoch, **averages)
         best = self._evaluate(epoch)
         self.checkpoints.save(self.state, self.metrics, best=best)
-        if self.ranks.any(self.interrupted.is_set()):
-            raise KeyboardInterrupt
+        self._stop_if_interrupted()
 
     def _steps(self, epoch: int, batches: Batches) -> None:
         """The steps that are left of an epoch; after each but the last, a checkpoint where it is time, and the end on Ctrl-C."""
@@ -163,9 +163,22 @@ class Loop:
                 break
             if plan.checkpoint_every and state.step % plan.checkpoint_every == 0:
                 self.checkpoints.save(state, self.metrics)
-            if self.ranks.any(self.interrupted.is_set()):
-                self.checkpoints.save(state, self.metrics)
-                raise KeyboardInterrupt
+            self._stop_if_interrupted(save=True)
+
+    def _stop_if_interrupted(self, *, save: bool = False) -> None:
+        """End the run after Ctrl-C, with a checkpoint where there is none of this step, and say how it goes on.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C.
+        """
+        if not self.ranks.any(self.interrupted.is_set()):
+            return
+        if save:
+            self.checkpoints.save(self.state, self.metrics)
+        if self.ranks.is_first:
+            words = setting("resume", self.out)
+            log.warning("saved after step %d of %d; to go on, give the same command with %s", self.state.step, self.total, words)
+        raise KeyboardInterrupt
 
     def _step(self, images: Tensor, labels: Tensor) -> Row:
         """A step, counted; its scalars.

@@ -247,7 +247,7 @@ def test_non_finite_loss_is_named_by_step_and_images_and_its_state_saved(tmp_pat
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_ctrl_c_saves_after_the_step_and_the_resumed_run_equals_one_never_interrupted(tmp_path, number):
+def test_ctrl_c_saves_after_the_step_and_the_resumed_run_equals_one_never_interrupted(tmp_path, number, caplog):
     def press(step):
         if step == number:
             os.kill(os.getpid(), signal.SIGINT)
@@ -256,6 +256,8 @@ def test_ctrl_c_saves_after_the_step_and_the_resumed_run_equals_one_never_interr
     run(Linear(), tmp_path / "whole", epochs=2)
     with pytest.raises(KeyboardInterrupt):
         run(Linear(press), tmp_path / "stopped", epochs=2)
+    total, words = 2 * PER_EPOCH, f"resume={tmp_path / 'stopped'}"
+    assert caplog.messages[-1] == f"saved after step {number + 1} of {total}; to go on, give the same command with {words}"
     assert signal.getsignal(signal.SIGINT) is before
     assert load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["loop"]["step"] == number + 1
     run(Linear(), tmp_path / "stopped", epochs=2, resume=True)
