@@ -133,6 +133,7 @@ def test_lossy_masks_are_refused_though_their_suffix_is_as_set(tmp_path):
         Image.open(path).save(path.with_suffix(".jpg"))
         path.unlink()
     assert f"{tmp_path / 'masks/train/f0.jpg'}: the mask is stored as JPEG" in fault(tmp_path, mask_suffix=".jpg")
+    assert "f0.jpg is JPEG, which may change values: export the masks as PNG" in fault(tmp_path)
 
 
 def test_image_and_mask_may_share_a_folder(tmp_path):

@@ -10,6 +10,7 @@ from nas.data.dataset import SPLITS
 from nas.data.files.file_walk import FoundFiles
 from nas.data.files.folder_layout import Layout, frame_name
 from nas.data.files.folder_lists import pairs_of_list
+from nas.data.files.label_pixels import lossy_format_of
 from nas.data.files.layout_hints import HOLDOUT, no_images, no_masks, one_folder, one_source
 from nas.data.files.name_hints import NamedFiles, other_suffix
 from nas.data.files.pairs import IMAGE_SUFFIXES, FoundPairs, FramePair, matched, passed_beside
@@ -104,7 +105,7 @@ def _advice(layout: Layout, split: str, masks: FoundFiles, bare: Sequence[str]) 
         return one_folder(layout, split)
     others = [Path(path) for path, reason in masks.passed.items() if reason == OTHER_KIND]
     pictures = [path.relative_to(masks_in).as_posix() for path in others if path.suffix.lower() in IMAGE_SUFFIXES]
-    return other_suffix(bare, pictures)
+    return other_suffix(bare, pictures, lambda path: lossy_format_of(masks_in / path))
 
 
 def _images_of(layout: Layout, split: str) -> list[Path]:

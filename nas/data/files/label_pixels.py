@@ -88,6 +88,16 @@ def read_colours(path: Path, *, upright: bool) -> tuple[NDArray[np.uint8], Image
         return rgb(turned(picture, header.orientation, upright=upright), path, alpha=header.alpha), header
 
 
+def lossy_format_of(path: Path) -> str | None:
+    """Name of the format of a file where its values may differ from those that were saved; None: they are the same.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    with opened(path) as picture:
+        return lossy_format(picture)
+
+
 def used_values(values: NDArray[np.uint8]) -> list[int]:
     """The distinct values of a label, ascending."""
     used: list[int] = np.flatnonzero(cv2.calcHist([values], [0], None, [256], [0, 256])).tolist()

@@ -99,16 +99,23 @@ def shared_folder_suffixes(names: Iterable[str]) -> tuple[str, str] | None:
     return likely[0][0] if likely and 4 * likely[0][1] >= len(extension_of) else None
 
 
-def other_suffix(bare: Sequence[str], others: Sequence[str]) -> str | None:
+def other_suffix(bare: Sequence[str], others: Sequence[str], lossy: Callable[[str], str | None]) -> str | None:
     """What to do about images without masks, where other files lie at the masks' place; None: there are no such.
 
     Args:
         bare: Names of images without a mask.
         others: Paths below the folder of masks of files that do not end as masks should.
+        lossy: Format of such a file where it may change values; None: it keeps them.
+
+    Raises:
+        DataError: If the file cannot be read.
     """
     there = set(others)
     for path in others:
         end = path.removeprefix(bare[0])
         if end != path and all(name + end in there for name in bare):
+            stored = lossy(path)
+            if stored is not None:
+                return f"{path} is {stored}, which may change values: export the masks as PNG from where they were made"
             return f"if {path} is its mask, set {setting('data.mask_suffix', end)}"
     return None

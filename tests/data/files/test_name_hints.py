@@ -71,4 +71,11 @@ def test_one_folder_of_images_and_masks_shows_their_suffixes(names, expected):
     ],
 )
 def test_masks_of_another_suffix_are_named(bare, others, expected):
-    assert other_suffix(bare, others) == expected
+    assert other_suffix(bare, others, lambda path: None) == expected
+
+
+def test_masks_that_a_lossy_format_has_changed_are_no_suffix_to_set():
+    lossy = {"b.jpg": "JPEG"}.get
+    said = "b.jpg is JPEG, which may change values: export the masks as PNG from where they were made"
+    assert other_suffix(["b"], ["b.jpg"], lossy) == said
+    assert other_suffix(["a"], ["a.jpg"], lossy) == "if a.jpg is its mask, set data.mask_suffix=.jpg"
