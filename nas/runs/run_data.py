@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from nas.data import config_from_plain
 from nas.data.image_folder import IMAGE_DATASETS
 from nas.errors import ConfigError, DataError
 from nas.runs import rundir
+
+log = logging.getLogger("nas")
 
 
 def run_of(weights: Path) -> Path:
@@ -48,12 +51,24 @@ def data_of(run: Path) -> Any:  # noqa: ANN401 - one of the configs of DATASETS
 def check_root(config: Any, run: Path) -> None:  # noqa: ANN401 - one of the configs of DATASETS
     """Refuse a data set that a run states and that no longer lies there, in words that say where it comes from.
 
+    A relative folder is below the current one, which need not be that of the training: where the run lies elsewhere, that is told.
+
     Raises:
         DataError: If the folder is not there.
     """
     root = getattr(config, "root", None)
-    if root is not None and not Path(root).expanduser().is_dir():
+    if root is None:
+        return
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
         raise DataError(
             f"data.root: got {root} from {run / rundir.CONFIG}, and there is no such folder; give data.root=FOLDER, where "
             f"data={config.name} lies now"
+        )
+    if not folder.is_absolute() and not run.resolve().is_relative_to(Path.cwd()):
+        log.warning(
+            "data.root: got %s from %s, which is %s here; give data.root=FOLDER if the training was started in another folder",
+            root,
+            run / rundir.CONFIG,
+            folder.absolute(),
         )

@@ -56,3 +56,18 @@ def test_data_that_have_moved_are_refused_with_the_key_to_give(tmp_path):
     check_root(FolderConfig(root=str(tmp_path)), tmp_path)
     with pytest.raises(DataError, match=r"data\.root: got .*gone from .*config\.yaml, and .*; give data\.root=FOLDER"):
         check_root(FolderConfig(root=str(tmp_path / "gone")), tmp_path)
+
+
+def test_a_relative_folder_of_a_run_that_lies_elsewhere_is_told(tmp_path, monkeypatch, caplog):
+    run, here = tmp_path / "there" / "run", tmp_path / "here"
+    for place in (run, tmp_path / "there" / "data", here / "data"):
+        place.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "there")
+    check_root(FolderConfig(root="data"), run)
+    check_root(FolderConfig(root="data"), Path("run"))
+    monkeypatch.chdir(here)
+    check_root(FolderConfig(root=str(here / "data")), run)
+    assert not caplog.records
+    check_root(FolderConfig(root="data"), run)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith(f"data.root: got data from {run / 'config.yaml'}, which is {here / 'data'} here; give data.root=FOLDER")
