@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -50,15 +51,31 @@ def in_home(path: str) -> str:
     """The path with the home folder for `~` or `~USER` at its beginning.
 
     Raises:
-        ValueError: If there is no such user.
+        ConfigError: If there is no such user.
 
     >>> in_home("a/~b")
     'a/~b'
     """
     found = os.path.expanduser(path)  # noqa: PTH111  pathlib would drop a "./" at the beginning and a "/" at the end
     if found.startswith("~"):
-        raise ValueError(f"there is no user {Path(path).parts[0][1:]!r}; for a file or folder of this name write ./{path}")
+        raise ConfigError(f"there is no user {Path(path).parts[0][1:]!r}; for a file or folder of this name write ./{path}")
     return found
+
+
+def home_written(settings: Mapping[str, Any], section: str, kind: type[Any]) -> dict[str, Any]:
+    """Flat settings of a run of before, which kept `~` as it was given, with the home folder in its place.
+
+    Args:
+        settings: Dotted key -> value.
+        section: What stands before the keys of the dataclass, e.g. `data.`.
+        kind: The dataclass; what is none has no paths.
+    """
+    written = dict(settings)
+    for key in path_keys(kind, section) if is_dataclass(kind) else ():
+        with suppress(ConfigError):  # of another machine's user, and thus another path
+            if key in written:
+                written[key] = _expanded(key, written[key])
+    return written
 
 
 def _expanded(key: str, value: Any) -> Any:  # noqa: ANN401
@@ -68,5 +85,5 @@ def _expanded(key: str, value: Any) -> Any:  # noqa: ANN401
         return value
     try:
         return in_home(str(value)) if isinstance(value, str) else Path(in_home(str(value)))
-    except ValueError as error:
+    except ConfigError as error:
         raise ConfigError(f"{key}: got {str(value)!r}, and {error}") from error

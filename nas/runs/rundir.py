@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from nas.config.jobs import SearchJob, TrainJob
+from nas.devices.path_settings import home_written
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.value_text import value_text
@@ -46,13 +47,20 @@ TRACKERS = "logger."
 """All settings of this section may change as well."""
 
 
-def open_run(job: SearchJob | TrainJob, verb: str, *, total_steps: int | None = None) -> Path:
+def open_run(
+    job: SearchJob | TrainJob,
+    verb: str,
+    *,
+    total_steps: int | None = None,
+    check: Callable[[Path], None] | None = None,
+) -> Path:
     """The folder of a run, with `config.yaml` in it: a fresh one, or that of the run to resume.
 
     Args:
         job: The settings; `out` and `resume` decide the folder.
         verb: The verb, which names a fresh folder.
         total_steps: Steps that the settings make; None: whatever a run to resume has done may be more.
+        check: Refuses a run to resume by its folder, before anything in it changes; None: nothing more is to be checked.
 
     Raises:
         ConfigError: If `out` is not empty, or the run to resume is not there, has other settings or has done more steps.
@@ -65,6 +73,8 @@ def open_run(job: SearchJob | TrainJob, verb: str, *, total_steps: int | None = 
         check_same(folder, verb, job)
         if total_steps is not None:
             _check_length(folder, verb, job, total_steps)
+        if check is not None:
+            check(folder)
         (folder / FINISHED).unlink(missing_ok=True)
     write_config(folder, job, verb)
     return folder
@@ -220,6 +230,8 @@ def _changed(folder: Path, verb: str, job: SearchJob | TrainJob) -> dict[str, tu
         if dataclasses.is_dataclass(one) and not isinstance(one, type)
     }
     before = {**_flat(_as_read(defaults)), **_flat(load_config(folder))}
+    for prefix, one in (("", job), *((f"{name}.", one) for name, one in sections.items())):
+        before = home_written(before, prefix, type(one))
     return _differences(before, _flat(_plain(job, verb)))
 
 

@@ -105,9 +105,11 @@ def _trained_genotype(job: TrainJob, genotype: Genotype, val_set: Split) -> Geno
 
 def _open(job: TrainJob, given: Genotype, trained: Genotype, spaces: Mapping[str, SpaceEntry], *, total_steps: int) -> Path:
     """The folder of the run, with the genotype in it."""
-    out = rundir.open_run(job, "train", total_steps=total_steps)
-    if job.resume is not None:
-        _check_same_network(given, trained, load_design(out, spaces).genotype, out)
+
+    def check(run: Path) -> None:
+        _check_same_network(given, trained, load_design(run, spaces).genotype, run)
+
+    out = rundir.open_run(job, "train", total_steps=total_steps, check=check)
     save_genotype(out / "genotype.yaml", trained)
     return out
 

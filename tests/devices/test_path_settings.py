@@ -120,6 +120,12 @@ def test_path_keys_name_the_settings_of_sections() -> None:
     assert {"latency.table", "out", "resume"} == set(path_keys(jobs.SearchJob))
 
 
+def test_python_refuses_a_folder_of_nobody_as_the_command_line_does() -> None:
+    for refused in (nas.load_genotype, nas.load_table):
+        with pytest.raises(ConfigError, match="there is no user 'no-such-user'"):
+            refused("~no-such-user/a")
+
+
 def test_the_command_line_and_python_look_in_the_home_folder(run_nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     home.mkdir()

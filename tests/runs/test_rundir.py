@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 import yaml
 
 from nas.config.jobs import SearchJob, TrainJob
-from nas.config.settings import SearchSettings, TrainerSettings
+from nas.config.settings import LatencySettings, SearchSettings, TrainerSettings
+from nas.data.folder import FolderConfig
 from nas.errors import ConfigError
 from nas.runs import rundir
 from nas.runs.checkpoint import save_checkpoint
@@ -15,7 +17,7 @@ from search_spaces.lgcnet.config import LGCNetConfig
 
 
 def search_job(**settings):
-    return SearchJob(space=LGCNetConfig(num_cells=14), data=LGCNetConfig(), **settings)
+    return SearchJob(**{"space": LGCNetConfig(num_cells=14), "data": LGCNetConfig(), **settings})
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +167,22 @@ def test_tuples_and_lists_are_the_same_setting():
     folder = stop_after_checkpoint(rundir.open_run(search_job(search=SearchSettings(crop=[4, 6])), "search"))
     again = search_job(search=SearchSettings(crop=(4, 6)), resume=str(folder))  # type: ignore[arg-type]
     assert rundir.open_run(again, "search") == folder
+
+
+@pytest.mark.parametrize("root", ["~/data", "~no-such-user/data"])
+def test_a_run_of_before_with_the_home_folder_in_its_paths_is_resumed(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    job = partial(search_job, data=FolderConfig(root="~/data"), latency=LatencySettings(table=["~/a.json", "macs"]))
+    folder = stop_after_checkpoint(rundir.open_run(job(), "search"))
+    config = rundir.load_config(folder)
+    config["data"]["root"], config["latency"]["table"] = root, ["~/a.json", "macs"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    again = job(resume=str(folder))
+    if root == "~/data":
+        assert rundir.open_run(again, "search") == folder
+        return
+    with pytest.raises(ConfigError, match=rf"other settings: data\.root \(run: {root}, now: {tmp_path}/data\); give"):
+        rundir.open_run(again, "search")
 
 
 @pytest.mark.parametrize("section", ["search", "space"])

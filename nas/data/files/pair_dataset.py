@@ -152,7 +152,7 @@ class PairDataset(SegmentationDataset):
     def _check(self, index: int) -> Checked:
         pair = self._pairs[index]
         header = check_image(pair.image)
-        self._check_size(pair, header.size(upright=self._upright))
+        self._check_size(pair, header)
         if pair.label is not None:
             is_whole(pair.label)
         if self._cache is not None:
@@ -184,7 +184,7 @@ class PairDataset(SegmentationDataset):
         """Image and label as their files have them."""
         pair = self._pairs[index]
         header = image_header(pair.image)
-        self._check_size(pair, header.size(upright=self._upright))
+        self._check_size(pair, header)
         return read_image(pair.image, upright=self._upright), self._label(pair, header)
 
     def _resized(self, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> Frame:
@@ -209,11 +209,12 @@ class PairDataset(SegmentationDataset):
             )
         return label
 
-    def _check_size(self, pair: FramePair, size: tuple[int, int]) -> None:
+    def _check_size(self, pair: FramePair, header: ImageHeader) -> None:
+        size = header.size(upright=self._upright)
         if not self._resize and size != self._size:
             raise DataError(
-                f"{pair.image}: got {_text(size)}, expected {_text(self._size)} like the first image;"
-                f" set data.size=[{self._size[0]},{self._size[1]}] to resize all"
+                f"{pair.image}: got {_text(size)}{size_note(header, self._exif)}, expected {_text(self._size)} like the first"
+                f" image; set data.size=[{self._size[0]},{self._size[1]}] to resize all"
             )
 
 

@@ -97,6 +97,14 @@ def test_masks_of_other_sizes_are_told_with_what_was_done_to_the_image(tmp_path)
     assert "its image a.png is 32x24 (as stored, data.exif=stored ignores its EXIF tag Orientation 6)" in message
 
 
+def test_an_image_of_another_size_is_told_with_what_turned_it(tmp_path):
+    write(tmp_path, 6)
+    for folder in ("images", "masks"):
+        (tmp_path / folder / "train/a.png").rename(tmp_path / folder / "train/b.png")
+    write(tmp_path, 1, size=(32, 24))
+    assert "b.png: got 24x32 (turned by its EXIF tag Orientation 6), expected 32x24 like the first image" in fault(tmp_path)
+
+
 def test_another_rule_is_refused():
     with pytest.raises(ConfigError, match=r"data\.exif: got sideways, expected upright or stored, or null"):
         FolderConfig(root=".", exif="sideways")
