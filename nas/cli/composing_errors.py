@@ -97,7 +97,8 @@ def _explain_one(error: BaseException) -> str | None:
     if (key := _missing_key(error)) is not None:
         return f"{key} is missing; give {HOW_TO_GIVE.get(key, f'{key}=VALUE')}"
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
-        return _no_such_key(error.full_key or str(error.key), map(str, error.parent_node))
+        chosen = error.parent_node._get_node("name", validate_access=False)
+        return _no_such_key(error.full_key or str(error.key), map(str, error.parent_node), chosen=chosen)
     if isinstance(error, ValidationError):
         return f"{error.full_key}: {_wrong_value(error)}"
     return None
@@ -140,12 +141,18 @@ def _wrong_value(error: ValidationError) -> str:
     return reason if match is None else f"got {match['value']}, expected {KINDS.get(match['kind'], match['kind'])}"
 
 
-def _no_such_key(full_key: str, known: Iterable[str]) -> str:
+def _no_such_key(full_key: str, known: Iterable[str], *, chosen: object = None) -> str:
     section, _, key = full_key.rpartition(".")
     names = [name for name in known if name not in (key, "hydra")]
     if near := nearest(key, names):
         return f"{full_key}: there is no such key; did you mean {f'{section}.' if section else ''}{near}?"
-    return f"{full_key}: there is no such key; the keys{f' of {section}' if section else ''} are {', '.join(names)}"
+    keys = f"the keys{f' of {section}' if section else ''} are {', '.join(names)}"
+    other = (
+        f"; this is {section}={chosen}, and {section}=NAME chooses another, with keys of its own"
+        if section == "data" and chosen
+        else ""
+    )
+    return f"{full_key}: there is no such key; {keys}{other}"
 
 
 def _missing_config(error: MissingConfigException) -> str:

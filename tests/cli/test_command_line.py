@@ -78,6 +78,7 @@ WRONG = {
     "flag that would unpickle": (["search", "--experimental-rerun", "x.pickle"], 1, "can run code"),
     "unknown key": (["search", "search.epoch=3"], 1, "search.epoch: there is no such key; did you mean search.epochs?"),
     "unknown key unlike any": (["search", "search.qqq=3"], 1, "the keys of search are epochs, max_steps"),
+    "key of another data set": (["train", "data.root=my_data"], 1, "this is data=synthetic, and data=NAME chooses another"),
     "unknown key of a space": (["search", "space.num_cell=3"], 1, "did you mean space.num_cells?"),
     "unknown section": (["search", "sapce.num_cells=3"], 1, "sapce: there is no such key; did you mean space?"),
     "added key": (["search", "+search.foo=1", "latency.table=macs"], 1, "search.foo: there is no such key"),

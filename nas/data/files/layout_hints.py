@@ -14,6 +14,7 @@ _NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation", 
 """Names that people give to the folders of splits."""
 _LAYOUTS = (("SPLIT/images", "SPLIT/masks"), ("SPLIT/images", "SPLIT/labels"), ("images/SPLIT", "labels/SPLIT"))
 """Places of images and of masks that people have, beside those of the defaults."""
+_LIST_ENDINGS = (".txt", ".csv", ".tsv", ".lst")
 HOLDOUT = f"{setting('data.holdout', 5)} to validate on every fifth training image"
 
 
@@ -60,7 +61,13 @@ def _other_layout(root: Path, split: str) -> list[str]:
             return [*_shared_settings("SPLIT", suffixes), *named]
     if all((root / folder).is_dir() and not (root / folder / "train").is_dir() for folder in ("images", "masks")):
         return [setting("data.images", "images"), setting("data.masks", "masks"), setting("data.holdout", 5)]
-    return []
+    for name in _NAMES[split]:
+        for ending in _LIST_ENDINGS:
+            if (root / f"{name}{ending}").is_file():
+                named = [setting(f"data.{split}", name)] if name != split else []
+                return [setting("data.lists", f"SPLIT{ending}"), *named]
+    suffixes = _shared_suffixes(root)
+    return [] if suffixes is None else [*_shared_settings(".", suffixes), setting("data.holdout", 5)]
 
 
 def no_masks(layout: Layout, split: str) -> str:

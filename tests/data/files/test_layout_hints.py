@@ -46,7 +46,9 @@ LAYOUTS = {
     "folders of splits with labels": ("SPLIT/images/NAME.jpg", "SPLIT/labels/NAME.png", "training validation testing"),
     "labels in place of masks": ("images/SPLIT/NAME.jpg", "labels/SPLIT/NAME.png", "train val test"),
     "no splits": ("images/NAME.jpg", "masks/NAME.png", "all"),
+    "no folders": ("NAME.jpg", "NAME_mask.png", "all"),
 }
+NO_SPLITS = ("no splits", "no folders")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -54,7 +56,7 @@ def test_the_settings_of_layouts_are_named_and_work(tmp_path, layout):
     images, masks, splits = LAYOUTS[layout]
     write(tmp_path, images, masks, splits.split(), num=7)
     settings = {}
-    for split in ("train", "val") if layout == "no splits" else ("train", "val", "test"):
+    for split in ("train", "val") if layout in NO_SPLITS else ("train", "val", "test"):
         for _ in range(3):
             try:
                 data = dataset(tmp_path, split, **settings)
@@ -62,8 +64,17 @@ def test_the_settings_of_layouts_are_named_and_work(tmp_path, layout):
             except DataError as error:
                 settings |= settings_of(str(error))
         data.scan()
-        assert len(data) == {"train": 5, "val": 2}[split] if layout == "no splits" else 7
+        assert len(data) == {"train": 5, "val": 2}[split] if layout in NO_SPLITS else 7
     assert settings
+
+
+@pytest.mark.parametrize("ending", [".txt", ".csv"])
+def test_lists_in_the_root_are_named_where_there_are_no_folders_of_splits(tmp_path, ending):
+    write(tmp_path, "photos/NAME.jpg", "labels/NAME.png", splits=["all"])
+    (tmp_path / f"training{ending}").write_text("photos/f0.jpg,labels/f0.png\nphotos/f1.jpg,labels/f1.png\n")
+    asked = settings_of(fault(tmp_path))
+    assert asked == {"lists": f"SPLIT{ending}", "train": "training"}
+    assert len(dataset(tmp_path, **asked)) == 2
 
 
 @pytest.mark.parametrize("settings", [{"mask_suffix": "_mask.png"}, {"image_suffix": ".jpg", "mask_suffix": "_mask.png"}])
