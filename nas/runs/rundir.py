@@ -16,6 +16,7 @@ from nas.config.jobs import SearchJob, TrainJob
 from nas.devices.path_settings import home_written
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
+from nas.files.command_words import setting
 from nas.files.value_text import value_text
 
 RUNS = Path("runs")
@@ -99,11 +100,15 @@ def prepare_out(out: str | None, verb: str, resume: str | None) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"out: {folder} is a file, expected a folder; give another out=")
     if folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(
-            f"out: the folder {folder} is not empty; go on with the run in it by resume={folder}, or give another out="
-        )
+        go_on = f"go on with the run in it by {setting('resume', folder)}, or " if _may_go_on(folder, verb) else ""
+        raise ConfigError(f"out: the folder {folder} is not empty; {go_on}give another out=")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _may_go_on(folder: Path, verb: str) -> bool:
+    """Whether a verb knows resume= and the folder has a run to resume."""
+    return verb in ("search", "train") and (folder / CHECKPOINT).is_file()
 
 
 def fresh(verb: str) -> Path:

@@ -47,11 +47,21 @@ def test_empty_out_is_taken(tmp_path):
     assert rundir.prepare_out("a", "search", None).is_dir()
 
 
-def test_out_with_something_in_it_is_refused_with_both_remedies(tmp_path):
+def test_out_with_a_run_in_it_is_refused_with_both_remedies(tmp_path):
+    (tmp_path / "a b").mkdir()
+    stop_after_checkpoint(tmp_path / "a b")
+    with pytest.raises(ConfigError, match=r"""folder a b is not empty; go on .* by 'resume="a b"', or give another out=$"""):
+        rundir.prepare_out("a b", "search", None)
+
+
+@pytest.mark.parametrize("verb", ["search", "eval", "export", "derive", "report", "validate", "predict"])
+def test_out_with_something_in_it_is_refused_without_a_resume_that_cannot_be(verb, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "note.txt").touch()
-    with pytest.raises(ConfigError, match=r"folder a is not empty.*resume=a.*another out="):
-        rundir.prepare_out("a", "search", None)
+    if verb != "search":
+        stop_after_checkpoint(tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"^out: the folder a is not empty; give another out=$"):
+        rundir.prepare_out("a", verb, None)
 
 
 def test_out_that_is_a_file_is_refused(tmp_path):
