@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from nas.config.settings import LatencySettings
-from nas.cost import CostTable, LatencyTable, in_words, resolve_tables
+from nas.cost import CostTable, in_words, resolve_tables
 from nas.cost.calibrated import calibrated
 from nas.cost.comparable_times import not_comparable
 from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_on
-from nas.cost.profile_command import profile_words
+from nas.cost.profile_command import profile_command
 from nas.cost.repair import Limit, check_repairable
 from nas.errors import ConfigError
 from nas.files.value_text import value_text
@@ -130,7 +128,7 @@ def expected_latency(space: SearchSpace, deployment: Deployment, table: CostTabl
     Raises:
         TableError: If the table lacks operations; the message lists them and the command that measures them.
     """
-    table.require(space.plan(deployment), command=profile_command(space, deployment, table, given=given))
+    table.require(space.plan(deployment), command=profile_command(space.config, table, deployment, given=given))
     costs = costs_at(space, deployment, table)
     own = space.expected_latency(deployment, costs.cost, overhead=costs.overhead)
     if own is not None:
@@ -178,20 +176,6 @@ def check_target_unit(key: str, table: CostTable, target: float | None) -> None:
             f"{key}: got {target:g} for {table.identifier}, which is in {table.unit}, not in ms; "
             "take a measured table, or weigh this one by latency.weight"
         )
-
-
-def profile_command(space: SearchSpace, deployment: Deployment, table: CostTable, *, given: str) -> str:
-    """The command that measures what a table lacks, with every setting of the space, into that very table."""
-    command = profile_words(space.config, table, deployment)
-    if isinstance(table, LatencyTable):
-        command += f" rounds={table.protocol.rounds}"
-        defaults = {field.name: field.default for field in fields(table.protocol)}
-        for key in ("max_rounds", "ci"):
-            if getattr(table.protocol, key) != defaults[key]:
-                command += f" {key}={getattr(table.protocol, key)}"
-        if Path(given).is_file():
-            command += f" {shlex.quote(f'out={given}')}"
-    return command
 
 
 def named(key: str, table: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 from nas.cost import CostTable, LatencyTable
@@ -10,13 +11,14 @@ from nas.files.command_words import setting
 from nas.space.deployment import Deployment
 
 
-def profile_words(config: Any, table: CostTable, deployment: Deployment) -> str:
-    """The command that measures, on the table's device, everything that a space can need.
+def profile_command(config: Any, table: CostTable, deployment: Deployment, *, given: str | None = None) -> str:
+    """The command that measures everything that a space can need, on the table's device and into that very table.
 
     Args:
         config: The space's config.
         table: The table; of another kind than measured ones no device is named.
         deployment: What its networks are deployed for.
+        given: The table as the user named it; None: it was not named.
     """
     words = ["nas", "profile"]
     if isinstance(table, LatencyTable):
@@ -28,6 +30,12 @@ def profile_words(config: Any, table: CostTable, deployment: Deployment) -> str:
         f"deploy.init_channels={deployment.init_channels}",
         f"num_classes={deployment.num_classes}",
     ]
+    if isinstance(table, LatencyTable):
+        defaults = {field.name: field.default for field in fields(table.protocol)}
+        words.append(f"rounds={table.protocol.rounds}")
+        words += [f"{key}={value}" for key in ("max_rounds", "ci") if (value := getattr(table.protocol, key)) != defaults[key]]
+        if given is not None and Path(given).is_file():
+            words.append(setting("out", given))
     return " ".join(words)
 
 

@@ -44,7 +44,7 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None, *, source
     """
     genotype, graph = design.genotype, design.graph
     table = resolve_table(job.latency.table)
-    latency = None if table is None else predict(design, table)
+    latency = None if table is None else predict(design, table, given=job.latency.table)
     costs = None if latency is None else latency.by_part
     energy = None if table is None else network_energy(graph, table)
     unit = "" if table is None else table.unit

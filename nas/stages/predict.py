@@ -32,7 +32,7 @@ def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictRep
     table = resolve_table(job.latency.table)
     if table is None:
         raise ConfigError("latency.table: got none, expected a table to look the operations up in, e.g. auto/torch-eager or macs")
-    latency = predict(design, table)
+    latency = predict(design, table, given=job.latency.table)
     path = None if job.out is None else prepare_out(job.out, "predict", None) / FILE_NAME
     report = PredictReport(design=design, table=table, latency=latency, path=path)
     if path is not None:

@@ -22,7 +22,7 @@ from nas.cost.expected import ExpectedLatency
 from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import WORK_FOLDER, find_table
 from nas.cost.prediction import predict_on
-from nas.cost.profile_command import profile_words
+from nas.cost.profile_command import profile_command
 from nas.cost.random_architecture import drawn_over_costs, spread_over_costs
 from nas.errors import ConfigError, FailedCheckError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
@@ -159,7 +159,7 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     table = read_table(path)
     deployment = job.deploy.deployment(space, job.num_classes)
     describe = partial(space.graph, deployment)
-    table.require(space.plan(deployment), command=profile_words(space.config, table, deployment))
+    table.require(space.plan(deployment), command=profile_command(space.config, table, deployment, given=str(target)))
     with open_runner(job, request_for_table(job, table)) as runner:
         check_table(table, runner, path)
         out = rundir.prepare_out(job.out, "validate", None)

@@ -13,7 +13,7 @@ from nas.config.jobs import PredictJob
 from nas.config.settings import DeploySettings, LatencySettings
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.cost.genotype_latency import predict
-from nas.cost.profile_command import profile_words
+from nas.cost.profile_command import profile_command
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, GenotypeError, TableError
@@ -115,6 +115,19 @@ def test_everything_that_a_table_lacks_is_named_with_a_command_that_measures_it(
     assert "nas profile device=some-board runtime=torch-eager-fp32-b1-t1 space=lgcnet " in message
 
 
+def test_the_command_measures_into_the_very_table_that_was_named(tmp_path):
+    design, table = design_of(random_genotype(), SEARCH_SPACES), table_without()
+    file = tmp_path / "my table.json"
+    command = profile_command(design.space.config, table, design.deployment, given=str(file))
+    assert "out=" not in command
+    file.write_text("{}")
+    command = profile_command(design.space.config, table, design.deployment, given=str(file))
+    (word,) = OverridesParser.create().parse_overrides([shlex.split(command)[-1]])
+    assert (word.key_or_group, unquoted(word.value())) == ("out", str(file))
+    with pytest.raises(TableError, match="out="):
+        predict(design, table_without([next(iter(table.entries))]), given=str(file))
+
+
 def unquoted(value):
     """An override's value as Hydra puts it into a config."""
     return [unquoted(item) for item in value] if isinstance(value, list) else getattr(value, "text", value)
@@ -125,7 +138,7 @@ def test_the_command_states_every_setting_of_the_genotype_so_that_hydra_reads_th
     config = dataclasses.replace(CONFIG, fusion_edges=edges, communication="none", gamma=0.25)
     choices = ENTRY.build(config).random_choices(torch.Generator().manual_seed(0))
     genotype = Genotype("lgcnet", dataclasses.asdict(config), DEPLOY, choices, {})
-    words = shlex.split(profile_words(design_of(genotype, SEARCH_SPACES).space.config, table_without(), genotype.deploy))
+    words = shlex.split(profile_command(design_of(genotype, SEARCH_SPACES).space.config, table_without(), genotype.deploy))
     assert words[:2] == ["nas", "profile"]
     overrides = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(words[2:])}
     assert overrides["deploy.input"] == [61, 94]
