@@ -82,6 +82,8 @@ class IdCode:
         """
         stored = read_values(path, upright=upright)
         values = stored.values
+        if stored.bits in (2, 4):
+            self._refuse_unscaled(stored, path)
         bits = stored.flags and bool(values.any()) and self._white_is_one(path)
         if bits:
             values = np.minimum(values, 1)
@@ -95,6 +97,24 @@ class IdCode:
             pixels = f"{int(strange.sum())} pixels{_origin(stored)}"
             raise DataError(f"{path}: unknown label id {ids} ({pixels}), expected {self.expected}; {self.fix}")
         return ReadLabel(classes, stored.header, stored, bits)
+
+    def _refuse_unscaled(self, stored: StoredLabel, path: Path) -> None:
+        """Refuse a PNG of 2 or 4 bits whose levels may be ids as they are stored, and not as PNG scales them.
+
+        A lossless optimiser takes the fewest bits that hold all levels, so a file that takes more of them is not from one.
+
+        Raises:
+            DataError: If fewer bits would do, and both readings give known ids.
+        """
+        step = 255 // (2**stored.bits - 1)
+        scaled = used_values(stored.values)
+        plain = [value // step for value in scaled]
+        fewer = all(value % (255 // (2 ** (stored.bits // 2) - 1)) == 0 for value in scaled)
+        if fewer and scaled != plain and self.classes.keys() >= {*scaled, *plain}:
+            ids = " or ".join(", ".join(map(str, values)) for values in (plain, scaled))
+            raise DataError(
+                f"{path}: the mask has {stored.bits} bits a pixel, so its ids may be {ids}; convert it to ids of 8 bits"
+            )
 
     def _white_is_one(self, path: Path) -> bool:
         """Whether white pixels of one bit are id 1; else they are 255.
@@ -162,6 +182,8 @@ def _origin(stored: StoredLabel) -> str:
         return ", indices of its palette"
     if stored.flags:
         return ", white of 1 bit"
+    if stored.bits < 8:
+        return f", levels of {stored.bits} bits as PNG scales them"
     return ", levels of its palette of greys" if stored.permuted else ""
 
 

@@ -34,6 +34,7 @@ class StoredLabel:
         palette: The palette's colours [n, 3] where the values are indices; else None.
         flags: Whether nothing but black (0) and white (255) can be stored, which may also stand for 0 and 1.
         permuted: Whether the values are levels that stood in a palette of greys at other indices.
+        bits: Bits of a pixel of a grey PNG, whose levels 0 to 2^bits - 1 are scaled to 0 to 255; else 8.
     """
 
     values: NDArray[np.uint8]
@@ -41,6 +42,7 @@ class StoredLabel:
     palette: NDArray[np.uint8] | None = None
     flags: bool = False
     permuted: bool = False
+    bits: int = 8
 
 
 def read_values(path: Path, *, upright: bool) -> StoredLabel:
@@ -62,7 +64,8 @@ def read_values(path: Path, *, upright: bool) -> StoredLabel:
             return _through_palette(upright_picture, header, entries, path)
         if bits > 8 and picture.mode not in _DEEP_MODES:
             raise _unfit(path, f"{bits} bits a channel (mode {picture.mode})")
-        return StoredLabel(_grey(upright_picture, path), header, flags=bits == 1)
+        scaled = bits if picture.format == "PNG" and picture.mode == "L" else 8
+        return StoredLabel(_grey(upright_picture, path), header, flags=bits == 1, bits=scaled)
 
 
 def read_colours(path: Path, *, upright: bool) -> tuple[NDArray[np.uint8], ImageHeader]:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nas.data.dataset import IGNORE_INDEX
 from nas.data.files.label_code import ColourCode, IdCode
 from nas.errors import DataError
-from tests.label_encodings import save_optimised, save_palette
+from tests.label_encodings import png_of, save_optimised, save_palette
 from tests.label_trees import blocks
 
 IDS = IdCode(classes={0: 1, 7: 0, 200: 253, 255: 255}, expected="0, 7, 200, 255", fix="mend it")
@@ -116,3 +117,23 @@ def test_unknown_ids_say_where_they_come_from(tmp_path):
     save_palette(tmp_path / "a.png", blocks(0, [0, 1]), [(0, 0, 0), (128, 0, 0)])
     with pytest.raises(DataError, match=r"unknown label id 1 \(\d+ pixels, indices of its palette\)"):
         IDS.read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("bits", "levels", "ids", "words"),
+    [
+        (2, [0, 3], {0: 0, 3: 1, 255: IGNORE_INDEX}, "2 bits a pixel, so its ids may be 0, 3 or 0, 255"),
+        (4, [0, 5, 10], {0: 0, 5: 1, 10: 2, 85: 3, 170: 4}, "4 bits a pixel, so its ids may be 0, 5, 10 or 0, 85, 170"),
+        (2, [1, 2], {0: 0, 1: 1, 2: 2}, r"unknown label id 85, 170 \(2 pixels, levels of 2 bits as PNG scales them\)"),
+    ],
+)
+def test_a_file_of_few_bits_whose_levels_may_be_ids_is_refused(tmp_path, bits, levels, ids, words):
+    path = png_of(tmp_path / "a.png", np.array([levels], dtype=np.uint8), bits=bits, colour_type=0)
+    with pytest.raises(DataError, match=words):
+        IdCode(classes=ids, expected="some", fix="mend it").read(path)
+
+
+def test_few_bits_that_an_optimiser_needs_are_levels(tmp_path):
+    path = png_of(tmp_path / "a.png", np.array([[0, 1, 2]], dtype=np.uint8), bits=4, colour_type=0)
+    classes = {0: 0, 1: 1, 2: 2, 17: 3, 34: 4}
+    assert IdCode(classes=classes, expected="some", fix="mend it").read(path).classes.tolist() == [[0, 3, 4]]
