@@ -16,6 +16,8 @@ from nas.probing.bench.bench_job import BenchSearchJob
 
 if TYPE_CHECKING:
     from nas.cli.hydra_app import SweepOut
+    from nas.space.design import Design
+    from nas.space.search_space import SearchSpace
 
 log = logging.getLogger("nas")
 
@@ -77,13 +79,23 @@ def _profile(job: measuring_jobs.ProfileJob) -> Sequence[str]:
     from nas.stages.profiling import profile
 
     with _progress_bar("measuring") as show_progress:
-        return profile(job, nas.build_space(job.space), on_progress=show_progress).summary()
+        return profile(job, _profiled(job), on_progress=show_progress).summary()
+
+
+def _profiled(job: measuring_jobs.ProfileJob) -> SearchSpace | Design:
+    """The networks whose operations are measured."""
+    if job.genotype is None:
+        return nas.build_space(job.space)
+    from nas.space.design import load_design
+    from search_spaces import all_spaces
+
+    return load_design(job.genotype, all_spaces())
 
 
 def _plan(job: measuring_jobs.ProfileJob) -> Sequence[str]:
     from nas.stages.profile_plan import plan
 
-    return plan(job, nas.build_space(job.space)).summary()
+    return plan(job, _profiled(job)).summary()
 
 
 def _validate(job: measuring_jobs.ValidateJob) -> Sequence[str]:

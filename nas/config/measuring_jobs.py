@@ -32,11 +32,13 @@ class ProfileJob:
     energy: bool = False
     """Measure the energy of each operation, too, where the device states its power; not with runtimes in this process."""
     space: Any = "???"
-    """The search space's own config."""
+    """The search space's own config; with genotype= that of the genotype."""
+    genotype: str | None = path_setting(None)
+    """A genotype.yaml, a run or a published name: the operations of this one network; null: those of the whole space."""
     deploy: DeploySettings = field(default_factory=DeploySettings)
-    """The shape to measure for; `deploy.input` is needed."""
-    num_classes: int = 11
-    """Classes of the deployed network."""
+    """The shape to measure for; `deploy.input` is needed, but for a genotype, whose own holds where nothing is given."""
+    num_classes: int | None = None
+    """Classes of the deployed network; null: 11, or those of the genotype."""
     rounds: int | None = None
     """Fewest interleaved rounds over all operations; null: 10, or 4 with trtexec, which starts again for each sample."""
     max_rounds: int | None = None

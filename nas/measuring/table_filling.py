@@ -50,7 +50,7 @@ class ProfileResult:
         drift: Lowest and highest level of the reference operation over the run, over the level of the table; None if nothing
             was measured.
         seconds: Duration in s.
-        search_words: Words that make a search ask for what was measured: its space and shape.
+        next_words: The next command and its settings, but for the table: a search that asks for what was measured, by default any.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class ProfileResult:
     unstable: Mapping[str, float]
     drift: tuple[float, float] | None
     seconds: float
-    search_words: tuple[str, ...] = ()
+    next_words: tuple[str, ...] = ("nas search",)
 
     @property
     def held(self) -> int:
@@ -85,8 +85,9 @@ class ProfileResult:
                     f"the spread is above {BUSY_SPREAD:.0%}: other programs keep this machine busy; "
                     "for times to rely on, delete the file and measure again on an idle machine"
                 )
-        start = "next" if OPEN_DATA not in self.search_words else "next, with data of as many classes"
-        return [*lines, f"{start}: nas search {' '.join((setting('latency.table', self._name()), *self.search_words))}"]
+        start = "next" if OPEN_DATA not in self.next_words else "next, with data of as many classes"
+        verb, *settings = self.next_words
+        return [*lines, f"{start}: {' '.join((verb, setting('latency.table', self._name()), *settings))}"]
 
     def _drift_line(self) -> list[str]:
         if self.drift is None or self.table.reference is None:

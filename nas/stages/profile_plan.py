@@ -23,6 +23,7 @@ from nas.measuring.wanted_operations import wanted_by
 from nas.ops import is_free, macs
 from nas.ops.spec import OpSpec
 from nas.reports.text_table import duration
+from nas.space.design import Design
 from nas.space.search_space import SearchSpace
 from nas.worker.drift import REFERENCE_EVERY
 from nas.worker.rounds import WARMUP_CALLS, num_calls
@@ -59,6 +60,7 @@ class PlanResult:
         journaled: Samples that a stopped run has left.
         effort: How long to measure.
         forecast: How long it takes; None if nothing is missing.
+        whose: Which networks need them, in words.
     """
 
     where: str
@@ -69,6 +71,7 @@ class PlanResult:
     journaled: int
     effort: Effort
     forecast: Forecast | None
+    whose: str = "any network can need"
 
     @property
     def by_kind(self) -> Mapping[str, int]:
@@ -81,7 +84,7 @@ class PlanResult:
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.by_kind.items())
         there = len(self.specs) - len(self.missing)
         lines = [
-            f"{self.where}: {len(self.specs)} operations that any network can need: {kinds}",
+            f"{self.where}: {len(self.specs)} operations that {self.whose}: {kinds}",
             f"{self.path} ({self.table}): holds {there} of them, {len(self.missing)} to measure",
         ]
         if self.forecast is None:
@@ -96,22 +99,23 @@ class PlanResult:
         return [*lines, "measure with: nas profile and the same settings; no file was written"]
 
 
-def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
+def plan(job: ProfileJob, networks: SearchSpace | Design) -> PlanResult:
     """Forecast what `nas profile` would measure with these settings, and how long it would take.
 
     Args:
         job: What to measure, how, and where to write.
-        space: The search space.
+        networks: The search space, or the design of `genotype`.
 
     Raises:
         ConfigError: If a setting is wrong or missing.
         TableError: If the table or journal at the target is of another device, runtime or protocol, or malformed.
     """
-    wanted = wanted_by(job, space)
+    wanted = wanted_by(job, networks)
     specs = tuple(sorted({spec for spec in wanted.specs if not is_free(spec)}))
     height, width = wanted.deployment.input
+    name = job.genotype if isinstance(networks, Design) else networks.config.name
     where = (
-        f"{space.config.name} at {height}x{width}, {wanted.deployment.init_channels} initial channels, {job.num_classes} classes"
+        f"{name} at {height}x{width}, {wanted.deployment.init_channels} initial channels, {wanted.deployment.num_classes} classes"
     )
     request = request_of(job)
     if not request.in_process:
@@ -134,6 +138,7 @@ def plan(job: ProfileJob, space: SearchSpace) -> PlanResult:
         journaled=journal.num_samples,
         effort=runner.effort,
         forecast=forecast(missing, runner.backend, effort=runner.effort) if missing else None,
+        whose="the network needs" if isinstance(networks, Design) else "any network can need",
     )
 
 

@@ -15,16 +15,20 @@ from nas.measuring.runners.open_runner import open_runner
 from nas.measuring.runners.request import request_of
 from nas.measuring.table_filling import OPEN_DATA, ProfileResult, check_energies, fill_table
 from nas.measuring.wanted_operations import wanted_by
+from nas.space.deployment import Deployment
+from nas.space.design import Design
 from nas.space.search_space import SearchSpace
 from nas.worker.rounds import OnProgress
 
 
-def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | None = None) -> ProfileResult | BundleResult:
-    """Measure the operations of a space at the deployed shape, on this machine or on another one, or write a bundle that does.
+def profile(
+    job: ProfileJob, networks: SearchSpace | Design, *, on_progress: OnProgress | None = None
+) -> ProfileResult | BundleResult:
+    """Measure the operations of a space or of one network at the deployed shape, here or elsewhere, or write a bundle that does.
 
     Args:
         job: What to measure, how, where, and where to write.
-        space: The search space.
+        networks: The search space, or the design of `genotype`.
         on_progress: See `OnProgress`.
 
     Raises:
@@ -32,7 +36,8 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
             device, runtime or protocol, or malformed.
         ResumableError: If the worker or the connection to it stopped; the same call goes on.
     """
-    specs, request = wanted_by(job, space).specs, request_of(job)
+    wanted, request = wanted_by(job, networks), request_of(job)
+    specs = wanted.specs
     if job.runner == "bundle":
         return write_bundle(specs, request, out=job.out)
     with open_runner(job, request) as runner:
@@ -42,16 +47,28 @@ def profile(job: ProfileJob, space: SearchSpace, *, on_progress: OnProgress | No
             check_energies(path, conditions, specs)
         result = fill_table(specs, runner, path=path, on_progress=on_progress)
     tell_hidden(path)
-    return result if job.space is None else replace(result, search_words=_search_words(job))
+    return replace(result, next_words=_next_words(job, networks, wanted.deployment))
 
 
-def _search_words(job: ProfileJob) -> tuple[str, ...]:
-    """Space and shape of what was measured; drawn scenes, the data of a search that names none, have 11 classes."""
+def _next_words(job: ProfileJob, networks: SearchSpace | Design, deployment: Deployment) -> tuple[str, ...]:
+    """A search of the space and shape that were measured, or the prediction of the network.
+
+    Drawn scenes, the data of a search that names none, have 11 classes.
+    """
+    if isinstance(networks, Design):
+        words = ("nas predict", setting("genotype", job.genotype))
+        if deployment == networks.deployment:
+            return words
+        shape = (("deploy.input", deployment.input), ("deploy.init_channels", deployment.init_channels))
+        return (*words, *(setting(*one) for one in shape), setting("num_classes", deployment.num_classes))
+    if job.space is None:
+        return ("nas search",)
     channels = job.deploy.init_channels
     return (
+        "nas search",
         setting("space", job.space.name),
         *space_overrides(job.space),
         setting("deploy.input", job.deploy.input),
         *([] if channels is None else [setting("deploy.init_channels", channels)]),
-        *([] if job.num_classes == len(CAMVID.names) else [OPEN_DATA]),
+        *([] if deployment.num_classes == len(CAMVID.names) else [OPEN_DATA]),
     )

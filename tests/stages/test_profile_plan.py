@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nas.config.measuring_jobs import ProfileJob
 from nas.config.settings import DeploySettings
@@ -17,9 +19,12 @@ from nas.measuring.effort import Effort
 from nas.measuring.reference_operation import choose_reference
 from nas.measuring.runners import in_process
 from nas.measuring.table_filling import journal_path
+from nas.measuring.wanted_operations import wanted_by
 from nas.ops import OpSpec, is_free
 from nas.reports.text_table import duration
 from nas.space.deployment import Deployment
+from nas.space.design import design_of
+from nas.space.genotype import Genotype
 from nas.space.search_space import SearchSpace
 from nas.stages.profile_plan import PlanResult, evenly_spaced, forecast, plan
 from nas.worker.rounds import num_calls
@@ -70,6 +75,21 @@ def test_the_plan_counts_by_kind_what_any_network_can_need_and_writes_nothing(de
     assert f"{result.by_kind['relu_conv_bn']} relu_conv_bn" in lines[0]
     assert lines[1] == f"mine.json (simulated/torch-eager-fp32-b1-t1): holds 0 of them, {len(specs)} to measure"
     assert list(Path().iterdir()) == []
+    assert device.runs
+
+
+def test_the_plan_of_a_genotype_is_that_of_its_network_at_the_size_and_classes_asked_for(device: SimulatedDevice) -> None:
+    choices = space().random_choices(torch.Generator().manual_seed(0))
+    genotype = Genotype("lgcnet", asdict(space_config()), Deployment((32, 32), 4, 3), choices, {})
+    design = design_of(genotype, SEARCH_SPACES)
+    result = plan(job(genotype="mine.yaml", num_classes=11), design)
+    network = space().graph(DEPLOYMENT, choices)
+    assert list(result.specs) == sorted({spec for spec in network.specs() if not is_free(spec)})
+    assert len(result.specs) < len(wanted())
+    assert result.summary()[0].startswith("mine.yaml at 48x64, 4 initial channels, 11 classes: ")
+    assert "operations that the network needs" in result.summary()[0]
+    own = wanted_by(job(genotype="mine.yaml", deploy=DeploySettings()), design)
+    assert own.deployment == Deployment((32, 32), 4, 3)
     assert device.runs
 
 
