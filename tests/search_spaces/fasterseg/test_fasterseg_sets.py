@@ -153,7 +153,7 @@ def test_a_warm_up_without_passes_is_refused():
 
 
 def test_filters_that_leave_a_map_without_channels_are_refused():
-    with pytest.raises(ConfigError, match=r"space.filters, space.widths: got 1, \[1, 12\], whose narrowest maps have no channels"):
+    with pytest.raises(ConfigError, match=r"space.filters, space.widths: got 1, \[1,12\], whose narrowest maps have no channels"):
         FasterSegConfig(filters=1, widths=[1, 12])
 
 
