@@ -27,6 +27,10 @@ class CheckpointError(UserError):
     """A checkpoint or weights file is missing, broken or does not fit the network."""
 
 
+class UnusablePathError(UserError):
+    """A file or folder that the user named cannot be read or written."""
+
+
 class FailedCheckError(RuntimeError):
     """A result did not pass the project's own check of it: exit status 1, and the message without a traceback.
 
@@ -50,6 +54,10 @@ class NonFiniteLossError(ResumableError):
 
 class MemoryLimitError(ResumableError):
     """A run needs more memory than there is."""
+
+
+class StorageError(ResumableError):
+    """The disk is at an end, or what a run reads or writes has gone under it."""
 
 
 class ConnectionLostError(ResumableError):

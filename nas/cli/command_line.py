@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import nas
+from nas.cli.file_faults import file_faults, try_out
 from nas.cli.sweeps import INTERRUPTED, JobResult
 from nas.cli.torchrun import run_under_torchrun
 from nas.cli.verbs import ALL_VERBS, SUB_VERBS, TAKES_RECIPES, VERBS, recipe_keys, verb_of
@@ -120,6 +121,12 @@ class _Work:
     argv: tuple[str, ...]
 
     def do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
+        with file_faults(job):
+            if world().number == 0:
+                try_out(job, verb_of(self.verb).writes)
+            return self._do(job, name)
+
+    def _do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
         if self.verb in SHARED_VERBS and job.trainer.devices > 1 and world().count == 1:
             return self._start_several(job, name)
         if world().number:
@@ -162,7 +169,8 @@ def _run_verb(name: str, argv: Sequence[str]) -> int:
     try:
         from nas.cli.hydra_app import run_app
 
-        run_app(_app(name), argv, _Work(name, tuple(argv)), tell=tell)
+        with file_faults(argv):
+            run_app(_app(name), argv, _Work(name, tuple(argv)), tell=tell)
     except _SaidInterrupt:
         return INTERRUPTED
     except KeyboardInterrupt:  # of several processes the first says so

@@ -15,6 +15,7 @@ from nas.config import jobs, measuring_jobs
 from nas.probing.bench.bench_job import BenchSearchJob
 
 if TYPE_CHECKING:
+    from nas.cli.file_faults import Writes
     from nas.cli.hydra_app import SweepOut
     from nas.space.design import Design
     from nas.space.search_space import SearchSpace
@@ -31,12 +32,14 @@ class Verb:
         job: The dataclass of its settings.
         run: Does a job and returns the lines of its summary.
         sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
+        writes: What it writes: a fresh folder, a file, or nothing.
     """
 
     line: str
     job: type[Any]
     run: Callable[[Any], Sequence[str]]
     sweep_out: SweepOut = "always"
+    writes: Writes = "folder"
 
 
 def _search(job: jobs.SearchJob) -> Sequence[str]:
@@ -154,8 +157,8 @@ VERBS: dict[str, Verb] = {
     "train": Verb("train a derived network", jobs.TrainJob, _train),
     "eval": Verb("measure mIoU and draw predictions of a trained network", jobs.EvalJob, _eval),
     "export": Verb("write a trained network as ONNX, checked against PyTorch", jobs.ExportJob, _export),
-    "profile": Verb("measure a device into a latency table", measuring_jobs.ProfileJob, _profile, sweep_out="never"),
-    "show": Verb("show a genotype, a space, or what there is", jobs.ShowJob, _show, sweep_out="given"),
+    "profile": Verb("measure a device into a latency table", measuring_jobs.ProfileJob, _profile, sweep_out="never", writes="file"),
+    "show": Verb("show a genotype, a space, or what there is", jobs.ShowJob, _show, sweep_out="given", writes="nothing"),
     "predict": Verb("predict the latency of a genotype from a table", jobs.PredictJob, _predict),
     "report": Verb("write one HTML page of a run", jobs.ReportJob, _report_run, sweep_out="given"),
 }
@@ -164,15 +167,33 @@ VERBS: dict[str, Verb] = {
 
 SUB_VERBS: dict[str, dict[str, Verb]] = {
     "profile": {
-        "plan": Verb("what would be measured, and how long it would take", measuring_jobs.ProfileJob, _plan, sweep_out="never"),
+        "plan": Verb(
+            "what would be measured, and how long it would take",
+            measuring_jobs.ProfileJob,
+            _plan,
+            sweep_out="never",
+            writes="nothing",
+        ),
         "validate": Verb("time whole networks against the table, and calibrate it", measuring_jobs.ValidateJob, _validate),
-        "import": Verb("read the result of a bundle, or a published table", measuring_jobs.ImportJob, _import, sweep_out="never"),
+        "import": Verb(
+            "read the result of a bundle, or a published table", measuring_jobs.ImportJob, _import, sweep_out="never", writes="file"
+        ),
         "devices": Verb(
-            "list the latency tables at hand, and what they hold", measuring_jobs.DevicesJob, _devices, sweep_out="never"
+            "list the latency tables at hand, and what they hold",
+            measuring_jobs.DevicesJob,
+            _devices,
+            sweep_out="never",
+            writes="nothing",
         ),
     },
     "bench": {
-        "search": Verb("time steps of searches side by side, with their memory", BenchSearchJob, _bench_search, sweep_out="never"),
+        "search": Verb(
+            "time steps of searches side by side, with their memory",
+            BenchSearchJob,
+            _bench_search,
+            sweep_out="never",
+            writes="file",
+        ),
     },
 }
 """Verb -> its sub-verbs; a verb that `VERBS` lacks does nothing without one."""

@@ -47,6 +47,16 @@ def path_keys(settings: type[Any], prefix: str = "") -> Iterator[str]:
             yield from path_keys(section, f"{prefix}{one.name}.")  # type: ignore[arg-type]  # a class
 
 
+def path_values(settings: Any) -> Iterator[str]:  # noqa: ANN401  any dataclass of settings
+    """The paths that a dataclass of settings and the sections in it name."""
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if is_dataclass(value):
+            yield from path_values(value)
+        elif one.metadata.get(_MARK) and value is not None:
+            yield from [value] if isinstance(value, str) else [path for path in value if path is not None]
+
+
 def in_home(path: str) -> str:
     """The path with the home folder for `~` or `~USER` at its beginning.
 

@@ -6,13 +6,18 @@ target is either the old file or the new one. Its permissions follow the umask. 
 
 from __future__ import annotations
 
+import errno
 import glob
+import io
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 LEFT_S = 3600.0
 """Seconds after which a temporary file of a process that is not there counts as left."""
@@ -66,25 +71,90 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     _remove_leftovers(path)
     temporary = path.with_name(f".{_stem_of(path)}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.replace(path)
+        with naming(path):
+            raw = _NamedFile(temporary, "wb", target=path)
+        try:
+            with io.BufferedWriter(raw) as file:
+                yield cast("BinaryIO", file)
+                file.flush()
+                if durable:
+                    sync(file, path)
+        except Exception as error:
+            if raw.failure is None or error is raw.failure:
+                raise
+            raise raw.failure from error  # PyTorch says that writing failed, and not why
+        with naming(path):
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):  # the folder may have gone, too
+            temporary.unlink(missing_ok=True)
     if durable:
-        _sync_folder(path.parent)
+        with naming(path):
+            _sync_folder(path.parent)
 
 
 def open_to_append(path: Path, *, size: int) -> BinaryIO:
     """Open a file to append to it after its first `size` bytes; what follows them is cut off. File and folder are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("ab")
+    file = io.BufferedWriter(_NamedFile(path, "ab", target=path))
     file.truncate(size)
     file.seek(0, os.SEEK_END)  # so that tell() counts from the new end
-    return file
+    return cast("BinaryIO", file)
+
+
+def sync(file: BinaryIO | io.BufferedWriter, path: Path) -> None:
+    """Force an open file to the disk.
+
+    Raises:
+        OSError: Naming the file, also where it is no longer there.
+    """
+    with naming(path):
+        os.fsync(file.fileno())
+
+
+def require_same(file: BinaryIO, path: Path) -> None:
+    """Refuse to go on writing to an open file that somebody has removed or replaced: what is written is lost.
+
+    Raises:
+        FileNotFoundError: Naming it.
+    """
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise FileNotFoundError(errno.ENOENT, "removed while it was written", str(path))
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of the system name this file, and not a temporary one or none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        error.filename2 = None
+        raise
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors name what it will become; the last one is kept, for who writes may hide it.
+
+    Args:
+        path: The file.
+        mode: As for `open`.
+        target: What errors name.
+    """
+
+    def __init__(self, path: Path, mode: str, *, target: Path) -> None:
+        super().__init__(path, mode)
+        self.target = target
+        self.failure: OSError | None = None
+
+    def write(self, content: ReadableBuffer) -> int:
+        """Write bytes; how many."""
+        try:
+            with naming(self.target):
+                return super().write(content)
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -26,6 +27,7 @@ WEIGHTS = "weights.safetensors"
 """Weights that a training ended with."""
 FINISHED = "done.json"
 """File that exists once a run has ended."""
+METRICS = "metrics.jsonl"
 CHECKPOINT = Path("checkpoints") / "last.pt"
 """Checkpoint that a run can be resumed from."""
 MAY_CHANGE = frozenset(
@@ -96,13 +98,23 @@ def prepare_out(out: str | None, verb: str, resume: str | None) -> Path:
         return _folder_to_resume(out, resume)
     if out is None:
         return fresh(verb)
+    folder = check_out(out, verb)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def check_out(out: str, verb: str) -> Path:
+    """The folder wanted for a fresh run; nothing is made.
+
+    Raises:
+        ConfigError: If it has something in it or is no folder.
+    """
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"out: {folder} is a file, expected a folder; give another out=")
     if folder.is_dir() and any(folder.iterdir()):
         go_on = f"go on with the run in it by {setting('resume', folder)}, or " if _may_go_on(folder, verb) else ""
         raise ConfigError(f"out: the folder {folder} is not empty; {go_on}give another out=")
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -172,7 +184,14 @@ def is_resumable(folder: Path) -> bool:
 
 
 def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Note that a run has come to its end, with its facts."""
+    """Note that a run has come to its end, with its facts.
+
+    Raises:
+        FileNotFoundError: If a file that every run has is no longer there; the run does not count as finished.
+    """
+    for name in (CONFIG, METRICS, CHECKPOINT):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(errno.ENOENT, "removed while the run worked", str(folder / name))
     write_text_atomic(folder / FINISHED, json.dumps(dict(facts)) + "\n")
 
 

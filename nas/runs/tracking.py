@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from nas.errors import CheckpointError
-from nas.files.atomic import open_to_append
+from nas.files.atomic import open_to_append, require_same, sync
 from nas.files.json_lines import read_whole_lines
 from nas.runs.progress import Scalar
 
@@ -76,8 +75,13 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
             self._also(step=step, epoch=epoch, split=split, scalars=scalars)
 
     def offset(self) -> int:
-        """Bytes written so far, all of them forced to the disk: what a checkpoint stores for `resume`."""
-        os.fsync(self._file.fileno())
+        """Bytes written so far, all of them forced to the disk: what a checkpoint stores for `resume`.
+
+        Raises:
+            OSError: If the disk refuses, or the file has been removed or replaced meanwhile.
+        """
+        require_same(self._file, self.path)
+        sync(self._file, self.path)
         return self._file.tell()
 
     def close(self) -> None:
@@ -85,8 +89,9 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._file.close()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Close the file."""
-        self.close()
+        """Close the file; one that could not be written cannot be closed either, and that was said."""
+        with suppress(OSError) if error is not None else nullcontext():
+            self.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from nas.reports.prediction_report import PredictReport
 from nas.reports.run_pictures import architecture_picture
 from nas.reports.run_report import read_run, write_report
 from nas.runs import rundir
+from nas.runs.resume_note import noting_resume
 from nas.runs.trackers import check_trackers, open_trackers
 from nas.space.design import Design
 from nas.space.genotype import Genotype
@@ -129,11 +130,12 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
         )
     out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search", total_steps=task.total_steps))))
     loggers = job.logger if ranks.is_first else {}
-    with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
-        fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
-    result = _result(task, out, time.perf_counter() - started)
-    if ranks.is_first:
-        _write(task, out, result)
+    with noting_resume(out):
+        with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
+            fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+        result = _result(task, out, time.perf_counter() - started)
+        if ranks.is_first:
+            _write(task, out, result)
     return result
 
 

@@ -20,6 +20,7 @@ from nas.reports.run_pictures import predicted_pictures
 from nas.runs import rundir
 from nas.runs.checkpoint import save_weights
 from nas.runs.known_classes import TRAINED_CLASSES
+from nas.runs.resume_note import noting_resume
 from nas.runs.run_data import data_of
 from nas.runs.trackers import check_trackers, open_trackers
 from nas.runs.trained_genotype import trained_genotype
@@ -87,12 +88,15 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     trained = _trained_genotype(job, design.genotype, val_set)
     out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, trained, spaces, total_steps=task.total_steps))))
     draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
-    with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
-        fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
-    result = _result(job, task, out, seconds=time.perf_counter() - started)
-    if ranks.is_first:
-        save_weights(out / rundir.WEIGHTS, task.result.state_dict())
-        rundir.mark_finished(out, {"seconds": result.seconds, **{f"val_{name}": value for name, value in result.scores.items()}})
+    with noting_resume(out):
+        with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
+            fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+        result = _result(job, task, out, seconds=time.perf_counter() - started)
+        if ranks.is_first:
+            save_weights(out / rundir.WEIGHTS, task.result.state_dict())
+            rundir.mark_finished(
+                out, {"seconds": result.seconds, **{f"val_{name}": value for name, value in result.scores.items()}}
+            )
     return result
 
 

@@ -20,7 +20,7 @@ from nas.config.train_settings import DistillSettings
 from nas.data import DATASETS
 from nas.data.folder import FolderConfig
 from nas.data.image_folder import IMAGE_DATASETS
-from nas.devices.path_settings import path_keys
+from nas.devices.path_settings import path_keys, path_values
 from nas.errors import ConfigError
 from nas.probing.bench.bench_job import PeerSettings
 from nas.runs.trackers import TRACKERS
@@ -124,6 +124,11 @@ def test_python_refuses_a_folder_of_nobody_as_the_command_line_does() -> None:
     for refused in (nas.load_genotype, nas.load_table):
         with pytest.raises(ConfigError, match="there is no user 'no-such-user'"):
             refused("~no-such-user/a")
+
+
+def test_path_values_are_those_of_the_path_settings_that_are_given() -> None:
+    job = jobs.PredictJob(genotype="g", out="a", latency=LatencySettings(table="b"))
+    assert {"g", "a", "b"} == set(path_values(job))
 
 
 def test_the_command_line_and_python_look_in_the_home_folder(run_nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

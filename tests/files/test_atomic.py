@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 from pathlib import Path
 
 import pytest
+import torch
 
-from nas.files.atomic import atomic_file, open_to_append, write_bytes_atomic, write_new_text, write_text_atomic
+from nas.files.atomic import atomic_file, open_to_append, require_same, write_bytes_atomic, write_new_text, write_text_atomic
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -124,3 +126,35 @@ def test_appending_goes_on_behind_a_size(size: int, expected: str, tmp_path: Pat
         assert file.tell() == size
         file.write(b"new")
     assert path.read_text() == expected
+
+
+def test_errors_of_the_disk_name_the_file_that_was_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in ("os.fsync", "pathlib.Path.replace"):
+        with monkeypatch.context() as changed:
+            changed.setattr(step, fail)
+            with pytest.raises(OSError, match="no space left") as caught:
+                write_text_atomic(tmp_path / "t.txt", "new")
+        assert caught.value.filename == str(tmp_path / "t.txt")
+
+
+def test_a_limit_of_the_disk_is_raised_whatever_the_one_who_writes_makes_of_it(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught, atomic_file(tmp_path / "t.pt") as file:
+            torch.save({"a": torch.zeros(100_000)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path / "t.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
+    with open_to_append(tmp_path / "m.jsonl", size=0) as file:
+        require_same(file, tmp_path / "m.jsonl")
+        write_text_atomic(tmp_path / "m.jsonl", "of another")
+        with pytest.raises(FileNotFoundError, match="removed while it was written"):
+            require_same(file, tmp_path / "m.jsonl")
+        (tmp_path / "m.jsonl").unlink()
+        with pytest.raises(FileNotFoundError, match="removed while it was written"):
+            require_same(file, tmp_path / "m.jsonl")

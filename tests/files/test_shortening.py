@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.files.shortening import shorten
+from nas.files.shortening import QUOTED, printable, shorten
 
 
 @pytest.mark.parametrize("limit", [19, 20, 60])
@@ -25,3 +25,8 @@ def test_long_values_lose_their_middle(value: object, limit: int) -> None:
 @pytest.mark.parametrize("value", [None, 3, 0.5, "", [1, "a"]])
 def test_short_values_are_whole(value: object) -> None:
     assert shorten(value) == repr(value)
+
+
+def test_a_text_is_quoted_on_one_line_with_its_control_characters_escaped() -> None:
+    assert printable("gr\u00fcn \x1b[2J\r\n\u202e") == "gr\u00fcn \\x1b[2J\\r\\n\\u202e"
+    assert len(printable("\x00" * 10**6)) == QUOTED

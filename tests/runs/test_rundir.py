@@ -28,6 +28,7 @@ def _work_folder(tmp_path, monkeypatch):
 def stop_after_checkpoint(folder):
     (folder / "checkpoints").mkdir()
     (folder / rundir.CHECKPOINT).write_bytes(b"state")
+    (folder / rundir.METRICS).touch()
     return folder
 
 
@@ -92,6 +93,15 @@ def test_broken_config_is_named(tmp_path, text, message):
         rundir.load_config(tmp_path)
     assert str(tmp_path / "config.yaml") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [rundir.CONFIG, rundir.METRICS, rundir.CHECKPOINT])
+def test_a_run_that_lost_a_file_does_not_count_as_finished(name):
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match="removed while the run worked"):
+        rundir.mark_finished(folder, {})
+    assert not (folder / rundir.FINISHED).exists()
 
 
 def test_resume_takes_the_run_back_and_unmarks_it_as_finished():

@@ -1,6 +1,7 @@
 """metrics.jsonl: written line by line, exact on resume, readable while it grows."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,23 @@ def test_missing_metrics_are_refused_and_empty_ones_are_none(tmp_path: Path) -> 
         read_metrics(tmp_path / "m")
     (tmp_path / "m").touch()
     assert read_metrics(tmp_path / "m") == []
+
+
+def test_a_log_that_was_removed_ends_the_run_at_its_next_checkpoint(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path / "metrics.jsonl") as log:
+        log.write(step=1, epoch=0, split="step")
+        (tmp_path / "metrics.jsonl").unlink()
+        with pytest.raises(FileNotFoundError, match="removed while it was written"):
+            log.offset()
+
+
+def test_a_full_disk_names_the_log_and_is_said_once(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught, MetricsLog(tmp_path / "metrics.jsonl") as log:
+            log.write(step=1, epoch=0, split="step", loss=0.5, miou=0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path / "metrics.jsonl")
+    assert caught.value.__context__ is None

@@ -1,0 +1,61 @@
+"""The files and folders of a command: tried before it works, and named in one line when they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nas.cli.disk_errors import in_one_line
+from nas.cost.lookup import WORK_FOLDER
+from nas.devices.path_settings import path_values
+from nas.files.write_trial import try_file, try_folder
+from nas.runs.rundir import RUNS, check_out
+
+Writes = Literal["folder", "file", "nothing"]
+"""What `out` of a verb is."""
+
+
+def file_faults(given: Any) -> AbstractContextManager[None]:  # noqa: ANN401  any job, or words
+    """Turn errors of the paths that a command names, or writes to by itself, into one line; see `nas.cli.disk_errors`.
+
+    Args:
+        given: The job, or the words of the command line.
+    """
+    named = path_values(given) if is_dataclass(given) else _values(given)
+    return in_one_line([*named, RUNS, WORK_FOLDER])
+
+
+def try_out(job: Any, writes: Writes) -> None:  # noqa: ANN401  any job
+    """Try whether the result of a job can be written, before anything is built.
+
+    Raises:
+        ConfigError: If the folder is not empty.
+        OSError: If it cannot be written.
+    """
+    if writes == "nothing" or getattr(job, "plan", False) is True and job.out is None:
+        return
+    if writes == "file":
+        if job.out is not None:
+            try_file(Path(job.out))
+        return
+    resume = getattr(job, "resume", None)
+    if resume is None and job.out is not None:
+        check_out(job.out)
+        try_folder(Path(job.out))
+        return
+    for folder in (job.out, None if resume == "auto" else resume, getattr(job, "run", None)):
+        if folder is not None:
+            if Path(folder).is_dir():  # what else it may be is said where it is opened
+                try_folder(Path(folder))
+            return
+
+
+def _values(words: Sequence[str]) -> Iterator[str]:
+    """What stands behind the `=` of words."""
+    for word in words:
+        _, equals, value = word.partition("=")
+        if equals and value:
+            yield value.strip("'\"")
