@@ -82,7 +82,6 @@ TESTED_IN = {
     "nas/worker/engines": "worker/test_tensorrt_package",
     "nas/worker/events": "measuring/runners/test_remote_faults",
     "nas/worker/interface": "worker/test_rounds",
-    "nas/worker/job": "measuring/runners/test_bundle",
     "nas/worker/main": "worker/test_run_job",
     "nas/worker/result": "measuring/runners/test_worker_result",
     "nas/worker/tensorrt_choice": "worker/test_tensorrt_package",

@@ -20,6 +20,7 @@ from nas.cli.verbs import ALL_VERBS, SUB_VERBS, TAKES_RECIPES, VERBS, recipe_key
 from nas.distributed.world import VERBS as SHARED_VERBS
 from nas.distributed.world import world
 from nas.errors import FailedCheckError, LostProcessError, ResumableError, UserError
+from nas.files.shortening import safe_message
 
 if TYPE_CHECKING:
     from nas.cli.hydra_app import VerbApp
@@ -223,7 +224,7 @@ def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[in
         prefix = f"{prefix}process {number}: "
     if isinstance(error, UserError | FailedCheckError | ResumableError):
         message = " ".join(str(error).split()) if one_line else str(error)
-        return WRONG_INPUT if isinstance(error, UserError) else FAILED, f"{prefix}{message}"
+        return WRONG_INPUT if isinstance(error, UserError) else FAILED, safe_message(f"{prefix}{message}")
     if isinstance(error, BrokenPipeError):  # who read our output has gone, as `head` does; nothing is left to tell
         _leave_pipe()
         return FAILED, ""

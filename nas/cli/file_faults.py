@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nas.cli.disk_errors import in_one_line
-from nas.cost.lookup import WORK_FOLDER
 from nas.devices.path_settings import path_values
 from nas.files.write_trial import try_file, try_folder
-from nas.runs.rundir import RUNS, check_out
 
+BY_ITSELF = ("runs", "latency_tables")
+"""Folders below the working folder that a command writes to where none is named."""
 Writes = Literal["folder", "file", "nothing"]
 """What `out` of a verb is."""
 
@@ -25,7 +25,7 @@ def file_faults(given: Any) -> AbstractContextManager[None]:  # noqa: ANN401  an
         given: The job, or the words of the command line.
     """
     named = path_values(given) if is_dataclass(given) else _values(given)
-    return in_one_line([*named, RUNS, WORK_FOLDER])
+    return in_one_line([*named, *BY_ITSELF])
 
 
 def try_out(job: Any, writes: Writes) -> None:  # noqa: ANN401  any job
@@ -41,6 +41,8 @@ def try_out(job: Any, writes: Writes) -> None:  # noqa: ANN401  any job
         if job.out is not None:
             try_file(Path(job.out))
         return
+    from nas.runs.rundir import check_out  # loads YAML, which the list of verbs does without
+
     resume = getattr(job, "resume", None)
     if resume is None and job.out is not None:
         check_out(job.out)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import CheckpointError
+from nas.files.shortening import QUOTED, shorten
 from nas.network.image_classifier import CLASSIFIERS, ENCODER, HEAD, ImageClassifier, encoder_graph, is_of_images
 from nas.network.network import Network
 from nas.runs.checkpoint import load_weights
@@ -97,15 +98,18 @@ def copy_strictly(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], wha
     """Copy the given tensors into those wanted, if names and shapes are the same.
 
     Raises:
-        CheckpointError: Naming `what`, what is missing, left over or of another shape, and `advice`.
+        CheckpointError: Naming `what`, what is missing, left over or of another shape or data type, and `advice`.
     """
     missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     if missing or extra:
         raise CheckpointError(
-            f"{what}: got {len(given)} tensors, expected {len(wanted)}; missing {missing[:3]}, left over {extra[:3]}; {advice}"
+            f"{what}: got {len(given)} tensors, expected {len(wanted)}; missing {shorten(missing[:3], limit=QUOTED)}, "
+            f"left over {shorten(extra[:3], limit=QUOTED)}; {advice}"
         )
     for name, value in wanted.items():
         if given[name].shape != value.shape:
             raise CheckpointError(f"{what}: {name} has shape {list(given[name].shape)}, expected {list(value.shape)}; {advice}")
+        if given[name].dtype != value.dtype:
+            raise CheckpointError(f"{what}: {name} has type {given[name].dtype}, expected {value.dtype}; {advice}")
     for name, value in wanted.items():
         value.copy_(given[name])

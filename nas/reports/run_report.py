@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,18 +16,21 @@ from nas.cost.prediction import share
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.file_digest import file_digest
+from nas.files.shortening import shorten
 from nas.files.value_text import value_text
 from nas.reports.page import folded, note, page, picture, table
 from nas.reports.picture_bytes import figure_bytes
 from nas.runs import rundir
-from nas.runs.checkpoint import load_checkpoint
+from nas.runs.checkpoint import load_checkpoint, steps_done
 from nas.runs.progress import as_clock
+from nas.runs.run_json import read_done, read_evaluation, read_prediction
+from nas.runs.state_checks import check_verb, checked_as
 from nas.runs.tracking import read_metrics
 from nas.space.design import Design, load_design
 from nas.space.genotype import FILE_NAME as GENOTYPE
 from nas.space.genotype import dump_genotype
 from nas.space.search_space import SpaceEntry
-from nas.supernet.derivation import genotype_of, space_of
+from nas.supernet.derivation import check_search_state, genotype_of, space_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,19 +82,23 @@ def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
     """
     metrics = run / "metrics.jsonl"
     config = rundir.load_config(run)
+    if not isinstance(config.get("data", {}).get("name"), str):
+        raise ConfigError(f"{run / rundir.CONFIG}: data.name: got {shorten(config.get('data'))}, expected the name of a data set")
     design = _design(run, config["verb"], spaces)
-    prediction = _json(run / PREDICTION)
+    prediction = read_prediction(run / PREDICTION)
     expected = None if design is None else design.genotype.provenance.get("expected_latency")
-    if prediction is not None and not (expected is not None and math.isclose(expected, prediction["latency"], rel_tol=1e-5)):
+    if prediction is not None and not (
+        isinstance(expected, float | int) and math.isclose(expected, prediction["latency"], rel_tol=1e-5)
+    ):
         prediction = None  # of another genotype than the one that is there now
     return RunFiles(
         run=run,
         config=config,
         rows=read_metrics(metrics) if metrics.is_file() else [],
-        done=_json(run / rundir.FINISHED),
+        done=read_done(run / rundir.FINISHED),
         design=design,
         prediction=prediction,
-        evaluation=(evaluation := _json(run / "eval.json")),
+        evaluation=(evaluation := read_evaluation(run / "eval.json")),
         pictures=_pictures(run, evaluation or {}),
         weights_changed=_weights_changed(run, evaluation or {}),
     )
@@ -122,9 +128,14 @@ def _design(run: Path, verb: str, spaces: Mapping[str, SpaceEntry]) -> Design | 
     if (run / GENOTYPE).is_file():
         return load_design(run, spaces)
     if verb == "search" and (run / rundir.CHECKPOINT).is_file():
-        state = load_checkpoint(run / rundir.CHECKPOINT)
-        space = space_of(state, spaces)
-        return Design(genotype_of(state, space)[0], space)
+        path = run / rundir.CHECKPOINT
+        state = load_checkpoint(path)
+        with checked_as(path):
+            check_verb(state, "search")
+            steps_done(state, path)
+            space = space_of(state, spaces)
+            check_search_state(state, space)
+            return Design(genotype_of(state, space)[0], space)
     return None
 
 
@@ -144,19 +155,6 @@ def _weights_changed(run: Path, evaluation: Mapping[str, Any]) -> bool:
     return digest is not None and of_the_end and file.is_file() and file_digest(file) != digest
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    """A JSON object of a file; None if there is no file."""
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path}: is not JSON ({error}); remove it or put it back") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: got {type(content).__name__}, expected a JSON object; remove it or put it back")
-    return content
-
-
 def _space_name(files: RunFiles) -> str:
     if files.design is not None:
         return files.design.genotype.space
@@ -171,7 +169,7 @@ def _facts(files: RunFiles) -> list[list[str]]:
         state = f"finished after {step} steps, {as_clock(files.done.get('seconds'))} since it was last started"
     facts = [["run", files.run.name or str(files.run)], ["state", state], ["seed", str(config.get("seed"))]]
     scores = {
-        row["split"]: row["miou"] for row in files.rows if row["split"] in ("val", "val_argmax") and row.get("miou") is not None
+        row["split"]: row["miou"] for row in files.rows if row.get("split") in ("val", "val_argmax") and row.get("miou") is not None
     }
     named = {"val": "validation mIoU", "val_argmax": "validation mIoU, argmax"}
     facts += [[named[split], f"{value:.4f}"] for split, value in scores.items()]
@@ -182,7 +180,7 @@ def _facts(files: RunFiles) -> list[list[str]]:
     if files.design is not None:
         provenance = files.design.genotype.provenance
         targets = {name: value for name, value in provenance.items() if name.startswith("target_latency")}
-        facts += [[name.replace("_", " "), f"{value:g} ms"] for name, value in targets.items()]
+        facts += [[name.replace("_", " "), f"{value:g} ms"] for name, value in targets.items() if isinstance(value, float | int)]
         facts += [[name, str(value)] for name, value in provenance.items() if name in ("table", "commit") and value]
     return facts
 

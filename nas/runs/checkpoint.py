@@ -5,10 +5,12 @@ A checkpoint holds tensors and plain Python only, so that loading it can run no 
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,16 @@ from torch import Tensor, nn
 
 from nas.errors import CheckpointError
 from nas.files.atomic import atomic_file, write_bytes_atomic
+from nas.files.shortening import printable, shorten
 
 FORMAT_VERSION = 1
 """The version of checkpoint files that this code writes and reads."""
 
 CHECKPOINT_SUFFIX = ".pt"
 """Ending of the names of checkpoints."""
+
+VARIANCE = "running_var"
+"""End of the names of variances, of which none is negative."""
 
 _PLAIN_TYPES = (str, int, float, bool, type(None))
 _KEY_TYPES = (str, int)
@@ -42,7 +48,8 @@ def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     Raises:
         TypeError: If the state holds anything else; the message names where.
     """
-    content = {"format_version": FORMAT_VERSION, "state": _plain(state, "state")}
+    plain = _plain(state, "state")
+    content = {"format_version": FORMAT_VERSION, "state": plain, "structure": structure_digest(plain)}
     with atomic_file(path) as file:
         torch.save(content, file)
 
@@ -56,11 +63,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     _require_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise zipfile.BadZipFile("its parts are compressed, which PyTorch never does")
             # PyTorch itself does not compare the check sums of tensors.
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
+        digest = structure_digest(content.get("state") if isinstance(content, dict) else content)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: damaged, or holds other things than tensors and plain Python, which are never loaded; "
@@ -77,11 +87,29 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         )
     if version != FORMAT_VERSION or not isinstance(content.get("state"), dict):
         raise CheckpointError(
-            f"{path}: got a checkpoint of format_version {version!r}, expected {FORMAT_VERSION}; "
+            f"{path}: got a checkpoint of format_version {shorten(version)}, expected {FORMAT_VERSION}; "
             "load it with the version of segnas that wrote it"
+        )
+    if content.get("structure", digest) != digest:
+        raise CheckpointError(
+            f"{path}: got other parts than were written, so that some are missing or were changed; "
+            "give a checkpoint that nas search or nas train wrote"
         )
     state: dict[str, Any] = content["state"]
     return state
+
+
+def steps_done(state: Mapping[str, Any], path: Path) -> int:
+    """The steps that a run had done at a checkpoint.
+
+    Raises:
+        CheckpointError: If it does not state them.
+    """
+    loop = state.get("loop")
+    step = loop.get("step") if isinstance(loop, dict) else None
+    if type(step) is not int or step < 0:
+        raise CheckpointError(f"{path}: loop.step: got {shorten(step)}, expected a number of steps; give a checkpoint of a run")
+    return step
 
 
 def save_last(folder: Path, state: Mapping[str, object], *, best: bool = False) -> None:
@@ -133,15 +161,24 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another format or the checkpoint of a search, or a value is not
-            finite.
+            finite, or a variance is negative.
     """
     _require_file(path)
     tensors = _evaluated_weights(load_checkpoint(path), path) if path.suffix == CHECKPOINT_SUFFIX else _read_safetensors(path)
     for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise CheckpointError(
+                f"{path}: got {shorten(name)} among the weights, which is no tensor; give weights that nas train wrote"
+            )
         if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
             raise CheckpointError(
-                f"{path}: got NaN or infinite values in the tensor {name}, expected finite ones; "
+                f"{path}: got NaN or infinite values in the tensor {printable(name)}, expected finite ones; "
                 "give weights of a training whose losses stayed finite"
+            )
+        if name.endswith(VARIANCE) and not tensor.is_complex() and bool((tensor.float() < 0).any()):
+            raise CheckpointError(
+                f"{path}: got negative variances in the tensor {printable(name)}, expected none below 0; "
+                "give weights that nas train wrote"
             )
     return tensors
 
@@ -155,12 +192,49 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
+def structure_digest(value: object) -> str:
+    """Digest of the structure of a nested state: its keys, and the kinds, shapes and data types of its values.
+
+    Raises:
+        TypeError: If the state holds anything but what `save_checkpoint` writes, or a tensor that is larger than its memory.
+    """
+    digest = hashlib.sha256()
+    for line in _structure(value, "state"):
+        digest.update(line.encode("utf-8", "backslashreplace") + b"\n")
+    return digest.hexdigest()
+
+
+def _structure(value: object, where: str) -> Iterator[str]:
+    if type(value) in _PLAIN_TYPES:
+        yield f"{where}: {type(value).__name__}"
+    elif isinstance(value, Tensor) and type(value) in _TENSOR_TYPES:
+        whole = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not whole or value.nbytes > value.untyped_storage().nbytes():
+            raise TypeError(f"{printable(where)}: got a tensor that is sparse, quantised or larger than its memory")
+        yield f"{where}: {value.dtype} {list(value.shape)}"
+    elif type(value) in (dict, OrderedDict):
+        assert isinstance(value, dict)
+        yield f"{where}: {len(value)} keys"
+        for key, item in value.items():
+            if type(key) not in _KEY_TYPES:
+                raise TypeError(f"{printable(where)}: got a key of type {type(key).__name__}, expected str or int")
+            yield from _structure(item, f"{where}[{key!r}]")
+    elif type(value) in (list, tuple):
+        assert isinstance(value, list | tuple)
+        yield f"{where}: {type(value).__name__} of {len(value)}"
+        for index, item in enumerate(value):
+            yield from _structure(item, f"{where}[{index}]")
+    else:
+        raise TypeError(f"{printable(where)}: got {type(value).__name__}, expected tensors and plain Python")
+
+
 def _evaluated_weights(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """The weights of a training's checkpoint."""
     weights = state.get("average", state.get("network"))
     if state.get("verb") != "train" or not isinstance(weights, dict):
         raise CheckpointError(
-            f"{path}: got a checkpoint of nas {state.get('verb')}, expected one of nas train, which holds weights of a network"
+            f"{path}: got a checkpoint of nas {printable(str(state.get('verb')))}, expected one of nas train, which holds weights "
+            "of a network"
         )
     return weights
 
@@ -191,4 +265,4 @@ def _require_file(path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+    return printable((str(error).splitlines() or [""])[0]) or type(error).__name__

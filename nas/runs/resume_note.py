@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.errors import CheckpointError
 from nas.files.command_words import setting
-from nas.runs.checkpoint import load_checkpoint
+from nas.runs.checkpoint import load_checkpoint, steps_done
 from nas.runs.rundir import CHECKPOINT, CONFIG, METRICS
 
 
@@ -28,7 +28,7 @@ def where_to_resume(out: Path) -> str:
     if gone:
         return f"{out} has no {' and no '.join(map(str, gone))}, so that nothing can be resumed; start from scratch"
     try:
-        step = load_checkpoint(out / CHECKPOINT)["loop"]["step"]
-    except (CheckpointError, KeyError):
+        step = steps_done(load_checkpoint(out / CHECKPOINT), out / CHECKPOINT)
+    except CheckpointError:
         return f"{out / CHECKPOINT} cannot be read, so that nothing can be resumed; start from scratch"
     return f"then {setting('resume', out)} goes on from step {step}"

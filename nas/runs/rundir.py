@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import count
@@ -15,10 +16,14 @@ import yaml
 
 from nas.config.jobs import SearchJob, TrainJob
 from nas.devices.path_settings import home_written
-from nas.errors import ConfigError
+from nas.errors import CheckpointError, ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.command_words import setting
+from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml, plain
+from nas.files.shortening import printable, shorten
 from nas.files.value_text import value_text
+
+log = logging.getLogger("nas")
 
 RUNS = Path("runs")
 """Folder of runs that name none, below the working folder."""
@@ -30,6 +35,8 @@ FINISHED = "done.json"
 METRICS = "metrics.jsonl"
 CHECKPOINT = Path("checkpoints") / "last.pt"
 """Checkpoint that a run can be resumed from."""
+RESUMED_VERBS = ("search", "train")
+"""Verbs whose runs have settings."""
 MAY_CHANGE = frozenset(
     {
         "out",
@@ -46,6 +53,8 @@ MAY_CHANGE = frozenset(
     }
 )
 """Settings that a resumed run may have otherwise than before: length, devices, memory and logging."""
+MOST_SHOWN = 20
+"""Settings that a message lists before it only counts them."""
 TRACKERS = "logger."
 """All settings of this section may change as well."""
 
@@ -149,33 +158,52 @@ def load_config(path: Path) -> dict[str, Any]:
     """
     file = path / CONFIG if path.is_dir() else path
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            content = parse_plain_yaml(opened.read(MAX_BYTES + 1).decode("utf-8")).data
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: no such file; expected the settings of a run, give the folder of one") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or "verb" not in content:
         raise ConfigError(f"{file}: got no settings of a run, expected a mapping with the key verb")
+    if content["verb"] not in RESUMED_VERBS:
+        raise ConfigError(f"{file}: verb: got {shorten(content['verb'])}, expected {' or '.join(RESUMED_VERBS)}")
+    for name in ("data", "space", "search", "train", "trainer", "latency", "deploy", "distill", "logger"):
+        if not isinstance(content.get(name, {}), dict):
+            raise ConfigError(f"{file}: {name}: got {shorten(content[name])}, expected a mapping")
     return content
 
 
 def find_resumable(runs: Path, verb: str, job: SearchJob | TrainJob) -> Path:
     """The newest unfinished run of the same verb and settings, among the folders of `runs` and those of sweeps in it.
 
+    What cannot be read is passed over, with a warning.
+
     Raises:
         ConfigError: If there is none.
     """
+    from nas.runs.checkpoint import load_checkpoint  # loads PyTorch, which the help of a verb does without
+
     found = []
     for config in [*runs.glob(f"*/{CONFIG}"), *runs.glob(f"*/*/{CONFIG}")]:
         folder = config.parent
-        if is_resumable(folder) and not _changed(folder, verb, job):
-            found.append(folder)
-    if not found:
-        raise ConfigError(
-            f"resume: got auto, and {runs}/ has no unfinished nas {verb} with these settings and a checkpoint; "
-            "give resume=FOLDER of a run, or leave resume out to start from scratch"
-        )
-    return max(found, key=lambda folder: ((folder / CHECKPOINT).stat().st_mtime_ns, folder.name))
+        try:
+            if is_resumable(folder) and not _changed(folder, verb, job):
+                found.append(folder)
+        except ConfigError as error:
+            log.warning("resume=auto: passed over %s: %s", folder, error)
+    found.sort(key=lambda folder: ((folder / CHECKPOINT).stat().st_mtime_ns, folder.name), reverse=True)
+    for folder in found:
+        try:
+            load_checkpoint(folder / CHECKPOINT)
+        except CheckpointError as error:
+            log.warning("resume=auto: passed over %s", error)
+        else:
+            return folder
+    raise ConfigError(
+        f"resume: got auto, and {runs}/ has no unfinished nas {verb} with these settings and a checkpoint that can be read; "
+        "give resume=FOLDER of a run, or leave resume out to start from scratch"
+    )
 
 
 def is_resumable(folder: Path) -> bool:
@@ -205,7 +233,11 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
     """
     keys = _changed(folder, verb, job)
     if keys:
-        listed = ", ".join(f"{key} (run: {value_text(was)}, now: {value_text(now)})" for key, (was, now) in keys.items())
+        shown = [
+            f"{printable(key)} (run: {printable(value_text(was))}, now: {printable(value_text(now))})"
+            for key, (was, now) in list(keys.items())[:MOST_SHOWN]
+        ]
+        listed = ", ".join(shown) + (f" and {len(keys) - MOST_SHOWN} more" if len(keys) > MOST_SHOWN else "")
         raise ConfigError(
             f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch without resume"
         )
@@ -213,13 +245,15 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
 
 def _check_length(folder: Path, verb: str, job: SearchJob | TrainJob, total_steps: int) -> None:
     """Refuse to end a run before where it is."""
-    from nas.runs.checkpoint import load_checkpoint  # loads PyTorch, which the help of a verb does without
+    from nas.runs.checkpoint import load_checkpoint, steps_done  # loads PyTorch, which the help of a verb does without
 
     before = load_config(folder).get(verb, {}).get("epochs", 0)
+    if type(before) is not int:
+        raise ConfigError(f"{folder / CONFIG}: {verb}.epochs: got {shorten(before)}, expected a whole number")
     epochs = job.search.epochs if isinstance(job, SearchJob) else job.train.epochs
     if epochs >= before:
         return
-    done = load_checkpoint(folder / CHECKPOINT)["loop"]["step"]
+    done = steps_done(load_checkpoint(folder / CHECKPOINT), folder / CHECKPOINT)
     if done > total_steps:
         raise ConfigError(
             f"{verb}.epochs: got {epochs}, which are {total_steps} steps, and {folder} has done {done} already (of {before} "
@@ -242,7 +276,7 @@ def _plain(job: SearchJob | TrainJob, verb: str) -> dict[str, Any]:
 
 def _as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as YAML gives them back: no tuples, no dataclasses."""
-    return dict(yaml.safe_load(yaml.safe_dump(dict(settings), sort_keys=False)))
+    return dict(parse_plain_yaml(yaml.safe_dump(plain(settings), sort_keys=False)).data)
 
 
 def _changed(folder: Path, verb: str, job: SearchJob | TrainJob) -> dict[str, tuple[Any, Any]]:

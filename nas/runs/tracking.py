@@ -13,7 +13,14 @@ from typing import Any, Self
 from nas.errors import CheckpointError
 from nas.files.atomic import open_to_append, require_same, sync
 from nas.files.json_lines import read_whole_lines
+from nas.files.shortening import shorten
+from nas.files.strict_json import as_count, as_number, as_text, parse_strict
 from nas.runs.progress import Scalar
+
+MOST_STEPS = 2**53
+"""Most steps that a row may state; above, a number is no longer exact as a float."""
+MOST = 1e300
+"""Largest number that is read; near the end of the floats a plot has no room for margins."""
 
 
 class MetricsLog(AbstractContextManager["MetricsLog"]):
@@ -98,20 +105,36 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines, also while it is being written: an unfinished last line is left out.
 
     Raises:
-        CheckpointError: If the file is missing, or a line is not a JSON object; the message names the line.
+        CheckpointError: If the file is missing, or a line is no row of a run; the message names the line.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, expected the metrics.jsonl of a run")
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(read_whole_lines(path).lines, start=1):
         try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise CheckpointError(f"{path}:{number}: got {line[:40]!r}, expected a JSON object; remove the line")
+            row = _row(line)
+        except ValueError as error:
+            raise CheckpointError(f"{path}:{number}: {error}; remove the line") from error
         rows.append(row)
     return rows
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    """A row as `MetricsLog.write` makes it; raises `ValueError`."""
+    try:
+        row = parse_strict(line.decode("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"got {shorten(line)}, expected a JSON object ({error})") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"got {shorten(line)}, expected a JSON object")
+    if as_count(row.get("step"), "step", minimum=0) > MOST_STEPS:
+        raise ValueError(f"step: got {shorten(row['step'])}, expected at most {MOST_STEPS}")
+    if "split" in row:
+        as_text(row["split"], "split")
+    for name, value in row.items():
+        if name != "split" and value is not None and abs(as_number(value, shorten(name))) > MOST:
+            raise ValueError(f"{shorten(name)}: got {value}, expected a number up to {MOST:g}")
+    return row
 
 
 def _json_scalar(name: str, value: Scalar) -> Scalar:

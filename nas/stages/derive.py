@@ -16,11 +16,13 @@ from nas.errors import CheckpointError, ConfigError
 from nas.files.command_words import setting
 from nas.reports.front import Point, undominated, write_front
 from nas.runs import rundir
-from nas.runs.checkpoint import load_checkpoint
+from nas.runs.checkpoint import load_checkpoint, steps_done
 from nas.runs.run_data import data_of
+from nas.runs.state_checks import check_verb, checked_as
 from nas.space.genotype import Genotype
 from nas.space.search_space import SearchSpace, SpaceEntry
 from nas.supernet.derivation import (
+    check_search_state,
     deployment_of,
     genotype_of,
     genotypes_of,
@@ -107,9 +109,12 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | F
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint; give run= the folder of a nas search, and checkpoint=last or best")
     state = load_checkpoint(path)
-    if state.get("verb") != "search":
-        raise CheckpointError(f"{path}: got a checkpoint of nas {state.get('verb')}, expected one of nas search")
-    space = space_of(state, spaces)
+    with checked_as(path):
+        check_verb(state, "search")
+        step = steps_done(state, path)
+        space = space_of(state, spaces)
+        check_search_state(state, space)
+        deployment_of(state)
     costs = _costs(job, state, space)
     if job.targets is not None:
         assert costs is not None
@@ -118,7 +123,7 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | F
     target, *others = write_genotypes(_folder(job), genotypes)
     genotype = next(iter(genotypes.values()))
     predicted = () if costs is None else costs.lines(costs.predicted(genotype.choices))
-    return DeriveResult(target, genotype, int(state["loop"]["step"]), repairs, predicted, tuple(others), _data_words(job, state))
+    return DeriveResult(target, genotype, step, repairs, predicted, tuple(others), _data_words(job, state))
 
 
 def _derive_front(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace, costs: DeployedCosts) -> FrontResult:

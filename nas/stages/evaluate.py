@@ -26,6 +26,7 @@ from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, DataError
 from nas.files.atomic import write_text_atomic
 from nas.files.file_digest import file_digest
+from nas.files.strict_json import parse_strict
 from nas.metrics import summarise
 from nas.network.network import Network
 from nas.network.trained_network import trained_network, trained_sources
@@ -208,9 +209,10 @@ def _spread(images: int, count: int) -> list[int]:
 def _remove_earlier_pictures(out: Path) -> None:
     """Remove the pictures that an earlier evaluation wrote into this folder, as its report lists them, and nothing else."""
     try:
-        names = json.loads((out / REPORT).read_text(encoding="utf-8")).get("pictures", [])
-    except (OSError, ValueError, AttributeError):  # there is none, or it is not ours
+        content = parse_strict((out / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # there is none, or it is not ours
         return
+    names = content.get("pictures") if isinstance(content, dict) else None
     folder = out / PICTURES
     for name in names if isinstance(names, list) else []:
         path = folder / str(name)

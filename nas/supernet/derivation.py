@@ -14,12 +14,15 @@ from nas.config.jobs import SearchJob
 from nas.cost.deployed import DeployedCosts
 from nas.cost.repair import derive_within
 from nas.errors import CheckpointError
+from nas.files.plain_yaml import plain
+from nas.files.shortening import shorten
 from nas.runs.provenance import TABLE_FACTS, provenance
+from nas.runs.state_checks import as_mapping, check_scores, check_tensor
 from nas.space.capabilities import Derivation, Judge
 from nas.space.deployment import Deployment
 from nas.space.genotype import Genotype, save_genotype
-from nas.space.search_space import SearchSpace, SpaceEntry
-from nas.supernet.architecture import same_logits
+from nas.space.search_space import SearchSpace, SpaceEntry, open_choices
+from nas.supernet.architecture import group_shapes, same_logits
 from nas.supernet.relaxation.gumbel import gumbel_noise
 from nas.supernet.supernet import Supernet
 
@@ -153,15 +156,41 @@ def genotype_of(
     return next(iter(genotypes.values())), repairs
 
 
+def check_search_state(state: Mapping[str, Any], space: SearchSpace) -> None:
+    """What genotypes are made of, in the state of a search's checkpoint.
+
+    Raises:
+        ValueError: If a part is missing or does not fit the space.
+    """
+    as_mapping(state, "checkpoint", ("guided_logits", "provenance", "deploy"))
+    as_mapping(state["provenance"], "provenance", ("data",))
+    plain(state["provenance"], "provenance")
+    for name, scores in as_mapping(state.get("scores", {}), "scores").items():
+        check_scores(scores, f"scores.{name}")
+    latency = as_mapping(state.get("latency", {"table": "none", "target_ms": None}), "latency", ("table", "target_ms"))
+    plain(latency, "latency")
+    sets = as_mapping(state["guided_logits"], "guided_logits", space.architecture_sets)
+    for name in space.architecture_sets:
+        shapes = group_shapes(open_choices(space, name))
+        found = as_mapping(sets[name], f"guided_logits.{name}", shapes)
+        for group, shape in shapes.items():
+            check_tensor(found[group], shape, torch.float32, f"guided_logits.{name}.{group}")
+            if not bool(found[group].isfinite().all()):
+                raise ValueError(f"guided_logits.{name}.{group}: got NaN or infinite values, expected finite ones")
+
+
 def space_of(state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> SearchSpace:
     """The search space of a checkpoint.
 
     Raises:
         CheckpointError: If it is not installed.
     """
-    name, config = state["space"]["name"], state["space"]["config"]
+    stated = as_mapping(state["space"], "space", ("name", "config"))
+    name, config = stated["name"], as_mapping(stated["config"], "space.config")
     if name not in spaces:
-        raise CheckpointError(f"the checkpoint is of space {name!r}, which is not among {', '.join(spaces)}; install its package")
+        raise CheckpointError(
+            f"the checkpoint is of space {shorten(name)}, which is not among {', '.join(spaces)}; install its package"
+        )
     return spaces[name].build(spaces[name].config(**config))
 
 
@@ -193,4 +222,4 @@ def shown_repairs(repairs: tuple[str, ...]) -> list[str]:
 
 def deployment_of(state: Mapping[str, Any]) -> Deployment:
     """The deployment of the derived networks of a search checkpoint."""
-    return Deployment(**state["deploy"])
+    return Deployment(**as_mapping(state["deploy"], "deploy"))

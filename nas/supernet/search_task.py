@@ -16,6 +16,7 @@ from nas.distributed.fabric import ranks_of
 from nas.distributed.synced_batch_norm import synchronise_batch_norms
 from nas.losses import loss_of
 from nas.network.compiling import compile_training
+from nas.runs.state_checks import as_mapping, check_like, check_optimizer, check_scores, check_tensors, check_verb
 from nas.space.search_space import SearchSpace
 from nas.supernet.architecture import choice_entropy, light_share
 from nas.supernet.derivation import DerivedArchitectures
@@ -162,10 +163,27 @@ class SearchTask:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state."""
+        """Take up a checkpoint's state, all of it or none.
+
+        Raises:
+            ValueError: If a part is missing or does not fit.
+        """
+        self._check(state)
         self.supernet.load_state_dict(state["supernet"])
         self.optimisation.weights.optimizer.load_state_dict(state["weight_optimizer"])
         self.optimisation.architecture.optimizer.load_state_dict(state["arch_optimizer"])
         self.derived.judge_by(state["scores"])
         if self.control.ascends or self.control.has_band:
             self.control.load_state(state["latency_control"])
+
+    def _check(self, state: dict[str, Any]) -> None:
+        controlled = self.control.ascends or self.control.has_band
+        as_mapping(state, "checkpoint", ("supernet", "weight_optimizer", "arch_optimizer", "scores"))
+        check_verb(state, "search")
+        check_tensors(state["supernet"], self.supernet.state_dict(), "supernet")
+        for name, moved in (("weight", self.optimisation.weights), ("arch", self.optimisation.architecture)):
+            check_optimizer(state[f"{name}_optimizer"], moved.optimizer, f"{name}_optimizer")
+        for name, scores in as_mapping(state["scores"], "scores").items():
+            check_scores(scores, f"scores.{name}")
+        if controlled:
+            check_like(state.get("latency_control"), self.control.state(), "latency_control")

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from nas.data.batches.loader import WHOLE, Batches, BatchPart, epoch_order, steps_per_epoch, train_loader
 from nas.distributed.ranks import Ranks
+from nas.files.shortening import QUOTED, shorten
+from nas.files.strict_json import as_count
 from nas.metrics import mean_iou
+from nas.runs.state_checks import as_mapping, check_tensor
 from nas.training.non_finite import Steadying
 from nas.training.out_of_memory import Remedy
 
@@ -134,6 +137,31 @@ class LoopState:
             row["miou"] = float(mean_iou(self.confusion.cpu()))
         self.totals, self.counted, self.confusion = {}, 0, None
         return row
+
+    @classmethod
+    def of(cls, saved: object, *, planned: object) -> LoopState:
+        """The position that a checkpoint states.
+
+        Raises:
+            ValueError: If a part is missing or is none of a position.
+        """
+        names = list(cls().plain())
+        given = as_mapping(saved, "loop", names)
+        if len(given) > len(names):
+            raise ValueError(f"loop: got {shorten(list(given), limit=QUOTED)}, expected {', '.join(names)}")
+        for name in ("step", "metrics_offset", "counted"):
+            as_count(given[name], f"loop.{name}", minimum=0)
+        if not isinstance(given["best"], float):
+            raise ValueError(f"loop.best: got {shorten(given['best'])}, expected a number")
+        for name, value in as_mapping(given["totals"], "loop.totals").items():
+            if not isinstance(name, str) or not isinstance(value, float | int):
+                raise ValueError(f"loop.totals: got {shorten(name)}: {shorten(value)}, expected sums by name")
+        confusion = given["confusion"]
+        if confusion is not None:
+            if not isinstance(confusion, Tensor) or confusion.dim() != 2:
+                raise ValueError(f"loop.confusion: got {shorten(confusion)}, expected a matrix")
+            check_tensor(confusion, [len(confusion)] * 2, confusion.dtype, "loop.confusion")
+        return cls(**given, planned=None if planned is None else as_count(planned, "planned_steps", minimum=0))
 
     def plain(self) -> dict[str, Any]:
         """Its state, as plain data for a checkpoint, but for `planned`: this is what versions before knew."""

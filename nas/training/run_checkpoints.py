@@ -9,6 +9,7 @@ import torch
 
 from nas.distributed.ranks import Ranks
 from nas.runs import checkpoint
+from nas.runs.state_checks import checked_as
 from nas.runs.tracking import MetricsLog
 from nas.training.loop_state import LoopState, Task
 
@@ -47,11 +48,13 @@ class RunCheckpoints:
         """Give the task the state of `last.pt`; the loop's own state.
 
         Raises:
-            CheckpointError: If the file is missing or damaged.
+            CheckpointError: If the file is missing or damaged, or holds what the task cannot take up; then nothing is loaded.
         """
-        saved = checkpoint.load_checkpoint(self.folder / "last.pt")
-        self.task.load_state(saved)
-        state = LoopState(**saved["loop"], planned=saved.get("planned_steps"))
+        path = self.folder / "last.pt"
+        saved = checkpoint.load_checkpoint(path)
+        with checked_as(path):
+            state = LoopState.of(saved["loop"], planned=saved.get("planned_steps"))
+            self.task.load_state(saved)
         if state.confusion is not None and not self.ranks.is_first:
             state.confusion = torch.zeros_like(state.confusion)
         return state

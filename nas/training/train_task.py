@@ -13,6 +13,7 @@ from nas.distributed.fabric import ranks_of
 from nas.distributed.synced_batch_norm import synchronise_batch_norms
 from nas.network.compiling import compile_training
 from nas.network.network import LOGITS, Network
+from nas.runs.state_checks import as_mapping, check_optimizer, check_scores, check_tensors, check_verb
 from nas.training.ema import average_into, averaged_copy, decay_at
 from nas.training.loop_state import LoopPlan, Row
 from nas.training.objectives import Objective
@@ -194,7 +195,12 @@ class TrainTask:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state."""
+        """Take up a checkpoint's state, all of it or none.
+
+        Raises:
+            ValueError: If a part is missing or does not fit.
+        """
+        self._check(state)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scores = state["scores"]
@@ -202,3 +208,14 @@ class TrainTask:
             self.average.load_state_dict(state["average"])
         if "precision" in state:
             self.fabric.strategy.precision.load_state_dict(state["precision"])
+
+    def _check(self, state: dict[str, Any]) -> None:
+        own = self.state()
+        as_mapping(state, "checkpoint", own)
+        check_verb(state, "train")
+        for name in ("network", "average"):
+            if name in own:
+                check_tensors(state[name], own[name], name)
+        check_optimizer(state["optimizer"], self.optimizer, "optimizer")
+        check_scores(state["scores"], "scores")
+        as_mapping(state.get("precision", {}), "precision", own.get("precision", {}))

@@ -1,7 +1,9 @@
 """The job of the worker: `job.json` and the archive of graphs beside it."""
 
 import json
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from typing import Any, Dict, List, NamedTuple
@@ -12,6 +14,20 @@ from nas.worker.rounds import Rounds
 JOB_VERSION = 1
 """The version of job and result that this code reads and writes."""
 JOB_FILE, GRAPHS_FILE = "job.json", "graphs.zip"
+
+
+_BROKEN_ARCHIVE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+)
+"""What the standard library raises for archives that are torn, encrypted, or packed in a way that it does not know."""
 
 
 class Job(NamedTuple):
@@ -48,7 +64,7 @@ def read_job(folder: str) -> Job:
     try:
         with open(path, encoding="utf-8") as file:
             raw = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WorkerError(f"{path}: got no job ({error}); unpack the whole bundle and run the worker in its folder") from error
     if not isinstance(raw, dict) or raw.get("format_version") != JOB_VERSION:
         raise WorkerError(f"{path}: got a job of another version; use the worker of the same bundle")
@@ -120,22 +136,27 @@ class Graphs:
         self._path = os.path.join(folder, GRAPHS_FILE)
         try:
             self._archive = zipfile.ZipFile(self._path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _BROKEN_ARCHIVE as error:
             raise WorkerError(f"{self._path}: got no archive of graphs ({error}); unpack the whole bundle") from error
 
     def unpack(self, operation: Operation) -> Operation:
         """The operation with the path of its graph, in a file that `remove` deletes."""
+        content = self._content(operation)
         path = os.path.join(self._folder, "graph" + os.path.splitext(operation.path)[1])
         try:
-            with self._archive.open(operation.path) as packed, open(path, "wb") as file:
-                file.write(packed.read())
-        except KeyError as error:
-            raise WorkerError(f"{self._path}: {operation.path} is missing; make the bundle again") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise WorkerError(f"{self._path}: {operation.path} is broken; copy the bundle again") from error
+            with open(path, "wb") as file:
+                file.write(content)
         except OSError as error:
             raise WorkerError(f"{path}: cannot be written ({error.strerror}); make room in {self._folder}") from error
         return operation._replace(path=path)
+
+    def _content(self, operation: Operation) -> bytes:
+        try:
+            return self._archive.read(operation.path)
+        except KeyError as error:
+            raise WorkerError(f"{self._path}: {operation.path} is missing; make the bundle again") from error
+        except _BROKEN_ARCHIVE as error:
+            raise WorkerError(f"{self._path}: {operation.path} is broken; copy the bundle again") from error
 
     def remove(self, operation: Operation) -> None:
         """Delete the file of an unpacked operation."""

@@ -8,9 +8,11 @@ import pytest
 
 from nas.cli import verbs
 from nas.cli.command_line import main
-from nas.cli.file_faults import try_out
+from nas.cli.file_faults import BY_ITSELF, try_out
 from nas.config.jobs import DeriveJob, PredictJob, SearchJob
 from nas.config.measuring_jobs import ProfileJob
+from nas.cost.lookup import WORK_FOLDER
+from nas.runs.rundir import RUNS
 
 SEARCH = ("search", "latency.table=macs")
 
@@ -84,3 +86,7 @@ def test_a_run_is_tried_where_it_will_be_written_to(places: Path, monkeypatch: p
     try_out(SearchJob(space=None, data=None, resume="auto"), "folder")
     try_out(PredictJob(genotype="g"), "folder")
     assert tried == [Path("run"), Path("run")]
+
+
+def test_the_folders_of_results_without_a_name_are_known() -> None:
+    assert tuple(map(Path, BY_ITSELF)) == (RUNS, WORK_FOLDER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.files.shortening import QUOTED, printable, shorten
+from nas.files.shortening import LINE, QUOTED, printable, safe_message, shorten
 
 
 @pytest.mark.parametrize("limit", [19, 20, 60])
@@ -30,3 +30,11 @@ def test_short_values_are_whole(value: object) -> None:
 def test_a_text_is_quoted_on_one_line_with_its_control_characters_escaped() -> None:
     assert printable("gr\u00fcn \x1b[2J\r\n\u202e") == "gr\u00fcn \\x1b[2J\\r\\n\\u202e"
     assert len(printable("\x00" * 10**6)) == QUOTED
+
+
+def test_a_message_shows_no_control_characters_and_no_endless_words() -> None:
+    assert safe_message("a\x1b\nb\x00") == "a\\x1b\nb\\x00"
+    assert len(safe_message("got " + "x" * 10**6 + ", expected y")) <= QUOTED + 20
+    assert len(safe_message("x " * 10**6)) == LINE
+    path = "/" + "a/" * 300
+    assert safe_message(path) == path

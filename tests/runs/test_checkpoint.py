@@ -18,7 +18,15 @@ import torch
 from torch import nn
 
 from nas.errors import CheckpointError
-from nas.runs.checkpoint import FORMAT_VERSION, load_checkpoint, load_weights, save_checkpoint, save_last, save_weights
+from nas.runs.checkpoint import (
+    FORMAT_VERSION,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_last,
+    save_weights,
+    structure_digest,
+)
 
 Point = namedtuple("Point", "x y")
 
@@ -93,7 +101,50 @@ def test_loaded_state_restores_network_and_optimiser(tmp_path: Path) -> None:
 def test_file_states_its_format_version_and_loads_with_weights_only(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.pt", {"a": 1})
     content = torch.load(tmp_path / "c.pt", weights_only=True)
-    assert content == {"format_version": FORMAT_VERSION, "state": {"a": 1}}
+    assert content == {"format_version": FORMAT_VERSION, "state": {"a": 1}, "structure": structure_digest({"a": 1})}
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content of a checkpoint file, its digest aside."""
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["adam"]["state"].pop(0),
+        lambda state: state["network"].pop("0.bias"),
+        lambda state: state.update(more=1),
+        lambda state: state.update(network={**state["network"], "0.bias": torch.zeros(5)}),
+        lambda state: state.update(network={**state["network"], "0.bias": torch.zeros(4, dtype=torch.float64)}),
+    ],
+)
+def test_a_missing_or_changed_piece_is_noticed(change: Callable[[Any], object], tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", trained_state())
+    rewritten(tmp_path / "c.pt", lambda content: change(content["state"]))
+    with pytest.raises(CheckpointError, match="some are missing or were changed"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_a_checkpoint_of_before_has_no_digest_and_is_read(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", {"a": 1})
+    rewritten(tmp_path / "c.pt", lambda content: content.pop("structure"))
+    assert load_checkpoint(tmp_path / "c.pt") == {"a": 1}
+
+
+@pytest.mark.parametrize("value", [torch.ones(2).to_sparse(), torch.zeros(1).expand(10**12), {1.5: 2}])
+def test_values_that_no_run_writes_are_refused(value: object, tmp_path: Path) -> None:
+    torch.save({"format_version": FORMAT_VERSION, "state": {"a": value}}, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_a_negative_variance_is_refused_by_name(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", {"bn.running_var": torch.tensor([1.0, -1.0])})
+    with pytest.raises(CheckpointError, match=r"negative variances in the tensor bn.running_var"):
+        load_weights(tmp_path / "w.safetensors")
 
 
 def test_parameters_and_tensors_with_a_graph_are_saved_as_plain_tensors(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_weights_and_checkpoints_lie_in_their_run(name):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, "data: got None, expected the settings of a data set"),
+        (None, "config.yaml: data: got None, expected a mapping"),
         ({"name": "nowhere"}, "config.yaml: data.name: got 'nowhere'"),
         ({"name": "synthetic", "colour": 1}, "config.yaml: data: .*unexpected keyword argument 'colour'"),
         (ImageFolderConfig(root="x"), "was trained on data=image_folder, which has classes of whole images"),

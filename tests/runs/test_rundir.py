@@ -26,8 +26,7 @@ def _work_folder(tmp_path, monkeypatch):
 
 
 def stop_after_checkpoint(folder):
-    (folder / "checkpoints").mkdir()
-    (folder / rundir.CHECKPOINT).write_bytes(b"state")
+    save_checkpoint(folder / rundir.CHECKPOINT, {"loop": {"step": 1}})
     (folder / rundir.METRICS).touch()
     return folder
 
@@ -165,6 +164,51 @@ def test_auto_takes_the_newest_unfinished_run_with_these_settings():
     rundir.mark_finished(run(500), {})
     rundir.open_run(search_job(), "search")
     assert rundir.open_run(search_job(resume="auto"), "search") == wanted
+
+
+def test_auto_passes_over_what_it_cannot_read_and_says_so(caplog):
+    wanted, config, checkpoint = (stop_after_checkpoint(rundir.open_run(search_job(), "search")) for _ in range(3))
+    (config / rundir.CONFIG).write_text("a: &a [x]\nb: *a\n")
+    (checkpoint / rundir.CHECKPOINT).write_bytes(b"torn")
+    os.utime(wanted / rundir.CHECKPOINT, (1, 1))
+    assert rundir.open_run(search_job(resume="auto"), "search") == wanted
+    assert [record.getMessage().partition(": passed over ")[2].split(": ")[0] for record in caplog.records] == [
+        str(config),
+        str(checkpoint / rundir.CHECKPOINT),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "verb: &a train\ndata: *a",
+        "verb: [train]",
+        "verb: 2026-01-01",
+        "verb: train\ndata: x",
+        "verb: train\nverb: train",
+        "verb: !!python/name:os.system x",
+        f"verb: {'[' * 50}",
+    ],
+)
+def test_settings_are_read_strictly(text, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="config.yaml: "):
+        rundir.load_config(tmp_path)
+
+
+def test_settings_that_expand_without_end_are_refused_at_once(tmp_path):
+    lines = ["verb: train", "a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30)]
+    (tmp_path / "config.yaml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="line 2: got an anchor or alias"):
+        rundir.load_config(tmp_path)
+
+
+def test_values_of_other_settings_are_cut_in_messages(tmp_path):
+    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    (folder / "config.yaml").write_text((folder / "config.yaml").read_text() + "".join(f"k{n}: '{'x' * 500}'\n" for n in range(50)))
+    with pytest.raises(ConfigError, match="and 30 more;") as caught:
+        rundir.open_run(search_job(resume=str(folder)), "search")
+    assert len(str(caught.value)) < 20 * 260
 
 
 def test_auto_finds_the_jobs_of_a_sweep():

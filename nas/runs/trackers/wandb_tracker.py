@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
+from nas.files.strict_json import as_text, parse_strict
 from nas.runs.trackers.tracker import Pictures, Tracker
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class WandbTracker(Tracker):
         import wandb
 
         identity = out / IDENTITY
-        known = json.loads(identity.read_text(encoding="utf-8"))["id"] if identity.exists() else None
+        known = _known_id(identity) if identity.exists() else None
         try:
             self._run: Run = wandb.init(
                 project=config.project,
@@ -111,3 +112,12 @@ class WandbTracker(Tracker):
     def close(self, *, failed: bool) -> None:
         """Finish the run; wandb marks it as failed if it did not come to its end."""
         self._run.finish(exit_code=1 if failed else 0)
+
+
+def _known_id(path: Path) -> str:
+    """The identifier of the run in wandb, as an earlier part of it noted."""
+    try:
+        content = parse_strict(path.read_text(encoding="utf-8"))
+        return as_text(content.get("id") if isinstance(content, dict) else None, "id")
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}; put it back, or remove it: wandb then begins a new run") from error
