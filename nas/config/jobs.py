@@ -36,6 +36,9 @@ class SearchJob:
     """Folder of the run; null: a fresh one under runs/."""
     resume: str | None = path_setting(None)
     """A run to go on with, or auto."""
+    accept_changes: bool = False
+    """Whether a resumed run may go on although its table, images, classes, teacher or initial weights are others than when it was
+    started; what differs is said."""
     plan: bool = False
     """Train nothing: state memory and time of every relaxation, execution and checkpointing from short probes, and what fits; with
     out=FOLDER also in plan.json there."""
@@ -127,6 +130,9 @@ class TrainJob:
     """Folder of the run; null: a fresh one under runs/."""
     resume: str | None = path_setting(None)
     """A run to go on with, or auto."""
+    accept_changes: bool = False
+    """Whether a resumed run may go on although its table, images, classes, teacher or initial weights are others than when it was
+    started; what differs is said."""
 
     def __post_init__(self) -> None:
         """Check the values."""

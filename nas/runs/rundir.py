@@ -41,6 +41,7 @@ MAY_CHANGE = frozenset(
     {
         "out",
         "resume",
+        "accept_changes",
         "search.epochs",
         "train.epochs",
         "search.log_every",

@@ -27,6 +27,7 @@ from nas.reports.run_pictures import architecture_picture
 from nas.reports.run_report import read_run, write_report
 from nas.runs import rundir
 from nas.runs.resume_note import noting_resume
+from nas.runs.run_inputs import RunInputs, data_inputs, table_inputs
 from nas.runs.trackers import check_trackers, open_trackers
 from nas.space.design import Design
 from nas.space.genotype import Genotype
@@ -121,6 +122,9 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     fabric = make_fabric(job.trainer)
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)
+    inputs = RunInputs(
+        {**data_inputs(train_set, val_set), **table_inputs(task.costs.tables, space.plan(task.deploy))}, job.accept_changes
+    )
     ranks, resume = ranks_of(fabric), job.resume is not None
     if task.warmup_steps >= task.total_steps and ranks.is_first:
         log.warning(
@@ -132,7 +136,7 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     loggers = job.logger if ranks.is_first else {}
     with noting_resume(out):
         with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
-            fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+            fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers, inputs=inputs)
         result = _result(task, out, time.perf_counter() - started)
         if ranks.is_first:
             _write(task, out, result)

@@ -22,6 +22,7 @@ from nas.runs.checkpoint import save_weights
 from nas.runs.known_classes import TRAINED_CLASSES
 from nas.runs.resume_note import noting_resume
 from nas.runs.run_data import data_of
+from nas.runs.run_inputs import RunInputs, data_inputs, file_inputs
 from nas.runs.trackers import check_trackers, open_trackers
 from nas.runs.trained_genotype import trained_genotype
 from nas.space.design import load_design
@@ -84,13 +85,15 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     fabric = make_fabric(job.trainer, scales_gradients=True)
     task = make_task(job, design, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
+    files = {"teacher": job.distill.teacher, "weights": job.weights, "encoder weights": job.encoder_weights}
+    inputs = RunInputs({**data_inputs(train_set, val_set), **file_inputs(files)}, job.accept_changes)
     ranks, resume = ranks_of(fabric), job.resume is not None
     trained = _trained_genotype(job, design.genotype, val_set)
     out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, trained, spaces, total_steps=task.total_steps))))
     draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
     with noting_resume(out):
         with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
-            fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+            fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers, inputs=inputs)
         result = _result(job, task, out, seconds=time.perf_counter() - started)
         if ranks.is_first:
             save_weights(out / rundir.WEIGHTS, task.result.state_dict())

@@ -17,6 +17,7 @@ from nas.distributed.fabric import ranks_of
 from nas.errors import MemoryLimitError, NonFiniteLossError
 from nas.files.command_words import setting
 from nas.runs.progress import NoProgress, Progress
+from nas.runs.run_inputs import RunInputs
 from nas.runs.trackers import Trackers
 from nas.runs.tracking import MetricsLog, NoMetrics
 from nas.training.batch_waits import DataWatch
@@ -37,6 +38,7 @@ def fit(
     out: Path,
     resume: bool,
     trackers: Trackers | None = None,
+    inputs: RunInputs | None = None,
 ) -> None:
     """Run a task to its end, or go on with it.
 
@@ -48,13 +50,17 @@ def fit(
         out: Folder of the run.
         resume: Whether to go on from the last checkpoint in it.
         trackers: Get every row of metrics.jsonl, too.
+        inputs: What the run is made of; checkpoints keep it, and a resume compares it. None: neither.
 
     Raises:
+        UserError: If the checkpoint to resume cannot be taken up, or the inputs have changed.
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved.
         NonFiniteLossError: Before any weight has moved; the state is saved in checkpoints/nonfinite.pt.
         MemoryLimitError: If memory runs out; in a step of one process, the state before it is saved.
     """
-    Loop(task, plan, dataset, fabric=fabric, out=out, trackers=trackers or Trackers()).run(resume=resume)
+    loop = Loop(task, plan, dataset, fabric=fabric, out=out, trackers=trackers or Trackers())
+    loop.checkpoints.inputs = inputs
+    loop.run(resume=resume)
 
 
 class Loop:

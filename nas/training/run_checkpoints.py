@@ -9,6 +9,7 @@ import torch
 
 from nas.distributed.ranks import Ranks
 from nas.runs import checkpoint
+from nas.runs.run_inputs import RunInputs
 from nas.runs.state_checks import checked_as
 from nas.runs.tracking import MetricsLog
 from nas.training.loop_state import LoopState, Task
@@ -25,6 +26,7 @@ class RunCheckpoints:
 
     def __init__(self, task: Task, out: Path, ranks: Ranks) -> None:
         self.task, self.folder, self.ranks = task, out / "checkpoints", ranks
+        self.inputs: RunInputs | None = None
 
     def save(self, state: LoopState, metrics: MetricsLog, *, best: bool = False) -> None:
         """Write `last.pt`, and with `best` also `best.pt`, once all processes were found to have the same state."""
@@ -33,7 +35,7 @@ class RunCheckpoints:
         self.ranks.require_same(saved)
         state.metrics_offset = metrics.offset()
         if self.ranks.is_first:
-            checkpoint.save_last(self.folder, _with_loop(saved, state), best=best)
+            checkpoint.save_last(self.folder, self._with_loop(saved, state), best=best)
 
     def save_nonfinite(self, state: LoopState) -> Path:
         """Write the state that led to a loss that is not finite; the file."""
@@ -41,24 +43,27 @@ class RunCheckpoints:
         state.gather(self.ranks)
         if self.ranks.is_first:
             path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save_checkpoint(path, _with_loop(self.task.state(), state))
+            checkpoint.save_checkpoint(path, self._with_loop(self.task.state(), state))
         return path
 
     def restore(self) -> LoopState:
         """Give the task the state of `last.pt`; the loop's own state.
 
         Raises:
+            ConfigError: If the inputs of the run have changed.
             CheckpointError: If the file is missing or damaged, or holds what the task cannot take up; then nothing is loaded.
         """
         path = self.folder / "last.pt"
         saved = checkpoint.load_checkpoint(path)
         with checked_as(path):
+            if self.inputs is not None:
+                self.inputs.check(saved.get("inputs"))
             state = LoopState.of(saved["loop"], planned=saved.get("planned_steps"))
             self.task.load_state(saved)
         if state.confusion is not None and not self.ranks.is_first:
             state.confusion = torch.zeros_like(state.confusion)
         return state
 
-
-def _with_loop(saved: dict[str, Any], state: LoopState) -> dict[str, Any]:
-    return {**saved, "loop": state.plain(), "planned_steps": state.planned}
+    def _with_loop(self, saved: dict[str, Any], state: LoopState) -> dict[str, Any]:
+        inputs = {} if self.inputs is None else {"inputs": dict(self.inputs.digests)}
+        return {**saved, "loop": state.plain(), "planned_steps": state.planned, **inputs}

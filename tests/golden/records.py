@@ -56,7 +56,7 @@ def checkpoint(path: Path) -> dict[str, str]:
     """A hash for each part of a checkpoint: of every tensor's place, type, shape and bytes, and of every number and text."""
     state = torch.load(path, weights_only=True)
     parts = {**state["state"], "format_version": state["format_version"]}
-    for newer_or_varying in ("provenance", "planned_steps"):
+    for newer_or_varying in ("provenance", "planned_steps", "inputs"):
         parts.pop(newer_or_varying, None)
     parts["loop"] = {key: value for key, value in parts["loop"].items() if key != "metrics_offset"}
     return {key: digest(parts[key]) for key in sorted(parts)}

@@ -1,0 +1,81 @@
+"""The inputs of a run beside its settings, and what a resume says where they have changed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from nas.cost import MacsTable
+from nas.errors import ConfigError
+from nas.runs.run_inputs import RunInputs, data_inputs, file_inputs, table_inputs
+from nas.space.deployment import Deployment
+from search_spaces import SEARCH_SPACES
+from tests.small_jobs import SIZE, made_up_table, space_config
+
+
+class Split:
+    def __init__(self, *names: str, classes: tuple[str, ...] = ("sky", "car")) -> None:
+        self.names, self.classes = names, classes
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+
+def changed(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return [what for what in {**one, **other} if one.get(what) != other.get(what)]
+
+
+def test_images_and_classes_count_with_their_order() -> None:
+    first = data_inputs(Split("a", "b"), Split("c"))
+    assert changed(first, data_inputs(Split("a", "b"), Split("c"))) == []
+    assert changed(first, data_inputs(Split("a"), Split("c"))) == ["training images"]
+    assert changed(first, data_inputs(Split("a", "b"), Split("d"))) == ["validation images"]
+    assert changed(first, data_inputs(Split("a", "b", classes=("car", "sky")), Split("c"))) == ["classes"]
+
+
+def test_of_a_table_the_operations_of_the_search_count(tmp_path: Path) -> None:
+    specs = SEARCH_SPACES["lgcnet"].build(space_config()).plan(Deployment(SIZE, 4, 11))
+    table = made_up_table(tmp_path / "t.json", specs)
+    first = table_inputs([table], specs)
+    assert table_inputs([table], [*reversed(specs), *specs]) == first
+    assert changed(first, table_inputs([MacsTable()], specs)) == ["latency table 1"]
+    assert changed(first, table_inputs([table, table], specs)) == ["latency table 2"]
+    assert table_inputs([], specs) == {}
+
+
+def test_files_count_by_their_content(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    for name in ("weights.safetensors", "genotype.yaml"):
+        (teacher / name).write_text("a")
+    (tmp_path / "w.pt").write_text("a")
+    files = {"teacher": str(teacher), "weights": str(tmp_path / "w.pt"), "encoder weights": None}
+    first = file_inputs(files)
+    assert list(first) == ["teacher", "weights"]
+    (teacher / "weights.safetensors").write_text("b")
+    assert changed(first, file_inputs(files)) == ["teacher"]
+    (tmp_path / "w.pt").write_text("b")
+    assert changed(first, file_inputs(files)) == ["teacher", "weights"]
+
+
+def test_changes_are_refused_by_name_or_accepted_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    inputs = {"classes": "1", "teacher": "2"}
+    RunInputs(inputs).check(dict(inputs))
+    assert not caplog.records
+    with pytest.raises(ConfigError, match="resume: other classes, weights, teacher than .*accept_changes=true"):
+        RunInputs(inputs).check({"classes": "0", "weights": "3"})
+    RunInputs(inputs, accept_changes=True).check({"classes": "0", "teacher": "2"})
+    assert "goes on with other classes than" in caplog.text
+
+
+def test_a_checkpoint_of_before_goes_on_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        RunInputs({"classes": "1"}).check(None)
+    assert "does not state its inputs" in caplog.text
+    with pytest.raises(ValueError, match="inputs: got"):
+        RunInputs({}).check({"classes": 1})
