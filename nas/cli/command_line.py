@@ -124,7 +124,7 @@ class _Work:
     def do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401
         with file_faults(job):
             if world().number == 0:
-                try_out(job, verb_of(self.verb).writes)
+                try_out(job, verb_of(self.verb).writes, self.verb)
             return self._do(job, name)
 
     def _do(self, job: Any, name: str) -> JobResult:  # noqa: ANN401

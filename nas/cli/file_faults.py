@@ -28,7 +28,7 @@ def file_faults(given: Any) -> AbstractContextManager[None]:  # noqa: ANN401  an
     return in_one_line([*named, *BY_ITSELF])
 
 
-def try_out(job: Any, writes: Writes) -> None:  # noqa: ANN401  any job
+def try_out(job: Any, writes: Writes, verb: str = "") -> None:  # noqa: ANN401  any job
     """Try whether the result of a job can be written, before anything is built.
 
     Raises:
@@ -45,7 +45,7 @@ def try_out(job: Any, writes: Writes) -> None:  # noqa: ANN401  any job
 
     resume = getattr(job, "resume", None)
     if resume is None and job.out is not None:
-        check_out(job.out)
+        check_out(job.out, verb)
         try_folder(Path(job.out))
         return
     for folder in (job.out, None if resume == "auto" else resume, getattr(job, "run", None)):

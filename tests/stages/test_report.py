@@ -214,8 +214,11 @@ def test_an_evaluation_of_earlier_weights_is_marked(searched, run_nas, tmp_path)
     [
         (None, "which is no folder; give the folder of a nas search or nas train"),
         ({}, "config.yaml: no such file"),
-        ({"config.yaml": "verb: train\ndata: {name: x}\n", "eval.json": "{"}, "eval.json: is not JSON"),
-        ({"config.yaml": "verb: train\ndata: {name: x}\n", "done.json": "[1]"}, "done.json: got list, expected a JSON object"),
+        ({"config.yaml": "verb: train\ndata: {name: x}\n", "eval.json": "{"}, "eval.json: not valid JSON"),
+        (
+            {"config.yaml": "verb: train\ndata: {name: x}\n", "done.json": "[1]"},
+            "done.json: the file: got [1], expected a JSON object",
+        ),
         ({"config.yaml": "verb: train\ndata: {name: x}\n", "metrics.jsonl": "oops\n{}\n"}, "metrics.jsonl:1: got b'oops'"),
     ],
 )

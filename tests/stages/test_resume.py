@@ -330,3 +330,19 @@ def test_a_full_disk_names_the_step_from_which_the_run_goes_on(tmp_path, monkeyp
 
 def full_disk(path, *_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def test_other_images_than_before_are_refused_or_accepted(run_nas, tmp_path):
+    random_genotype(tmp_path / "given.yaml")
+    write_folder(tmp_path / "tree", size=SIZE)
+    words = ["genotype=given.yaml", "data=folder", "data.root=tree", "train.max_steps=1", "trainer.accelerator=cpu"]
+    assert run_nas("train", *words, "out=run").status == 0
+    path = tmp_path / "run" / "checkpoints" / "last.pt"
+    held = load_checkpoint(path)
+    assert list(held["inputs"]) == ["training images", "validation images", "classes"]
+    held["inputs"]["training images"] = "of other images"
+    save_checkpoint(path, held)
+    refused = run_nas("train", *words, "resume=run")
+    assert refused.status == 2
+    assert "resume: other training images than when the run was started" in refused.err
+    assert run_nas("train", *words, "resume=run", "accept_changes=true").status == 0
