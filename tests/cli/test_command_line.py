@@ -352,9 +352,12 @@ def test_log_lines_are_printed_once_however_often_main_was_called(run_nas, monke
     assert "a line" not in quiet.out
 
 
-def test_non_empty_out_is_refused_naming_both_remedies(run_nas, tmp_path):
-    (tmp_path / "full").mkdir()
+def test_non_empty_out_is_refused_naming_resume_where_that_can_be(run_nas, tmp_path):
+    (tmp_path / "full" / "checkpoints").mkdir(parents=True)
     (tmp_path / "full" / "note.txt").touch()
+    outcome = run_nas("search", *TINY, "out=full")
+    assert outcome.err == "nas search: out: the folder full is not empty; give another out=\n"
+    (tmp_path / "full" / "checkpoints" / "last.pt").touch()
     outcome = run_nas("search", *TINY, "out=full")
     assert (outcome.status, len(outcome.err_lines)) == (2, 1)
     assert "resume=full" in outcome.err
