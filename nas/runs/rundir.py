@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from nas.config.jobs import SearchJob, TrainJob
 from nas.devices.path_settings import home_written
+from nas.devices.sole_writer import sole_writer
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.command_words import setting
@@ -26,6 +28,9 @@ WEIGHTS = "weights.safetensors"
 """Weights that a training ended with."""
 FINISHED = "done.json"
 """File that exists once a run has ended."""
+METRICS = "metrics.jsonl"
+LOCK = ".lock"
+"""The lock of a folder: who writes there; see `nas/devices/sole_writer.py`."""
 CHECKPOINT = Path("checkpoints") / "last.pt"
 """Checkpoint that a run can be resumed from."""
 MAY_CHANGE = frozenset(
@@ -48,14 +53,17 @@ TRACKERS = "logger."
 """All settings of this section may change as well."""
 
 
+@contextmanager
 def open_run(
     job: SearchJob | TrainJob,
     verb: str,
     *,
     total_steps: int | None = None,
     check: Callable[[Path], None] | None = None,
-) -> Path:
-    """The folder of a run, with `config.yaml` in it: a fresh one, or that of the run to resume.
+) -> Iterator[Path]:
+    """The folder of a run, with `config.yaml` in it, held against other writers: a fresh one, or that of the run to go on with.
+
+    `resume=auto` beside `out` serves the first start and every later one: a folder without a checkpoint starts from scratch.
 
     Args:
         job: The settings; `out` and `resume` decide the folder.
@@ -64,51 +72,100 @@ def open_run(
         check: Refuses a run to resume by its folder, before anything in it changes; None: nothing more is to be checked.
 
     Raises:
-        ConfigError: If `out` is not empty, or the run to resume is not there, has other settings or has done more steps.
+        ConfigError: If `out` is not empty, or the run to resume is not there, has other settings or has done more steps; if
+            another process writes there.
     """
-    resume = job.resume
-    if resume == "auto":
-        resume = str(find_resumable(RUNS, verb, job)) if job.out is None else job.out
-    folder = prepare_out(job.out, verb, resume)
-    if resume is not None:
-        check_same(folder, verb, job)
-        if total_steps is not None:
-            _check_length(folder, verb, job, total_steps)
-        if check is not None:
-            check(folder)
-        (folder / FINISHED).unlink(missing_ok=True)
-    write_config(folder, job, verb)
-    return folder
+    with _held(_wanted(job, verb), verb) as folder:
+        if job.resume is not None and has_checkpoint(folder):
+            check_same(folder, verb, job)
+            if total_steps is not None:
+                _check_length(folder, verb, job, total_steps)
+            if check is not None:
+                check(folder)
+            (folder / FINISHED).unlink(missing_ok=True)
+        elif job.resume == "auto" and _stopped_early(folder, verb):
+            (folder / METRICS).unlink(missing_ok=True)  # the steps of before are taken again
+        else:
+            _require_empty(folder, verb)
+        write_config(folder, job, verb)
+        yield folder
 
 
-def prepare_out(out: str | None, verb: str, resume: str | None) -> Path:
-    """The folder that a run writes to, made if need be.
+@contextmanager
+def held_out(out: str | None, verb: str, *, run: str | None = None) -> Iterator[Path]:
+    """The folder that a verb writes results to, made if need be and held against other writers.
 
     Args:
-        out: The folder wanted; None: a fresh one under `RUNS`, or that of the run to resume.
-        verb: Names a fresh folder.
-        resume: Folder of the run to resume; None: start from scratch.
+        out: The folder wanted, which has nothing in it; None: that of the run, or else a fresh one under `RUNS`.
+        verb: The verb, with its sub-verb; it names a fresh folder.
+        run: The run that the results are of.
 
     Raises:
-        ConfigError: If `out` has something in it, is no folder, or is another folder than `resume`.
+        ConfigError: If `out` has something in it or is no folder, or another process writes there.
     """
-    if resume is not None:
-        return _folder_to_resume(out, resume)
-    if out is None:
+    if out is None and run is not None:
+        with _held(Path(run), verb) as folder:
+            yield folder
+        return
+    with _held(fresh(verb.split()[-1]) if out is None else _folder(out), verb) as folder:
+        _require_empty(folder, verb)
+        yield folder
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run can be gone on with."""
+    return (folder / CHECKPOINT).is_file()
+
+
+def _wanted(job: SearchJob | TrainJob, verb: str) -> Path:
+    """The folder that the settings of a run mean."""
+    if job.resume == "auto" and job.out is not None:
+        return _folder(job.out)
+    if job.resume is not None:
+        return _folder_to_resume(job.out, str(find_resumable(RUNS, verb, job)) if job.resume == "auto" else job.resume, verb)
+    if job.out is None:
         return fresh(verb)
+    return _folder(job.out)
+
+
+def _folder(out: str) -> Path:
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"out: {folder} is a file, expected a folder; give another out=")
-    if folder.is_dir() and any(folder.iterdir()):
-        go_on = f"go on with the run in it by {setting('resume', folder)}, or " if _may_go_on(folder, verb) else ""
-        raise ConfigError(f"out: the folder {folder} is not empty; {go_on}give another out=")
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _may_go_on(folder: Path, verb: str) -> bool:
-    """Whether a verb knows resume= and the folder has a run to resume."""
-    return verb in ("search", "train") and (folder / CHECKPOINT).is_file()
+@contextmanager
+def _held(folder: Path, verb: str) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with sole_writer(folder / LOCK, verb, of=f"the folder {folder}", remedy="give another folder by out="):
+        yield folder
+
+
+def _require_empty(folder: Path, verb: str) -> None:
+    """Refuse a folder with something in it, with a remedy that works."""
+    if not any(path.name != LOCK for path in folder.iterdir()):
+        return
+    remedy = "give another out="
+    if has_checkpoint(folder) and _verb_of(folder) == verb:
+        remedy = f"go on with the run in it by {setting('resume', folder)}, or {remedy}"
+    elif _stopped_early(folder, verb):
+        again = f"{setting('out', folder)} resume=auto"
+        remedy = f"its nas {verb} stopped before the first checkpoint, start it again by {again}, or {remedy}"
+    raise ConfigError(f"out: the folder {folder} is not empty; {remedy}")
+
+
+def _stopped_early(folder: Path, verb: str) -> bool:
+    """Whether a folder holds a run of a verb that ended before its first checkpoint: nothing of it is lost by starting again."""
+    return not has_checkpoint(folder) and not (folder / WEIGHTS).exists() and _verb_of(folder) == verb
+
+
+def _verb_of(folder: Path) -> object:
+    """The verb whose run a folder holds; None: it holds none, or settings that cannot be read."""
+    try:
+        return load_config(folder)["verb"]
+    except ConfigError:
+        return None
 
 
 def fresh(verb: str) -> Path:
@@ -168,7 +225,7 @@ def find_resumable(runs: Path, verb: str, job: SearchJob | TrainJob) -> Path:
 
 def is_resumable(folder: Path) -> bool:
     """Whether a run has a checkpoint and has not come to its end."""
-    return (folder / CHECKPOINT).is_file() and not (folder / FINISHED).exists()
+    return has_checkpoint(folder) and not (folder / FINISHED).exists()
 
 
 def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -188,7 +245,8 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
     if keys:
         listed = ", ".join(f"{key} (run: {value_text(was)}, now: {value_text(now)})" for key, (was, now) in keys.items())
         raise ConfigError(
-            f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch without resume"
+            f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch in another folder, "
+            "without resume"
         )
 
 
@@ -208,10 +266,13 @@ def _check_length(folder: Path, verb: str, job: SearchJob | TrainJob, total_step
         )
 
 
-def _folder_to_resume(out: str | None, resume: str) -> Path:
+def _folder_to_resume(out: str | None, resume: str, verb: str) -> Path:
     folder = Path(resume)
-    if not (folder / CHECKPOINT).is_file():
-        raise ConfigError(f"resume: {folder} has no {CHECKPOINT} to go on from; give the folder of a run, or leave resume out")
+    if not has_checkpoint(folder):
+        remedy = "give the folder of a run, or leave resume out"
+        if _stopped_early(folder, verb):
+            remedy = f"start it again by {setting('out', folder)} resume=auto"
+        raise ConfigError(f"resume: {folder} has no {CHECKPOINT} to go on from; {remedy}")
     if out is not None and Path(out).resolve() != folder.resolve():
         raise ConfigError(f"out: got {out} beside resume={resume}, expected the same folder; leave out= away")
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,20 +121,22 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     fabric = make_fabric(job.trainer)
     torch.manual_seed(job.seed)
     task = SearchTask(job, space, train_set=train_set, val_set=val_set, fabric=fabric)
-    ranks, resume = ranks_of(fabric), job.resume is not None
+    ranks = ranks_of(fabric)
     if task.warmup_steps >= task.total_steps and ranks.is_first:
         log.warning(
             "search.warmup_epochs: got %d, which are all %d steps, and the architecture does not move in them; give fewer",
             job.search.warmup_epochs,
             task.total_steps,
         )
-    out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search", total_steps=task.total_steps))))
-    loggers = job.logger if ranks.is_first else {}
-    with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
-        fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
-    result = _result(task, out, time.perf_counter() - started)
-    if ranks.is_first:
-        _write(task, out, result)
+    opened, loggers = rundir.open_run(job, "search", total_steps=task.total_steps), job.logger if ranks.is_first else {}
+    with ExitStack() as held:  # by the first process, for all of them
+        out = Path(ranks.from_first(lambda: str(held.enter_context(opened))))
+        resume = rundir.has_checkpoint(out)
+        with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
+            fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers)
+        result = _result(task, out, time.perf_counter() - started)
+        if ranks.is_first:
+            _write(task, out, result)
     return result
 
 
