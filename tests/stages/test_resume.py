@@ -183,6 +183,31 @@ def test_one_command_serves_the_first_start_and_restarts_before_and_after_the_fi
     assert_same_run(tmp_path / "run", uninterrupted(kind))
 
 
+@pytest.mark.slow
+def test_of_two_searches_that_start_at_the_same_moment_in_one_folder_exactly_one_runs(genotype, tmp_path):
+    for number, more in enumerate(([], ["resume=auto"], [])):
+        run = tmp_path / str(number)
+        job = make_job("sampled", run, genotype)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "nas", "search", *overrides(job), *more],
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(3)
+        ]
+        ends = [(process.communicate(timeout=200)[1], process.returncode) for process in processes]
+        assert sorted(status for _, status in ends) == [0, 2, 2], ends
+        assert all(
+            f"the folder {run} is being written by nas search (process " in said or f"the folder {run} is not empty" in said
+            for said, status in ends
+            if status
+        )
+        assert [row["step"] for row in rows(run, "step")] == list(range(1, TOTAL + 1))
+
+
 @pytest.fixture
 def stopped(genotype, tmp_path, monkeypatch):
     """A search under runs/ of the working folder that died in its sixth step."""
