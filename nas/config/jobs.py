@@ -35,7 +35,7 @@ class SearchJob:
     out: str | None = path_setting(None)
     """Folder of the run; null: a fresh one under runs/."""
     resume: str | None = path_setting(None)
-    """A run to go on with, or auto."""
+    """A run to go on with, or auto: the newest unfinished one with these settings, or beside out= what is there, if anything."""
     plan: bool = False
     """Train nothing: state memory and time of every relaxation, execution and checkpointing from short probes, and what fits; with
     out=FOLDER also in plan.json there."""
@@ -126,7 +126,7 @@ class TrainJob:
     out: str | None = path_setting(None)
     """Folder of the run; null: a fresh one under runs/."""
     resume: str | None = path_setting(None)
-    """A run to go on with, or auto."""
+    """A run to go on with, or auto: the newest unfinished one with these settings, or beside out= what is there, if anything."""
 
     def __post_init__(self) -> None:
         """Check the values."""
