@@ -260,16 +260,16 @@ def test_tuples_and_lists_are_the_same_setting():
 def test_a_run_of_before_with_the_home_folder_in_its_paths_is_resumed(root, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     job = partial(search_job, data=FolderConfig(root="~/data"), latency=LatencySettings(table=["~/a.json", "macs"]))
-    folder = stop_after_checkpoint(rundir.open_run(job(), "search"))
+    folder = stop_after_checkpoint(open_run(job(), "search"))
     config = rundir.load_config(folder)
     config["data"]["root"], config["latency"]["table"] = root, ["~/a.json", "macs"]
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     again = job(resume=str(folder))
     if root == "~/data":
-        assert rundir.open_run(again, "search") == folder
+        assert open_run(again, "search") == folder
         return
     with pytest.raises(ConfigError, match=rf"other settings: data\.root \(run: {root}, now: {tmp_path}/data\); give"):
-        rundir.open_run(again, "search")
+        open_run(again, "search")
 
 
 @pytest.mark.parametrize("section", ["search", "space"])
