@@ -275,6 +275,7 @@ def test_non_empty_out_is_refused_naming_resume_where_that_can_be(run_nas, tmp_p
     assert "another out=" in outcome.err
 
 
+
 def test_help_loads_neither_torch_nor_hydra(tmp_path):
     code = (
         "import sys, nas.cli; status = nas.cli.main(['--help']); "
