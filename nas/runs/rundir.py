@@ -30,7 +30,10 @@ FINISHED = "done.json"
 """File that exists once a run has ended."""
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
-"""The lock of a folder: who writes there; see `nas/devices/sole_writer.py`."""
+"""The lock of a folder: who searches or trains there, or writes a folder of results; see `nas/devices/sole_writer.py`."""
+RESULTS_LOCK = ".results.lock"
+"""The lock of those who add results to a run, which may go on meanwhile: derive, eval, predict, export, report."""
+LOCKS = (LOCK, RESULTS_LOCK)
 CHECKPOINT = Path("checkpoints") / "last.pt"
 """Checkpoint that a run can be resumed from."""
 MAY_CHANGE = frozenset(
@@ -93,7 +96,9 @@ def open_run(
 
 @contextmanager
 def held_out(out: str | None, verb: str, *, run: str | None = None) -> Iterator[Path]:
-    """The folder that a verb writes results to, made if need be and held against other writers.
+    """The folder that a verb writes results to, made if need be and held against other writers of results.
+
+    A run that goes on meanwhile is no obstacle: it writes other files, and results are written whole.
 
     Args:
         out: The folder wanted, which has nothing in it; None: that of the run, or else a fresh one under `RUNS`.
@@ -104,7 +109,7 @@ def held_out(out: str | None, verb: str, *, run: str | None = None) -> Iterator[
         ConfigError: If `out` has something in it or is no folder, or another process writes there.
     """
     if out is None and run is not None:
-        with _held(Path(run), verb) as folder:
+        with _held(Path(run), verb, lock=RESULTS_LOCK) as folder:
             yield folder
         return
     with _held(fresh(verb.split()[-1]) if out is None else _folder(out), verb) as folder:
@@ -136,15 +141,15 @@ def _folder(out: str) -> Path:
 
 
 @contextmanager
-def _held(folder: Path, verb: str) -> Iterator[Path]:
+def _held(folder: Path, verb: str, *, lock: str = LOCK) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    with sole_writer(folder / LOCK, verb, of=f"the folder {folder}", remedy="give another folder by out="):
+    with sole_writer(folder / lock, verb, of=f"the folder {folder}", remedy="give another folder by out="):
         yield folder
 
 
 def _require_empty(folder: Path, verb: str) -> None:
     """Refuse a folder with something in it, with a remedy that works."""
-    if not any(path.name != LOCK for path in folder.iterdir()):
+    if not any(path.name not in LOCKS for path in folder.iterdir()):
         return
     remedy = "give another out="
     if has_checkpoint(folder) and _verb_of(folder) == verb:

@@ -121,14 +121,26 @@ def test_a_run_of_another_verb_is_not_started_over():
 @pytest.mark.parametrize("given", [{"out": "a"}, {"out": "a", "resume": "auto"}, {"resume": "a"}])
 def test_a_run_that_another_writes_to_is_refused_naming_it(given):
     stop_after_checkpoint(open_run(search_job(out="a"), "search"))
-    with rundir.held_out(None, "derive", run="a"):
+    with rundir.open_run(search_job(resume="a"), "search"):
         before = sorted(path.name for path in Path("a").rglob("*"))
         with pytest.raises(
-            ConfigError, match=rf"^the folder a is being written by nas derive \(process {os.getpid()} on .*another"
+            ConfigError, match=rf"^the folder a is being written by nas search \(process {os.getpid()} on .*another"
         ):
             open_run(search_job(**given), "search")
         assert sorted(path.name for path in Path("a").rglob("*")) == before
     assert not (Path("a") / rundir.LOCK).exists()
+
+
+def test_results_are_added_to_a_run_that_goes_on_by_one_at_a_time():
+    with (
+        rundir.open_run(search_job(out="a"), "search"),
+        rundir.held_out(None, "derive", run="a"),
+        pytest.raises(ConfigError, match=rf"^the folder a is being written by nas derive \(process {os.getpid()} on .*another"),
+        rundir.held_out(None, "report", run="a"),
+    ):
+        raise AssertionError("two verbs write results at a time")
+    assert not list(Path("a").glob("*.lock"))
+    assert not list(Path("a").glob(".*lock"))
 
 
 def test_results_go_into_their_run_or_into_a_folder_of_their_own():
