@@ -72,5 +72,9 @@ class RanksDifferError(ResumableError):
     """The processes of a run no longer have the same state."""
 
 
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM came and the run was saved, as after Ctrl-C; exit status 143."""
+
+
 class WorkerStoppedError(ResumableError):
     """The worker ended before its time."""

@@ -48,6 +48,7 @@ WRITES = {
     "trtexec": "takes over the engine that trtexec has written",
     "child_process": "the output of a program",
     "lock": "a lock",
+    "sole_writer": "a lock",
 }
 """Modules that open or save something, and what it is; the writer of results comes first."""
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas.cli.file_faults import file_faults, try_out
-from nas.cli.sweeps import INTERRUPTED, JobResult
+from nas.cli.sweeps import INTERRUPTED, TERMINATED, JobResult
 from nas.cli.torchrun import run_under_torchrun
 from nas.cli.verbs import ALL_VERBS, SUB_VERBS, TAKES_RECIPES, VERBS, recipe_keys, verb_of
+from nas.devices.parent_death import end_with_parent
 from nas.distributed.world import VERBS as SHARED_VERBS
-from nas.distributed.world import world
-from nas.errors import FailedCheckError, LostProcessError, ResumableError, UserError
+from nas.distributed.world import starter, world
+from nas.errors import FailedCheckError, LostProcessError, ResumableError, TerminatedError, UserError
 from nas.files.shortening import safe_message
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after `nas`; None: those of this process.
 
     Returns:
-        0: done; 2: the user's input is wrong, said in one or two lines on stderr; 1: anything else; 130: Ctrl-C.
+        0: done; 2: the user's input is wrong, said in one or two lines on stderr; 1: anything else; 130: Ctrl-C; 143: SIGTERM,
+        once a checkpoint was saved.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -72,7 +74,12 @@ def _leave_pipe() -> None:
 
 
 def entry() -> None:
-    """The console command: `main` with its status as the status of the process."""
+    """The console command: `main` with its status as the status of the process.
+
+    One of several processes ends with the one that started it, however that ends: nobody else would stop it.
+    """
+    if world().count > 1:
+        end_with_parent(starter())
     sys.exit(main())
 
 
@@ -151,7 +158,7 @@ class _Work:
             status = run_under_torchrun([self.verb, *words], job.trainer.devices)
         except KeyboardInterrupt:
             raise _SaidInterrupt from None
-        said = name and status not in (DONE, INTERRUPTED)
+        said = name and status not in (DONE, INTERRUPTED, TERMINATED)
         return JobResult(name, status, fault=f"nas {self.verb}: {name}: its processes ended with status {status}" if said else "")
 
 
@@ -172,18 +179,22 @@ def _run_verb(name: str, argv: Sequence[str]) -> int:
 
         with file_faults(argv):
             run_app(_app(name), argv, _Work(name, tuple(argv)), tell=tell)
-    except _SaidInterrupt:
-        return INTERRUPTED
-    except KeyboardInterrupt:  # of several processes the first says so
-        if world().number == 0:
-            print(f"nas {name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        return _stopped(stop, name)
     except Exception as error:  # noqa: BLE001  the last place that can say what happened
         status, fault = _fault(error, f"nas {name}: ")
         if fault:
             print(fault, file=sys.stderr, flush=True)
         return status
     return statuses[0] if statuses else DONE
+
+
+def _stopped(stop: KeyboardInterrupt, verb: str) -> int:
+    """Say that a signal stopped a verb; of several processes the first says so. The exit status."""
+    is_terminated = isinstance(stop, TerminatedError)
+    if world().number == 0 and not isinstance(stop, _SaidInterrupt):
+        print(f"nas {verb}: {'ended by SIGTERM; a checkpoint was saved' if is_terminated else 'interrupted'}", file=sys.stderr)
+    return TERMINATED if is_terminated else INTERRUPTED
 
 
 def _app(name: str) -> VerbApp:

@@ -44,8 +44,9 @@ def try_out(job: Any, writes: Writes, verb: str = "") -> None:  # noqa: ANN401  
     from nas.runs.rundir import check_out  # loads YAML, which the list of verbs does without
 
     resume = getattr(job, "resume", None)
-    if resume is None and job.out is not None:
-        check_out(job.out, verb)
+    if job.out is not None and resume in (None, "auto"):
+        if resume is None:
+            check_out(job.out, verb)
         try_folder(Path(job.out))
         return
     for folder in (job.out, None if resume == "auto" else resume, getattr(job, "run", None)):

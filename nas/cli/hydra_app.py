@@ -283,7 +283,8 @@ def _job(cfg: DictConfig, app: VerbApp) -> Any:  # noqa: ANN401
 
 def _wants_folder(job: Any, sweep_out: SweepOut) -> bool:  # noqa: ANN401
     """Whether --multirun chooses the folder of this job; the folder of a run to resume is chosen already."""
-    if getattr(job, "resume", None) is not None or sweep_out == "never":
+    resume = getattr(job, "resume", None)
+    if sweep_out == "never" or (resume is not None and (resume != "auto" or job.out is None)):
         return False
     return sweep_out == "always" or job.out is not None
 

@@ -24,6 +24,8 @@ HERE = "basic"
 """The launcher that runs one job after the other in this process."""
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
+TERMINATED = 143
+"""The exit status after SIGTERM, as a shell states it of a program that does not handle it: what schedulers expect."""
 
 _interrupted = threading.Event()
 """In a process of a launcher: Ctrl-C came; no further job starts here."""

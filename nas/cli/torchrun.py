@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nas.distributed.world import meeting_id
 from nas.errors import LostProcessError
 
 if TYPE_CHECKING:
@@ -44,7 +45,12 @@ def run_under_torchrun(arguments: Sequence[str], count: int) -> int:
     from torch.distributed.launcher.api import elastic_launch
     from torch.distributed.run import config_from_args, parse_args
 
-    meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={uuid.uuid4()}", "--local-addr=127.0.0.1"]
+    meeting = [
+        "--rdzv-backend=c10d",
+        "--rdzv-endpoint=localhost:0",
+        f"--rdzv-id={meeting_id(os.getpid())}",
+        "--local-addr=127.0.0.1",
+    ]
     given = ["--nnodes=1", f"--nproc-per-node={count}", *meeting, f"--shutdown-timeout={SHUTDOWN_S}", "-m", "nas", *arguments]
     config, program, program_arguments = config_from_args(parse_args(given))
     # What torchrun logs of a failure is a page; the processes say in a line what happened, and so does what is raised here.

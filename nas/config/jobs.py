@@ -35,7 +35,7 @@ class SearchJob:
     out: str | None = path_setting(None)
     """Folder of the run; null: a fresh one under runs/."""
     resume: str | None = path_setting(None)
-    """A run to go on with, or auto."""
+    """A run to go on with, or auto: the newest unfinished one with these settings, or beside out= what is there, if anything."""
     accept_changes: bool = False
     """Whether a resumed run may go on although its table, images, classes, teacher or initial weights are others than when it was
     started; what differs is said."""
@@ -129,7 +129,7 @@ class TrainJob:
     out: str | None = path_setting(None)
     """Folder of the run; null: a fresh one under runs/."""
     resume: str | None = path_setting(None)
-    """A run to go on with, or auto."""
+    """A run to go on with, or auto: the newest unfinished one with these settings, or beside out= what is there, if anything."""
     accept_changes: bool = False
     """Whether a resumed run may go on although its table, images, classes, teacher or initial weights are others than when it was
     started; what differs is said."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,6 +37,22 @@ def world(environment: Mapping[str, str] = os.environ) -> World:
     if "TORCHELASTIC_RUN_ID" not in environment:
         return World()
     return World(int(environment["RANK"]), int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"]))
+
+
+def meeting_id(process: int) -> str:
+    """A name for a meeting of processes that one process of this machine starts; `starter` reads the number back."""
+    return f"nas-{process}-{uuid.uuid4()}"
+
+
+def starter(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Number of the process that started this one as one of several; None: torchrun did, or it is alone.
+
+    >>> starter({"TORCHELASTIC_RUN_ID": meeting_id(321)}), starter({"TORCHELASTIC_RUN_ID": "none"}), starter({})
+    (321, None, None)
+    """
+    first, _, rest = environment.get("TORCHELASTIC_RUN_ID", "").partition("-")
+    number = rest.partition("-")[0]
+    return int(number) if first == "nas" and number.isdecimal() else None
 
 
 def check_devices(trainer: TrainerSettings, started: World, *, starts: bool = False) -> None:

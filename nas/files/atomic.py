@@ -164,7 +164,7 @@ def _remove_leftovers(path: Path) -> None:
     """
     for leftover in path.parent.glob(f".{glob.escape(_stem_of(path))}.*.tmp"):
         pid = leftover.name.rsplit(".", 2)[1]
-        if pid.isdecimal() and not _is_running(int(pid)) and _seconds_untouched(leftover) > LEFT_S:
+        if pid.isdecimal() and not is_running(int(pid)) and _seconds_untouched(leftover) > LEFT_S:
             leftover.unlink(missing_ok=True)
 
 
@@ -181,7 +181,8 @@ def _seconds_untouched(path: Path) -> float:
         return 0.0
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether this machine has a process of a number."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -29,7 +29,7 @@ def safe_message(message: str) -> str:
     Words of more than `QUOTED` characters lose their middle, save paths, which people copy; so do lines of more than `LINE`.
 
     >>> print(safe_message("a\x1b: " + "x" * 1000)[:20])
-    a\x1b: xxxxxxxxxxxxxx
+    a\x1b: xxxxxxxxxxxxx
     """
     return "\n".join(printable(_WORD.sub(_cut, line[:MESSAGE]), limit=LINE) for line in message[:MESSAGE].split("\n"))
 

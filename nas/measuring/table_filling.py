@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import WORK_FOLDER
+from nas.cost.table_lock import changing_table, measuring_into
 from nas.cost.table_parts import Entry, Reference, parse_key
 from nas.errors import ConfigError, TableError
 from nas.files.command_words import setting
@@ -154,11 +156,12 @@ def fill_table(specs: Iterable[OpSpec], runner: Runner, *, path: Path, on_progre
         ResumableError: If the place stopped before its time; the same call goes on.
     """
     start, conditions = time.monotonic(), runner.conditions
-    table = table_so_far(path, conditions)
+    specs, table = set(specs), table_so_far(path, conditions)
     if table is None:
         check_writable(path)
-        table = _empty(conditions)
-    with TableJournal(journal_path(path), conditions) as journal:
+    is_full = table is not None and not table.missing(specs) and not journal_path(path).exists()  # then nothing is written
+    with nullcontext() if is_full else measuring_into(path, "profile"), TableJournal(journal_path(path), conditions) as journal:
+        table = table_so_far(path, conditions) or _empty(conditions)
         wanted = {spec for spec in specs if not is_free(spec)} | {parse_key(key) for key in journal.keys}
         plan = table.missing(wanted)
         if not plan and not table.entries:
@@ -166,8 +169,8 @@ def fill_table(specs: Iterable[OpSpec], runner: Runner, *, path: Path, on_progre
         observed = Observed()
         if plan:
             observed = runner.take(plan, reference_of(table, journal, plan, path=path), journal, on_progress=on_progress)
-        result = _saved(table, plan, journal, observed, path=path, effort=runner.effort)
-    journal.delete()
+        result = _saved(plan, journal, conditions, observed, path=path, effort=runner.effort)
+        journal.delete()
     runner.finish(measured=bool(result.measured))
     return replace(result, seconds=time.monotonic() - start)
 
@@ -197,39 +200,51 @@ def fill_from_log(
         ConfigError: If `path` cannot be used.
         TableError: If the table is of another device, runtime, protocol or reference operation, or malformed.
     """
-    table = table_so_far(path, conditions) or _empty(conditions)
-    if table.reference is not None and log.reference_key != table.reference.key:
-        raise TableError(
-            f"{path}: the table's reference operation is {table.reference.key!r}, and the measurement's is "
-            f"{log.reference_key!r}, so they do not stand at one level; make the bundle with "
-            f"device={table.device.name}, or give another out="
-        )
-    return _saved(table, table.missing(specs), log, observed, path=path, effort=effort, measured_at=measured_at)
+    return _saved(specs, log, conditions, observed, path=path, effort=effort, measured_at=measured_at)
 
 
 def _saved(
-    table: LatencyTable,
-    plan: Sequence[OpSpec],
+    specs: Iterable[OpSpec],
     log: Log,
+    conditions: Conditions,
     observed: Observed,
     *,
     path: Path,
     effort: Effort,
     measured_at: str | None = None,
 ) -> ProfileResult:
-    """Save the table with what the log has of a plan, and say what that is."""
+    """Add to the table, as it is now, what it lacks of operations and the log has, and say what that is.
+
+    Others may have added to it since the measurement began: what they added stays.
+    """
     unknown: dict[str, float] = {}
-    drift = None
-    if plan:
-        table, unknown = extended(table, plan, log, observed, effort=effort)
-        table = replace(table, measured_at=measured_at or table.measured_at)
-        drift = _drift(table, log)
-        save_table(table, path)
+    drift, specs = None, set(specs)
+    table = table_so_far(path, conditions) or _empty(conditions)
+    plan = table.missing(specs)
+    with changing_table(path, "profile") if plan else nullcontext():
+        table = table_so_far(path, conditions) or table
+        plan = table.missing(specs)
+        if plan:
+            _require_level(table, log, path)
+            table, unknown = extended(table, plan, log, observed, effort=effort)
+            table = replace(table, measured_at=measured_at or table.measured_at)
+            drift = _drift(table, log)
+            save_table(table, path)
     measured = tuple(spec.key for spec in plan)
     result = ProfileResult(path=path, table=table, measured=measured, unstable=unknown, drift=drift, seconds=0.0)
     for line in (*result.throttled_lines(), *result.unstable_lines(), *result.graph_lines()):
         _log.warning(line)
     return result
+
+
+def _require_level(table: LatencyTable, log: Log, path: Path) -> None:
+    """Refuse timings beside another reference operation than that of the table."""
+    if table.reference is not None and log.reference_key != table.reference.key:
+        raise TableError(
+            f"{path}: the table's reference operation is {table.reference.key!r}, and the measurement's is "
+            f"{log.reference_key!r}, so they do not stand at one level; make the bundle with "
+            f"device={table.device.name}, or give another out="
+        )
 
 
 def journal_path(path: Path) -> Path:

@@ -80,30 +80,30 @@ def predict_pictures(
     """
     classes, origin = find_classes(job, genotype, weights, num_classes)
     size = genotype.deploy.input if job.images_size is None else (job.images_size[0], job.images_size[1])
-    out = rundir.prepare_out(job.out, "eval", None)
-    counts = np.zeros(num_classes, dtype=np.int64)
-    rows = []
-    for picture, ids in _predicted(pictures, network, size, fabric):
-        save_png(out / OVERLAYS / f"{picture.name}.png", overlay(picture.image, ids, classes.palette))
-        save_png(out / LABEL_IDS / f"{picture.name}.png", ids)
-        found = np.bincount(ids.ravel(), minlength=num_classes)
-        counts += found
-        rows.append(_row(picture, found, classes))
-    shares = _shares(counts, classes)
-    report = {
-        "images": len(rows),
-        "source": str(job.images),
-        "every_frame": job.every_frame,
-        "input": list(size),
-        "genotype_space": genotype.space,
-        "weights": str(weights),
-        "classes": list(classes.names),
-        "palette": classes.palette.tolist(),
-        "classes_from": origin,
-        "class_shares": shares,
-        "files": rows,
-    }
-    write_text_atomic(out / "eval.json", json.dumps(report, indent=2) + "\n")
+    with rundir.held_out(job.out, "eval") as out:
+        counts = np.zeros(num_classes, dtype=np.int64)
+        rows = []
+        for picture, ids in _predicted(pictures, network, size, fabric):
+            save_png(out / OVERLAYS / f"{picture.name}.png", overlay(picture.image, ids, classes.palette))
+            save_png(out / LABEL_IDS / f"{picture.name}.png", ids)
+            found = np.bincount(ids.ravel(), minlength=num_classes)
+            counts += found
+            rows.append(_row(picture, found, classes))
+        shares = _shares(counts, classes)
+        report = {
+            "images": len(rows),
+            "source": str(job.images),
+            "every_frame": job.every_frame,
+            "input": list(size),
+            "genotype_space": genotype.space,
+            "weights": str(weights),
+            "classes": list(classes.names),
+            "palette": classes.palette.tolist(),
+            "classes_from": origin,
+            "class_shares": shares,
+            "files": rows,
+        }
+        write_text_atomic(out / "eval.json", json.dumps(report, indent=2) + "\n")
     return ImagesResult(out, len(rows), shares, origin)
 
 

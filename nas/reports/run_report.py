@@ -253,13 +253,13 @@ def _predictions(pictures: Sequence[Path]) -> str:
 
 
 def _files(run: Path) -> list[list[str]]:
-    """Files and folders of a run, a folder with the sum of what is in it; without the report itself."""
+    """Files and folders of a run, a folder with the sum of what is in it; without the report itself and locks."""
     rows = []
     for path in sorted(run.iterdir()):
         if path.is_dir():
             inside = [file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
             rows.append([f"{path.name}/ ({len(inside)} files)", f"{sum(inside):,}"])
-        elif path.name != FILE_NAME:
+        elif path.name not in (FILE_NAME, *rundir.LOCKS):
             rows.append([path.name, f"{path.stat().st_size:,}"])
     return rows
 

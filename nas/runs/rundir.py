@@ -6,7 +6,8 @@ import dataclasses
 import errno
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 
 from nas.config.jobs import SearchJob, TrainJob
 from nas.devices.path_settings import home_written
+from nas.devices.sole_writer import sole_writer
 from nas.errors import CheckpointError, ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.command_words import setting
@@ -33,6 +35,11 @@ WEIGHTS = "weights.safetensors"
 FINISHED = "done.json"
 """File that exists once a run has ended."""
 METRICS = "metrics.jsonl"
+LOCK = ".lock"
+"""The lock of a folder: who searches or trains there, or writes a folder of results; see `nas/devices/sole_writer.py`."""
+RESULTS_LOCK = ".results.lock"
+"""The lock of those who add results to a run, which may go on meanwhile: derive, eval, predict, export, report."""
+LOCKS = (LOCK, RESULTS_LOCK)
 CHECKPOINT = Path("checkpoints") / "last.pt"
 """Checkpoint that a run can be resumed from."""
 RESUMED_VERBS = ("search", "train")
@@ -60,14 +67,18 @@ TRACKERS = "logger."
 """All settings of this section may change as well."""
 
 
+@contextmanager
 def open_run(
     job: SearchJob | TrainJob,
     verb: str,
     *,
     total_steps: int | None = None,
     check: Callable[[Path], None] | None = None,
-) -> Path:
-    """The folder of a run, with `config.yaml` in it: a fresh one, or that of the run to resume.
+) -> Iterator[Path]:
+    """The folder of a run, with `config.yaml` in it, held against other writers: a fresh one, or that of the run to go on with.
+
+    In a run to go on with nothing is changed before `go_on`, so that one that is refused stays what it was.
+    `resume=auto` beside `out` serves the first start and every later one: a folder without a checkpoint starts from scratch.
 
     Args:
         job: The settings; `out` and `resume` decide the folder.
@@ -76,61 +87,119 @@ def open_run(
         check: Refuses a run to resume by its folder, before anything in it changes; None: nothing more is to be checked.
 
     Raises:
-        ConfigError: If `out` is not empty, or the run to resume is not there, has other settings or has done more steps.
+        ConfigError: If `out` is not empty, or the run to resume is not there, has other settings or has done more steps; if
+            another process writes there.
     """
-    resume = job.resume
-    if resume == "auto":
-        resume = str(find_resumable(RUNS, verb, job)) if job.out is None else job.out
-    folder = prepare_out(job.out, verb, resume)
-    if resume is not None:
-        check_same(folder, verb, job)
-        if total_steps is not None:
-            _check_length(folder, verb, job, total_steps)
-        if check is not None:
-            check(folder)
-        (folder / FINISHED).unlink(missing_ok=True)
+    with _held(_wanted(job, verb), verb) as folder:
+        if job.resume is not None and has_checkpoint(folder):
+            check_same(folder, verb, job)
+            if total_steps is not None:
+                _check_length(folder, verb, job, total_steps)
+            if check is not None:
+                check(folder)
+        elif job.resume == "auto" and _stopped_early(folder, verb):
+            (folder / METRICS).unlink(missing_ok=True)  # the steps of before are taken again
+            write_config(folder, job, verb)
+        else:
+            _require_empty(folder, verb)
+            write_config(folder, job, verb)
+        yield folder
+
+
+def go_on(folder: Path, job: SearchJob | TrainJob, verb: str) -> None:
+    """Note that a run goes on, with the settings of now: to be called once its checkpoint is taken up."""
+    (folder / FINISHED).unlink(missing_ok=True)
     write_config(folder, job, verb)
-    return folder
 
 
-def prepare_out(out: str | None, verb: str, resume: str | None) -> Path:
-    """The folder that a run writes to, made if need be.
+@contextmanager
+def held_out(out: str | None, verb: str, *, run: str | None = None) -> Iterator[Path]:
+    """The folder that a verb writes results to, made if need be and held against other writers of results.
+
+    A run that goes on meanwhile is no obstacle: it writes other files, and results are written whole.
 
     Args:
-        out: The folder wanted; None: a fresh one under `RUNS`, or that of the run to resume.
-        verb: Names a fresh folder.
-        resume: Folder of the run to resume; None: start from scratch.
+        out: The folder wanted, which has nothing in it; None: that of the run, or else a fresh one under `RUNS`.
+        verb: The verb, with its sub-verb; it names a fresh folder.
+        run: The run that the results are of.
 
     Raises:
-        ConfigError: If `out` has something in it, is no folder, or is another folder than `resume`.
+        ConfigError: If `out` has something in it or is no folder, or another process writes there.
     """
-    if resume is not None:
-        return _folder_to_resume(out, resume)
-    if out is None:
+    if out is None and run is not None:
+        with _held(Path(run), verb, lock=RESULTS_LOCK) as folder:
+            yield folder
+        return
+    with _held(fresh(verb.split()[-1]) if out is None else _folder(out), verb) as folder:
+        _require_empty(folder, verb)
+        yield folder
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run can be gone on with."""
+    return (folder / CHECKPOINT).is_file()
+
+
+def _wanted(job: SearchJob | TrainJob, verb: str) -> Path:
+    """The folder that the settings of a run mean."""
+    if job.resume == "auto" and job.out is not None:
+        return _folder(job.out)
+    if job.resume is not None:
+        return _folder_to_resume(job.out, str(find_resumable(RUNS, verb, job)) if job.resume == "auto" else job.resume, verb)
+    if job.out is None:
         return fresh(verb)
-    folder = check_out(out, verb)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return _folder(job.out)
 
 
-def check_out(out: str, verb: str) -> Path:
-    """The folder wanted for a fresh run; nothing is made.
+def check_out(out: str, verb: str) -> None:
+    """Refuse a folder for fresh results before anything is built; nothing is made.
 
     Raises:
         ConfigError: If it has something in it or is no folder.
     """
+    folder = _folder(out)
+    if folder.is_dir():
+        _require_empty(folder, verb)
+
+
+def _folder(out: str) -> Path:
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"out: {folder} is a file, expected a folder; give another out=")
-    if folder.is_dir() and any(folder.iterdir()):
-        go_on = f"go on with the run in it by {setting('resume', folder)}, or " if _may_go_on(folder, verb) else ""
-        raise ConfigError(f"out: the folder {folder} is not empty; {go_on}give another out=")
     return folder
 
 
-def _may_go_on(folder: Path, verb: str) -> bool:
-    """Whether a verb knows resume= and the folder has a run to resume."""
-    return verb in ("search", "train") and (folder / CHECKPOINT).is_file()
+@contextmanager
+def _held(folder: Path, verb: str, *, lock: str = LOCK) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with sole_writer(folder / lock, verb, of=f"the folder {folder}", remedy="give another folder by out="):
+        yield folder
+
+
+def _require_empty(folder: Path, verb: str) -> None:
+    """Refuse a folder with something in it, with a remedy that works."""
+    if not any(path.name not in LOCKS for path in folder.iterdir()):
+        return
+    remedy = "give another out="
+    if has_checkpoint(folder) and _verb_of(folder) == verb:
+        remedy = f"go on with the run in it by {setting('resume', folder)}, or {remedy}"
+    elif _stopped_early(folder, verb):
+        again = f"{setting('out', folder)} resume=auto"
+        remedy = f"its nas {verb} stopped before the first checkpoint, start it again by {again}, or {remedy}"
+    raise ConfigError(f"out: the folder {folder} is not empty; {remedy}")
+
+
+def _stopped_early(folder: Path, verb: str) -> bool:
+    """Whether a folder holds a run of a verb that ended before its first checkpoint: nothing of it is lost by starting again."""
+    return not has_checkpoint(folder) and not (folder / WEIGHTS).exists() and _verb_of(folder) == verb
+
+
+def _verb_of(folder: Path) -> object:
+    """The verb whose run a folder holds; None: it holds none, or settings that cannot be read."""
+    try:
+        return load_config(folder)["verb"]
+    except ConfigError:
+        return None
 
 
 def fresh(verb: str) -> Path:
@@ -209,7 +278,7 @@ def find_resumable(runs: Path, verb: str, job: SearchJob | TrainJob) -> Path:
 
 def is_resumable(folder: Path) -> bool:
     """Whether a run has a checkpoint and has not come to its end."""
-    return (folder / CHECKPOINT).is_file() and not (folder / FINISHED).exists()
+    return has_checkpoint(folder) and not (folder / FINISHED).exists()
 
 
 def mark_finished(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -240,7 +309,8 @@ def check_same(folder: Path, verb: str, job: SearchJob | TrainJob) -> None:
         ]
         listed = ", ".join(shown) + (f" and {len(keys) - MOST_SHOWN} more" if len(keys) > MOST_SHOWN else "")
         raise ConfigError(
-            f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch without resume"
+            f"resume: {folder} has other settings: {listed}; give the same ones, or start from scratch in another folder, "
+            "without resume"
         )
 
 
@@ -262,10 +332,13 @@ def _check_length(folder: Path, verb: str, job: SearchJob | TrainJob, total_step
         )
 
 
-def _folder_to_resume(out: str | None, resume: str) -> Path:
+def _folder_to_resume(out: str | None, resume: str, verb: str) -> Path:
     folder = Path(resume)
-    if not (folder / CHECKPOINT).is_file():
-        raise ConfigError(f"resume: {folder} has no {CHECKPOINT} to go on from; give the folder of a run, or leave resume out")
+    if not has_checkpoint(folder):
+        remedy = "give the folder of a run, or leave resume out"
+        if _stopped_early(folder, verb):
+            remedy = f"start it again by {setting('out', folder)} resume=auto"
+        raise ConfigError(f"resume: {folder} has no {CHECKPOINT} to go on from; {remedy}")
     if out is not None and Path(out).resolve() != folder.resolve():
         raise ConfigError(f"out: got {out} beside resume={resume}, expected the same folder; leave out= away")
     return folder

@@ -108,6 +108,12 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | F
     path = Path(job.run) / "checkpoints" / f"{job.checkpoint}.pt"
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint; give run= the folder of a nas search, and checkpoint=last or best")
+    with rundir.held_out(job.out, "derive", run=job.run) as folder:
+        return _derived(job, path, spaces, folder)
+
+
+def _derived(job: DeriveJob, path: Path, spaces: Mapping[str, SpaceEntry], folder: Path) -> DeriveResult | FrontResult:
+    """Derive from a checkpoint into a folder that is held."""
     state = load_checkpoint(path)
     with checked_as(path):
         check_verb(state, "search")
@@ -118,15 +124,15 @@ def derive(job: DeriveJob, spaces: Mapping[str, SpaceEntry]) -> DeriveResult | F
     costs = _costs(job, state, space)
     if job.targets is not None:
         assert costs is not None
-        return _derive_front(job, state, space, costs)
+        return _derive_front(job, state, space, costs, folder)
     genotypes, repairs = genotypes_of(state, space, sample=job.sample, costs=costs)
-    target, *others = write_genotypes(_folder(job), genotypes)
+    target, *others = write_genotypes(folder, genotypes)
     genotype = next(iter(genotypes.values()))
     predicted = () if costs is None else costs.lines(costs.predicted(genotype.choices))
     return DeriveResult(target, genotype, step, repairs, predicted, tuple(others), _data_words(job, state))
 
 
-def _derive_front(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace, costs: DeployedCosts) -> FrontResult:
+def _derive_front(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace, costs: DeployedCosts, folder: Path) -> FrontResult:
     """A genotype for each target, dominated ones left out."""
     assert job.targets is not None
     choices, logits = space.choices(), state["guided_logits"][space.architecture_sets[0]]
@@ -137,7 +143,7 @@ def _derive_front(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace, 
         cost = limited.predicted(genotype.choices)[0]
         points.append(Point(target, cost, log_probability(logits, choices, genotype.choices), genotype.choices))
         genotypes[target] = genotype
-    kept, table, folder = undominated(points), costs.tables[0].identifier, _folder(job)
+    kept, table = undominated(points), costs.tables[0].identifier
     for point in kept:
         write_genotype(folder / point.file_name, genotypes[point.target])
     write_front(folder, points=points, kept=kept, table=table)
@@ -175,7 +181,3 @@ def _costs(job: DeriveJob, state: Mapping[str, Any], space: SearchSpace) -> Depl
     for table, target in zip(costs.tables, job.targets[:1] if job.targets else targets, strict=True):
         check_target_unit("target_ms", table, target)
     return costs
-
-
-def _folder(job: DeriveJob) -> Path:
-    return rundir.prepare_out(job.out, "derive", None) if job.out else Path(job.run)

@@ -146,32 +146,31 @@ def evaluate_split(job: EvalJob, design: Design, weights: Path) -> EvalResult:
     network, num_classes = trained_network(design, weights)
     table = _class_table(job, design.genotype, weights, num_classes=num_classes, classes=dataset.classes)
     network.to(fabric.device)
-    out = Path(job.run) if job.run and not job.out else rundir.prepare_out(job.out, "eval", None)
-    out.mkdir(parents=True, exist_ok=True)
-    full = dataset.full_resolution if job.full_resolution is None else job.full_resolution
-    if full:
-        matrix = confusion_at_full_resolution(network, dataset, fabric=fabric, table=table)
-    else:
-        matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size, table=table)
-    metrics = summarise(matrix, dataset.classes)
-    shown = _spread(len(dataset), job.pictures)
-    report = {
-        "split": job.split,
-        "data": job.data.name,
-        "data_settings": asdict(job.data),
-        "size": list(dataset.size),
-        "images": len(dataset),
-        "full_resolution": full,
-        "weights": str(weights),
-        "weights_sha256": file_digest(weights),
-        "class_map": job.class_map,
-        "pictures": [f"{dataset.name(index)}.png" for index in shown],
-        **metrics,
-    }
-    _remove_earlier_pictures(out)
-    write_text_atomic(out / REPORT, json.dumps(report, indent=2) + "\n")
-    _draw_pictures(network, dataset, shown, fabric=fabric, folder=out / PICTURES, table=table)
-    return EvalResult(out, job.split, job.data.name, dataset.size, len(dataset), metrics, len(shown))
+    with rundir.held_out(job.out, "eval", run=job.run) as out:
+        full = dataset.full_resolution if job.full_resolution is None else job.full_resolution
+        if full:
+            matrix = confusion_at_full_resolution(network, dataset, fabric=fabric, table=table)
+        else:
+            matrix = confusion_over(network, dataset, fabric=fabric, batch_size=job.batch_size, table=table)
+        metrics = summarise(matrix, dataset.classes)
+        shown = _spread(len(dataset), job.pictures)
+        report = {
+            "split": job.split,
+            "data": job.data.name,
+            "data_settings": asdict(job.data),
+            "size": list(dataset.size),
+            "images": len(dataset),
+            "full_resolution": full,
+            "weights": str(weights),
+            "weights_sha256": file_digest(weights),
+            "class_map": job.class_map,
+            "pictures": [f"{dataset.name(index)}.png" for index in shown],
+            **metrics,
+        }
+        _remove_earlier_pictures(out)
+        write_text_atomic(out / REPORT, json.dumps(report, indent=2) + "\n")
+        _draw_pictures(network, dataset, shown, fabric=fabric, folder=out / PICTURES, table=table)
+        return EvalResult(out, job.split, job.data.name, dataset.size, len(dataset), metrics, len(shown))
 
 
 def _class_table(

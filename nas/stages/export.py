@@ -99,25 +99,24 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
     network, num_classes = trained_network(design, weights_path)
     classes = _class_names(job, genotype, weights_path, num_classes)
     height, width = job.export.input or genotype.deploy.input
-    out = Path(job.run) if job.run and not job.out else rundir.prepare_out(job.out, "export", None)
-    out.mkdir(parents=True, exist_ok=True)
-    models = {size: onnx_model(network, size, job.export) for size in ((height, width), odd_size(height, width))}
-    agreements = [
-        compare(model, network, size=size, precision=job.export.precision, output=job.export.output)
-        for size, model in models.items()
-    ]
-    model = models[height, width]
-    _describe(model, genotype, job.export, classes=classes, num_classes=num_classes)
-    report = {
-        "format_version": FORMAT_VERSION,
-        "passed": all(found.passed for found in agreements),
-        "genotype": genotype_path,
-        "weights": str(weights_path),
-        "weights_sha256": file_digest(weights_path),
-        **_facts(model, network, job.export, classes=classes),
-        "check": [found.as_json() for found in agreements],
-    }
-    return _write(ExportResult(out=out, report=report, agreements=agreements), model)
+    with rundir.held_out(job.out, "export", run=job.run) as out:
+        models = {size: onnx_model(network, size, job.export) for size in ((height, width), odd_size(height, width))}
+        agreements = [
+            compare(model, network, size=size, precision=job.export.precision, output=job.export.output)
+            for size, model in models.items()
+        ]
+        model = models[height, width]
+        _describe(model, genotype, job.export, classes=classes, num_classes=num_classes)
+        report = {
+            "format_version": FORMAT_VERSION,
+            "passed": all(found.passed for found in agreements),
+            "genotype": genotype_path,
+            "weights": str(weights_path),
+            "weights_sha256": file_digest(weights_path),
+            **_facts(model, network, job.export, classes=classes),
+            "check": [found.as_json() for found in agreements],
+        }
+        return _write(ExportResult(out=out, report=report, agreements=agreements), model)
 
 
 def onnx_model(network: Network, size: tuple[int, int], settings: ExportSettings) -> ModelProto:

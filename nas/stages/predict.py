@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from nas.config.jobs import PredictJob
 from nas.cost import resolve_table
@@ -12,7 +13,7 @@ from nas.cost.prediction import FILE_NAME
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.reports.prediction_report import PredictReport
-from nas.runs.rundir import prepare_out
+from nas.runs.rundir import held_out
 from nas.space.design import load_design
 from nas.space.search_space import SpaceEntry
 
@@ -33,8 +34,10 @@ def predict_job(job: PredictJob, spaces: Mapping[str, SpaceEntry]) -> PredictRep
     if table is None:
         raise ConfigError("latency.table: got none, expected a table to look the operations up in, e.g. auto/torch-eager or macs")
     latency = predict(design, table, given=job.latency.table)
-    path = None if job.out is None else prepare_out(job.out, "predict", None) / FILE_NAME
-    report = PredictReport(design=design, table=table, latency=latency, path=path)
-    if path is not None:
+    report = PredictReport(design=design, table=table, latency=latency, path=None)
+    if job.out is None:
+        return report
+    with held_out(job.out, "predict") as folder:
+        path = folder / FILE_NAME
         write_text_atomic(path, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
-    return report
+    return replace(report, path=path)

@@ -11,6 +11,7 @@ from nas.config.measuring_jobs import ImportJob
 from nas.cost.latency_table import LatencyTable, save_table
 from nas.cost.lookup import WORK_FOLDER, tell_hidden
 from nas.cost.published_format import PublishedTable
+from nas.cost.table_lock import changing_table
 from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, TableError
 from nas.space.search_space import SearchSpace, SpaceEntry
@@ -114,7 +115,8 @@ def _import_published(source: Path, job: ImportJob, form: PublishedTable, entry:
     table, notes = form.read(source, job.device)
     path = target_of(job, table)
     try:
-        save_table(table, path)
+        with changing_table(path, "profile import"):
+            save_table(table, target_of(job, table))
     except OSError as error:
         raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error
     tell_hidden(path)

@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +25,7 @@ from nas.cost.lookup import WORK_FOLDER, find_table
 from nas.cost.prediction import predict_on
 from nas.cost.profile_command import profile_command
 from nas.cost.random_architecture import drawn_over_costs, spread_over_costs
+from nas.cost.table_lock import changing_table
 from nas.errors import ConfigError, FailedCheckError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.measuring.fit_calibration import Fit, Terms, fit, objections, quality, terms_of
@@ -160,31 +162,36 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
     deployment = job.deploy.deployment(space, job.num_classes)
     describe = partial(space.graph, deployment)
     table.require(space.plan(deployment), command=profile_command(space.config, table, deployment, given=str(target)))
-    with open_runner(job, request_for_table(job, table)) as runner:
-        check_table(table, runner, path)
-        out = rundir.prepare_out(job.out, "validate", None)
-        generator = torch.Generator().manual_seed(job.seed)
-        drawn = _networks(space, describe, table, count=job.samples, generator=generator)
-        graphs = [describe(decided=choices) for choices in drawn]
-        networks = [SizedNetwork(partial(_network, graph, seed=job.seed + i), deployment.input) for i, graph in enumerate(graphs)]
-        times = runner.time_networks(networks, table, seed=job.seed, on_progress=on_progress)
-    samples = [
-        _sample(choices, one, table, times[i], judges=i % 2 == 1)
-        for i, (choices, one) in enumerate(zip(drawn, graphs, strict=True))
-    ]
-    result = _judged(samples, job, out=out, table=table.identifier, floor=noise_floor(times), path=target)
-    if result.table_path is not None:
-        calibration = _calibration(result, space=space.config.name, deployment=deployment, coverage=job.coverage)
-        save_table(read_table(target if target.exists() else path).with_calibration(calibration), target)
-    _write(result, job)
-    if job.calibrate and result.objections:
-        kept = table.calibration(space.config.name, deployment)
-        raise FailedCheckError(
-            f"{path} {'is not calibrated' if kept is None else f'keeps its calibration of {kept.measured_at}'}: with the new one, "
-            f"{'; '.join(result.objections)}. Measure again while nothing else runs there, with more samples= and rounds=",
-            result.summary(),
-        )
-    return result
+    with ExitStack() as held:
+        with open_runner(job, request_for_table(job, table)) as runner:
+            check_table(table, runner, path)
+            out = held.enter_context(rundir.held_out(job.out, "profile validate"))
+            generator = torch.Generator().manual_seed(job.seed)
+            drawn = _networks(space, describe, table, count=job.samples, generator=generator)
+            graphs = [describe(decided=choices) for choices in drawn]
+            networks = [
+                SizedNetwork(partial(_network, graph, seed=job.seed + i), deployment.input) for i, graph in enumerate(graphs)
+            ]
+            times = runner.time_networks(networks, table, seed=job.seed, on_progress=on_progress)
+        samples = [
+            _sample(choices, one, table, times[i], judges=i % 2 == 1)
+            for i, (choices, one) in enumerate(zip(drawn, graphs, strict=True))
+        ]
+        result = _judged(samples, job, out=out, table=table.identifier, floor=noise_floor(times), path=target)
+        if result.table_path is not None:
+            calibration = _calibration(result, space=space.config.name, deployment=deployment, coverage=job.coverage)
+            with changing_table(target, "profile validate"):
+                save_table(read_table(target if target.exists() else path).with_calibration(calibration), target)
+        _write(result, job)
+        if job.calibrate and result.objections:
+            kept = table.calibration(space.config.name, deployment)
+            state = "is not calibrated" if kept is None else f"keeps its calibration of {kept.measured_at}"
+            raise FailedCheckError(
+                f"{path} {state}: with the new one, {'; '.join(result.objections)}. Measure again while nothing else runs there, "
+                "with more samples= and rounds=",
+                result.summary(),
+            )
+        return result
 
 
 def _networks(

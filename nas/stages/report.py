@@ -41,6 +41,5 @@ def report(job: ReportJob, spaces: Mapping[str, SpaceEntry]) -> ReportResult:
     run = Path(job.run)
     if not run.is_dir():
         raise ConfigError(f"run: got {run}, which is no folder; give the folder of a nas search or nas train")
-    files = read_run(run, spaces)
-    target = rundir.prepare_out(job.out, "report", None) if job.out else run
-    return ReportResult(write_report(files, target))
+    with rundir.held_out(job.out, "report", run=job.run) as folder:
+        return ReportResult(write_report(read_run(run, spaces), folder))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,7 @@ from nas.supernet.derivation import genotype_files, shown_repairs, write_genotyp
 from nas.supernet.search_task import SearchTask
 from nas.supernet.setup import search_splits
 from nas.training.loop import fit
+from nas.training.run_checkpoints import Resumption
 
 log = logging.getLogger("nas")
 
@@ -125,18 +128,21 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
     inputs = RunInputs(
         {**data_inputs(train_set, val_set), **table_inputs(task.costs.tables, space.plan(task.deploy))}, job.accept_changes
     )
-    ranks, resume = ranks_of(fabric), job.resume is not None
+    ranks = ranks_of(fabric)
     if task.warmup_steps >= task.total_steps and ranks.is_first:
         log.warning(
             "search.warmup_epochs: got %d, which are all %d steps, and the architecture does not move in them; give fewer",
             job.search.warmup_epochs,
             task.total_steps,
         )
-    out = Path(ranks.from_first(lambda: str(rundir.open_run(job, "search", total_steps=task.total_steps))))
-    loggers = job.logger if ranks.is_first else {}
-    with noting_resume(out):
+    opened, loggers = rundir.open_run(job, "search", total_steps=task.total_steps), job.logger if ranks.is_first else {}
+    with ExitStack() as held:  # by the first process, for all of them
+        out = Path(ranks.from_first(lambda: str(held.enter_context(opened))))
+        held.enter_context(noting_resume(out))
+        resume = rundir.has_checkpoint(out)
+        resumption = Resumption(inputs, partial(rundir.go_on, out, job, "search"))
         with open_trackers(loggers, out, resumed=resume, draw=lambda: {"architecture": _picture(task)}) as trackers:
-            fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers, inputs=inputs)
+            fit(task, task.plan, task.train_set, fabric=fabric, out=out, resume=resume, trackers=trackers, resumption=resumption)
         result = _result(task, out, time.perf_counter() - started)
         if ranks.is_first:
             _write(task, out, result)

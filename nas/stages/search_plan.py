@@ -47,7 +47,16 @@ def plan_search(
         WorkerStoppedError: If no probe came as far as a step, and not for want of memory.
     """
     totals = _totals(job, space)
-    out = None if job.out is None else rundir.prepare_out(job.out, "search", None)
+    if job.out is None:
+        return _planned(job, space, totals, on_progress)
+    with rundir.held_out(job.out, "search plan=true") as out:
+        report = _planned(job, space, totals, on_progress)
+        write_text_atomic(out / FILE_NAME, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
+    return dataclasses.replace(report, path=out / FILE_NAME)
+
+
+def _planned(job: SearchJob, space: SearchSpace, totals: Totals, on_progress: Callable[[int, int], None]) -> PlanReport:
+    """The forecast, from probes of each relaxation, execution and checkpointing."""
     names = sorted(RELAXATION_NAMES, key=lambda name: name != job.search.relaxation)
     settings = list(itertools.product(names, EXECUTION_NAMES, checkpointings(job.trainer)))
     rows: list[Row] = []
@@ -57,11 +66,7 @@ def plan_search(
         rows.append(_row(job, space, totals, (relaxation, execution, checkpointing), like[:1]))
     on_progress(len(settings), len(settings))
     _require_measured(rows)
-    report = PlanReport(totals=totals, rows=tuple(rows), overrides=recommended(job, totals, rows))
-    if out is not None:
-        write_text_atomic(out / FILE_NAME, json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n")
-        report = dataclasses.replace(report, path=out / FILE_NAME)
-    return report
+    return PlanReport(totals=totals, rows=tuple(rows), overrides=recommended(job, totals, rows))
 
 
 def _require_measured(rows: Sequence[Row]) -> None:

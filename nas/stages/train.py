@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from nas.space.genotype import Genotype, save_genotype
 from nas.space.search_space import SpaceEntry
 from nas.training.loop import fit
 from nas.training.objectives import loss_name
+from nas.training.run_checkpoints import Resumption
 from nas.training.train_setup import Split, make_task, train_splits
 from nas.training.train_task import TrainTask
 
@@ -87,19 +89,22 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     # After all that may refuse the input: the same command, with the same out, can then be given again.
     files = {"teacher": job.distill.teacher, "weights": job.weights, "encoder weights": job.encoder_weights}
     inputs = RunInputs({**data_inputs(train_set, val_set), **file_inputs(files)}, job.accept_changes)
-    ranks, resume = ranks_of(fabric), job.resume is not None
+    ranks = ranks_of(fabric)
     trained = _trained_genotype(job, design.genotype, val_set)
-    out = Path(ranks.from_first(lambda: str(_open(job, design.genotype, trained, spaces, total_steps=task.total_steps))))
+    opened = _open(job, design.genotype, trained, spaces, total_steps=task.total_steps)
     draw = partial(predicted_pictures, task.result, val_set, fabric=fabric)
-    with noting_resume(out):
+    with ExitStack() as held:  # by the first process, for all of them
+        out = Path(ranks.from_first(lambda: str(held.enter_context(opened))))
+        held.enter_context(noting_resume(out))
+        resume = rundir.has_checkpoint(out)
+        resumption = Resumption(inputs, partial(rundir.go_on, out, job, "train"))
         with open_trackers(job.logger if ranks.is_first else {}, out, resumed=resume, draw=draw) as trackers:
-            fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers, inputs=inputs)
+            fit(task, task.plan, train_set, fabric=fabric, out=out, resume=resume, trackers=trackers, resumption=resumption)
         result = _result(job, task, out, seconds=time.perf_counter() - started)
         if ranks.is_first:
             save_weights(out / rundir.WEIGHTS, task.result.state_dict())
-            rundir.mark_finished(
-                out, {"seconds": result.seconds, **{f"val_{name}": value for name, value in result.scores.items()}}
-            )
+            scores = {f"val_{name}": value for name, value in result.scores.items()}
+            rundir.mark_finished(out, {"seconds": result.seconds, **scores})
     return result
 
 
@@ -110,15 +115,18 @@ def _trained_genotype(job: TrainJob, genotype: Genotype, val_set: Split) -> Geno
     return trained_genotype(genotype, size=val_set.size, classes=val_set.classes, data=job.data.name)
 
 
-def _open(job: TrainJob, given: Genotype, trained: Genotype, spaces: Mapping[str, SpaceEntry], *, total_steps: int) -> Path:
-    """The folder of the run, with the genotype in it."""
+@contextmanager
+def _open(
+    job: TrainJob, given: Genotype, trained: Genotype, spaces: Mapping[str, SpaceEntry], *, total_steps: int
+) -> Iterator[Path]:
+    """The folder of the run, held, with the genotype in it."""
 
     def check(run: Path) -> None:
         _check_same_network(given, trained, load_design(run, spaces).genotype, run)
 
-    out = rundir.open_run(job, "train", total_steps=total_steps, check=check)
-    save_genotype(out / "genotype.yaml", trained)
-    return out
+    with rundir.open_run(job, "train", total_steps=total_steps, check=check) as out:
+        save_genotype(out / "genotype.yaml", trained)
+        yield out
 
 
 def _check_same_network(given: Genotype, trained: Genotype, before: Genotype, out: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from pathlib import Path
 
@@ -17,14 +16,13 @@ from nas.distributed.fabric import ranks_of
 from nas.errors import MemoryLimitError, NonFiniteLossError
 from nas.files.command_words import setting
 from nas.runs.progress import NoProgress, Progress
-from nas.runs.run_inputs import RunInputs
 from nas.runs.trackers import Trackers
 from nas.runs.tracking import MetricsLog, NoMetrics
 from nas.training.batch_waits import DataWatch
-from nas.training.interruption import interruptible
+from nas.training.interruption import Interruption, interruptible
 from nas.training.loop_state import LoopPlan, LoopState, Row, Samples, Task
 from nas.training.out_of_memory import Shortage, fitting_batch, memory_error, release, shortage_of
-from nas.training.run_checkpoints import RunCheckpoints
+from nas.training.run_checkpoints import Resumption, RunCheckpoints
 
 log = logging.getLogger("nas")
 
@@ -38,7 +36,7 @@ def fit(
     out: Path,
     resume: bool,
     trackers: Trackers | None = None,
-    inputs: RunInputs | None = None,
+    resumption: Resumption | None = None,
 ) -> None:
     """Run a task to its end, or go on with it.
 
@@ -50,16 +48,16 @@ def fit(
         out: Folder of the run.
         resume: Whether to go on from the last checkpoint in it.
         trackers: Get every row of metrics.jsonl, too.
-        inputs: What the run is made of; checkpoints keep it, and a resume compares it. None: neither.
+        resumption: What a resume compares and changes; None: nothing.
 
     Raises:
         UserError: If the checkpoint to resume cannot be taken up, or the inputs have changed.
-        KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved.
+        KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved; after SIGTERM, `TerminatedError`.
         NonFiniteLossError: Before any weight has moved; the state is saved in checkpoints/nonfinite.pt.
         MemoryLimitError: If memory runs out; in a step of one process, the state before it is saved.
     """
     loop = Loop(task, plan, dataset, fabric=fabric, out=out, trackers=trackers or Trackers())
-    loop.checkpoints.inputs = inputs
+    loop.checkpoints.resumption = resumption
     loop.run(resume=resume)
 
 
@@ -85,7 +83,7 @@ class Loop:
         self.state = LoopState()
         self.metrics: MetricsLog = NoMetrics()
         self.progress: Progress = NoProgress()
-        self.interrupted = threading.Event()
+        self.interrupted = Interruption()
 
     def run(self, *, resume: bool) -> None:
         """All steps that are left; see `fit`."""
@@ -172,10 +170,10 @@ class Loop:
             self._stop_if_interrupted(save=True)
 
     def _stop_if_interrupted(self, *, save: bool = False) -> None:
-        """End the run after Ctrl-C, with a checkpoint where there is none of this step, and say how it goes on.
+        """End the run after Ctrl-C or SIGTERM, with a checkpoint where there is none of this step, and say how it goes on.
 
         Raises:
-            KeyboardInterrupt: After Ctrl-C.
+            KeyboardInterrupt: After either.
         """
         if not self.ranks.any(self.interrupted.is_set()):
             return
@@ -184,7 +182,7 @@ class Loop:
         if self.ranks.is_first:
             words = setting("resume", self.out)
             log.warning("saved after step %d of %d; to go on, give the same command with %s", self.state.step, self.total, words)
-        raise KeyboardInterrupt
+        raise self.interrupted.error()
 
     def _step(self, images: Tensor, labels: Tensor) -> Row:
         """A step, counted; its scalars.

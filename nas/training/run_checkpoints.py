@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,19 @@ from nas.runs.tracking import MetricsLog
 from nas.training.loop_state import LoopState, Task
 
 
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What a resume compares, and what it changes.
+
+    Args:
+        inputs: What the run is made of; checkpoints keep it.
+        restored: What the first process does once a checkpoint is taken up; before, nothing of the run changes.
+    """
+
+    inputs: RunInputs
+    restored: Callable[[], None]
+
+
 class RunCheckpoints:
     """Saves and restores a run; the first process alone writes.
 
@@ -22,11 +37,11 @@ class RunCheckpoints:
         task: What is trained.
         out: Folder of the run; the checkpoints lie in its folder `checkpoints`.
         ranks: The processes of the run.
+        resumption: What a resume compares and changes; None: nothing.
     """
 
-    def __init__(self, task: Task, out: Path, ranks: Ranks) -> None:
-        self.task, self.folder, self.ranks = task, out / "checkpoints", ranks
-        self.inputs: RunInputs | None = None
+    def __init__(self, task: Task, out: Path, ranks: Ranks, resumption: Resumption | None = None) -> None:
+        self.task, self.folder, self.ranks, self.resumption = task, out / "checkpoints", ranks, resumption
 
     def save(self, state: LoopState, metrics: MetricsLog, *, best: bool = False) -> None:
         """Write `last.pt`, and with `best` also `best.pt`, once all processes were found to have the same state."""
@@ -56,14 +71,16 @@ class RunCheckpoints:
         path = self.folder / "last.pt"
         saved = checkpoint.load_checkpoint(path)
         with checked_as(path):
-            if self.inputs is not None:
-                self.inputs.check(saved.get("inputs"))
+            if self.resumption is not None:
+                self.resumption.inputs.check(saved.get("inputs"))
             state = LoopState.of(saved["loop"], planned=saved.get("planned_steps"))
             self.task.load_state(saved)
+        if self.resumption is not None and self.ranks.is_first:
+            self.resumption.restored()
         if state.confusion is not None and not self.ranks.is_first:
             state.confusion = torch.zeros_like(state.confusion)
         return state
 
     def _with_loop(self, saved: dict[str, Any], state: LoopState) -> dict[str, Any]:
-        inputs = {} if self.inputs is None else {"inputs": dict(self.inputs.digests)}
+        inputs = {} if self.resumption is None else {"inputs": dict(self.resumption.inputs.digests)}
         return {**saved, "loop": state.plain(), "planned_steps": state.planned, **inputs}

@@ -19,7 +19,7 @@ from nas.worker.jetson import (
     parse_jetson_clocks,
     parse_nvpmodel,
 )
-from nas.worker.nvidia_smi import check_one_gpu_model, mig_profile, query_gpu
+from nas.worker.nvidia_smi import check_one_gpu_model, mig_profile, query_gpu, with_profile
 from nas.worker.probing import RunTool, probe_paths, read_probe, read_probe_number, run_tool
 
 _GPU_CLOCK_FOLDERS = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b", "gpu-gpc-[0-9]*")
@@ -178,9 +178,9 @@ def _gpu_facts(run: RunTool) -> Dict[str, Optional[str]]:
     known = query_gpu(["name", "driver_version", "memory.total"], run=run)
     limits = query_gpu(["clocks.max.sm"], run=run)
     limits.update(query_gpu(["power.limit"], run=run))
-    name, profile = known.get("name"), mig_profile(run=run)
+    profile = mig_profile(run=run)
     return {
-        "gpu": f"{name} MIG {profile}" if name and profile else name,
+        "gpu": with_profile(known.get("name"), profile),
         "gpu_driver": known.get("driver_version"),
         "gpu_memory": f"{known['memory.total']} MiB" if "memory.total" in known and not profile else None,
         "gpu_mig": profile,

@@ -12,19 +12,22 @@ from nas.worker.interface import WorkerError
 LOCK_FILE = "lock"
 GIVE_UP_S = 15.0
 """Time for a worker to stop when asked."""
+NOBODY = "-"
+"""Stands for the client of a worker that was started by hand."""
 LOOK_S = 0.5
 """Time for which a lock may be held by a process that only looks whether another one is there."""
 
 
 @contextlib.contextmanager
-def sole_worker(folder: str, job_id: str, *, take_over: bool) -> Iterator[None]:
+def sole_worker(folder: str, job_id: str, *, client: str = NOBODY, replaced: Optional[str] = None) -> Iterator[None]:
     """Hold the lock of a folder; the system gives it back when the process ends, however it ends.
 
     Args:
         folder: The worker's folder.
         job_id: Identifies the job.
-        take_over: Whether a worker that is still at the same job is stopped, as one that a broken connection left behind; a worker
-            at another job is left alone.
+        client: Who started this worker, HOST:PROCESS in ASCII without spaces.
+        replaced: Who started the worker that is stopped if it is still at the same job, as one that a broken connection left
+            behind; any other worker is left alone.
 
     Raises:
         WorkerError: If another worker is there and goes on.
@@ -42,9 +45,9 @@ def sole_worker(folder: str, job_id: str, *, take_over: bool) -> Iterator[None]:
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise WorkerError(f"{path}: cannot be locked ({error.strerror})") from error
-            process, job = _holder(path)
+            process, job, started_by = _holder(path)
             waited_s = time.monotonic() - start
-            may_stop = process is not None and take_over and job == job_id
+            may_stop = process is not None and job == job_id and started_by == replaced
             if waited_s > (GIVE_UP_S if may_stop else LOOK_S):
                 who = f"process {process}" if process else "another process"
                 raise WorkerError(f"{folder}: {who} is measuring there; wait for its end, or stop it")
@@ -54,32 +57,35 @@ def sole_worker(folder: str, job_id: str, *, take_over: bool) -> Iterator[None]:
             time.sleep(0.05)
         try:
             os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), f"{os.getpid()} {job_id}\n".encode("ascii"))
+            os.write(file.fileno(), f"{os.getpid()} {job_id} {client}\n".encode("ascii"))
         except OSError as error:
             raise WorkerError(f"{path}: cannot be written ({error.strerror}); make room in {folder}") from error
         yield
 
 
-def busy_with(folder: str) -> Optional[str]:
-    """The job that a worker is at in a folder at this moment; None if none is there."""
+def busy_with(folder: str) -> Tuple[Optional[str], str]:
+    """The job that a worker is at in a folder at this moment, None if none is there; and who started that worker."""
     import fcntl
 
     path = os.path.join(folder, LOCK_FILE)
     if not os.path.exists(path):
-        return None
+        return None, NOBODY
     with open(path, encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return _holder(path)[1] or "a job"
-    return None
+            _, job, client = _holder(path)
+            return job or "a job", client
+    return None, NOBODY
 
 
-def _holder(path: str) -> Tuple[Optional[int], str]:
-    """Process and job of the worker that holds the lock, as it wrote them."""
+def _holder(path: str) -> Tuple[Optional[int], str, str]:
+    """Process, job and client of the worker that holds the lock, as it wrote them."""
     with open(path, encoding="ascii") as file:
         words = file.read().split()
-    return (int(words[0]), words[1]) if len(words) == 2 and words[0].isdigit() else (None, "")
+    if len(words) not in (2, 3) or not words[0].isdigit():
+        return None, "", NOBODY
+    return int(words[0]), words[1], words[2] if len(words) == 3 else NOBODY
 
 
 def _stop(process: Optional[int]) -> None:

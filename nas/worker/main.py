@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Mapping, Sequence
 
 from nas.worker.events import EventStream
 from nas.worker.interface import Runtime, Setup, WorkerError
-from nas.worker.lock import busy_with
+from nas.worker.lock import NOBODY, busy_with
 from nas.worker.onnx_sessions import open_onnxruntime, open_onnxruntime_tensorrt
 from nas.worker.run_job import about_device, run_job
 from nas.worker.tensorrt_choice import open_tensorrt
@@ -31,8 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run the program.
 
     Args:
-        arguments: None: measure the job in the program's folder. `--stream N`: the same for a program that reads JSON lines and
-            knows the first N timings. `--identify JSON`: say what this device and its runtime are.
+        arguments: None: measure the job in the program's folder. `--stream N CLIENT REPLACED`: the same for a program that reads
+            JSON lines and knows the first N timings; the last two may be left out. `--identify JSON`: say what this device and its
+            runtime are.
 
     Returns:
         An exit status.
@@ -43,8 +44,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["--identify"] and len(arguments) == 2:
             events.event("identity", identify_worker(arguments[1], folder), "")
-        elif arguments[:1] == ["--stream"] and len(arguments) == 2 and arguments[1].isdigit():
-            run_job(folder, events, open_runtime, known=int(arguments[1]))
+        elif arguments[:1] == ["--stream"] and 2 <= len(arguments) <= 4 and arguments[1].isdigit():
+            client, replaced = (list(arguments[2:]) + [NOBODY, ""][len(arguments) - 2 :])[:2]
+            run_job(folder, events, open_runtime, known=int(arguments[1]), client=client, replaced=replaced or None)
         elif not arguments:
             run_job(folder, events, open_runtime, known=None)
         else:
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WORKER_FAILED
     except KeyboardInterrupt:
-        events.event("error", "interrupted", "stopped; the same command goes on from here")
+        events.event("error", "it was interrupted", "stopped; the same command goes on from here")
         return WORKER_INTERRUPTED
     return WORKER_DONE
 
@@ -75,7 +77,8 @@ def identify_worker(question: str, folder: str) -> Dict[str, Any]:
         wanted = "an object with backend, precision, threads and accelerator"
         raise WorkerError(f"--identify: got {question!r}, expected {wanted}") from error
     runtime = open_runtime(backend, setup)
-    return dict(about_device(runtime, setup), clock=time.time(), busy=busy_with(folder))
+    busy, client = busy_with(folder)
+    return dict(about_device(runtime, setup), clock=time.time(), busy=busy, busy_client=client)
 
 
 def open_runtime(backend: str, setup: Setup) -> Runtime:

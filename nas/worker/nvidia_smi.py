@@ -192,5 +192,9 @@ def gpu_name(*, run: RunTool) -> Optional[str]:
     Raises:
         WorkerError: As `mig_profile`.
     """
-    name, profile = query_gpu(["name"], run=run).get("name"), mig_profile(run=run)
+    return with_profile(query_gpu(["name"], run=run).get("name"), mig_profile(run=run))
+
+
+def with_profile(name: Optional[str], profile: Optional[str]) -> Optional[str]:
+    """The name of a GPU, or that of its slice as CUDA gives it."""
     return f"{name} MIG {profile}" if name and profile else name

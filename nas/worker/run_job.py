@@ -10,7 +10,7 @@ from nas.worker.events import EventStream
 from nas.worker.interface import Run, Runtime, Setup, WorkerError
 from nas.worker.job import Graphs, Job, read_job
 from nas.worker.job_notes import JobNotes
-from nas.worker.lock import sole_worker
+from nas.worker.lock import NOBODY, sole_worker
 from nas.worker.power import PowerSource, energy_per_call, find_power_source
 from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text
 from nas.worker.ready_operations import ReadyOperations, memory_to_keep, ready_from_graphs
@@ -78,17 +78,27 @@ class Watch:
         self.last = now
 
 
-def run_job(folder: str, events: EventStream, open_runtime: OpenRuntime, *, known: Optional[int]) -> None:
+def run_job(
+    folder: str,
+    events: EventStream,
+    open_runtime: OpenRuntime,
+    *,
+    known: Optional[int],
+    client: str = NOBODY,
+    replaced: Optional[str] = None,
+) -> None:
     """Measure the job in a folder and write its result there.
 
     Args:
         folder: The worker's folder.
         events: Says what happens.
         open_runtime: See `OpenRuntime`.
-        known: How many timings who listens knows, and whose worker at the same job may be taken over; None: nobody listens.
+        known: How many timings who listens knows; None: nobody listens.
+        client: Who listens; see `sole_worker`.
+        replaced: Whose worker at the same job is taken over; see `sole_worker`.
     """
     job = read_job(folder)
-    with sole_worker(folder, job.job_id, take_over=known is not None):
+    with sole_worker(folder, job.job_id, client=client, replaced=replaced):
         runtime, graphs = open_runtime(job.backend, job.setup), Graphs(folder)
         source = _power_source(runtime, job.setup) if job.energy else None
         under = conditions_under(runtime.version, device_identity(job.setup.accelerator))

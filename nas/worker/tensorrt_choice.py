@@ -59,7 +59,7 @@ def open_tensorrt(
 def without_folders(text: str) -> str:
     """A text with the names of files alone: a table is published, and holds no folders of a home.
 
-    >>> without_folders("tried /home/me/venv/lib/libcudart.so.12, libcudart.so: too old; see /usr/local/cuda")
+    >>> without_folders("tried /place/venv/lib/libcudart.so.12, libcudart.so: too old; see /usr/local/cuda")
     'tried libcudart.so.12, libcudart.so: too old; see /usr/local/cuda'
     """
     return re.sub(r"(?<![^\s('\"])/(?!usr/)[^\s,;:]*/([^\s,;:/]+)", r"\1", text)

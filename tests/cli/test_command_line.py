@@ -17,7 +17,7 @@ import yaml
 
 from nas.cli import command_line as cli
 from nas.cli import verbs
-from nas.config.jobs import SearchJob, ShowJob
+from nas.config.jobs import SearchJob
 from nas.errors import FailedCheckError, UserError
 from search_spaces import SEARCH_SPACES
 from search_spaces.lgcnet.config import LGCNetConfig
@@ -36,33 +36,6 @@ def real(*argv, cwd):
     return subprocess.run(
         [*REAL_COMMAND, *argv], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
-
-
-class Recorder:
-    """Stands in for a stage: keeps the jobs that it is given, and does what it is told for each."""
-
-    def __init__(self, *reactions):
-        self.jobs = []
-        self.reactions = list(reactions)
-
-    def __call__(self, job):
-        self.jobs.append(job)
-        reaction = self.reactions.pop(0) if self.reactions else None
-        if reaction is not None:
-            raise reaction
-        return ["wrote nothing", f"seed {job.seed}"]
-
-
-@pytest.fixture
-def stage(monkeypatch):
-    """Puts a recorder in the place of the stage of `nas search`."""
-
-    def put(*reactions):
-        recorder = Recorder(*reactions)
-        monkeypatch.setitem(verbs.VERBS, "search", verbs.Verb("search", SearchJob, recorder))
-        return recorder
-
-    return put
 
 
 EVERY_VERB = [*verbs.VERBS, *(f"{verb} {sub}" for verb, subs in verbs.SUB_VERBS.items() for sub in subs)]
@@ -265,68 +238,6 @@ def test_keyboard_interrupt_is_status_130(run_nas, stage):
     assert (outcome.status, outcome.err) == (130, "nas search: interrupted\n")
 
 
-def test_multirun_gives_each_job_a_folder_and_goes_on_after_a_failure(run_nas, stage):
-    recorder = stage(UserError("first\nline"), None, ValueError("a bug"))
-    outcome = run_nas("search", "--multirun", "seed=0,1,2", "latency.table=macs", "out=sweep")
-    assert [job.seed for job in recorder.jobs] == [0, 1, 2]
-    assert [Path(job.out) for job in recorder.jobs] == [Path(f"sweep/{number}") for number in range(3)]
-    assert all(Path(job.out).is_dir() for job in recorder.jobs)
-    assert outcome.status == 2
-    failures = [line for line in outcome.err_lines if line.startswith("nas search: job")]
-    assert failures == [
-        "nas search: job 0 (seed=0 latency.table=macs out=sweep): first line",
-        "nas search: job 2 (seed=2 latency.table=macs out=sweep): ValueError",
-    ]
-    assert "seed 1" in outcome.out
-
-
-def test_multirun_without_out_shares_one_folder_under_runs(run_nas, stage):
-    recorder = stage()
-    assert run_nas("search", "-m", "seed=0,1", "latency.table=macs").status == 0
-    folders = [Path(job.out) for job in recorder.jobs]
-    assert folders[0].parent == folders[1].parent
-    assert folders[0].parent.parent == Path("runs")
-    assert folders[0].parent.name.startswith("multirun-")
-    assert [folder.name for folder in folders] == ["0", "1"]
-
-
-def test_multirun_with_swept_out_keeps_the_jobs_apart(run_nas, stage):
-    recorder = stage()
-    assert run_nas("search", "-m", "out=a,b", "latency.table=macs").status == 0
-    assert [Path(job.out) for job in recorder.jobs] == [Path("a/0"), Path("b/1")]
-
-
-def test_multirun_with_a_setting_refused_while_composing_runs_nothing(run_nas, stage):
-    recorder = stage()
-    outcome = run_nas("search", "-m", "search.epochs=1,many", "latency.table=macs")
-    assert (outcome.status, len(outcome.err_lines), recorder.jobs) == (2, 1, [])
-
-
-def test_multirun_status_is_the_first_that_is_not_0(run_nas, stage):
-    stage(None, RuntimeError("a bug"), UserError("wrong"))
-    assert run_nas("search", "-m", "seed=0,1,2", "latency.table=macs").status == 1
-
-
-@pytest.mark.parametrize(("given", "expected"), [((), None), (("out=pictures",), "pictures/{}")])
-def test_multirun_of_show_makes_folders_only_for_pictures_that_are_wanted(run_nas, monkeypatch, given, expected):
-    jobs = []
-    verb = verbs.Verb("show", ShowJob, lambda job: jobs.append(job) or [], sweep_out=verbs.VERBS["show"].sweep_out)
-    monkeypatch.setitem(verbs.VERBS, "show", verb)
-    assert run_nas("show", "-m", "list=spaces,tables", *given).status == 0
-    assert [job.out for job in jobs] == [expected and expected.format(number) for number in range(2)]
-
-
-def test_multirun_of_profile_does_not_turn_its_table_into_a_folder(run_nas, monkeypatch):
-    jobs = []
-    verb = verbs.VERBS["profile"]
-    monkeypatch.setitem(
-        verbs.VERBS, "profile", verbs.Verb("", verb.job, lambda job: jobs.append(job) or [], sweep_out=verb.sweep_out)
-    )
-    assert run_nas("profile", "-m", "num_classes=11,19", "out=table.json").status == 0
-    assert [job.out for job in jobs] == ["table.json", "table.json"]
-    assert not Path("table.json").exists()
-
-
 def test_calls_leave_the_process_as_it_was(run_nas, stage, monkeypatch):
     root = logging.getLogger()
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
@@ -352,9 +263,13 @@ def test_log_lines_are_printed_once_however_often_main_was_called(run_nas, monke
     assert "a line" not in quiet.out
 
 
-def test_non_empty_out_is_refused_naming_both_remedies(run_nas, tmp_path):
-    (tmp_path / "full").mkdir()
+def test_non_empty_out_is_refused_naming_resume_where_that_can_be(run_nas, tmp_path):
+    (tmp_path / "full" / "checkpoints").mkdir(parents=True)
     (tmp_path / "full" / "note.txt").touch()
+    outcome = run_nas("search", *TINY, "out=full")
+    assert outcome.err == "nas search: out: the folder full is not empty; give another out=\n"
+    (tmp_path / "full" / "checkpoints" / "last.pt").touch()
+    (tmp_path / "full" / "config.yaml").write_text("verb: search\n")
     outcome = run_nas("search", *TINY, "out=full")
     assert (outcome.status, len(outcome.err_lines)) == (2, 1)
     assert "resume=full" in outcome.err

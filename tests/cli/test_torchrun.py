@@ -15,7 +15,7 @@ import torch
 import nas
 from nas.config.settings import TrainerSettings
 from nas.distributed.fabric import make_fabric
-from nas.distributed.world import World, check_devices, world
+from nas.distributed.world import World, check_devices, meeting_id, starter, world
 from nas.errors import ConfigError
 from nas.runs.checkpoint import load_checkpoint
 from nas.runs.tracking import read_metrics
@@ -111,6 +111,40 @@ def test_ctrl_c_reaches_both_processes_and_a_checkpoint_is_saved_once(tmp_path):
 
 
 @pytest.mark.slow
+def test_both_processes_end_when_the_one_that_started_them_is_killed_and_the_same_command_goes_on(tmp_path):
+    run = tmp_path / "run"
+    job = search_job(run, search__epochs=8, search__checkpoint_every=1, search__eval_every=0, resume="auto", trainer__devices=2)
+    process = start("search", job)
+    wait_for_steps(process, run, 5)
+    ranks = [worker(process, rank) for rank in (0, 1)]
+    process.kill()
+    process.wait()
+    killed = time.monotonic()
+    while any(Path(f"/proc/{pid}").exists() for pid in ranks):
+        assert time.monotonic() - killed < 5
+        time.sleep(0.02)
+    status, _, errors = end(start("search", job))
+    assert (status, errors) == (0, [])
+    assert [row["step"] for row in rows(run, "step")] == list(range(1, 25))
+
+
+@pytest.mark.slow
+def test_sigterm_reaches_both_processes_and_a_checkpoint_is_saved_once(tmp_path):
+    random_genotype(tmp_path / "genotype.yaml")
+    run = tmp_path / "run"
+    job = train_job(tmp_path / "genotype.yaml", run, train__epochs=40, train__eval_every=0, trainer__devices=2)
+    process = start("train", job)
+    wait_for_steps(process, run, 2)
+    ranks = [worker(process, rank) for rank in (0, 1)]
+    for pid in (*ranks, process.pid):  # as schedulers send it: to every process
+        os.kill(pid, signal.SIGTERM)
+    status, lines, errors = end(process)
+    assert (status, errors) == (143, ["nas train: ended by SIGTERM; a checkpoint was saved"]), lines
+    saved = load_checkpoint(run / "checkpoints" / "last.pt")["loop"]["step"]
+    assert [row["step"] for row in rows(run, "step")] == list(range(1, saved + 1))
+
+
+@pytest.mark.slow
 def test_torchrun_runs_a_search_that_one_process_began(tmp_path):
     settings = {"search__epochs": 2, "search__relaxation": "soft"}
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -134,6 +168,12 @@ def test_torchrun_runs_a_search_that_one_process_began(tmp_path):
     assert sum(line.startswith("search finished") for line in lines) == 1
     assert sum("steps 6/6" in line for line in lines) == 1
     assert_close_runs(run, whole)
+
+
+def test_a_process_knows_which_one_started_it_as_one_of_several():
+    assert starter({"TORCHELASTIC_RUN_ID": meeting_id(321)}) == 321
+    assert starter({"TORCHELASTIC_RUN_ID": "none"}) is None
+    assert starter({}) is None
 
 
 def test_world_is_what_torchrun_says():

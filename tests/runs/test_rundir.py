@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -25,6 +26,17 @@ def _work_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def open_run(job, verb, **rest):
+    """The folder, given back at once."""
+    with rundir.open_run(job, verb, **rest) as folder:
+        return folder
+
+
+def held_out(out):
+    with rundir.held_out(out, "eval") as folder:
+        return folder
+
+
 def stop_after_checkpoint(folder):
     save_checkpoint(folder / rundir.CHECKPOINT, {"loop": {"step": 1}})
     (folder / rundir.METRICS).touch()
@@ -38,36 +50,113 @@ def test_fresh_folders_of_the_same_second_differ():
 
 
 def test_out_is_made_with_its_parents(tmp_path):
-    assert rundir.prepare_out("a/b", "search", None).resolve() == tmp_path / "a" / "b"
+    assert held_out("a/b").resolve() == tmp_path / "a" / "b"
     assert (tmp_path / "a" / "b").is_dir()
 
 
 def test_empty_out_is_taken(tmp_path):
     (tmp_path / "a").mkdir()
-    assert rundir.prepare_out("a", "search", None).is_dir()
+    assert held_out("a").is_dir()
 
 
-def test_out_with_a_run_in_it_is_refused_with_both_remedies(tmp_path):
-    (tmp_path / "a b").mkdir()
-    stop_after_checkpoint(tmp_path / "a b")
-    with pytest.raises(ConfigError, match=r"""folder a b is not empty; go on .* by 'resume="a b"', or give another out=$"""):
-        rundir.prepare_out("a b", "search", None)
-
-
-@pytest.mark.parametrize("verb", ["search", "eval", "export", "derive", "report", "validate", "predict"])
+@pytest.mark.parametrize("verb", ["search", "eval", "export", "derive", "report", "profile validate", "predict"])
 def test_out_with_something_in_it_is_refused_without_a_resume_that_cannot_be(verb, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "note.txt").touch()
     if verb != "search":
         stop_after_checkpoint(tmp_path / "a")
-    with pytest.raises(ConfigError, match=r"^out: the folder a is not empty; give another out=$"):
-        rundir.prepare_out("a", verb, None)
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        pytest.raises(ConfigError, match=r"^out: the folder a is not empty; give another out=$"),
+        rundir.held_out("a", verb),
+    ):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_out_with_a_run_in_it_is_refused_with_a_remedy_that_works():
+    folder = stop_after_checkpoint(open_run(search_job(out="a b"), "search"))
+    with pytest.raises(ConfigError, match=r"""folder a b is not empty; go on .* by 'resume="a b"', or give another out=$"""):
+        open_run(search_job(out="a b"), "search")
+    assert open_run(search_job(resume="a b"), "search") == folder
+
+
+def test_out_with_a_run_that_has_no_checkpoint_and_resume_do_not_send_to_each_other():
+    folder = open_run(search_job(out="a"), "search")
+    (folder / "metrics.jsonl").write_text('{"step": 1}\n')
+    for job in (search_job(out="a"), search_job(resume="a")):
+        with pytest.raises(ConfigError, match=r"start it again by out=a resume=auto"):
+            open_run(job, "search")
+    assert (folder / "metrics.jsonl").exists()
+    assert open_run(search_job(out="a", resume="auto"), "search") == folder
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+
+
+def test_auto_beside_out_serves_the_first_start_and_takes_new_settings_before_the_first_checkpoint():
+    folder = open_run(search_job(out="a", resume="auto"), "search")
+    assert open_run(search_job(out="a", resume="auto", seed=1), "search") == folder
+    stop_after_checkpoint(folder)
+    with pytest.raises(ConfigError, match=r"a has other settings: seed \(run: 1, now: 2\)"):
+        open_run(search_job(out="a", resume="auto", seed=2), "search")
+    assert open_run(search_job(out="a", resume="auto", seed=1), "search") == folder
+
+
+@pytest.mark.parametrize("name", ["note.txt", "weights.safetensors"])
+def test_auto_beside_out_leaves_a_folder_alone_that_is_no_stopped_run(name):
+    folder = open_run(search_job(out="a"), "search")
+    if name == "note.txt":
+        (folder / "config.yaml").unlink()
+    (folder / name).touch()
+    with pytest.raises(ConfigError, match="not empty; give another out="):
+        open_run(search_job(out="a", resume="auto"), "search")
+    (folder / name).unlink()
+
+
+def test_a_run_of_another_verb_is_not_started_over():
+    open_run(search_job(out="a"), "search")
+    with pytest.raises(ConfigError, match="not empty; give another out="):
+        open_run(TrainJob(genotype="g.yaml", data=LGCNetConfig(), out="a", resume="auto"), "train")
+
+
+@pytest.mark.parametrize("given", [{"out": "a"}, {"out": "a", "resume": "auto"}, {"resume": "a"}])
+def test_a_run_that_another_writes_to_is_refused_naming_it(given):
+    stop_after_checkpoint(open_run(search_job(out="a"), "search"))
+    with rundir.open_run(search_job(resume="a"), "search"):
+        before = sorted(path.name for path in Path("a").rglob("*"))
+        with pytest.raises(
+            ConfigError, match=rf"^the folder a is being written by nas search \(process {os.getpid()} on .*another"
+        ):
+            open_run(search_job(**given), "search")
+        assert sorted(path.name for path in Path("a").rglob("*")) == before
+    assert not (Path("a") / rundir.LOCK).exists()
+
+
+def test_results_are_added_to_a_run_that_goes_on_by_one_at_a_time():
+    with (
+        rundir.open_run(search_job(out="a"), "search"),
+        rundir.held_out(None, "derive", run="a"),
+        pytest.raises(ConfigError, match=rf"^the folder a is being written by nas derive \(process {os.getpid()} on .*another"),
+        rundir.held_out(None, "report", run="a"),
+    ):
+        raise AssertionError("two verbs write results at a time")
+    assert not list(Path("a").glob("*.lock"))
+    assert not list(Path("a").glob(".*lock"))
+
+
+def test_results_go_into_their_run_or_into_a_folder_of_their_own():
+    open_run(search_job(out="a"), "search")
+    with rundir.held_out(None, "derive", run="a") as folder:
+        assert folder == Path("a")
+    with rundir.held_out("b", "derive", run="a") as folder:
+        assert folder == Path("b")
+    with rundir.held_out(None, "profile validate") as folder:
+        assert folder.name.startswith("validate-")
 
 
 def test_out_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(ConfigError, match="a is a file, expected a folder"):
-        rundir.prepare_out("a", "search", None)
+        held_out("a")
 
 
 def test_config_is_plain_yaml_that_reads_back_with_the_verb(tmp_path):
@@ -96,7 +185,7 @@ def test_broken_config_is_named(tmp_path, text, message):
 
 @pytest.mark.parametrize("name", [rundir.CONFIG, rundir.METRICS, rundir.CHECKPOINT])
 def test_a_run_that_lost_a_file_does_not_count_as_finished(name):
-    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(), "search"))
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match="removed while the run worked"):
         rundir.mark_finished(folder, {})
@@ -104,10 +193,13 @@ def test_a_run_that_lost_a_file_does_not_count_as_finished(name):
 
 
 def test_resume_takes_the_run_back_and_unmarks_it_as_finished():
-    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(), "search"))
     rundir.mark_finished(folder, {"seconds": 1.5})
     longer = search_job(search=SearchSettings(epochs=90), trainer=TrainerSettings(threads=1), resume=str(folder))
-    assert rundir.open_run(longer, "search") == folder
+    assert open_run(longer, "search") == folder
+    assert rundir.load_config(folder)["search"]["epochs"] != 90, "before the checkpoint is taken up, nothing changes"
+    assert (folder / rundir.FINISHED).exists()
+    rundir.go_on(folder, longer, "search")
     assert rundir.load_config(folder)["search"]["epochs"] == 90
     assert rundir.is_resumable(folder)
 
@@ -124,37 +216,37 @@ def test_resume_takes_the_run_back_and_unmarks_it_as_finished():
     ],
 )
 def test_resume_with_other_settings_names_the_keys(changed, key):
-    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(), "search"))
     before = (folder / "config.yaml").read_bytes()
     with pytest.raises(ConfigError, match=key) as caught:
-        rundir.open_run(search_job(resume=str(folder), **changed), "search")
+        open_run(search_job(resume=str(folder), **changed), "search")
     assert "search.epochs" not in str(caught.value)
     assert (folder / "config.yaml").read_bytes() == before
 
 
 def test_resume_of_another_verbs_run_is_refused():
-    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(), "search"))
     job = TrainJob(genotype="g.yaml", data=LGCNetConfig(), resume=str(folder))
     with pytest.raises(ConfigError, match=r"verb \(run: search, now: train\)"):
-        rundir.open_run(job, "train")
+        open_run(job, "train")
 
 
 def test_resume_without_a_checkpoint_is_refused():
-    folder = rundir.open_run(search_job(), "search")
+    folder = open_run(search_job(), "search")
     with pytest.raises(ConfigError, match=r"has no checkpoints/last\.pt"):
-        rundir.open_run(search_job(resume=str(folder)), "search")
+        open_run(search_job(resume=str(folder)), "search")
 
 
 def test_resume_beside_another_out_is_refused():
-    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(), "search"))
     with pytest.raises(ConfigError, match="expected the same folder"):
-        rundir.open_run(search_job(resume=str(folder), out="elsewhere"), "search")
-    assert rundir.open_run(search_job(resume=str(folder), out=str(folder.resolve())), "search") == folder
+        open_run(search_job(resume=str(folder), out="elsewhere"), "search")
+    assert open_run(search_job(resume=str(folder), out=str(folder.resolve())), "search") == folder
 
 
 def test_auto_takes_the_newest_unfinished_run_with_these_settings():
     def run(modified, **settings):
-        folder = stop_after_checkpoint(rundir.open_run(search_job(**settings), "search"))
+        folder = stop_after_checkpoint(open_run(search_job(**settings), "search"))
         os.utime(folder / rundir.CHECKPOINT, (modified, modified))
         return folder
 
@@ -162,16 +254,16 @@ def test_auto_takes_the_newest_unfinished_run_with_these_settings():
     run(200)
     run(400, seed=1)
     rundir.mark_finished(run(500), {})
-    rundir.open_run(search_job(), "search")
-    assert rundir.open_run(search_job(resume="auto"), "search") == wanted
+    open_run(search_job(), "search")
+    assert open_run(search_job(resume="auto"), "search") == wanted
 
 
 def test_auto_passes_over_what_it_cannot_read_and_says_so(caplog):
-    wanted, config, checkpoint = (stop_after_checkpoint(rundir.open_run(search_job(), "search")) for _ in range(3))
+    wanted, config, checkpoint = (stop_after_checkpoint(open_run(search_job(), "search")) for _ in range(3))
     (config / rundir.CONFIG).write_text("a: &a [x]\nb: *a\n")
     (checkpoint / rundir.CHECKPOINT).write_bytes(b"torn")
     os.utime(wanted / rundir.CHECKPOINT, (1, 1))
-    assert rundir.open_run(search_job(resume="auto"), "search") == wanted
+    assert open_run(search_job(resume="auto"), "search") == wanted
     assert [record.getMessage().partition(": passed over ")[2].split(": ")[0] for record in caplog.records] == [
         str(config),
         str(checkpoint / rundir.CHECKPOINT),
@@ -204,63 +296,63 @@ def test_settings_that_expand_without_end_are_refused_at_once(tmp_path):
 
 
 def test_values_of_other_settings_are_cut_in_messages(tmp_path):
-    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(), "search"))
     (folder / "config.yaml").write_text((folder / "config.yaml").read_text() + "".join(f"k{n}: '{'x' * 500}'\n" for n in range(50)))
     with pytest.raises(ConfigError, match="and 30 more;") as caught:
-        rundir.open_run(search_job(resume=str(folder)), "search")
+        open_run(search_job(resume=str(folder)), "search")
     assert len(str(caught.value)) < 20 * 260
 
 
 def test_auto_finds_the_jobs_of_a_sweep():
-    folder = stop_after_checkpoint(rundir.open_run(search_job(out="runs/multirun-1/0"), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(out="runs/multirun-1/0"), "search"))
     assert rundir.find_resumable(rundir.RUNS, "search", search_job()) == folder
 
 
 def test_auto_beside_out_means_that_folder():
-    folder = stop_after_checkpoint(rundir.open_run(search_job(out="here"), "search"))
-    assert rundir.open_run(search_job(out="here", resume="auto"), "search") == folder
+    folder = stop_after_checkpoint(open_run(search_job(out="here"), "search"))
+    assert open_run(search_job(out="here", resume="auto"), "search") == folder
 
 
 def test_auto_without_a_match_says_so_and_makes_nothing(tmp_path):
     with pytest.raises(ConfigError, match="no unfinished nas search with these settings"):
-        rundir.open_run(search_job(resume="auto"), "search")
+        open_run(search_job(resume="auto"), "search")
     assert not list(tmp_path.iterdir())
 
 
 def test_tuples_and_lists_are_the_same_setting():
-    folder = stop_after_checkpoint(rundir.open_run(search_job(search=SearchSettings(crop=[4, 6])), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(search=SearchSettings(crop=[4, 6])), "search"))
     again = search_job(search=SearchSettings(crop=(4, 6)), resume=str(folder))  # type: ignore[arg-type]
-    assert rundir.open_run(again, "search") == folder
+    assert open_run(again, "search") == folder
 
 
 @pytest.mark.parametrize("root", ["~/data", "~no-such-user/data"])
 def test_a_run_of_before_with_the_home_folder_in_its_paths_is_resumed(root, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     job = partial(search_job, data=FolderConfig(root="~/data"), latency=LatencySettings(table=["~/a.json", "macs"]))
-    folder = stop_after_checkpoint(rundir.open_run(job(), "search"))
+    folder = stop_after_checkpoint(open_run(job(), "search"))
     config = rundir.load_config(folder)
     config["data"]["root"], config["latency"]["table"] = root, ["~/a.json", "macs"]
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     again = job(resume=str(folder))
     if root == "~/data":
-        assert rundir.open_run(again, "search") == folder
+        assert open_run(again, "search") == folder
         return
     with pytest.raises(ConfigError, match=rf"other settings: data\.root \(run: {root}, now: {tmp_path}/data\); give"):
-        rundir.open_run(again, "search")
+        open_run(again, "search")
 
 
 @pytest.mark.parametrize("section", ["search", "space"])
 def test_a_setting_that_a_run_does_not_know_had_its_default(section):
     key, default, other = {"search": ("loss", "cross_entropy", "ohem"), "space": ("head", "dcfc", "none")}[section]
-    folder = stop_after_checkpoint(rundir.open_run(search_job(), "search"))
+    folder = stop_after_checkpoint(open_run(search_job(), "search"))
     config = rundir.load_config(folder)
     assert config[section].pop(key) == default
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     again = search_job(resume=str(folder))
     setattr(getattr(again, section), key, other)
     with pytest.raises(ConfigError, match=rf"{section}\.{key} \(run: {default}, now: {other}\)"):
-        rundir.open_run(again, "search")
-    assert rundir.open_run(search_job(resume=str(folder)), "search") == folder
+        open_run(again, "search")
+    assert open_run(search_job(resume=str(folder)), "search") == folder
 
 
 def test_settings_that_may_change_are_settings():
@@ -272,13 +364,13 @@ def test_settings_that_may_change_are_settings():
 
 
 def test_a_run_is_not_ended_before_where_it_is():
-    folder = rundir.open_run(search_job(search=SearchSettings(epochs=9)), "search")
+    folder = open_run(search_job(search=SearchSettings(epochs=9)), "search")
     save_checkpoint(folder / rundir.CHECKPOINT, {"loop": {"step": 12}})
     before = (folder / "config.yaml").read_bytes()
     fewer = search_job(search=SearchSettings(epochs=3), resume=str(folder))
     with pytest.raises(
         ConfigError, match=r"search\.epochs: got 3, which are 9 steps, and .* has done 12 already \(of 9 epochs\); give"
     ):
-        rundir.open_run(fewer, "search", total_steps=9)
+        open_run(fewer, "search", total_steps=9)
     assert (folder / "config.yaml").read_bytes() == before
-    assert rundir.open_run(fewer, "search", total_steps=12) == folder
+    assert open_run(fewer, "search", total_steps=12) == folder

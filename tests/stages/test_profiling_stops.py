@@ -9,18 +9,21 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nas.cost import LatencyTable, load_table
+from nas.cost import LatencyTable, load_table, save_table
+from nas.cost.table_lock import changing_table
 from nas.devices.this_machine import DeviceInfo
-from nas.errors import TableError
+from nas.errors import ConfigError, TableError
 from nas.measuring.effort import Effort
 from nas.measuring.table_filling import ProfileResult, journal_path
 from tests.simulated_device import PowerCutError, SimulatedDevice, conv, drifting, profile_specs
+from tests.small_jobs import CHECKOUT
 
 DEVICE = DeviceInfo(name="simulated")
 TIMES = {conv(c): 0.2 * 1.7**c for c in range(1, 8)}
@@ -221,3 +224,82 @@ def test_a_killed_process_leaves_a_journal_that_another_finishes_alike(tmp_path:
     assert written == lines[: len(written)]
     assert undated(measure(device(path), path).table) == table
     assert undated(load_table(path)) == table
+
+
+def test_what_others_add_to_the_table_meanwhile_stays(path: Path) -> None:
+    first, others = list(TIMES)[:2], list(TIMES)[2:]
+    level = measure(device(path), path, first).table.reference
+    added = replace(load_table(path).entries[first[0].key], median_ms=0.123, p10_ms=0.123, p90_ms=0.123)
+
+    def add(done: int, total: int) -> None:
+        with changing_table(path, "profile import"):
+            table = load_table(path)
+            save_table(replace(table, entries={**table.entries, others[0].key: added}), path)
+
+    result = measure(device(path), path, on_progress=add)
+    table = load_table(path)
+    assert set(table.entries) == {spec.key for spec in TIMES}
+    assert table.entries[others[0].key] == added
+    assert set(result.measured) == {spec.key for spec in others[1:]}
+    assert table.reference == level
+    assert [one.name for one in path.parent.iterdir()] == ["table.json"]
+
+
+def test_timings_at_another_level_than_others_have_begun_meanwhile_are_refused_and_kept(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    measure(device(other), other, [conv(1)])
+
+    def add(done: int, total: int) -> None:
+        if not path.exists():
+            path.write_bytes(other.read_bytes())
+
+    with pytest.raises(TableError, match="they do not stand at one level"):
+        measure(device(path), path, [conv(6), conv(7)], on_progress=add)
+    assert load_table(path) == load_table(other)
+    assert lines_of(path)
+
+
+def test_a_second_measurement_into_a_table_is_refused_and_takes_nothing_from_the_first(path: Path) -> None:
+    refused = []
+
+    def second(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(ConfigError, match=f"the table {path} is being written by nas profile .process {os.getpid()} on"):
+                measure(device(path), path)
+            refused.append(True)
+
+    assert measure(device(path), path, on_progress=second).table.entries.keys() == {spec.key for spec in TIMES}
+    assert refused
+
+
+def test_of_two_processes_that_fill_one_table_at_once_none_loses_an_entry(path: Path) -> None:
+    """Each is repeated until it is not refused, as a user would."""
+    code = """
+        import sys, time
+        from pathlib import Path
+        from nas.devices.this_machine import DeviceInfo
+        from nas.errors import ConfigError
+        from tests.simulated_device import SimulatedDevice, conv, profile_specs
+        from nas.measuring.table_filling import journal_path
+        path, first, start = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+        time.sleep(max(0.0, start - time.time()))
+        refusals = 0
+        for channels in range(first, first + 6):
+            while True:
+                try:
+                    profile_specs([conv(channels)], SimulatedDevice({conv(channels): 1.0, conv(1): 1.0}, journal_path(path)),
+                                  device=DeviceInfo(name="simulated"), path=path)
+                    break
+                except ConfigError as error:
+                    assert "is being written by nas profile" in str(error), error
+                    refusals += 1
+        print(refusals)
+    """
+    measure(device(path), path, [conv(1)], effort=Effort())
+    start = time.time() + 5.0
+    running = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(path), str(first), str(start)], cwd=CHECKOUT)
+        for first in (2, 8)
+    ]
+    assert [process.wait(120) for process in running] == [0, 0]
+    assert set(load_table(path).entries) == {conv(channels).key for channels in range(1, 14)}

@@ -146,12 +146,20 @@ def test_process_killed_with_9_and_resumed_by_the_command_equals_one_never_kille
     assert_same_run(tmp_path / "run", uninterrupted(kind))
 
 
-def test_ctrl_c_saves_at_the_end_of_the_step_exits_130_and_the_resumed_run_equals_one_never_interrupted(
-    uninterrupted, genotype, tmp_path
+@pytest.mark.parametrize(
+    ("by", "ends"),
+    [
+        (signal.SIGINT, (130, ["nas search: interrupted"])),
+        (signal.SIGTERM, (143, ["nas search: ended by SIGTERM; a checkpoint was saved"])),
+    ],
+)
+def test_ctrl_c_and_sigterm_save_at_the_end_of_the_step_and_the_resumed_run_equals_one_never_interrupted(
+    uninterrupted, genotype, tmp_path, by, ends
 ):
     job = make_job("sampled", tmp_path / "run", genotype)
-    status, errors = stop_process("sampled", job, at=4, by=signal.SIGINT)
-    assert (status, errors.splitlines()) == (130, ["nas search: interrupted"])
+    status, errors = stop_process("sampled", job, at=4, by=by)
+    assert (status, errors.splitlines()) == ends
+    assert not (tmp_path / "run" / ".lock").exists()
     assert [row["step"] for row in rows(tmp_path / "run", "step")] == [1, 2, 3, 4, 5]
     with pytest.MonkeyPatch.context() as patch:
         started = []
@@ -160,6 +168,46 @@ def test_ctrl_c_saves_at_the_end_of_the_step_exits_130_and_the_resumed_run_equal
         run_job(make_job("sampled", tmp_path / "run", genotype, resume=str(tmp_path / "run")))
     assert started == [5]  # step 5 was in the checkpoint though none was due
     assert_same_run(tmp_path / "run", uninterrupted("sampled"))
+
+
+@pytest.mark.parametrize("kind", ["sampled", "train"])
+def test_one_command_serves_the_first_start_and_restarts_before_and_after_the_first_checkpoint(
+    uninterrupted, genotype, tmp_path, monkeypatch, kind
+):
+    job = make_job(kind, tmp_path / "run", genotype, resume="auto")
+    for at in (1, LAST_BETWEEN):
+        with monkeypatch.context() as patch:
+            stop_at(patch, at)
+            with pytest.raises(StoppedError):
+                run_job(job)
+        assert (tmp_path / "run" / "checkpoints" / "last.pt").exists() == (at == LAST_BETWEEN)
+    run_job(job)
+    assert_same_run(tmp_path / "run", uninterrupted(kind))
+
+
+@pytest.mark.slow
+def test_of_two_searches_that_start_at_the_same_moment_in_one_folder_exactly_one_runs(genotype, tmp_path):
+    for number, more in enumerate(([], ["resume=auto"], [])):
+        run = tmp_path / str(number)
+        job = make_job("sampled", run, genotype)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "nas", "search", *overrides(job), *more],
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(3)
+        ]
+        ends = [(process.communicate(timeout=200)[1], process.returncode) for process in processes]
+        assert sorted(status for _, status in ends) == [0, 2, 2], ends
+        assert all(
+            f"the folder {run} is being written by nas search (process " in said or f"the folder {run} is not empty" in said
+            for said, status in ends
+            if status
+        )
+        assert [row["step"] for row in rows(run, "step")] == list(range(1, TOTAL + 1))
 
 
 @pytest.fixture
@@ -342,7 +390,10 @@ def test_other_images_than_before_are_refused_or_accepted(run_nas, tmp_path):
     assert list(held["inputs"]) == ["training images", "validation images", "classes"]
     held["inputs"]["training images"] = "of other images"
     save_checkpoint(path, held)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
     refused = run_nas("train", *words, "resume=run")
     assert refused.status == 2
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()} == before
+    assert "done.json" in before
     assert "resume: other training images than when the run was started" in refused.err
     assert run_nas("train", *words, "resume=run", "accept_changes=true").status == 0

@@ -93,7 +93,14 @@ def test_without_options_training_is_bitwise_the_plain_loop(genotype, tmp_path, 
     assert [row["loss"] for row in rows(tmp_path / "run", "step")] == values
     weights = load_weights(tmp_path / "run" / "weights.safetensors")
     assert all(torch.equal(weights[key], value) for key, value in network.state_dict().items())
-    assert set(load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")) == {"verb", "network", "optimizer", "scores", "loop"}
+    assert set(load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")) == {
+        "verb",
+        "network",
+        "optimizer",
+        "scores",
+        "loop",
+        "planned_steps",
+    }
 
 
 def freeze_batch_norm(task):

@@ -238,7 +238,7 @@ def test_images_of_a_held_out_batch_with_a_non_finite_loss_are_named(tmp_path, m
     with pytest.raises(NonFiniteLossError) as caught:
         nas.search(job)
     names = ", ".join(search_task(job).held_out.names(4))
-    assert f"at step 4 on the held-out batch {names}; no weight was moved" in str(caught.value)
+    assert f"at step 4 of epoch 2 on the held-out batch {names}; no weight was moved" in str(caught.value)
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "nonfinite.pt")["loop"]["step"] == 4
 
 

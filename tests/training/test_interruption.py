@@ -1,4 +1,4 @@
-"""Ctrl-C: an event first, an interrupt then; the handler of before is back after the block."""
+"""Ctrl-C and SIGTERM: a flag first; a Ctrl-C then interrupts; the handlers of before are back after the block."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from nas.errors import TerminatedError
 from nas.training.interruption import interruptible
 
 
@@ -40,3 +41,22 @@ def test_another_thread_handles_no_signals():
     thread.start()
     thread.join()
     assert found == [(False, True)]
+
+
+def test_sigterm_sets_the_flag_however_often_it_comes_and_ctrl_c_still_interrupts():
+    before = signal.getsignal(signal.SIGTERM)
+    with interruptible() as event:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+        assert event.is_set()
+        assert isinstance(event.error(), TerminatedError)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_first_signal_says_what_stopped_the_run():
+    with interruptible() as event:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert type(event.error()) is KeyboardInterrupt

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import FrameType
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nas.data.batches.transforms import evaluation, sample_rng, training
 from nas.data.dataset import SegmentationDataset
+from nas.devices.parent_death import end_with_parent
 
 Batches = DataLoader[tuple[Tensor, Tensor]]
 """Iterates over images float32 [N, 3, H, W] and labels int64 [N, H, W]; `len()` is the number of batches."""
@@ -154,7 +156,15 @@ def batch_loader(samples: Dataset[tuple[Tensor, Tensor]], batches: list[list[int
     )
 
 
+def _pass_over_once(number: int, frame: FrameType | None) -> None:
+    """Leave a SIGTERM that a scheduler sends to all processes to the main one; a second one is its own, for a worker that hangs."""
+    del frame
+    signal.signal(number, signal.SIG_DFL)
+
+
 def _start_worker(_: int) -> None:
-    """One thread a worker, and Ctrl-C is for the main process, which ends its workers itself."""
+    """One thread a worker; Ctrl-C and SIGTERM are for the main process, which ends its workers itself, also when it is killed."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _pass_over_once)
     cv2.setNumThreads(0)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import re
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedError
+from nas.files.atomic import is_running
 from nas.files.shortening import shorten
-from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, parse_strict
+from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, as_text, parse_strict
 from nas.measuring.journal import TableJournal
 from nas.measuring.runners.bundle import WORKER_FILE, bundle_files
 from nas.measuring.runners.place import Place
@@ -22,7 +26,8 @@ from nas.measuring.runners.worker_identity import Identity
 from nas.ops.spec import OpSpec
 from nas.worker.drift import Timing
 from nas.worker.job import GRAPHS_FILE, JOB_FILE
-from nas.worker.main import WORKER_DONE, WORKER_REFUSED
+from nas.worker.lock import NOBODY
+from nas.worker.main import WORKER_DONE, WORKER_INTERRUPTED, WORKER_REFUSED
 from nas.worker.rounds import Log, OnProgress
 from nas.worker.tensorrt_choice import FELL_BACK
 from nas.worker.timing_journal import (
@@ -62,6 +67,7 @@ class WorkerRun:
         self._place = place
         self._request = request
         self._busy: str | None = None
+        self._busy_client = NOBODY
 
     def identify(self) -> Identity:
         """Ask the worker what it is on.
@@ -81,6 +87,7 @@ class WorkerRun:
             fields = dict(said) if isinstance(said, dict) else {}
             clock = as_number(fields.pop("clock", None), "identity.clock")
             self._busy = as_optional_text(fields.pop("busy", None), "identity.busy")
+            self._busy_client = as_text(fields.pop("busy_client", NOBODY), "identity.busy_client")
             identity = Identity.parse(fields, "identity")
         except ValueError as error:
             raise ConfigError(f"{self._place.name}: the worker does not say what it is on: {error}") from error
@@ -140,6 +147,7 @@ class WorkerRun:
             raise ConfigError(
                 f"{self._place.name}: another measurement is running there; wait for its end, or give another folder: ssh.folder="
             )
+        replaced = [] if self._busy is None else [self._left_behind(self._busy_client)]
         keys = [str(operation["key"]) for operation in job["operations"]]
         header = job_header(job["id"], conditions_under(identity.version, identity.facts))
         protocol = job["protocol"]
@@ -166,11 +174,29 @@ class WorkerRun:
             say_ready(*_counts(value, "ready"))
 
         listeners = {"timing": on_timing, "progress": on_numbers, "ready": on_ready}
-        heard = self._run(["--stream", str(known)], listeners, log=log)
+        heard = self._run(["--stream", str(known), client_name(), *replaced], listeners, log=log)
         result = heard.get("result")
         if not isinstance(result, dict):
             raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
         return result
+
+    def _left_behind(self, client: str) -> str:
+        """The client of a worker at the same job, where it may have gone: its worker is stopped, which is said.
+
+        Raises:
+            ConfigError: If the client is there, or there is none: somebody started the worker by hand.
+        """
+        host, _, number = client.rpartition(":")
+        is_here = host == client_name().rpartition(":")[0] and number.isdecimal() and int(number) != os.getpid()
+        if client == NOBODY or (is_here and is_running(int(number))):
+            who = "a worker that was started by hand" if client == NOBODY else f"process {number} of this machine"
+            raise ConfigError(f"{self._place.name}: {who} is at the same measurement there; wait for its end, or stop it")
+        _log.warning(
+            "%s: the worker that %s started is still at the same measurement there; it is stopped, and this command goes on",
+            self._place.name,
+            plain(client),
+        )
+        return client
 
     def _put_files(self, files: Mapping[str, bytes]) -> None:
         """Put the files of a measurement; the graphs, which may be large, only if those that are there are others."""
@@ -262,10 +288,18 @@ class WorkerRun:
         kept = f" after {there} timings, which are kept; the same command goes on from there" if there else ""
         if status < 0:
             return WorkerStoppedError(f"{self._place.name}: the worker was ended by signal {-status}{kept}")
-        return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({self._last_words()}){kept}")
+        why = plain(said, limit=MAX_REASON) if isinstance(said, str) else self._last_words()
+        if status == WORKER_INTERRUPTED:
+            why += ", as by another nas profile of the same measurement"
+        return WorkerStoppedError(f"{self._place.name}: the worker ended with status {status} ({why}){kept}")
 
     def _last_words(self) -> str:
         return plain(self._place.stderr[-1]) if self._place.stderr else "it said nothing"
+
+
+def client_name() -> str:
+    """This process for a worker: HOST:PROCESS, in ASCII without spaces."""
+    return f"{re.sub('[^A-Za-z0-9._-]', '_', socket.gethostname())}:{os.getpid()}"
 
 
 def _header_in(line: bytes) -> object:
