@@ -128,8 +128,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = str(path)
-        error.filename2 = None
+        if error.errno is not None:  # else its text is all that it has
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas.errors import ConfigError, GenotypeError
 from nas.files.plain_yaml import MAX_BYTES, PlainYaml, parse_plain_yaml
-from nas.files.shortening import printable, shorten
+from nas.files.shortening import shorten
 from nas.space.choice import check_decisions
 from nas.space.deployment import DEPLOYMENT_KEYS, Deployment
 from nas.space.genotype import FORMAT_VERSION, GENOTYPE_KEYS, Genotype, find_genotype
@@ -153,7 +153,7 @@ def _check_keys(value: Any, where: str, expected: tuple[str, ...], *, prefix: st
         raise GenotypeError(f"{where}: got {shorten(value)}, expected a mapping with {', '.join(expected)}")
     for name in value:
         if name not in expected:
-            raise GenotypeError(f"{prefix}{printable(str(name))}: unknown key, expected {', '.join(expected)}; remove it")
+            raise GenotypeError(f"{prefix}{name}: unknown key, expected {', '.join(expected)}; remove it")
     for name in expected:
         if name not in value:
             raise GenotypeError(f"{prefix}{name}: missing; add it")
