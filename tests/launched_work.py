@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from nas.cli.command_line import _Work
 from nas.cli.sweeps import JobResult
@@ -38,3 +40,13 @@ class Dying(Telling):
 
     def do(self, job, name):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Lasting(Telling):
+    """States its process in a file named after the job's list, and goes on."""
+
+    def do(self, job, name):
+        Path(f"{job.list}.pid").write_text(str(os.getpid()))
+        time.sleep(60)
+        return JobResult(name)

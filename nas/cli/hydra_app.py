@@ -34,8 +34,9 @@ from nas.cli.path_words import quoted_paths
 from nas.cli.recipes import GROUP as RECIPES
 from nas.cli.recipes import check_space, read_recipes
 from nas.cli.run_settings import loader_of
-from nas.cli.sweeps import HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
+from nas.cli.sweeps import ENDING_WITH_COMMAND, HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
 from nas.cli.verb_help import config_groups, help_lines
+from nas.devices.parent_death import end_with_parent
 from nas.devices.path_settings import in_home
 from nas.errors import ConfigError
 from nas.files.command_words import override
@@ -137,19 +138,28 @@ class _TaskHere:
         except Exception as error:  # noqa: BLE001  every failure is reported; the next job of a sweep still runs
             self.tell(self.work.failed(error, name))
 
-    def __reduce__(self) -> tuple[type[_TaskElsewhere], tuple[VerbApp, Work]]:
+    def __reduce__(self) -> tuple[type[_TaskElsewhere], tuple[VerbApp, Work, int]]:
         """State that a launcher pickles for another process."""
-        return _TaskElsewhere, (self.app, self.work)
+        return _TaskElsewhere, (self.app, self.work, os.getpid())
 
 
 @dataclass(frozen=True, slots=True)
 class _TaskElsewhere:
-    """A job in a process that a launcher started; its result goes back, whatever happens."""
+    """A job in a process that a launcher started; its result goes back, whatever happens.
+
+    Args:
+        app: The verb.
+        work: What does the job.
+        starter: The process of the command.
+    """
 
     app: VerbApp
     work: Work
+    starter: int
 
     def __call__(self, cfg: DictConfig) -> JobResult:
+        if HydraConfig.get().runtime.choices["hydra/launcher"] in ENDING_WITH_COMMAND:
+            end_with_parent(self.starter)
         name = _job_name()
         with marked_output(f"job {HydraConfig.get().job.num}: "):
             try:

@@ -22,6 +22,8 @@ log = logging.getLogger("nas")
 
 HERE = "basic"
 """The launcher that runs one job after the other in this process."""
+ENDING_WITH_COMMAND = ("joblib",)
+"""The launchers whose processes are children of the command: nobody waits for them, or stops them, once it was killed."""
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
 TERMINATED = 143

@@ -20,6 +20,7 @@ from nas.cli import command_line as cli
 from nas.cli.hydra_app import run_app
 from nas.cli.sweeps import lost_job
 from nas.errors import LostProcessError
+from nas.files.atomic import is_running
 from nas.runs.checkpoint import load_checkpoint
 from nas.runs.tracking import read_metrics
 from tests.launched_work import Dying, Faulty, Telling
@@ -82,6 +83,33 @@ def test_each_job_has_its_environment_and_runs_elsewhere():
     ]
     assert [result.lines[-1] for result in results] == ["gpu 0", "gpu 1", "gpu 2"]
     assert str(os.getpid()) not in {line for result in results for line in result.lines}
+
+
+LASTING = """
+from nas.cli import command_line as cli
+from nas.cli.hydra_app import run_app
+from tests.launched_work import Lasting
+words = ["--multirun", "list=spaces,tables", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+run_app(cli._app("show"), words, Lasting(), tell=print)
+"""
+
+
+def test_the_jobs_of_a_killed_sweep_end_with_it(tmp_path):
+    command = subprocess.Popen([sys.executable, "-c", LASTING], cwd=tmp_path)
+    end = time.monotonic() + PATIENCE_S
+    files = [tmp_path / f"{what}.pid" for what in ("spaces", "tables")]
+    while not all(file.exists() and file.read_text() for file in files):
+        assert time.monotonic() < end
+        assert command.poll() is None
+        time.sleep(0.05)
+    jobs = [int(file.read_text()) for file in files]
+    assert all(map(is_running, jobs))
+    command.kill()
+    command.wait()
+    end = time.monotonic() + 10
+    while any(map(is_running, jobs)):
+        assert time.monotonic() < end, "its jobs go on"
+        time.sleep(0.05)
 
 
 def test_a_bug_in_another_process_is_a_traceback_and_a_line_here():
