@@ -1,18 +1,19 @@
 """Operations: one table from kind to module, inputs and MACs, shared by all spaces, by profiling and by deployment.
 
-Specs load no PyTorch; the table of operations is loaded when one of its names is asked for.
+Specs, kinds and MACs load no PyTorch; the modules are loaded when one of the names of `nas.ops.operations` is asked for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nas.ops.kinds import KINDS, macs
 from nas.ops.spec import FREE_KINDS, OpSpec, is_free, out_size
 
 if TYPE_CHECKING:
-    from nas.ops.operations import OPERATIONS, Operation, build, example_inputs, macs
+    from nas.ops.operations import OPERATIONS, Operation, build, example_inputs
 
-__all__ = ["FREE_KINDS", "OPERATIONS", "OpSpec", "Operation", "build", "example_inputs", "is_free", "macs", "out_size"]
+__all__ = ["FREE_KINDS", "KINDS", "OPERATIONS", "OpSpec", "Operation", "build", "example_inputs", "is_free", "macs", "out_size"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever has this name

@@ -105,15 +105,6 @@ class WindowPool(nn.Module):
         return functional.avg_pool2d(x, (min(self.kernel, height), min(self.kernel, width)), self.strides)
 
 
-def windows(size: int, kernel: int, stride: int) -> int:
-    """Number of windows along a side.
-
-    >>> windows(64, 49, 16), windows(128, 49, 20), windows(30, 49, 16)
-    (1, 4, 1)
-    """
-    return (size - min(kernel, size)) // stride + 1
-
-
 class GlobalPool(nn.Module):
     """Average of each map: y_c = 1 / (H W) sum_{i,j} x[c, i, j].
 

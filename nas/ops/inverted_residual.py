@@ -52,11 +52,3 @@ class InvertedResidual(nn.Module):
         x = functional.relu(self.depthwise_bn(self.depthwise(x)))
         output: Tensor = self.project_bn(self.project(x))
         return output
-
-
-def inverted_residual_macs(spec: OpSpec) -> int:
-    """MACs with h = e Cin: Cin h / g at the input's size, then (k^2 + Cout / g) h at the output's."""
-    hidden = spec.expansion * spec.in_channels
-    expand = spec.in_channels * hidden // spec.groups * spec.height * spec.width
-    rest = (spec.kernel**2 + spec.out_channels // spec.groups) * hidden * spec.out_height * spec.out_width
-    return expand + rest

@@ -7,6 +7,7 @@ no kernel weights to multiply by and count zero here; a latency table measures t
 from __future__ import annotations
 
 from nas.ops.spec import OpSpec
+from nas.ops.zoomed_specs import conv_specs, zoomed_specs
 
 
 def _out_pixels(spec: OpSpec) -> int:
@@ -36,6 +37,29 @@ def transposed_conv_macs(spec: OpSpec) -> int:
 def pointwise_macs(spec: OpSpec) -> int:
     """A 1x1 convolution at the output's size: Cin * Cout * H_out * W_out."""
     return spec.in_channels * spec.out_channels * _out_pixels(spec)
+
+
+def inverted_residual_macs(spec: OpSpec) -> int:
+    """MACs with h = e Cin: Cin h / g at the input's size, then (k^2 + Cout / g) h at the output's."""
+    hidden = spec.expansion * spec.in_channels
+    expand = spec.in_channels * hidden // spec.groups * spec.height * spec.width
+    rest = (spec.kernel**2 + spec.out_channels // spec.groups) * hidden * spec.out_height * spec.out_width
+    return expand + rest
+
+
+def conv_2x_macs(spec: OpSpec) -> int:
+    """9 (Cin + Cout) Cout at the output's size."""
+    return sum(conv_macs(one) for one in conv_specs(spec))
+
+
+def conv_downup_macs(spec: OpSpec) -> int:
+    """9 Cin Cout at the halved size."""
+    return sum(conv_macs(one) for one in zoomed_specs(spec, convolutions=1))
+
+
+def conv_2x_downup_macs(spec: OpSpec) -> int:
+    """9 (Cin + Cout) Cout at the halved size."""
+    return sum(conv_macs(one) for one in zoomed_specs(spec, convolutions=2))
 
 
 def no_macs(spec: OpSpec) -> int:  # noqa: ARG001

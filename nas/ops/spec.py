@@ -101,6 +101,15 @@ def out_size(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
+def windows(size: int, kernel: int, stride: int) -> int:
+    """Number of windows of average pooling along a side, without padding; a side shorter than the kernel is one.
+
+    >>> windows(64, 49, 16), windows(128, 49, 20), windows(30, 49, 16)
+    (1, 4, 1)
+    """
+    return (size - min(kernel, size)) // stride + 1
+
+
 FREE_KINDS = frozenset({"identity", "none"})
 """Kinds that a derived network does not execute at all: the value is passed on, or nothing is. Nothing else costs zero."""
 

@@ -6,15 +6,13 @@ as in the official code: no operator adds its input, and resizing leaves the cen
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.ops.mac_counts import conv_macs
 from nas.ops.modules import ConvBNReLU, same_conv
-from nas.ops.spec import OpSpec, out_size
+from nas.ops.spec import OpSpec
+from nas.ops.zoomed_specs import conv_specs, half_size, zoomed_specs
 
 
 class ConvBN(nn.Module):
@@ -110,46 +108,6 @@ class Conv2xDownUp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply all."""
         return _back(self.second(self.first(_halved(x, self.stride))), x, self.stride)
-
-
-def conv_specs(spec: OpSpec) -> tuple[OpSpec, OpSpec]:
-    """The two convolutions of `conv_2x`: Cin -> Cout with the stride, Cout -> Cout without."""
-    inner = replace(spec, in_channels=spec.out_channels, height=spec.out_height, width=spec.out_width, stride=1)
-    return spec, inner
-
-
-def zoomed_specs(spec: OpSpec, *, convolutions: int) -> tuple[OpSpec, ...]:
-    """The one or two convolutions of a zoomed operator, on the halved map."""
-    height, width = half_size(spec.height, spec.stride), half_size(spec.width, spec.stride)
-    first = replace(spec, height=height, width=width, out_height=height, out_width=width, stride=1)
-    return (first, replace(first, in_channels=spec.out_channels))[:convolutions]
-
-
-def half_size(size: int, stride: int) -> int:
-    """Pixels on which a zoomed operator computes.
-
-    Half of an odd side is rounded down where the map is resized back. Where it stays small it is rounded up, as in every operation
-    of stride 2 [reading]: the official code meets no odd side there. One pixel is kept.
-
-    >>> half_size(7, 1), half_size(7, 2), half_size(1, 1)
-    (3, 4, 1)
-    """
-    return out_size(size, 2) if stride == 2 else max(1, size // 2)
-
-
-def conv_2x_macs(spec: OpSpec) -> int:
-    """9 (Cin + Cout) Cout at the output's size."""
-    return sum(conv_macs(one) for one in conv_specs(spec))
-
-
-def conv_downup_macs(spec: OpSpec) -> int:
-    """9 Cin Cout at the halved size."""
-    return sum(conv_macs(one) for one in zoomed_specs(spec, convolutions=1))
-
-
-def conv_2x_downup_macs(spec: OpSpec) -> int:
-    """9 (Cin + Cout) Cout at the halved size."""
-    return sum(conv_macs(one) for one in zoomed_specs(spec, convolutions=2))
 
 
 def _halved(x: Tensor, stride: int) -> Tensor:

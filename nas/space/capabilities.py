@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor, nn
-
 from nas.ops import OpSpec
 from nas.ops.candidates import LIGHT_OPS
 from nas.space.choice import Choice, NeverAll, argmax_choices
@@ -19,6 +16,9 @@ from nas.space.deployment import Deployment
 from nas.space.graph import Graph
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
     from nas.space.weights import Weights
 
 
@@ -45,6 +45,8 @@ class ArchitectureParameters:
 
     def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Initial logits [p, q] of a group: N(0, 1e-3)."""
+        import torch
+
         del group
         return torch.randn(shape, generator=generator) * 1e-3
 

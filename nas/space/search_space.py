@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from nas.space.capabilities import (
     ArchitectureParameters,
@@ -20,6 +18,9 @@ from nas.space.choice import Choice, check_decisions
 from nas.space.deployment import Deployment
 from nas.space.graph import Graph, NetworkBuilder
 from nas.space.space_entry import SpaceEntry as SpaceEntry  # packages with a space of their own import it from here
+
+if TYPE_CHECKING:
+    import torch
 
 
 class SearchSpace(ArchitectureParameters, ArchitectureSets, Validity, DerivedNetworks, LatencyObjective, OfficialCheckpoints, ABC):

@@ -15,7 +15,7 @@ from nas.cost.lookup import hidden_by, known_tables, read_named
 from nas.devices.this_machine import local_names
 from nas.errors import ConfigError, TableError, UserError
 from nas.files.command_words import setting
-from nas.ops import OPERATIONS, OpSpec, macs
+from nas.ops import KINDS, OpSpec, macs
 from nas.reports.text_table import text_table
 from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace, SpaceEntry
@@ -235,9 +235,7 @@ def _known(table: LatencyTable, job: DevicesJob, plans: _Plans, *, now: datetime
 def _inputs(table: LatencyTable) -> list[tuple[int, int]]:
     """(height, width) of the maps of three channels that operations with weights read, the most frequent first: those of images."""
     specs = [OpSpec.from_key(key) for key in table.entries]
-    counts = Counter(
-        (spec.height, spec.width) for spec in specs if spec.in_channels == 3 and spec.kind in OPERATIONS and macs(spec) > 0
-    )
+    counts = Counter((spec.height, spec.width) for spec in specs if spec.in_channels == 3 and spec.kind in KINDS and macs(spec) > 0)
     return [size for size, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 

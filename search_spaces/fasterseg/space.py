@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from nas.ops import OpSpec
 from nas.space.capabilities import Derivation, Judge
 from nas.space.choice import Choice
 from nas.space.deployment import Deployment
+from nas.space.draws import draw, draws
 from nas.space.graph import Graph, NetworkBuilder
 from nas.space.search_space import SearchSpace
-from nas.space.weights import Weights
 from search_spaces.fasterseg.config import FasterSegConfig, student_width, width_name
 from search_spaces.fasterseg.deployed.branches import branch_options, decided_choices, random_branches, read_branches
 from search_spaces.fasterseg.deployed.derived import describe_derived
 from search_spaces.fasterseg.derivation.derivation import Parameters, branch_score, choose_branches, derive_all
-from search_spaces.fasterseg.latency.costs import DeployedLattice, plan_specs
 from search_spaces.fasterseg.latency.decoupled import decoupled
-from search_spaces.fasterseg.latency.expected import lattice_latency
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice, plan_specs
+from search_spaces.fasterseg.lattice.architecture_sets import OUTPUTS, SetWidths
 from search_spaces.fasterseg.lattice.lattice_choices import HEAD_WIDTH, STEM_WIDTH, lattice_choices
-from search_spaces.fasterseg.lattice.supernet import OUTPUTS, SetWidths, describe_supernet
 from search_spaces.fasterseg.official_keys import OfficialKeys, official_extras_of, official_keys_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from nas.space.weights import Weights
 
 STUDENT, TEACHER = "student", "teacher"
 """The architecture sets: searched widths, and full width throughout."""
@@ -71,6 +74,8 @@ class FasterSeg(SearchSpace):
 
     def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """1e-3 throughout (official code)."""
+        import torch
+
         del group, generator
         return torch.full(shape, 1e-3)
 
@@ -84,8 +89,8 @@ class FasterSeg(SearchSpace):
         """The lattice at its largest or smallest widths, or each width drawn uniformly."""
         widths = self.config.widths
         if mode == "random":
-            draws = torch.randint(len(widths), (len(self._width_decisions),), generator=generator).tolist()
-            return {name: width_name(widths[draw]) for name, draw in zip(self._width_decisions, draws, strict=True)}
+            drawn = draws(len(widths), len(self._width_decisions), generator)
+            return {name: width_name(widths[one]) for name, one in zip(self._width_decisions, drawn, strict=True)}
         return self._all_widths(widths[-1] if mode == "max" else widths[0])
 
     def _all_widths(self, twelfths: int) -> dict[str, str]:
@@ -141,6 +146,8 @@ class FasterSeg(SearchSpace):
 
     def expected_latency(self, deployment: Deployment, cost: Callable[[OpSpec], float], *, overhead: float) -> nn.Module:
         """Expected latency of the networks for which the lattice stands; see `lattice_latency`."""
+        from search_spaces.fasterseg.latency.expected import lattice_latency
+
         return lattice_latency(DeployedLattice(self.config, deployment), cost, overhead=overhead)
 
     def latency_views(self, weights: Weights) -> Sequence[tuple[float, Weights]]:
@@ -158,6 +165,8 @@ class FasterSeg(SearchSpace):
     def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
         """The supernet or the derived network; `init_channels` is F."""
         if builder.decided is None:
+            from search_spaces.fasterseg.lattice.supernet import describe_supernet
+
             return describe_supernet(builder, self.config, sets=self.sets, filters=init_channels, num_classes=num_classes)
         return describe_derived(
             builder,
@@ -178,6 +187,6 @@ class FasterSeg(SearchSpace):
 
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:
         """Uniform over branches, lengths, places where they go down, operators and widths."""
-        stem, head = (self.config.widths[int(torch.randint(len(self.config.widths), (), generator=generator))] for _ in range(2))
+        stem, head = (self.config.widths[draw(len(self.config.widths), generator)] for _ in range(2))
         branches = random_branches(self.config, head_width=head, generator=generator)
         return decided_choices(branches, self.config, stem_width=stem, head_width=head)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from nas.errors import GenotypeError
 from nas.ops import OpSpec, out_size
 from nas.space.capabilities import Derivation, Judge
 from nas.space.choice import Choice, NeverAll, argmax_choices
+from nas.space.draws import draw
 from nas.space.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.space.search_space import SearchSpace
 from search_spaces.lgcnet.cell import cell_edges, describe_cell, edge_name
 from search_spaces.lgcnet.config import SEARCHED_HEADS, LGCNetConfig
 from search_spaces.lgcnet.fusion_cell import FusionCell, parse_edges
-from search_spaces.lgcnet.guided_module import MODULES, GuidedChain
 from search_spaces.lgcnet.pooling_heads import describe_aspp, describe_ppm
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 NONE = "none"
 
@@ -98,6 +100,8 @@ class LGCNet(SearchSpace):
         settings = self.config
         if settings.communication == NONE:
             return None
+        from search_spaces.lgcnet.guided_module import MODULES, GuidedChain
+
         module = MODULES[settings.communication, settings.reasoning]
         groups = [f"cell_{key}" for key in self._keys()]
         return GuidedChain(groups, partial(module, len(settings.ops), dim=settings.guided_dim, gamma=settings.gamma))
@@ -120,7 +124,7 @@ class LGCNet(SearchSpace):
 
     def _best_other(self, logits: Mapping[str, Tensor], key: int | str, names: list[str]) -> tuple[str, str]:
         """The (edge, option other than none) of largest log-probability."""
-        log_p = torch.log_softmax(logits[f"cell_{key}"].detach(), dim=-1)
+        log_p = logits[f"cell_{key}"].detach().log_softmax(dim=-1)
         scored = [
             (float(log_p[edge.number, i]), edge_name(key, edge.number), option)
             for edge in self._edges
@@ -201,4 +205,4 @@ def _called(key: int | str) -> str:
 
 
 def _draw(options: tuple[str, ...], generator: torch.Generator) -> str:
-    return options[int(torch.randint(len(options), (), generator=generator))]
+    return options[draw(len(options), generator)]

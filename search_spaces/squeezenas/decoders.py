@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from nas.errors import ConfigError
 from nas.ops import OpSpec
-from nas.ops.decoding import windows
+from nas.ops.spec import windows
 from nas.space.graph import NetworkBuilder, Value, map_spec
 from search_spaces.squeezenas.config import SqueezeNASSmallConfig
 

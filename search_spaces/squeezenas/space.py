@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nas.errors import ConfigError
 from nas.ops import OpSpec, out_size
 from nas.space.choice import Choice
+from nas.space.draws import draw
 from nas.space.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.space.search_space import SearchSpace
 from search_spaces.squeezenas.config import FILTERS, SKIP, SqueezeNASSmallConfig
 from search_spaces.squeezenas.decoders import describe_aspp, describe_lr_aspp
 from search_spaces.squeezenas.official_keys import OfficialKeys, block_keys, decoder_keys, encoder_ends
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 DECODERS = {"lr_aspp": describe_lr_aspp, "aspp": describe_aspp}
 
@@ -92,6 +95,8 @@ class SqueezeNAS(SearchSpace):
 
     def initial_logits(self, group: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Ones, so that the start is uniform (official code)."""
+        import torch
+
         del group, generator
         return torch.ones(shape)
 
@@ -106,7 +111,7 @@ class SqueezeNAS(SearchSpace):
     def random_choices(self, generator: torch.Generator) -> Mapping[str, str]:
         """Uniform over all decisions."""
         ops = self.config.ops
-        return {block.decision: ops[int(torch.randint(len(ops), (), generator=generator))] for block in self.blocks}
+        return {block.decision: ops[draw(len(ops), generator)] for block in self.blocks}
 
     def _block(self, builder: NetworkBuilder, value: Value, block: Block) -> Value:
         """The chosen operation; where shapes agree, its input is added."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas.ops import OpSpec, build
-from nas.ops.decoding import windows
+from nas.ops.spec import windows
 
 
 def spec_of(kind: str, *, out_channels: int = 3, out_size=(7, 5), **changes) -> OpSpec:

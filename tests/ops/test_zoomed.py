@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from nas.ops import OpSpec, build, macs
-from nas.ops.zoomed import half_size
+from nas.ops.zoomed_specs import half_size
 from tests.random_weights import as_if_trained
 
 

@@ -26,7 +26,7 @@ from nas.measuring.runners.runner import Observed
 from nas.measuring.runners.untrusted_text import plain
 from nas.measuring.runners.worker_identity import Identity
 from nas.measuring.table_filling import ProfileResult, fill_from_log
-from nas.ops import OPERATIONS
+from nas.ops import KINDS
 from nas.ops.spec import OpSpec
 from nas.worker.drift import REFERENCE_EVERY, Timing
 from nas.worker.job import JOB_VERSION
@@ -306,8 +306,8 @@ def _operations(job: Mapping[str, object]) -> tuple[list[str], int, int]:
         where = f"job.operations[{number}]"
         one = as_object(value, where, ("key", "graph", "inputs", "output", "output_type"))
         spec = parse_key(as_text(one["key"], f"{where}.key"))
-        if spec.kind not in OPERATIONS:
-            raise ValueError(f"{where}.key: got an operation of kind {shorten(spec.kind)}, expected one of {', '.join(OPERATIONS)}")
+        if spec.kind not in KINDS:
+            raise ValueError(f"{where}.key: got an operation of kind {shorten(spec.kind)}, expected one of {', '.join(KINDS)}")
         keys.append(spec.key)
     if len(set(keys)) < len(keys):
         raise ValueError("job.operations: got an operation twice, expected each once")

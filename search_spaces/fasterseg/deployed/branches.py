@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from nas.errors import GenotypeError
+from nas.space.draws import draw, draw_distinct
 from search_spaces.fasterseg.config import (
     BRANCHES,
     OPS,
@@ -22,6 +22,9 @@ from search_spaces.fasterseg.config import (
     width_name,
     width_of,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 NONE = "none"
 """The option of a layer that a branch does not have."""
@@ -156,17 +159,13 @@ def random_branches(config: FasterSegConfig, *, head_width: int, generator: torc
         head_width: Width in which each branch ends, in twelfths.
         generator: Where the draws come from.
     """
-
-    def draw(count: int) -> int:
-        return int(torch.randint(count, (), generator=generator))
-
-    ops = [{stride: OPS[draw(len(OPS))] for stride in STRIDES} for _ in range(config.layers)]
-    widths = [{stride: config.widths[draw(len(config.widths))] for stride in STRIDES} for _ in range(config.layers)]
+    ops = [{stride: OPS[draw(len(OPS), generator)] for stride in STRIDES} for _ in range(config.layers)]
+    widths = [{stride: config.widths[draw(len(config.widths), generator)] for stride in STRIDES} for _ in range(config.layers)]
     branches = []
-    for end in list(BRANCHES.values())[draw(len(BRANCHES))]:
+    for end in list(BRANCHES.values())[draw(len(BRANCHES), generator)]:
         scales = STRIDES[: STRIDES.index(end) + 1]
-        length = len(scales) + draw(config.layers - len(scales) + 1)
-        downs = sorted(torch.randperm(length - 1, generator=generator)[: len(scales) - 1].tolist())
+        length = len(scales) + draw(config.layers - len(scales) + 1, generator)
+        downs = sorted(draw_distinct(length - 1, len(scales) - 1, generator))
         path = [scales[sum(down < number for down in downs)] for number in range(length)]
         leaving = [widths[number][path[number + 1]] for number in range(length - 1)]
         layers = [

@@ -5,14 +5,16 @@ The paper of FasterSeg (arXiv:1912.10917) is silent about it; the rules are thos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from search_spaces.fasterseg.deployed.operators import SKIP as SKIP_OP
 from search_spaces.fasterseg.lattice.lattice_choices import LATTICE_OPS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SKIP = LATTICE_OPS.index(SKIP_OP)
 """Column of the skip."""
@@ -61,7 +63,7 @@ def kept_operators(rows: Sequence[Tensor], scales: Sequence[int]) -> list[tuple[
 
 def mask_skip(row: Tensor) -> None:
     """Rule the skip out, in place."""
-    row[SKIP] = -torch.inf
+    row[SKIP] = -math.inf
 
 
 def _skips(row: Tensor) -> bool:

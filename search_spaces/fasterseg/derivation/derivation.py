@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from search_spaces.fasterseg.config import BRANCHES, STRIDES, FasterSegConfig
 from search_spaces.fasterseg.deployed.branches import Branch, Layer, decided_choices
 from search_spaces.fasterseg.derivation.compaction import kept_operators, mask_skip
 from search_spaces.fasterseg.derivation.paths import likeliest_downs, most_probable_path, official_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TARGET_MS = 8.3
 """Latency at which the official `branch_score` is the mIoU."""

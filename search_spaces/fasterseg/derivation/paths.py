@@ -7,11 +7,12 @@ ends at the branch's scale. Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.1091
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OFFICIAL_LEAST_LAYERS = 8
 """Layers that a lattice needs for an official path with two downs."""
@@ -110,7 +111,7 @@ def official_path(shares: Sequence[Tensor], last: int, *, layers: int) -> list[i
         row = first.tolist()
         downs = (max(range(1, layers - 3), key=row.__getitem__),)
     elif last == 2:
-        products = torch.outer(first, second).tolist()
+        products = first.outer(second).tolist()
         pairs = [(m, n) for n in range(layers - 4) for m in range(1, n - 1)]
         m, n = max(pairs, key=lambda pair: products[pair[0]][pair[1]])
         downs = (m + 1, n + 2)

@@ -6,14 +6,16 @@ Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917: the decoupled and fine-gr
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from nas.space.weights import Weights
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import keep_places
+from search_spaces.fasterseg.latency.deployed_lattice import keep_places
 from search_spaces.fasterseg.lattice.lattice_choices import has_two_inputs, input_decision, op_decision, width_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nas.space.weights import Weights
 
 SHARES = (1 / 500, 497 / 500, 2 / 500)
 """Shares of operators, paths and widths in the loss."""
@@ -43,4 +45,4 @@ def decoupled(weights: Weights, config: FasterSegConfig) -> tuple[tuple[float, W
 
 def _uniform(weights: Weights, names: Iterable[str]) -> dict[str, Tensor]:
     values = {name: weights.values[name] for name in names}
-    return {name: torch.full_like(value, 1 / value.shape[-1]) for name, value in values.items()}
+    return {name: value.new_full(value.shape, 1 / value.shape[-1]) for name, value in values.items()}

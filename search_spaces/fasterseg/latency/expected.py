@@ -19,14 +19,12 @@ from nas.space.weights import Weights
 from search_spaces.fasterseg.config import BRANCHES, STRIDES
 from search_spaces.fasterseg.latency.costs import (
     REFINES,
-    DeployedLattice,
     decoder_contraction,
     decoder_costs,
-    down_places,
-    keep_places,
     operator_contractions,
     stem_contraction,
 )
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice, down_places, keep_places
 from search_spaces.fasterseg.latency.official import OfficialLatticeLatency
 from search_spaces.fasterseg.latency.paths import ReadProbability, Reads
 from search_spaces.fasterseg.lattice.lattice_choices import HEAD_WIDTH, width_in

@@ -15,14 +15,8 @@ from nas.ops import OpSpec
 from nas.space.weights import Weights
 from search_spaces.fasterseg.config import STRIDES
 from search_spaces.fasterseg.deployed.operators import KINDS
-from search_spaces.fasterseg.latency.costs import (
-    DeployedLattice,
-    Place,
-    down_places,
-    keep_places,
-    operator_contractions,
-    stem_contraction,
-)
+from search_spaces.fasterseg.latency.costs import operator_contractions, stem_contraction
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice, Place, down_places, keep_places
 from search_spaces.fasterseg.lattice.lattice_choices import input_decision
 
 

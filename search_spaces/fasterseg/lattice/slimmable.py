@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from nas.network.mixed import per_image
 from nas.ops.modules import fan_out_init, pixels_read
-from nas.ops.zoomed import half_size
+from nas.ops.zoomed_specs import half_size
 from nas.space.graph import Node
 from nas.space.weights import Weights
 from search_spaces.fasterseg.lattice.lattice_choices import LATTICE_OPS

@@ -18,6 +18,7 @@ from nas.space.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.space.weights import Weights
 from search_spaces.fasterseg.config import STRIDES, FasterSegConfig, channels, width_name
 from search_spaces.fasterseg.deployed.operators import conv_spec, lattice_spec, operator_spec
+from search_spaces.fasterseg.lattice.architecture_sets import DEPLOYED_OUTPUT, SetWidths
 from search_spaces.fasterseg.lattice.lattice_choices import (
     HEAD_WIDTH,
     INPUTS,
@@ -33,26 +34,6 @@ from search_spaces.fasterseg.lattice.lattice_choices import (
     width_out,
 )
 from search_spaces.fasterseg.lattice.slimmable import SlimmableCell
-
-OUTPUTS = ("8s", "16s", "32s", "8s_32s", "16s_32s")
-"""Outputs at an eighth of the image's size, which a search trains. Each is what a head makes of one or two maps."""
-DEPLOYED_OUTPUT = "16s_32s"
-"""The output that stands for the supernet where one is wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetWidths:
-    """Fixed widths of an architecture set, the teacher or the student.
-
-    Chen et al., "FasterSeg", ICLR 2020, arXiv:1912.10917; the values are those of the official code.
-
-    Args:
-        stem: Width of the stem, in twelfths.
-        head: Width of everything after the lattice, in twelfths.
-    """
-
-    stem: int
-    head: int
 
 
 class BySet(nn.Module):

@@ -18,7 +18,7 @@ from nas.space.deployment import Deployment
 from nas.space.design import design_of
 from search_spaces import SEARCH_SPACES
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedLattice
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice
 from search_spaces.fasterseg.published_table import COLUMNS, LAYERS, LutLayer, lut_table, read_lut
 from tests.fasterseg_reference import FOLDER, NETWORKS, OFFICIAL_NAMES, lattice_row_of, needs_reference, official_table, row_of
 

@@ -12,8 +12,8 @@ from nas.space.weights import Weights
 from nas.supernet.architecture import group_shapes
 from nas.supernet.relaxation import sample
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedLattice
 from search_spaces.fasterseg.latency.decoupled import decoupled
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice
 from search_spaces.fasterseg.latency.expected import lattice_latency
 from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
 

@@ -20,7 +20,7 @@ from nas.supernet.architecture import group_shapes
 from nas.supernet.relaxation import probabilities
 from search_spaces.fasterseg.config import BRANCHES, STRIDES, FasterSegConfig, width_of
 from search_spaces.fasterseg.deployed.branches import Branch, Layer, decided_choices
-from search_spaces.fasterseg.latency.costs import DeployedLattice
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice
 from search_spaces.fasterseg.latency.expected import LatticeLatency, lattice_latency
 from search_spaces.fasterseg.latency.official import OfficialLatticeLatency
 from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices

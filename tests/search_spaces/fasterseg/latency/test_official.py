@@ -17,8 +17,8 @@ from nas.space.weights import uniform as uniform_weights
 from nas.supernet.architecture import group_shapes
 from nas.supernet.relaxation import sample
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedLattice
 from search_spaces.fasterseg.latency.decoupled import decoupled
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice
 from search_spaces.fasterseg.latency.official import OfficialLatticeLatency
 from search_spaces.fasterseg.lattice.lattice_choices import lattice_choices
 from tests.fasterseg_reference import FOLDER, NETWORKS, lattice_row_of, needs_reference, official_table

@@ -8,7 +8,7 @@ import torch
 from nas.ops import OpSpec, is_free
 from nas.space.deployment import Deployment
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.fasterseg.latency.costs import DeployedLattice, plan_specs
+from search_spaces.fasterseg.latency.deployed_lattice import DeployedLattice, plan_specs
 from search_spaces.fasterseg.latency.expected import LatticeLatency
 from search_spaces.fasterseg.space import FasterSeg
 

@@ -1,0 +1,94 @@
+"""Kinds of operations as costs see them: multiply-accumulates and inputs. Their modules are in `nas.ops.operations`.
+
+Nothing here loads PyTorch, so that a latency is predicted without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nas.ops import mac_counts
+from nas.ops.spec import OpSpec
+
+InputShapes = tuple[tuple[int, int, int], ...]
+
+
+def _one_input(spec: OpSpec) -> InputShapes:
+    return ((spec.in_channels, spec.height, spec.width),)
+
+
+def _input_and_target(spec: OpSpec) -> InputShapes:
+    return (*_one_input(spec), (1, spec.out_height, spec.out_width))
+
+
+def _two_inputs(spec: OpSpec) -> InputShapes:
+    return _one_input(spec) * 2
+
+
+def _concat_inputs(spec: OpSpec) -> InputShapes:
+    """The first map as stated, the rest of the output's channels shared out over the other maps."""
+    rest, others = spec.out_channels - spec.in_channels, spec.groups - 1
+    widths = [rest // others + (i < rest % others) for i in range(others)] if others else []
+    return tuple((c, spec.height, spec.width) for c in (spec.in_channels, *widths))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of operation: how it is counted and fed.
+
+    Args:
+        macs: Multiply-accumulates of a spec for one image.
+        input_shapes: (channels, height, width) of each input of a spec.
+    """
+
+    macs: Callable[[OpSpec], int]
+    input_shapes: Callable[[OpSpec], InputShapes] = _one_input
+
+
+KINDS: dict[str, Kind] = {
+    "conv_bn_relu": Kind(mac_counts.conv_macs),
+    "relu_conv_bn": Kind(mac_counts.conv_macs),
+    "relu_sep_conv_bn": Kind(mac_counts.sep_conv_macs),
+    "inverted_residual": Kind(mac_counts.inverted_residual_macs),
+    "conv_2x": Kind(mac_counts.conv_2x_macs),
+    "conv_downup": Kind(mac_counts.conv_downup_macs),
+    "conv_2x_downup": Kind(mac_counts.conv_2x_downup_macs),
+    "reduce_bn_relu": Kind(mac_counts.pointwise_macs),
+    "factorized_reduce": Kind(mac_counts.pointwise_macs),
+    "max_pool": Kind(mac_counts.no_macs),
+    "grid_pool": Kind(mac_counts.grid_pool_macs),
+    "transposed_conv": Kind(mac_counts.transposed_conv_macs, _input_and_target),
+    "resize": Kind(mac_counts.no_macs, _input_and_target),
+    "classifier": Kind(mac_counts.pointwise_macs),
+    "fan_out_classifier": Kind(mac_counts.conv_macs),
+    "plain_conv": Kind(mac_counts.conv_macs),
+    "bare_conv": Kind(mac_counts.conv_macs),
+    "conv_sigmoid": Kind(mac_counts.conv_macs),
+    "window_pool": Kind(mac_counts.no_macs),
+    "global_pool": Kind(mac_counts.no_macs),
+    "resize_corners": Kind(mac_counts.no_macs, _input_and_target),
+    "multiply": Kind(mac_counts.no_macs, _two_inputs),
+    "add": Kind(mac_counts.no_macs, _two_inputs),
+    "concat": Kind(mac_counts.no_macs, _concat_inputs),
+    "argmax": Kind(mac_counts.no_macs),
+    "identity": Kind(mac_counts.no_macs),
+    "none": Kind(mac_counts.no_macs),
+}
+
+
+def kind_of(spec: OpSpec) -> Kind:
+    """The kind of an operation.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    try:
+        return KINDS[spec.kind]
+    except KeyError:
+        raise ValueError(f"got operation kind {spec.kind!r}, expected one of {', '.join(KINDS)}") from None
+
+
+def macs(spec: OpSpec) -> int:
+    """Multiply-accumulates of `spec` for one image."""
+    return kind_of(spec).macs(spec)
