@@ -178,7 +178,7 @@ def _run_verb(name: str, argv: Sequence[str]) -> int:
         from nas.cli.hydra_app import run_app
 
         with file_faults(argv):
-            run_app(_app(name), argv, _Work(name, tuple(argv)), tell=tell)
+            run_app(_app(name, argv), argv, _Work(name, tuple(argv)), tell=tell)
     except KeyboardInterrupt as stop:
         return _stopped(stop, name)
     except Exception as error:  # noqa: BLE001  the last place that can say what happened
@@ -197,24 +197,16 @@ def _stopped(stop: KeyboardInterrupt, verb: str) -> int:
     return TERMINATED if is_terminated else INTERRUPTED
 
 
-def _app(name: str) -> VerbApp:
+def _app(name: str, argv: Sequence[str]) -> VerbApp:
     from nas.cli.hydra_app import VerbApp
-    from nas.data import DATASETS
-    from nas.data.image_folder import IMAGE_DATASETS
+    from nas.cli.verb_groups import groups_of
     from nas.files.shipped import conf_dir
-    from nas.runs.trackers import TRACKERS
-    from search_spaces import all_spaces
 
-    groups = {
-        "space": {choice: entry.config for choice, entry in all_spaces().items()},
-        "data": {**{choice: entry.config for choice, entry in DATASETS.items()}, **IMAGE_DATASETS},
-        "logger": {choice: entry.config for choice, entry in TRACKERS.items()},
-    }
     return VerbApp(
         verb=name,
         line=verb_of(name).line,
         schema=verb_of(name).job,
-        groups=groups,
+        groups=groups_of(verb_of(name).job, argv),
         conf_dir=conf_dir(),
         recipe_keys=recipe_keys() if name in TAKES_RECIPES else (),
         sub_verbs=tuple(SUB_VERBS.get(name, ())),

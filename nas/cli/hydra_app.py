@@ -181,8 +181,8 @@ def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobRes
     if args.help or args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
         _show(app, app_hydra, name, args)
         return []
-    cfg = app_hydra.compose_config(name, args.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
-    if not args.multirun and cfg.hydra.mode != RunMode.MULTIRUN:
+    cfg = _composed_for_sweep(app_hydra, name, args) if _may_sweep(args) else None
+    if cfg is None:
         app_hydra.run(config_name=name, task_function=task, overrides=[*args.overrides, "hydra.mode=RUN"])
         return []
     overrides = [*args.overrides, "hydra.mode=MULTIRUN"]
@@ -193,6 +193,18 @@ def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobRes
         batches = app_hydra.multirun(config_name=name, task_function=task, overrides=overrides)
     results = [job.return_value for batch in batches for job in batch]
     return [result for result in results if result is not None]  # joblib with one process runs jobs here, where each was reported
+
+
+def _may_sweep(args: argparse.Namespace) -> bool:
+    """Whether a command line may ask for a sweep; no config of ours does, so that one that cannot is composed once."""
+    own_config = args.config_dir or args.config_path or args.config_name
+    return bool(args.multirun or own_config or any("hydra" in word for word in args.overrides))
+
+
+def _composed_for_sweep(app_hydra: Hydra, name: str, args: argparse.Namespace) -> DictConfig | None:
+    """The config of a sweep, of which each job composes its own; None: there is one job."""
+    cfg = app_hydra.compose_config(name, args.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    return cfg if args.multirun or cfg.hydra.mode == RunMode.MULTIRUN else None
 
 
 def _show(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:

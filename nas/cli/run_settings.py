@@ -17,7 +17,6 @@ from omegaconf import DictConfig
 
 from nas.cli.composing_errors import SCHEMA_PREFIX
 from nas.errors import ConfigError
-from nas.runs.run_data import data_of, run_of
 
 GROUP = "data"
 OF_RUN = f"{SCHEMA_PREFIX}of_run"
@@ -66,6 +65,8 @@ class RunSettingsLoader(ConfigLoaderImpl):
 
 def _folder(given: Sequence[Override], asking: Override) -> Path:
     """The folder of the run whose data set the overrides change."""
+    from nas.runs.run_data import run_of
+
     values: Mapping[str, Any] = {one.key_or_group: one.value() for one in given}
     run, weights = values.get("run"), values.get("weights")
     if run is None and weights is None:
@@ -75,4 +76,6 @@ def _folder(given: Sequence[Override], asking: Override) -> Path:
 
 def _register_data_of(run: Path) -> None:
     """Make the data set of a run a choice of the group; registering again replaces."""
+    from nas.runs.run_data import data_of  # loads the data sets, which a verb without data does without
+
     ConfigStore.instance().store(group=GROUP, name=OF_RUN, node=data_of(run))

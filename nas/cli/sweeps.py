@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import FrameType
 
@@ -136,13 +135,22 @@ def marked_output(prefix: str) -> Iterator[None]:
 
 def lost_job(error: Exception) -> LostProcessError | None:
     """The message where a launcher found that the process of a job has gone; None: it is another error."""
-    if not isinstance(error, BrokenProcessPool) and not _is_of_submitit(error):
+    if not _is_of_pool(error) and not _is_of_submitit(error):
         return None
     reason = str(error).strip().splitlines()
     return LostProcessError(
         f"a process of the sweep ended without a result ({reason[0] if reason else type(error).__name__}); "
         "the folders of its jobs show how far each one came, and resume=FOLDER goes on with one"
     )
+
+
+def _is_of_pool(error: Exception) -> bool:
+    """Whether a pool of processes broke; one that was never loaded has not, and most commands start none."""
+    if "concurrent.futures.process" not in sys.modules:
+        return False
+    from concurrent.futures.process import BrokenProcessPool
+
+    return isinstance(error, BrokenProcessPool)
 
 
 def _is_of_submitit(error: Exception) -> bool:

@@ -56,7 +56,7 @@ def _processes():
 def sweep(work, *words):
     """The results of `nas show` with some other work."""
     results = []
-    run_app(cli._app("show"), ["--multirun", *words], work, tell=results.append)
+    run_app(cli._app("show", words), ["--multirun", *words], work, tell=results.append)
     return results
 
 

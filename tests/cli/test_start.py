@@ -20,6 +20,15 @@ LIGHT = (
     ("show", "list=genotypes"),
     ("show", "list=tables"),
 )
+GOLDEN = CHECKOUT / "tests" / "golden" / "before"
+PREDICTIONS = (
+    ("genotype=fasterseg/student", "latency.table=macs", "out=predicted"),
+    (f"genotype={GOLDEN / 'genotypes' / 'squeezenas_xlarge.yaml'}", "latency.table=macs", "deploy.input=[64,96]"),
+    (f"genotype={GOLDEN / 'genotypes' / 'lgcnet.yaml'}", f"latency.table={GOLDEN / 'table.json'}"),
+    ("genotype=none/such", "latency.table=macs"),
+    ("--help",),
+)
+"""What `nas predict` is given: analytic costs, a calibrated latency table, something wrong."""
 CODE = """
 import sys
 from nas.cli import main
@@ -39,3 +48,17 @@ def test_help_and_lists_load_no_heavy_package(words, tmp_path):
         check=True,
     )
     assert done.stderr.split() == ["0"]
+
+
+@pytest.mark.parametrize("words", PREDICTIONS, ids=" ".join)
+def test_predict_loads_nothing_that_computes(words, tmp_path):
+    """Scripts predict thousands of genotypes, a process each: what they wait for is what is loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, ",".join((*HEAVY, "numpy", "cv2", "PIL")), "predict", *words],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == ("2" if "genotype=none/such" in words else "0")
