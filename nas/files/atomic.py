@@ -10,9 +10,14 @@ import errno
 import glob
 import io
 import os
+import re
+import shutil
+import socket
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -20,9 +25,10 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LEFT_S = 3600.0
-"""Seconds after which a temporary file of a process that is not there counts as left."""
+"""Seconds after which a temporary file of another machine's process counts as left."""
 MOST_BYTES = 230
 """Bytes of a name that a temporary name keeps."""
+_TEMPORARY = re.compile(r"\..*\.(?P<machine>[0-9a-f]{8})-(?P<pid>[0-9]+)\.tmp", re.DOTALL)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -68,8 +74,8 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         durable: As for `write_bytes_atomic`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = path.with_name(f".{_stem_of(path)}.{os.getpid()}.tmp")
+    remove_leftovers(path.parent, of=path.name)
+    temporary = temporary_beside(path)
     try:
         with naming(path):
             raw = _NamedFile(temporary, "wb", target=path)
@@ -157,15 +163,45 @@ class _NamedFile(io.FileIO):
             raise
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes have left of this file, so that it does not pile up.
+def temporary_beside(path: Path) -> Path:
+    """A name for what becomes a file, which says whose it is: `remove_leftovers` knows by it what a killed process has left."""
+    return path.with_name(f".{_stem_of(path)}.{_machine()}-{os.getpid()}.tmp")
 
-    A process of another machine that shares the disk has a number that says nothing here: what was touched lately stays.
+
+def remove_leftovers(folder: Path, *, of: str | None = None) -> None:
+    """Remove what killed processes have left under temporary names, so that it does not pile up.
+
+    The number of a process of another machine that shares the disk says nothing here: what was touched lately stays.
+
+    Args:
+        folder: Where they wrote.
+        of: Name of the file that they wrote; None: any.
     """
-    for leftover in path.parent.glob(f".{glob.escape(_stem_of(path))}.*.tmp"):
-        pid = leftover.name.rsplit(".", 2)[1]
-        if pid.isdecimal() and not is_running(int(pid)) and _seconds_untouched(leftover) > LEFT_S:
-            leftover.unlink(missing_ok=True)
+    for leftover in folder.glob(f".{'*' if of is None else glob.escape(_stem_of(Path(of)))}.*.tmp"):
+        name = _TEMPORARY.fullmatch(leftover.name)
+        if name is None:
+            continue
+        is_ours = name["machine"] == _machine()
+        if not is_running(int(name["pid"])) if is_ours else _seconds_untouched(leftover) > LEFT_S:
+            _remove(leftover)
+
+
+def _remove(leftover: Path) -> None:
+    """Remove a file or folder, which somebody else may be removing, too, or which may not be ours to remove."""
+    if leftover.is_dir() and not leftover.is_symlink():
+        shutil.rmtree(leftover, ignore_errors=True)
+        return
+    with suppress(OSError):
+        leftover.unlink(missing_ok=True)
+
+
+@cache
+def _machine() -> str:
+    """This machine since it was started, and its numbers of processes, of which a container has its own."""
+    facts = [socket.gethostname()]
+    with suppress(OSError):  # Linux says more
+        facts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return f"{zlib.crc32(' '.join(facts).encode()):08x}"
 
 
 def _stem_of(path: Path) -> str:

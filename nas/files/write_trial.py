@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import shutil
 from pathlib import Path
 
-from nas.files.atomic import naming, write_bytes_atomic
+from nas.files.atomic import naming, remove_leftovers, temporary_beside, write_bytes_atomic
 
+_TRIAL = "trial"
+"""Beginning of the name of the folder that is written to on trial."""
 _BYTES = bytes(4096)
 """What is written on trial: one block of most disks."""
 
@@ -40,5 +42,10 @@ def _try(folder: Path, name: str) -> None:
     there = folder
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
-    with tempfile.TemporaryDirectory(dir=there) as trial:
-        write_bytes_atomic(Path(trial) / folder.relative_to(there) / name, _BYTES)
+    remove_leftovers(there, of=_TRIAL)
+    trial = temporary_beside(there / _TRIAL)
+    trial.mkdir(exist_ok=True)
+    try:
+        write_bytes_atomic(trial / folder.relative_to(there) / name, _BYTES)
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)

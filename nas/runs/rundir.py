@@ -19,7 +19,7 @@ from nas.config.jobs import SearchJob, TrainJob
 from nas.devices.path_settings import home_written
 from nas.devices.sole_writer import sole_writer
 from nas.errors import CheckpointError, ConfigError
-from nas.files.atomic import write_text_atomic
+from nas.files.atomic import remove_leftovers, write_text_atomic
 from nas.files.command_words import setting
 from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml, plain
 from nas.files.shortening import printable, shorten
@@ -173,6 +173,8 @@ def _folder(out: str) -> Path:
 def _held(folder: Path, verb: str, *, lock: str = LOCK) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder / lock, verb, of=f"the folder {folder}", remedy="give another folder by out="):
+        for one in (folder, *(inside for inside in folder.iterdir() if inside.is_dir())):
+            remove_leftovers(one)
         yield folder
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from nas.files.atomic import atomic_file, open_to_append, require_same, write_bytes_atomic, write_new_text, write_text_atomic
+from nas.files.atomic import (
+    atomic_file,
+    open_to_append,
+    remove_leftovers,
+    require_same,
+    temporary_beside,
+    write_bytes_atomic,
+    write_new_text,
+    write_text_atomic,
+)
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -49,22 +59,49 @@ def test_only_a_durable_write_waits_for_the_disk(tmp_path: Path, monkeypatch: py
     assert content(tmp_path) == {"a.png": "1"}
 
 
-def test_what_killed_processes_left_is_removed_and_what_others_write_is_left(tmp_path: Path) -> None:
+def killed_process() -> int:
+    """The number of a process that is not there any more."""
     child = multiprocessing.get_context("fork").Process(target=lambda: None)
     child.start()
     child.join()
-    others = {
-        f".t.txt.{os.getppid()}.tmp": "being written",
-        f".[t.txt.{child.pid}.tmp": "of another file",
-        ".t.txt.x.tmp": "no number",
-    }
-    for name, text in {**others, f".t.txt.{child.pid}.tmp": "torn", f".t.txt.{10**30}.tmp": "no process"}.items():
-        (tmp_path / name).write_text(text)
-        os.utime(tmp_path / name, (0, 0))
-    young = f".t.txt.{child.pid + 1}.tmp"
-    (tmp_path / young).write_text("perhaps of another machine")
+    assert child.pid is not None
+    return child.pid
+
+
+def killed_while_writing(path: Path) -> None:
+    with atomic_file(path) as file:
+        file.write(b"half")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(tmp_path: Path) -> None:
+    for _ in range(2):
+        child = multiprocessing.get_context("fork").Process(target=killed_while_writing, args=(tmp_path / "t.txt",))
+        child.start()
+        child.join()
+        [left] = tmp_path.iterdir()
+        assert left.name.endswith(f"-{child.pid}.tmp")
     write_text_atomic(tmp_path / "t.txt", "new")
-    assert content(tmp_path) == {"t.txt": "new", young: "perhaps of another machine", **others}
+    assert content(tmp_path) == {"t.txt": "new"}
+
+
+def test_what_others_are_writing_is_left(tmp_path: Path) -> None:
+    machine, killed = temporary_beside(tmp_path / "x").name.split(".")[2].split("-")[0], killed_process()
+    others = {
+        f".t.txt.{machine}-{os.getppid()}.tmp": "being written",
+        f".[t.txt.{machine}-{killed}.tmp": "of another file",
+        ".t.txt.00000000-1.tmp": "of another machine, and young",
+        f".t.txt.{killed}.tmp": "of another program",
+    }
+    left = {f".t.txt.{machine}-{killed}.tmp", f".t.txt.{machine}-{10**30}.tmp", ".t.txt.11111111-1.tmp"}
+    for name in (*others, *left):
+        (tmp_path / name).write_text(others.get(name, "torn"))
+    os.utime(tmp_path / ".t.txt.11111111-1.tmp", (0, 0))
+    write_text_atomic(tmp_path / "t.txt", "new")
+    assert content(tmp_path) == {"t.txt": "new", **others}
+    remove_leftovers(tmp_path)
+    assert content(tmp_path).keys() == {"t.txt", *others} - {f".[t.txt.{machine}-{killed}.tmp"}
 
 
 def test_a_name_as_long_as_the_disk_allows_is_written(tmp_path: Path) -> None:
