@@ -16,7 +16,7 @@ import numpy as np
 
 from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import WORK_FOLDER
-from nas.cost.table_lock import changing_table, measuring_into
+from nas.cost.table_lock import changing_table, measuring_into, remove_stale_locks
 from nas.cost.table_parts import Entry, Reference, parse_key
 from nas.errors import ConfigError, TableError
 from nas.files.command_words import setting
@@ -171,6 +171,7 @@ def fill_table(specs: Iterable[OpSpec], runner: Runner, *, path: Path, on_progre
             observed = runner.take(plan, reference_of(table, journal, plan, path=path), journal, on_progress=on_progress)
         result = _saved(plan, journal, conditions, observed, path=path, effort=runner.effort)
         journal.delete()
+    remove_stale_locks(path)
     runner.finish(measured=bool(result.measured))
     return replace(result, seconds=time.monotonic() - start)
 

@@ -11,7 +11,7 @@ from nas.config.measuring_jobs import ImportJob
 from nas.cost.latency_table import LatencyTable, save_table
 from nas.cost.lookup import WORK_FOLDER, tell_hidden
 from nas.cost.published_format import PublishedTable
-from nas.cost.table_lock import changing_table
+from nas.cost.table_lock import changing_table, remove_stale_locks
 from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, TableError
 from nas.space.search_space import SearchSpace, SpaceEntry
@@ -74,6 +74,7 @@ def import_table(
         from nas.measuring.runners.worker_result import import_result
 
         result = import_result(source, device=job.device, out=job.out)
+        remove_stale_locks(result.profile.path)
         tell_hidden(result.profile.path)
         return result
     form = next(form for form in published if source.suffix.lower() in form.suffixes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.cost.table_lock import changing_table, measuring_into
+from nas.cost.table_lock import changing_table, measuring_into, remove_stale_locks
 from nas.errors import ConfigError
 
 
@@ -21,6 +21,20 @@ def test_a_second_measurement_is_refused_and_a_change_beside_it_is_not(tmp_path:
         with measuring_into(tmp_path / "other.json", "profile"):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_locks_of_killed_processes_are_removed_and_that_of_a_measurement_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    stale = [tmp_path / ".table.json.lock", tmp_path / ".table.json.measuring.lock"]
+    for lock in stale:
+        lock.write_text("")
+    remove_stale_locks(path)
+    assert list(tmp_path.iterdir()) == []
+    with measuring_into(path, "profile"):
+        remove_stale_locks(path)
+        assert list(tmp_path.iterdir()) == [stale[1]]
+        with pytest.raises(ConfigError, match="is being written by nas profile"):
+            measuring_into(path, "profile").__enter__()
 
 
 def test_changes_follow_each_other(tmp_path: Path) -> None:
