@@ -78,3 +78,7 @@ class TerminatedError(KeyboardInterrupt):
 
 class WorkerStoppedError(ResumableError):
     """The worker ended before its time."""
+
+
+class DataWorkerError(ResumableError):
+    """A process that prepares batches has gone, or cannot hand them over."""

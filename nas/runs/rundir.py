@@ -49,6 +49,7 @@ MAY_CHANGE = frozenset(
         "out",
         "resume",
         "accept_changes",
+        "data.workers",
         "search.epochs",
         "train.epochs",
         "search.log_every",
@@ -60,7 +61,7 @@ MAY_CHANGE = frozenset(
         "trainer.threads",
     }
 )
-"""Settings that a resumed run may have otherwise than before: length, devices, memory and logging."""
+"""Settings that a resumed run may have otherwise than before: length, devices, processes, memory and logging."""
 MOST_SHOWN = 20
 """Settings that a message lists before it only counts them."""
 TRACKERS = "logger."

@@ -11,6 +11,7 @@ from nas.config.settings import execution_of
 from nas.cost.deployed import DeployedCosts, check_units, deployed_costs
 from nas.cost.repair import check_reachable
 from nas.data import build_dataset
+from nas.data.batches.file_handles import check_handles
 from nas.data.batches.held_out import HeldOutBatches, hold_out
 from nas.data.batches.loader import BatchPart
 from nas.data.dataset import SegmentationDataset
@@ -78,10 +79,12 @@ def search_data(job: SearchJob, *, train_set: SegmentationDataset, val_set: Segm
     """The splits; with two levels a part of the training split is held out.
 
     Raises:
-        ConfigError: If the processes cannot share a batch equally, or there is too little to hold out.
+        ConfigError: If the processes cannot share a batch equally, there is too little to hold out, or too few open files are
+            allowed for the workers.
     """
     settings = job.search
     check_shares("search.batch_size", settings.batch_size, ranks)
+    check_handles(job.data.workers, loaders=2 if settings.level == "bilevel" else 1)
     crop = settings.crop or list(train_set.size)
     plan = LoopPlan(
         epochs=settings.epochs,

@@ -11,9 +11,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from nas.data.batches.held_out import HeldOutLossError
-from nas.data.batches.loader import Batches
+from nas.data.batches.prepared import Batches
 from nas.distributed.fabric import ranks_of
-from nas.errors import MemoryLimitError, NonFiniteLossError
+from nas.errors import DataWorkerError, MemoryLimitError, NonFiniteLossError
 from nas.files.command_words import setting
 from nas.runs.progress import NoProgress, Progress
 from nas.runs.trackers import Trackers
@@ -55,6 +55,7 @@ def fit(
         KeyboardInterrupt: After Ctrl-C, once a checkpoint is saved; after SIGTERM, `TerminatedError`.
         NonFiniteLossError: Before any weight has moved; the state is saved in checkpoints/nonfinite.pt.
         MemoryLimitError: If memory runs out; in a step of one process, the state before it is saved.
+        DataWorkerError: If a process that prepares batches has gone; the state of one process is saved.
     """
     loop = Loop(task, plan, dataset, fabric=fabric, out=out, trackers=trackers or Trackers())
     loop.checkpoints.resumption = resumption
@@ -102,6 +103,8 @@ class Loop:
             while self.state.step < self.total:
                 try:
                     self._epoch()
+                except DataWorkerError as error:
+                    raise self._without_worker(error) from None
                 except (RuntimeError, MemoryError) as error:  # beside the steps: in loading, evaluating, saving
                     if (shortage := shortage_of(error)) is None:
                         raise
@@ -266,3 +269,17 @@ class Loop:
 
     def _memory_error(self, shortage: Shortage, where: str, *, saved: bool = False, fits: int | None = None) -> MemoryLimitError:
         return memory_error(shortage, where, remedy=self.plan.remedy, out=self.out, saved=saved, fits=fits)
+
+    def _without_worker(self, error: DataWorkerError) -> DataWorkerError:
+        """Save the state, which is that between two steps, for a step asks for its batches before it moves anything.
+
+        With several processes the others wait in the step: what is saved together cannot be saved now.
+        """
+        if not self.ranks.are_several:
+            self.checkpoints.save(self.state, self.metrics)
+            state = f"saved after step {self.state.step} of {self.total}; to go on"
+        elif (self.out / "checkpoints" / "last.pt").is_file():
+            state = "to go on from the last checkpoint"
+        else:
+            return DataWorkerError(f"{error}; there is no checkpoint yet")
+        return DataWorkerError(f"{error}; {state}, give the same command with {setting('resume', self.out)}")

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.batches.loader import WHOLE, Batches, BatchPart, epoch_order, steps_per_epoch, train_loader
+from nas.data.batches.loader import WHOLE, BatchPart, epoch_order, steps_per_epoch, train_loader
+from nas.data.batches.prepared import Batches
 from nas.distributed.ranks import Ranks
 from nas.files.shortening import QUOTED, shorten
 from nas.files.strict_json import as_count

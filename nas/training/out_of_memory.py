@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nas.config.settings import TrainerSettings
-from nas.errors import MemoryLimitError, NonFiniteLossError
+from nas.errors import MemoryLimitError, NonFiniteLossError, ResumableError
 
 _SIGNS = (
     "DefaultCPUAllocator",
@@ -79,7 +79,7 @@ def shortage_of(error: BaseException) -> Shortage | None:
     """
     if isinstance(error, HalfMovedError):
         return Shortage(str(error), half_moved=True)
-    if isinstance(error, MemoryLimitError):
+    if isinstance(error, ResumableError):
         return None  # it has been dealt with
     text = str(error)
     has_class = isinstance(error, MemoryError | torch.OutOfMemoryError)

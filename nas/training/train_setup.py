@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from nas.config.jobs import TrainJob
 from nas.data import build_dataset
 from nas.data.batches import image_batches, loader
+from nas.data.batches.file_handles import check_handles
 from nas.data.dataset import SegmentationDataset
 from nas.data.image_folder import ImageFolder, ImageFolderConfig, build_image_folder
 from nas.data.split_scan import scan_image_folders, scan_splits
@@ -120,6 +121,7 @@ def _say_initialised(key: str, path: str, network: Network | ImageClassifier, fr
 
 def _plan(job: TrainJob, train_set: Split, ranks: Ranks) -> LoopPlan:
     settings = job.train
+    check_handles(job.data.workers)
     crop = settings.crop or list(train_set.size)
     return LoopPlan(
         epochs=settings.epochs,

@@ -356,7 +356,7 @@ def test_a_setting_that_a_run_does_not_know_had_its_default(section):
 
 
 def test_settings_that_may_change_are_settings():
-    settings = [asdict(search_job()), asdict(TrainJob(genotype="g", data={}))]
+    settings = [asdict(search_job()), asdict(TrainJob(genotype="g", data=FolderConfig(root="r")))]
     keys = {key for job in settings for key in job} | {
         f"{section}.{key}" for job in settings for section, keys in job.items() if isinstance(keys, dict) for key in keys
     }

@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.utils.data import get_worker_info
 
 import nas
 from nas.cli.command_line import main
+from nas.data.synthetic import SyntheticDataset
+from nas.errors import DataWorkerError
 from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.runs.tracking import read_metrics
 from nas.space.genotype import save_genotype
@@ -131,6 +134,31 @@ def test_run_stopped_at_a_step_and_resumed_equals_one_never_stopped(uninterrupte
     run_job(make_job(kind, run, genotype, resume=str(run)))
     assert_same_run(run, uninterrupted(kind))
     assert [row["step"] for row in rows(run, "step")] == list(range(1, TOTAL + 1))
+
+
+def test_a_worker_killed_within_a_step_of_two_levels_leaves_the_state_before_it_and_fewer_workers_go_on(tmp_path, monkeypatch):
+    two_levels = {"search__level": "bilevel", "search__batch_size": 1, "search__eval_every": 0, "search__recalibrate": 0}
+    nas.search(search_job(tmp_path / "whole", **two_levels))
+    is_time, load, step = [], SyntheticDataset.load, SearchTask.step
+
+    def load_or_die(self, index):
+        if is_time and get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load(self, index)
+
+    def noted(self, images, labels, number):
+        if number == STEPS_PER_EPOCH:  # held-out images are gone through again, by new workers
+            is_time.append(True)
+        return step(self, images, labels, number)
+
+    run = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(SyntheticDataset, "load", load_or_die)
+        patch.setattr(SearchTask, "step", noted)
+        with pytest.raises(DataWorkerError, match=r"SIGKILL.*saved after step 3 of 6"):
+            nas.search(search_job(run, data__workers=1, **two_levels))
+    nas.search(search_job(run, resume=str(run), **two_levels))
+    assert_same_run(run, tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

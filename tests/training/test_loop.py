@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import get_worker_info
 
 from nas.config.settings import TrainerSettings
-from nas.data.batches.loader import train_loader
+from nas.data.batches.loader import epoch_order, train_loader
 from nas.data.dataset import SegmentationDataset
 from nas.data.scan_facts import ScanFacts
 from nas.distributed.fabric import make_fabric
-from nas.errors import NonFiniteLossError
+from nas.errors import DataWorkerError, NonFiniteLossError
 from nas.metrics import confusion_matrix, mean_iou
 from nas.runs.checkpoint import load_checkpoint
 from nas.training.loop import fit
@@ -263,6 +266,35 @@ def test_ctrl_c_saves_after_the_step_and_the_resumed_run_equals_one_never_interr
     run(Linear(), tmp_path / "stopped", epochs=2, resume=True)
     assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
     assert_same_state(states(tmp_path / "stopped"), states(tmp_path / "whole"))
+
+
+def test_a_killed_worker_saves_the_steps_that_are_done_and_the_resumed_run_equals_one_never_killed(tmp_path, monkeypatch):
+    run(Linear(), tmp_path / "whole")
+    victim, is_time = int(epoch_order(IMAGES, seed=0, epoch=1)[4]), []  # in the third batch of the second epoch
+    load = Coins.load
+
+    def kill(self, index):
+        if index == victim and is_time and get_worker_info() is not None:
+            time.sleep(0.3)  # what was made before has been handed over
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load(self, index)
+
+    def act(step):
+        if step == PER_EPOCH - 1:
+            is_time.append(True)  # for the worker of the next epoch
+
+    out = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(Coins, "load", kill)
+        with pytest.raises(
+            DataWorkerError, match=r"SIGKILL.*saved after step 5 of 9; to go on, give the same command with resume="
+        ):
+            run(Linear(act), out, workers=1)
+    assert multiprocessing.active_children() == []
+    resumed = run(Linear(), out, resume=True, workers=1)
+    assert len(resumed.seen) == 4
+    assert rows(out) == rows(tmp_path / "whole")
+    assert_same_state(states(out), states(tmp_path / "whole"))
 
 
 def test_second_ctrl_c_interrupts_at_once(tmp_path):

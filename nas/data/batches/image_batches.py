@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nas.data.batches.loader import WHOLE, Batches, BatchPart, batch_loader, epoch_order, steps_per_epoch
+from nas.data.batches.loader import WHOLE, BatchPart, epoch_order, steps_per_epoch
+from nas.data.batches.prepared import Batches
 from nas.data.batches.transforms import sample_rng, to_tensors
 from nas.data.files.resize import resize_image
 from nas.data.image_folder import ImageFolder
@@ -57,14 +58,14 @@ def train_loader(  # noqa: PLR0913  the arguments of nas.data.batches.loader.tra
     order = np.resize(epoch_order(len(dataset), seed=seed, epoch=epoch), steps * batch_size)
     batches: list[list[int]] = part.of(order.reshape(steps, batch_size)[start_batch:]).tolist()
     height, width = dataset.size if crop is None else crop
-    return batch_loader(_TrainingImages(dataset, (height, width), seed, epoch), batches, workers)
+    return Batches(_TrainingImages(dataset, (height, width), seed, epoch), batches, workers)
 
 
 def eval_loader(dataset: ImageFolder, *, batch_size: int, workers: int = 0, part: BatchPart = WHOLE) -> Batches:
     """All images in order at the size of the data set; the last batch may be smaller. A process takes the batches of its `part`."""
     indices = list(range(len(dataset)))
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    return batch_loader(_ValidationImages(dataset), part.of_list(batches), workers)
+    return Batches(_ValidationImages(dataset), part.of_list(batches), workers)
 
 
 def crop_window(height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -6,24 +6,17 @@ middle, and the number of workers does not matter.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from nas.data.batches.prepared import Batches
 from nas.data.batches.transforms import evaluation, sample_rng, training
 from nas.data.dataset import SegmentationDataset
-from nas.devices.parent_death import end_with_parent
-
-Batches = DataLoader[tuple[Tensor, Tensor]]
-"""Iterates over images float32 [N, 3, H, W] and labels int64 [N, H, W]; `len()` is the number of batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +104,14 @@ def train_loader(  # noqa: PLR0913
     order = np.resize(epoch_order(len(dataset), seed=seed, epoch=epoch), steps * batch_size)
     batches: list[list[int]] = part.of(order.reshape(steps, batch_size)[start_batch:]).tolist()
     samples = _TrainingSamples(dataset, tuple(dataset.size if crop is None else crop), seed, epoch)
-    return batch_loader(samples, batches, workers)
+    return Batches(samples, batches, workers)
 
 
 def eval_loader(dataset: SegmentationDataset, *, batch_size: int, workers: int = 0, part: BatchPart = WHOLE) -> Batches:
     """All images in order, not augmented; the last batch may be smaller. A process takes whole batches, those of its `part`."""
     indices = list(range(len(dataset)))
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    return batch_loader(_EvaluationSamples(dataset), part.of_list(batches), workers)
+    return Batches(_EvaluationSamples(dataset), part.of_list(batches), workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,28 +136,3 @@ class _EvaluationSamples(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return evaluation(self.dataset.load(index))
-
-
-def batch_loader(samples: Dataset[tuple[Tensor, Tensor]], batches: list[list[int]], workers: int) -> Batches:
-    """A loader of the given batches; a generator of its own keeps it from drawing on PyTorch's global one."""
-    return DataLoader(
-        samples,
-        batch_sampler=batches,
-        num_workers=workers,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
-def _pass_over_once(number: int, frame: FrameType | None) -> None:
-    """Leave a SIGTERM that a scheduler sends to all processes to the main one; a second one is its own, for a worker that hangs."""
-    del frame
-    signal.signal(number, signal.SIG_DFL)
-
-
-def _start_worker(_: int) -> None:
-    """One thread a worker; Ctrl-C and SIGTERM are for the main process, which ends its workers itself, also when it is killed."""
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _pass_over_once)
-    cv2.setNumThreads(0)

@@ -1,10 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +5,6 @@ import torch
 from nas.data import SyntheticConfig, build_dataset
 from nas.data.batches.loader import epoch_order, eval_loader, steps_per_epoch, train_loader
 from nas.data.batches.transforms import evaluation, sample_rng, training
-from tests.small_jobs import CHECKOUT
 
 
 @pytest.fixture(scope="module")
@@ -127,46 +119,3 @@ def test_evaluation_keeps_order_and_remainder(dataset):
     images = torch.cat([images for images, _ in batches])
     for index in range(7):
         assert torch.equal(images[index], evaluation(dataset.load(index))[0])
-
-
-LOADING = """
-import os, sys
-from nas.data import SyntheticConfig, build_dataset
-from nas.data.batches.loader import eval_loader
-data = build_dataset(SyntheticConfig(size=[24, 32], val=40), "val")
-batches = iter(eval_loader(data, batch_size=1, workers=2))
-next(batches)
-print(*[worker.pid for worker in batches._workers], flush=True)
-input()
-"""
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is of Linux")
-def test_workers_leave_a_first_sigterm_to_the_main_process_and_end_when_it_is_killed():
-    process = subprocess.Popen(
-        [sys.executable, "-c", LOADING],
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
-    workers = [int(pid) for pid in process.stdout.readline().split()]
-    assert len(workers) == 2
-    for pid in workers:
-        os.kill(pid, signal.SIGTERM)
-    time.sleep(0.5)
-    assert all(map(_alive, workers))
-    process.kill()
-    process.wait()
-    killed = time.monotonic()
-    while any(map(_alive, workers)):
-        assert time.monotonic() - killed < 3  # PyTorch's own watch looks every five seconds
-        time.sleep(0.02)
