@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from torch import Tensor
@@ -18,6 +20,7 @@ from nas.config.settings import DeploySettings, LatencySettings, SearchSettings,
 from nas.config.train_settings import DistillSettings, TrainSettings
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
 from nas.data import build_dataset
+from nas.data.batches import file_handles
 from nas.data.synthetic import SyntheticConfig
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
@@ -74,6 +77,13 @@ def train_job(genotype: Path | str, out: Path | str | None = None, **changes: An
         out=None if out is None else str(out),
         **sections,
     )
+
+
+def allow_open_files(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let the arithmetic of open files find so many allowed and none in use."""
+    limit = resource.getrlimit
+    monkeypatch.setattr(file_handles, "_in_use", lambda: 0)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (count, count) if which == resource.RLIMIT_NOFILE else limit(which))
 
 
 def overrides(job: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import shlex
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 import torch
 
 import nas
+from nas.data.batches.file_handles import A_WORKER, BESIDE
 from nas.data.synthetic import SyntheticDataset
 from nas.errors import ConfigError, NonFiniteLossError
 from nas.runs.checkpoint import load_checkpoint
 from nas.supernet.search_task import SearchTask
-from tests.small_jobs import batch, made_up_table, overrides, rows, search_job, search_task
+from nas.training.loop import fit
+from tests.label_trees import write_folder
+from tests.small_jobs import allow_open_files, batch, made_up_table, overrides, rows, search_job, search_task
 
 
 @pytest.mark.parametrize("unit", ["ms", "us"])
@@ -127,3 +131,32 @@ def test_search_on_void_images_goes_on(tmp_path, monkeypatch):
     entropies = [row["cross_entropy"] for row in rows(result.out, "step")]
     assert sorted(value == 0 for value in entropies) == [False] * 3 + [True] * 3
     assert all(math.isfinite(value) for value in entropies)
+
+
+def test_too_few_open_files_for_the_workers_of_both_levels_are_refused_before_anything_is_written(tmp_path, monkeypatch):
+    allow_open_files(monkeypatch, BESIDE + A_WORKER)
+    with pytest.raises(ConfigError, match=f"data.workers: got 1, which need {2 * (BESIDE + A_WORKER)} open files"):
+        nas.search(search_job(tmp_path / "run", search__level="bilevel", data__workers=1))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_goes_after_the_check_of_the_data_is_the_same_line_with_workers_and_without(
+    run_nas, tmp_path, monkeypatch, workers
+):
+    write_folder(tmp_path / "data")
+    for image in (tmp_path / "data" / "images" / "train").iterdir():
+        gone = image
+
+    def fit_without(*arguments, **settings):
+        gone.unlink()
+        fit(*arguments, **settings)
+
+    monkeypatch.setattr("nas.stages.search.fit", fit_without)
+    job = search_job("run", data__workers=workers, search__batch_size=3)
+    words = [word for word in overrides(job) if not word.startswith("data")]
+    outcome = run_nas("search", *words, "data=folder", f"data.root={tmp_path / 'data'}", f"data.workers={workers}")
+    assert outcome.status == 2
+    assert outcome.err_lines[-1] == f"nas search: {gone}: no such file; restore it"
+    assert "Traceback" not in outcome.err
+    assert multiprocessing.active_children() == []

@@ -10,6 +10,7 @@ import torch
 
 import nas
 from nas.data import build_dataset
+from nas.data.batches.file_handles import BESIDE
 from nas.data.synthetic import SyntheticDataset
 from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, NonFiniteLossError
@@ -20,7 +21,7 @@ from nas.space.design import load_design
 from nas.space.genotype import save_genotype
 from nas.training.train_setup import make_task as make_train_task
 from search_spaces import SEARCH_SPACES
-from tests.small_jobs import STEPS_PER_EPOCH, batch, overrides, random_genotype, rows, train_job
+from tests.small_jobs import STEPS_PER_EPOCH, allow_open_files, batch, overrides, random_genotype, rows, train_job
 
 TOTAL = 2 * STEPS_PER_EPOCH
 
@@ -221,3 +222,10 @@ def test_network_is_built_for_the_classes_of_the_data(tmp_path):
     save_genotype(path, dataclasses.replace(genotype, deploy=deploy))
     nas.train(train_job(path, tmp_path / "run", train__max_steps=1))
     assert load_weights(tmp_path / "run" / "weights.safetensors")["classifier.conv.conv.weight"].shape[0] == 11
+
+
+def test_too_few_open_files_for_the_workers_are_refused_before_anything_is_written(genotype, tmp_path, monkeypatch):
+    allow_open_files(monkeypatch, BESIDE)
+    with pytest.raises(ConfigError, match="data.workers: got 1, which need .* open files"):
+        nas.train(train_job(genotype, tmp_path / "run", data__workers=1))
+    assert not (tmp_path / "run").exists()

@@ -39,14 +39,14 @@ def check_handles(workers: int, *, loaders: int = 1) -> None:
 
 
 def more_handles(needed: int | None = None) -> str:
-    """What to do about too few open files, of which so many are needed."""
+    """What to do about too few open files, of which so many are needed; None: more than are allowed."""
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1024
-    while wanted < (2 * allowed if needed is None else needed):
-        wanted *= 2
-    if most != resource.RLIM_INFINITY and wanted > most:
-        return f"let the administrator allow more than {most} (ulimit -Hn)"
-    return f"allow more by ulimit -n {wanted} before the command"
+    needed = 2 * allowed if needed is None else needed
+    bounded = most != resource.RLIM_INFINITY
+    if bounded and max(needed, allowed + 1) > most:
+        return f"more than the hard limit of {most} (ulimit -Hn) takes another shell or an administrator"
+    wanted = max(1024, 1 << (needed - 1).bit_length())
+    return f"allow more by ulimit -n {min(wanted, most) if bounded else wanted} before the command"
 
 
 def _in_use() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,10 @@ def unreadable(path: Path, error: Exception | str) -> DataError:
     """The error for a file that Pillow cannot read, with its reason in one line."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file; restore it")
+    if isinstance(error, PermissionError):
+        return DataError(f"{path}: no right to read it; give it by chmod, or run as who has it")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return DataError(f"{path}: too many files are open to read it; allow more by ulimit -n 4096 before the command")
     reason = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
     return DataError(f"{path}: unreadable or truncated ({reason}), expected a whole image file; copy or download it again")
 

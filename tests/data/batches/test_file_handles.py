@@ -44,11 +44,19 @@ def test_no_workers_and_no_limit_are_never_refused(allow):
     check_handles(1000)
 
 
-def test_where_the_user_may_not_allow_more_the_administrator_is_named(allow):
-    allow(64, 64)
-    assert more_handles(100) == "let the administrator allow more than 64 (ulimit -Hn)"
-    allow(1024, resource.RLIM_INFINITY)
-    assert more_handles() == "allow more by ulimit -n 2048 before the command"
+@pytest.mark.parametrize(
+    ("now", "most", "needed", "expected"),
+    [
+        (64, 64, 100, "more than the hard limit of 64 (ulimit -Hn) takes another shell or an administrator"),
+        (64, 128, 100, "allow more by ulimit -n 128 before the command"),
+        (64, 4096, 1025, "allow more by ulimit -n 2048 before the command"),
+        (1024, resource.RLIM_INFINITY, None, "allow more by ulimit -n 2048 before the command"),
+        (1024, 1024, None, "more than the hard limit of 1024 (ulimit -Hn) takes another shell or an administrator"),
+    ],
+)
+def test_the_advised_limit_is_one_that_can_be_given(allow, now, most, needed, expected):
+    allow(now, most)
+    assert more_handles(needed) == expected
 
 
 def test_open_files_of_this_process_are_counted(tmp_path):

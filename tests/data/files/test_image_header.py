@@ -1,10 +1,13 @@
+import errno
 import io
+import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from nas.data.files.decode import image_header
-from nas.data.files.image_header import ImageHeader, lossy_format
+from nas.data.files.image_header import ImageHeader, lossy_format, unreadable
 from nas.errors import DataError
 from tests.label_encodings import png_of, save_turned
 from tests.label_trees import noise
@@ -89,3 +92,16 @@ def test_lossy_formats_have_names(form, settings, lossy):
     file = io.BytesIO()
     Image.fromarray(noise(0, (16, 16))).save(file, form, **settings)
     assert lossy_format(Image.open(file)) == lossy
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOENT, "no such file; restore it"),
+        (errno.EACCES, "no right to read it; give it by chmod, or run as who has it"),
+        (errno.EMFILE, "too many files are open to read it; allow more by ulimit -n 4096 before the command"),
+        (errno.EIO, "unreadable or truncated ([Errno 5] Input/output error: 'a.png'), expected a whole image file; copy or"),
+    ],
+)
+def test_what_keeps_a_file_from_being_read_is_told_from_damage(number, expected):
+    assert str(unreadable(Path("a.png"), OSError(number, os.strerror(number), "a.png"))).startswith(f"a.png: {expected}")
