@@ -1,38 +1,48 @@
-"""Files of JSON lines that grow at their end, and whose last line a crash may have torn."""
+"""Files of JSON lines that grow at their end, and whose last line a crash may have torn. None is held as a whole."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+MOST_BYTES = 1_000_000
+"""Bytes of the longest line that is read."""
+_BLOCK = 65_536
+"""Bytes that are looked through at a time."""
 
-@dataclass(frozen=True, slots=True)
-class WholeLines:
-    """The lines that were written to their end.
 
-    Args:
-        lines: Each without its line break.
-        size: Bytes that they take, line breaks included: after them stands what a crash has torn, or what is being written.
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file one after the other, also while it is being written.
+
+    Each is without its line break; a last line that has none is left out.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If a line is longer than `MOST_BYTES`.
     """
+    with path.open("rb") as file:
+        while line := file.readline(MOST_BYTES + 1):
+            if not line.endswith(b"\n"):
+                if len(line) > MOST_BYTES:
+                    raise ValueError(f"got a line of more than {MOST_BYTES} bytes")
+                return
+            yield line[:-1]
 
-    lines: tuple[bytes, ...]
-    size: int
 
-
-def read_whole_lines(path: Path) -> WholeLines:
-    """Read a file of lines, also while it is being written; a last line without its line break is left out.
+def whole_size(path: Path) -> int:
+    """Bytes of the whole lines of a file: after them stands what a crash has torn, or what is being written.
 
     Raises:
         OSError: If the file cannot be read.
     """
-    return whole_lines_of(path.read_bytes())
-
-
-def whole_lines_of(content: bytes) -> WholeLines:
-    r"""The whole lines of the content of a file.
-
-    >>> whole_lines_of(b'{"step": 1}\n{"st')
-    WholeLines(lines=(b'{"step": 1}',), size=12)
-    """
-    whole, newline, _torn = content.rpartition(b"\n")
-    return WholeLines(tuple(whole.split(b"\n")) if newline else (), len(whole) + len(newline))
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0

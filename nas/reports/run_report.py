@@ -18,19 +18,18 @@ from nas.files.atomic import write_text_atomic
 from nas.files.file_digest import file_digest
 from nas.files.shortening import shorten
 from nas.files.value_text import value_text
+from nas.reports.envelope import MOST_SPANS
 from nas.reports.page import folded, note, page, picture, table
 from nas.reports.picture_bytes import figure_bytes
+from nas.reports.run_metrics import RunMetrics, run_metrics
 from nas.runs import rundir
-from nas.runs.checkpoint import load_checkpoint, steps_done
 from nas.runs.progress import as_clock
 from nas.runs.run_json import read_done, read_evaluation, read_prediction
-from nas.runs.state_checks import check_verb, checked_as
-from nas.runs.tracking import read_metrics
+from nas.runs.tracking import metric_rows
 from nas.space.design import Design, load_design
 from nas.space.genotype import FILE_NAME as GENOTYPE
 from nas.space.genotype import dump_genotype
 from nas.space.search_space import SpaceEntry
-from nas.supernet.derivation import check_search_state, genotype_of, space_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +53,7 @@ class RunFiles:
     Args:
         run: The folder.
         config: Its settings, the verb among them.
-        rows: Rows of its metrics; none if it has none yet.
+        metrics: Its metrics; empty if it has none yet.
         done: Facts of its end; None while it is not finished.
         design: Its architecture; None before the first checkpoint.
         prediction: Content of predict.json if it is of this genotype.
@@ -65,7 +64,7 @@ class RunFiles:
 
     run: Path
     config: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
+    metrics: RunMetrics
     done: Mapping[str, Any] | None
     design: Design | None
     prediction: Mapping[str, Any] | None
@@ -94,7 +93,7 @@ def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
     return RunFiles(
         run=run,
         config=config,
-        rows=read_metrics(metrics) if metrics.is_file() else [],
+        metrics=run_metrics(metric_rows(metrics) if metrics.is_file() else ()),
         done=read_done(run / rundir.FINISHED),
         design=design,
         prediction=prediction,
@@ -128,14 +127,9 @@ def _design(run: Path, verb: str, spaces: Mapping[str, SpaceEntry]) -> Design | 
     if (run / GENOTYPE).is_file():
         return load_design(run, spaces)
     if verb == "search" and (run / rundir.CHECKPOINT).is_file():
-        path = run / rundir.CHECKPOINT
-        state = load_checkpoint(path)
-        with checked_as(path):
-            check_verb(state, "search")
-            steps_done(state, path)
-            space = space_of(state, spaces)
-            check_search_state(state, space)
-            return Design(genotype_of(state, space)[0], space)
+        from nas.reports.checkpoint_design import design_of_checkpoint  # loads PyTorch, which other reports do without
+
+        return design_of_checkpoint(run / rundir.CHECKPOINT, spaces)
     return None
 
 
@@ -163,16 +157,13 @@ def _space_name(files: RunFiles) -> str:
 
 def _facts(files: RunFiles) -> list[list[str]]:
     """Key facts of a run."""
-    config, step = files.config, max((row["step"] for row in files.rows), default=0)
+    config, step = files.config, files.metrics.steps
     state = f"not finished; {step} steps so far"
     if files.done is not None:
         state = f"finished after {step} steps, {as_clock(files.done.get('seconds'))} since it was last started"
     facts = [["run", files.run.name or str(files.run)], ["state", state], ["seed", str(config.get("seed"))]]
-    scores = {
-        row["split"]: row["miou"] for row in files.rows if row.get("split") in ("val", "val_argmax") and row.get("miou") is not None
-    }
     named = {"val": "validation mIoU", "val_argmax": "validation mIoU, argmax"}
-    facts += [[named[split], f"{value:.4f}"] for split, value in scores.items()]
+    facts += [[named[split], f"{value:.4f}"] for split, value in files.metrics.miou.items()]
     if files.prediction is not None:
         low, high = files.prediction["low"], files.prediction["high"]
         bounds = "" if low is None else f", {low:.3f} to {high:.3f}"
@@ -189,10 +180,15 @@ def _curves(files: RunFiles) -> str:
     from nas.reports.curves import draw_curves
 
     unit = files.design.genotype.provenance.get("cost_unit") if files.design is not None else None
-    figure = draw_curves(files.rows, cost_unit=str(unit or ""))
+    figure = draw_curves(files.metrics.curves, cost_unit=str(unit or ""))
     if figure is None:
         return note("no rows in metrics.jsonl yet")
-    return picture(_png(figure), "from metrics.jsonl", width_px=round(figure.get_figwidth() * 100))
+    drawn = picture(_png(figure), "from metrics.jsonl", width_px=round(figure.get_figwidth() * 100))
+    shown, points = files.metrics.num_shown, files.metrics.num_points
+    if shown == points:
+        return drawn
+    how = f"of a curve of more than {MOST_SPANS:,} the first, smallest, largest and last of each of its spans"
+    return drawn + note(f"shows {shown:,} of {points:,} points: {how}; metrics.jsonl has all")
 
 
 def _architecture(files: RunFiles) -> str:

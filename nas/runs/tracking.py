@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from nas.errors import CheckpointError
 from nas.files.atomic import open_to_append, require_same, sync
-from nas.files.json_lines import read_whole_lines
+from nas.files.json_lines import whole_lines, whole_size
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_count, as_number, as_text, parse_strict
 from nas.runs.progress import Scalar
@@ -33,7 +34,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 
     def __init__(self, path: Path, *, also: Callable[..., None] | None = None) -> None:
         self.path, self._also = path, also
-        self._file = open_to_append(path, size=read_whole_lines(path).size if path.exists() else 0)
+        self._file = open_to_append(path, size=whole_size(path) if path.exists() else 0)
 
     @classmethod
     def resume(cls, path: Path, offset: int, *, also: Callable[..., None] | None = None) -> Self:
@@ -101,22 +102,29 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
             self.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a file of JSON lines, also while it is being written: an unfinished last line is left out.
+def metric_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file of JSON lines one after the other, also while it is being written: an unfinished last line is left out.
 
     Raises:
         CheckpointError: If the file is missing, or a line is no row of a run; the message names the line.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, expected the metrics.jsonl of a run")
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(read_whole_lines(path).lines, start=1):
+    lines = whole_lines(path)
+    for number in count(1):
         try:
+            line = next(lines, None)
+            if line is None:
+                return
             row = _row(line)
         except ValueError as error:
             raise CheckpointError(f"{path}:{number}: {error}; remove the line") from error
-        rows.append(row)
-    return rows
+        yield row
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All rows of `metric_rows` at once, for a file that is known to be small; raises as that does."""
+    return list(metric_rows(path))
 
 
 def _row(line: bytes) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from nas.reports.curves import PANELS, draw_curves, series
+from nas.reports.curves import draw_curves
+from nas.reports.run_metrics import run_metrics
 
 ROWS = [
     {"step": 1, "epoch": 0, "split": "step", "loss": 3.0, "tau": 1.0},
@@ -27,7 +28,7 @@ def drawn(figure):
 
 
 def test_every_point_is_a_row_and_rows_without_a_number_are_left_out():
-    assert drawn(draw_curves(ROWS, cost_unit="ms")) == {
+    assert drawn(draw_curves(run_metrics(ROWS).curves, cost_unit="ms")) == {
         "loss": {"single steps": [(1, 3.0), (2, 2.0)], "mean of an epoch": [(2, 2.5), (4, 1.5)]},
         "mIoU": {"training": [(4, 0.3)], "validation": [(2, 0.1)], "validation, argmax": [(2, 0.2)]},
         "expected latency [ms]": {"of softmax(alpha)": [(2, 7.0), (4, 6.5)], "as sampled": [(2, 6.0)], "argmax": [(2, 5.0)]},
@@ -38,16 +39,10 @@ def test_every_point_is_a_row_and_rows_without_a_number_are_left_out():
 
 @pytest.mark.parametrize("rows", [[], [{"step": 1, "epoch": 0, "split": "train", "unknown": 1.0}]])
 def test_run_without_scalars_has_no_curves(rows):
-    assert draw_curves(rows) is None
+    assert draw_curves(run_metrics(rows).curves) is None
 
 
 def test_one_row_is_a_point_that_can_be_seen():
-    figure = draw_curves(ROWS[2:3])
+    figure = draw_curves(run_metrics(ROWS[2:3]).curves)
     assert {line.get_marker() for axes in figure.axes for line in axes.get_lines()} == {"o"}
     figure.savefig(io.BytesIO(), format="png")
-
-
-@pytest.mark.parametrize("curve", [curve for curves in PANELS.values() for curve in curves])
-def test_curve_reads_its_own_split_and_scalar_only(curve):
-    row = {"split": curve.split, "step": 5, curve.key: 1.5}
-    assert series([row, {**row, "split": "other"}, {"split": curve.split, "step": 6}], curve) == ([5], [1.5])

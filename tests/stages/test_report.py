@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -14,7 +18,7 @@ import nas
 from nas.cli.command_line import main
 from nas.reports.page import folded, note, page, picture, table
 from nas.supernet.search_task import SearchTask
-from tests.small_jobs import STEPS_PER_EPOCH, made_up_table, overrides, rows, search_job, train_job
+from tests.small_jobs import CHECKOUT, STEPS_PER_EPOCH, made_up_table, overrides, rows, search_job, train_job
 
 pytestmark = pytest.mark.pages
 ALONE = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "table", "tr", "th", "td", "figure", "img", "figcaption",
@@ -239,3 +243,47 @@ def test_texts_are_shown_as_they_are_and_never_as_html():
     assert "script" not in found.tags
     assert found.text.count(nasty) == 8  # title, two headings, cell, summary and folded text, note, caption
     assert ("alt", nasty) in found.attributes
+
+
+LONG_RUN = """
+import resource, sys
+from nas.cli import main
+status = main(sys.argv[1:])
+peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+print(status, round(peak_mb), "torch" in sys.modules, file=sys.stderr)
+"""
+
+
+def write_long_metrics(path, count: int) -> None:
+    """A row a step with one peak of the loss, and an evaluation every thousand steps."""
+    with path.open("w") as file:
+        for step in range(count):
+            loss = 99.5 if step == count // 3 else 1 / (step + 1)
+            file.write(f'{{"step": {step}, "epoch": 0, "split": "step", "loss": {loss}, "lr": 0.1, "tau": 1.0, "grad": 0.5}}\n')
+            if step % 1000 == 999:
+                file.write(
+                    f'{{"step": {step}, "epoch": 0, "split": "val", "miou": {0.1234 if step == count - 1 else 0.9}, "loss": 1.0}}\n'
+                )
+
+
+@pytest.mark.parametrize(
+    ("count", "most_mb"), [(60_000, 170), pytest.param(1_000_000, 300, marks=pytest.mark.slow)], ids=["long", "million"]
+)
+def test_the_report_of_a_long_run_needs_the_memory_of_a_short_one(run, count, most_mb):
+    write_long_metrics(run / "metrics.jsonl", count)
+    done = subprocess.run(
+        [sys.executable, "-c", LONG_RUN, "report", f"run={run}"],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, peak_mb, torch_is_loaded = done.stderr.split()[-3:]
+    assert (status, torch_is_loaded) == ("0", "False")
+    assert int(peak_mb) < most_mb
+    words = read(run / "report.html").words
+    assert "0.1234" in words
+    (said,) = [line for line in words.split("\n") if line.startswith("shows ")]
+    points = 3 * count + count // 1000
+    assert re.fullmatch(rf"shows [\d,]+ of {points:,} points: of a curve of more than 1,024 the first, .*", said)
+    assert (run / "report.html").stat().st_size < 1_000_000
