@@ -87,7 +87,10 @@ class Batches:
         ending = Finalize(prepared, _end, args=(workers,), exitpriority=10)
         try:
             for _ in self.batches:
-                yield _next(prepared, workers)
+                batch = _next(prepared, workers)
+                if isinstance(batch, _Failure):
+                    raise batch.error  # here: a frame of a call would hold the iterator, and its workers would have to be killed
+                yield batch
         finally:
             del prepared  # lets workers end by themselves, unless an error still holds it
             ending()
@@ -161,8 +164,8 @@ def _started(loader: DataLoader[Batch | _Failure]) -> tuple[Iterator[Batch | _Fa
     )
 
 
-def _next(prepared: Iterator[Batch | _Failure], workers: Sequence[BaseProcess]) -> Batch:
-    """The next batch.
+def _next(prepared: Iterator[Batch | _Failure], workers: Sequence[BaseProcess]) -> Batch | _Failure:
+    """The next batch, or why there is none.
 
     Raises:
         DataWorkerError: If a worker has gone, or cannot hand it over.
@@ -176,7 +179,6 @@ def _next(prepared: Iterator[Batch | _Failure], workers: Sequence[BaseProcess]) 
     if isinstance(batch, _Failure):
         if not isinstance(batch.error, UserError) and (lost := _shortage(batch.error)) is not None:
             raise DataWorkerError(lost)
-        raise batch.error
     return batch
 
 
