@@ -44,7 +44,7 @@ WRITES = {
     "whole_file": "its writer",
     "timing_journal": "appends a line",
     "job_notes": "appends a line",
-    "job": "unpacks a graph for the runtime",
+    "graph_archive": "unpacks a graph for the runtime",
     "trtexec": "takes over the engine that trtexec has written",
     "child_process": "the output of a program",
     "lock": "a lock",
@@ -132,13 +132,13 @@ def _opens_to_write(call: ast.Call) -> bool:
     if name in ("open", "fdopen"):
         flags = {node.attr for argument in call.args for node in ast.walk(argument) if isinstance(node, ast.Attribute)}
         writes = any(isinstance(mode, str) and re.fullmatch(r"[rwaxbt+]*[wax+][rwaxbt+]*", mode) for mode in constants)
-        return writes or bool(flags & {"O_WRONLY", "O_RDWR", "O_CREAT"} and "devnull" not in flags)
+        return (writes or bool(flags & {"O_WRONLY", "O_RDWR", "O_CREAT"})) and "devnull" not in flags
     if name in ("replace", "rename", "move"):  # of a path: that of a text takes two arguments, that of a dataclass keywords
         of_path = isinstance(call.func, ast.Attribute) and len(call.args) == 1 and not call.keywords
         return of_path or ast.unparse(call.func).startswith(("os.", "shutil."))
     if name == "save":  # of a library: ours are methods of our own
         return ast.unparse(call.func).startswith(("torch.", "np.", "safetensors.", "onnx.", "Image."))
-    return name in "write_text write_bytes savefig imwrite savetxt savez save_file tofile copyfile copy2 touch".split()
+    return name in "open_own write_text write_bytes savefig imwrite savetxt savez save_file tofile copyfile copy2 touch".split()
 
 
 def test_only_one_module_writes_results():

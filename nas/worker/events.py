@@ -9,6 +9,10 @@ SAY_EVERY_S = 5.0
 """Pause between two lines of progress that a person reads."""
 
 
+class OutputLostError(Exception):
+    """The standard output cannot be written any more; its cause says why."""
+
+
 class EventStream:
     """Says what happens, to a person or, as one JSON object a line, to a program.
 
@@ -61,6 +65,11 @@ class EventStream:
         return True
 
     def _put(self, text: str) -> None:
-        sys.stdout.write(self._lead + text + "\n")
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        line = f"{self._lead}{text}\n".encode(encoding, "backslashreplace").decode(encoding)
+        try:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        except OSError as error:
+            raise OutputLostError(error.strerror) from error
         self._lead = ""
-        sys.stdout.flush()

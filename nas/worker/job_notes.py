@@ -5,11 +5,14 @@ import os
 from typing import Any, Dict, List, Mapping, Set
 
 from nas.worker.interface import WorkerError
+from nas.worker.plain_json import cut, one_line, read_bounded, value_of
 from nas.worker.readings import Reading, Slowdowns, slowdowns_between
 from nas.worker.timing_journal import header_of, job_header, whole_lines
-from nas.worker.whole_file import write_whole
+from nas.worker.whole_file import open_own, write_whole
 
 NOTES_FILE = "notes.jsonl"
+MAX_NOTES_BYTES = 16 * 2**20
+"""A larger file has no notes: an energy has 60 bytes."""
 
 
 class JobNotes:
@@ -19,12 +22,13 @@ class JobNotes:
         folder: Where the file lies; one of another job, or under other conditions, is replaced.
         job_id: Identifies the job.
         under: The conditions now, from `conditions_under`.
+        operations: Number of the job's operations.
 
     Raises:
         WorkerError: If the file cannot be read or written.
     """
 
-    def __init__(self, folder: str, job_id: str, *, under: Mapping[str, str]) -> None:
+    def __init__(self, folder: str, job_id: str, *, under: Mapping[str, str], operations: int) -> None:
         self._path = os.path.join(folder, NOTES_FILE)
         self.before: Dict[str, Any] = {}
         """The first reading, in words."""
@@ -33,12 +37,17 @@ class JobNotes:
         """Numbers of the operations of which a call was launched kernel by kernel, where CUDA graphs are used."""
         self.energies: Dict[int, Dict[str, float]] = {}
         """Number of an operation -> `mj`, millijoules a call, and `idle_w`, the idle power in W."""
-        header, lines = header_of(job_header(job_id, under)), self._read()
-        if not lines or lines[0] != header:
-            lines = [header]
-            self._replace(lines)
-        for line in lines[1:]:
-            self._take(json.loads(line))
+        header = header_of(job_header(job_id, under))
+        lines = self._read() or [b""]
+        if lines[0] != header.encode("ascii"):
+            lines = [header.encode("ascii")]
+        try:
+            notes = [_note_of(value_of(line), operations) for line in lines[1:]]
+        except ValueError as error:
+            raise WorkerError(f"{self._path}: cannot be read ({one_line(error)}); delete it") from error
+        write_whole(self._path, b"".join(line + b"\n" for line in lines), remedy="make room there")  # without a torn last line
+        for note in notes:
+            self._take(note)
 
     @property
     def throttled(self) -> List[str]:
@@ -55,7 +64,7 @@ class JobNotes:
     def note(self, fields: Dict[str, Any]) -> None:
         """Keep a note: `before`, `throttled` with `rises`, `without_graph`, or an energy (`op`, `mj`, `idle_w`)."""
         try:
-            with open(self._path, "a", encoding="ascii") as file:
+            with os.fdopen(open_own(self._path, os.O_WRONLY | os.O_APPEND), "a", encoding="ascii") as file:
                 file.write(json.dumps(fields, allow_nan=False) + "\n")
         except OSError as error:
             raise WorkerError(
@@ -72,18 +81,36 @@ class JobNotes:
         if "op" in fields:
             self.energies[fields["op"]] = {"mj": fields["mj"], "idle_w": fields["idle_w"]}
 
-    def _read(self) -> List[str]:
+    def _read(self) -> List[bytes]:
         if not os.path.exists(self._path):
             return []
         try:
-            with open(self._path, "rb") as file:
-                lines = [line.decode("ascii") for line in whole_lines(file.read())]
-            for line in lines:
-                json.loads(line)
+            return whole_lines(read_bounded(self._path, limit=MAX_NOTES_BYTES))
         except (OSError, ValueError) as error:
-            raise WorkerError(f"{self._path}: cannot be read ({error}); delete it") from error
-        self._replace(lines)  # without a last line that a crash has torn
-        return lines
+            raise WorkerError(f"{self._path}: cannot be read ({one_line(error)}); delete it") from error
 
-    def _replace(self, lines: List[str]) -> None:
-        write_whole(self._path, "".join(line + "\n" for line in lines).encode("ascii"), remedy="make room there")
+
+def _note_of(value: object, operations: int) -> Dict[str, Any]:
+    """The note that the value of a line states; raises `ValueError` for anything else."""
+    fields = value if isinstance(value, dict) else {}
+    before, states, rises = (fields.get(name) for name in ("before", "throttled", "rises"))
+    names = sorted(fields)
+    if names == ["before"]:
+        texts = before if isinstance(before, dict) else {}
+        good = sorted(texts) == ["clocks", "temperatures"]
+        good = good and all(text is None or isinstance(text, str) for text in texts.values())
+    elif names == ["rises", "throttled"]:
+        good = isinstance(states, list) and all(isinstance(text, str) for text in states)
+        good = good and isinstance(rises, dict) and all(type(rise) is int for rise in rises.values())
+    elif names == ["without_graph"]:
+        good = _is_number_of(fields["without_graph"], operations)
+    else:
+        good = names == ["idle_w", "mj", "op"] and _is_number_of(fields["op"], operations)
+        good = good and all(type(fields[name]) in (int, float) for name in ("idle_w", "mj"))
+    if not good:
+        raise ValueError(f"got {cut(value)}, expected a note")
+    return fields
+
+
+def _is_number_of(value: object, operations: int) -> bool:
+    return type(value) is int and 0 <= value < operations

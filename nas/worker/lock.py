@@ -3,12 +3,17 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 import time
+from io import FileIO
 from typing import Iterator, Optional, Tuple
 
 from nas.worker.interface import WorkerError
+from nas.worker.whole_file import open_own
 
+MAX_HOLDER_BYTES = 1000
+"""What a worker writes into its lock is shorter."""
 LOCK_FILE = "lock"
 GIVE_UP_S = 15.0
 """Time for a worker to stop when asked."""
@@ -35,7 +40,7 @@ def sole_worker(folder: str, job_id: str, *, client: str = NOBODY, replaced: Opt
     import fcntl
 
     path = os.path.join(folder, LOCK_FILE)
-    with open(path, "a+", encoding="ascii") as file:
+    with _opened(path, os.O_RDWR) as file:
         start = time.monotonic()
         asked: Optional[int] = None
         while True:
@@ -45,7 +50,7 @@ def sole_worker(folder: str, job_id: str, *, client: str = NOBODY, replaced: Opt
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     raise WorkerError(f"{path}: cannot be locked ({error.strerror})") from error
-            process, job, started_by = _holder(path)
+            process, job, started_by = _holder(file)
             waited_s = time.monotonic() - start
             may_stop = process is not None and job == job_id and started_by == replaced
             if waited_s > (GIVE_UP_S if may_stop else LOOK_S):
@@ -57,6 +62,7 @@ def sole_worker(folder: str, job_id: str, *, client: str = NOBODY, replaced: Opt
             time.sleep(0.05)
         try:
             os.ftruncate(file.fileno(), 0)
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
             os.write(file.fileno(), f"{os.getpid()} {job_id} {client}\n".encode("ascii"))
         except OSError as error:
             raise WorkerError(f"{path}: cannot be written ({error.strerror}); make room in {folder}") from error
@@ -70,20 +76,30 @@ def busy_with(folder: str) -> Tuple[Optional[str], str]:
     path = os.path.join(folder, LOCK_FILE)
     if not os.path.exists(path):
         return None, NOBODY
-    with open(path, encoding="ascii") as file:
+    with _opened(path, os.O_RDONLY) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            _, job, client = _holder(path)
+            _, job, client = _holder(file)
             return job or "a job", client
     return None, NOBODY
 
 
-def _holder(path: str) -> Tuple[Optional[int], str, str]:
+def _opened(path: str, flags: int) -> FileIO:
+    """The lock's file."""
+    try:
+        return FileIO(open_own(path, flags), "rb" if flags == os.O_RDONLY else "r+b")
+    except OSError as error:
+        raise WorkerError(
+            f"{path}: cannot be opened ({error.strerror}); copy the folder to a place where this user can write, and run it there"
+        ) from error
+
+
+def _holder(file: FileIO) -> Tuple[Optional[int], str, str]:
     """Process, job and client of the worker that holds the lock, as it wrote them."""
-    with open(path, encoding="ascii") as file:
-        words = file.read().split()
-    if len(words) not in (2, 3) or not words[0].isdigit():
+    file.seek(0)
+    words = file.read(MAX_HOLDER_BYTES).decode("ascii", "replace").split()
+    if len(words) not in (2, 3) or not re.fullmatch("[1-9][0-9]{0,9}", words[0]):
         return None, "", NOBODY
     return int(words[0]), words[1], words[2] if len(words) == 3 else NOBODY
 

@@ -1,16 +1,18 @@
 """The worker as a program: `python3 -I worker.py` measures the job in its folder, and goes on where a stopped run was."""
 
-import json
+import contextlib
 import os
 import signal
 import sys
 import time
 from typing import Any, Callable, Dict, Mapping, Sequence
 
-from nas.worker.events import EventStream
+from nas.worker.events import EventStream, OutputLostError
+from nas.worker.graph_archive import archive_digest
 from nas.worker.interface import Runtime, Setup, WorkerError
 from nas.worker.lock import NOBODY, busy_with
 from nas.worker.onnx_sessions import open_onnxruntime, open_onnxruntime_tensorrt
+from nas.worker.plain_json import cut, one_line, value_of
 from nas.worker.run_job import about_device, run_job
 from nas.worker.tensorrt_choice import open_tensorrt
 from nas.worker.torch_script import TorchScript
@@ -38,9 +40,24 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         An exit status.
     """
-    folder = os.path.dirname(os.path.abspath(sys.argv[0]))
+    open_standard_streams()
     events = EventStream(as_json=arguments[:1] in (["--identify"], ["--stream"]))
     signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        return _status(arguments, events)
+    except OutputLostError as error:
+        _leave_output()
+        if not isinstance(error.__cause__, BrokenPipeError):  # else who read it has gone; the journal has everything
+            _say_error(
+                f"worker: its output cannot be written ({error}); what was measured is kept: give it another place, and the same "
+                "command goes on from here"
+            )
+        return WORKER_FAILED
+
+
+def _status(arguments: Sequence[str], events: EventStream) -> int:
+    """Do what the arguments say; returns the exit status."""
+    folder = os.path.dirname(os.path.abspath(sys.argv[0]))
     try:
         if arguments[:1] == ["--identify"] and len(arguments) == 2:
             events.event("identity", identify_worker(arguments[1], folder), "")
@@ -52,15 +69,50 @@ def main(arguments: Sequence[str]) -> int:
         else:
             raise WorkerError(f"got {' '.join(arguments)!r}, expected nothing, --stream N or --identify JSON")
     except WorkerError as error:
-        events.event("error", str(error), f"worker: {error}")
-        return WORKER_REFUSED
-    except BrokenPipeError:  # who read our output has gone; the journal has everything
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return WORKER_FAILED
+        return _refused(str(error), f"worker: {error}", events, WORKER_REFUSED)
+    except OSError as error:
+        where = folder if error.filename is None else one_line(error.filename)
+        reason = f"{where}: {error.strerror or one_line(error)}; what was measured is kept, and the same command goes on from here"
+        return _refused(reason, f"worker: {reason}", events, WORKER_REFUSED)
+    except MemoryError:
+        reason = f"{folder}: too little memory is free; what was measured is kept, and the same command goes on from here"
+        return _refused(reason, f"worker: {reason}", events, WORKER_FAILED)
     except KeyboardInterrupt:
-        events.event("error", "it was interrupted", "stopped; the same command goes on from here")
-        return WORKER_INTERRUPTED
+        return _refused("it was interrupted", "stopped; the same command goes on from here", events, WORKER_INTERRUPTED)
     return WORKER_DONE
+
+
+def _refused(reason: str, text: str, events: EventStream, status: int) -> int:
+    """Say why the worker ends, on standard error where the output is lost; returns the exit status."""
+    try:
+        events.event("error", reason, text)
+    except OutputLostError:
+        _leave_output()
+        _say_error(text)
+    return status
+
+
+def _say_error(line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))
+
+
+def open_standard_streams() -> None:
+    """Let what the worker was started without go nowhere: else the next file that it opens would be its standard output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+
+
+def _leave_output() -> None:
+    """Let the rest of the output go nowhere, also what Python writes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def identify_worker(question: str, folder: str) -> Dict[str, Any]:
@@ -71,22 +123,25 @@ def identify_worker(question: str, folder: str) -> Dict[str, Any]:
         folder: The worker's folder.
     """
     try:
-        request = json.loads(question)
+        request: Any = value_of(question.encode())
         backend, setup = request["backend"], Setup(request["precision"], request["threads"], request["accelerator"], folder)
     except (ValueError, KeyError, TypeError) as error:
         wanted = "an object with backend, precision, threads and accelerator"
-        raise WorkerError(f"--identify: got {question!r}, expected {wanted}") from error
+        raise WorkerError(f"--identify: got {cut(question)}, expected {wanted}") from error
     runtime = open_runtime(backend, setup)
     busy, client = busy_with(folder)
-    return dict(about_device(runtime, setup), clock=time.time(), busy=busy, busy_client=client)
+    return dict(about_device(runtime, setup), clock=time.time(), busy=busy, busy_client=client, archive=archive_digest(folder))
 
 
 def open_runtime(backend: str, setup: Setup) -> Runtime:
     """The runtime of a name; a package that only this user has installed counts too, though `python -I` leaves it out."""
     import site
 
-    own = site.getusersitepackages()
-    if own not in sys.path and os.path.isdir(own):
+    try:
+        own = site.getusersitepackages()
+    except KeyError:  # Python 3.6 to 3.8 without HOME, where the user has no entry in the list of users
+        own = ""
+    if os.path.isabs(own) and own not in sys.path and os.path.isdir(own):
         sys.path.append(own)
     if backend not in RUNTIMES:
         raise WorkerError(f"got runtime {backend!r}, expected one of {', '.join(RUNTIMES)}")

@@ -3,8 +3,8 @@
 import os
 from typing import Callable, Dict, Sequence, Set, Tuple
 
+from nas.worker.graph_archive import Graphs
 from nas.worker.interface import Operation, Run, Runtime
-from nas.worker.job import Graphs
 
 KEEP_SHARE, KEEP_BYTES = 0.25, 1_000_000_000
 """Operations stay ready up to this share of the memory that is free at the start, and up to this size."""

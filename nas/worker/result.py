@@ -8,6 +8,8 @@ from typing import Any, Dict
 from nas.worker.whole_file import write_whole
 
 RESULT_FILE = "result.json"
+MAX_RESULT_BYTES = 16 * 2**20
+"""A larger file is no result: that of the largest space has 2 MB."""
 RESULT_VERSION = 1
 """The version of the file that this code writes and reads."""
 

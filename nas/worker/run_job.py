@@ -7,10 +7,12 @@ from typing import Any, Callable, Dict, Mapping, Optional
 from nas.worker.device_facts import device_identity, device_slug
 from nas.worker.drift import Timing
 from nas.worker.events import EventStream
+from nas.worker.graph_archive import Graphs
 from nas.worker.interface import Run, Runtime, Setup, WorkerError
-from nas.worker.job import Graphs, Job, read_job
+from nas.worker.job import Job, read_job
 from nas.worker.job_notes import JobNotes
 from nas.worker.lock import NOBODY, sole_worker
+from nas.worker.other_measurements import refuse_other_measurements, remove_temporary_files
 from nas.worker.power import PowerSource, energy_per_call, find_power_source
 from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text
 from nas.worker.ready_operations import ReadyOperations, memory_to_keep, ready_from_graphs
@@ -99,14 +101,19 @@ def run_job(
     """
     job = read_job(folder)
     with sole_worker(folder, job.job_id, client=client, replaced=replaced):
-        runtime, graphs = open_runtime(job.backend, job.setup), Graphs(folder)
+        remove_temporary_files(folder)
+        if known is None:  # who listens has the timings of other jobs
+            refuse_other_measurements(folder, job.job_id)
+        graphs = Graphs(folder, job.graphs)
+        hashes = graphs.check()
+        runtime = open_runtime(job.backend, job.setup)
         source = _power_source(runtime, job.setup) if job.energy else None
         under = conditions_under(runtime.version, device_identity(job.setup.accelerator))
         rounds = job.program_rounds if runtime.is_program else job.rounds
         journal = SpokenJournal(os.path.join(folder, JOURNAL_FILE), job, rounds, events, under=under)
         for timing in [] if known is None else journal.timings[known:]:
             events.timing(line_of(timing))
-        notes = JobNotes(folder, job.job_id, under=under)
+        notes = JobNotes(folder, job.job_id, under=under, operations=len(job.operations))
         watch = Watch(job.setup.accelerator, notes)
         events.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
         started = time.time()
@@ -138,6 +145,7 @@ def run_job(
             "throttled": notes.throttled,
             "energy": energy,
             "without_graph": sorted(notes.without_graph),
+            "graphs": [hashes[operation.path] for operation in job.operations],
             "started_at": started,
             "finished_at": time.time(),
         }
@@ -194,11 +202,11 @@ def _energies(job: Job, ready: ReadyOperations, source: PowerSource, notes: JobN
             energy = energy_per_call(source, ready.prepare(operation.key))
             notes.note({"op": number, "mj": energy.mj_per_call, "idle_w": energy.idle_w})
         events.event("energy", number, f"energy of {number + 1} of {job.planned} operations")
-    found = notes.energies.values()
+    found = {number: notes.energies[number] for number in range(job.planned)}
     return {
         "source": source.name,
-        "idle_w": sum(one["idle_w"] for one in found) / len(found),
-        "mj": {str(number): one["mj"] for number, one in notes.energies.items()},
+        "idle_w": sum(one["idle_w"] for one in found.values()) / len(found),
+        "mj": {str(number): one["mj"] for number, one in found.items()},
     }
 
 

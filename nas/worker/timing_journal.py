@@ -4,16 +4,22 @@ import errno
 import json
 import os
 from io import FileIO
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from nas.worker.drift import Timing
 from nas.worker.interface import WorkerError
-from nas.worker.rounds import Log
+from nas.worker.plain_json import cut, one_line, read_bounded, value_of
+from nas.worker.rounds import MAX_CALLS, Log
+from nas.worker.whole_file import open_own
 
 JOURNAL_FILE = "journal.jsonl"
 """Its name in the worker's folder."""
 JOURNAL_VERSION = 2
 """The version of the file that this code writes and reads."""
+MAX_JOURNAL_BYTES = 256 * 2**20
+"""A larger file is no journal: 100,000 timings have 30 MB."""
+LEAST_MS, MOST_MS = 1e-6, 1e8
+"""A nanosecond, which is what a table resolves, and a day: no call takes less, or more."""
 
 
 class OtherConditionsError(WorkerError):
@@ -33,25 +39,17 @@ def line_of(timing: Timing) -> str:
 def timing_of(fields: object) -> Timing:
     """The timing that the value of a line states; raises `ValueError` for anything else."""
     if not isinstance(fields, dict):
-        raise ValueError(f"got {_cut(fields)}, expected a timing")
+        raise ValueError(f"got {cut(fields)}, expected a timing")
     is_reference = "reference" in fields
     name = "reference" if is_reference else "key"
     if set(fields) != {name, "round", "ms", "calls"}:
-        raise ValueError(f"got {_cut(fields)}, expected {name}, round, ms and calls")
+        raise ValueError(f"got {cut(fields)}, expected {name}, round, ms and calls")
     key, round_index, ms, calls = (fields[field] for field in (name, "round", "ms", "calls"))
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in (round_index, calls))
     good = whole and isinstance(key, str) and isinstance(ms, (int, float)) and not isinstance(ms, bool)
-    if not good or round_index < 0 or calls < 1 or not 0 < ms < float("inf"):
-        raise ValueError(f"got {_cut(fields)}, expected a key, a round of at least 0, ms above 0 and at least 1 call")
+    if not good or round_index < 0 or calls < 1 or not LEAST_MS <= ms <= MOST_MS:
+        raise ValueError(f"got {cut(fields)}, expected a key, a round of at least 0, ms above 0 and at least 1 call")
     return Timing(key, round_index, float(ms), calls, is_reference)
-
-
-def value_of(line: bytes) -> object:
-    """The JSON value of a line; raises `ValueError` also for a name that occurs twice in an object."""
-    try:
-        return json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:  # of which a wrong encoding is one
-        raise ValueError(f"not valid JSON: {error}") from error
 
 
 def whole_lines(content: bytes) -> List[bytes]:
@@ -112,7 +110,7 @@ class Journal(Log):
             return
         try:
             os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-            self._file = open(self._path, "ab", buffering=0)
+            self._file = FileIO(open_own(self._path, os.O_WRONLY | os.O_APPEND), "ab")
             self._file.truncate(self._whole_bytes)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -148,10 +146,9 @@ class Journal(Log):
 
     def _read(self, check: CheckTiming, goes_on_from: Callable[[object], bool]) -> None:
         try:
-            with open(self._path, "rb") as file:
-                lines = whole_lines(file.read())
-        except OSError as error:
-            raise WorkerError(f"{self._path}: the journal cannot be read ({error.strerror})") from error
+            lines = whole_lines(read_bounded(self._path, limit=MAX_JOURNAL_BYTES))
+        except (OSError, ValueError) as error:
+            raise WorkerError(f"{self._path}: the journal cannot be read ({one_line(error)}); delete it to start over") from error
         try:
             if not lines or not self._goes_on(lines[0], goes_on_from):
                 return
@@ -192,10 +189,10 @@ def is_of_job(found: object, header: Mapping[str, Any]) -> bool:
     if not isinstance(found, dict) or found.get("job") != header["job"]:
         return False
     if found.get("format_version") != JOURNAL_VERSION:
-        raise ValueError(f"format_version: got {_cut(found.get('format_version'))}, expected {JOURNAL_VERSION}")
+        raise ValueError(f"format_version: got {cut(found.get('format_version'))}, expected {JOURNAL_VERSION}")
     if found != dict(header, format_version=JOURNAL_VERSION):
         raise OtherConditionsError(
-            f"the journal of a stopped run under other conditions ({_cut(found.get('under'), 300)}), and now there are "
+            f"the journal of a stopped run under other conditions ({cut(found.get('under'), 300)}), and now there are "
             f"{header['under']}"
         )
     return True
@@ -212,20 +209,8 @@ def check_of_job(keys: Sequence[str], *, reference: str, rounds: int) -> CheckTi
     known = set(keys)
 
     def check(timing: Timing) -> None:
-        wrong = timing.key not in known or timing.round_index >= rounds or (timing.is_reference and timing.key != reference)
-        if wrong:
+        other = timing.key not in known or (timing.is_reference and timing.key != reference)
+        if other or timing.round_index >= rounds or timing.calls > MAX_CALLS:
             raise ValueError("got no timing of this job")
 
     return check
-
-
-def _unique(pairs: Sequence[Tuple[str, Any]]) -> Dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("got a name twice in one object, expected each name once")
-    return fields
-
-
-def _cut(value: object, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nas.worker import main as worker
 from nas.worker import run_job as measuring
+from nas.worker.graph_archive import GRAPHS_FILE
 from nas.worker.interface import Operation, Run, Runtime, Setup
-from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
+from nas.worker.job import JOB_FILE, JOB_VERSION, job_id
 from nas.worker.power import PowerSource, PowerWindow
 from nas.worker.result import RESULT_FILE
 
@@ -50,13 +53,18 @@ class FakePower(PowerSource):
         return PowerWindow(WATTS["busy"], 50, 50 * ms / 1e3)
 
 
+def sealed(job: dict[str, Any]) -> str:
+    """The text of a job whose id fits."""
+    return json.dumps({**job, "id": job_id(job)})
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A job of two operations, with energy."""
-    graph = {"graph": "0000.onnx", "inputs": [["x0", [1, 1, 2, 2]]], "output": [1, 1, 2, 2], "output_type": "float32"}
+    stated = {"graph": "0000.onnx", "sha256": hashlib.sha256(b"graph").hexdigest(), "size": 5}
+    graph = {**stated, "inputs": [["x0", [1, 1, 2, 2]]], "output": [1, 1, 2, 2], "output_type": "float32"}
     job = {
         "format_version": JOB_VERSION,
-        "id": "0" * 64,
         "device": None,
         "runtime": {"backend": "fake", "precision": "fp32", "batch": 1, "threads": 1},
         "accelerator": "cpu",
@@ -66,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
         "planned": 2,
         "operations": [{"key": key, **graph} for key in MS],
     }
-    (tmp_path / JOB_FILE).write_text(json.dumps(job))
+    (tmp_path / JOB_FILE).write_text(sealed(job))
     with zipfile.ZipFile(tmp_path / GRAPHS_FILE, "w") as archive:
         archive.writestr("0000.onnx", b"graph")
     return tmp_path
@@ -127,7 +135,7 @@ def test_an_operation_without_a_graph_is_in_the_result_also_after_a_stop(folder,
     monkeypatch.setattr("signal.signal", lambda *args: None)
     monkeypatch.setattr("sys.argv", [str(folder / "worker.py")])
     job = json.loads((folder / JOB_FILE).read_text())
-    (folder / JOB_FILE).write_text(json.dumps({**job, "energy": False}))
+    (folder / JOB_FILE).write_text(sealed({**job, "energy": False}))
     assert worker.main([]) == worker.WORKER_DONE
     result = json.loads((folder / RESULT_FILE).read_text())
     assert result["without_graph"] == [list(MS).index("slow")]

@@ -25,7 +25,9 @@ from nas.measuring.runners.worker_file import worker_source
 from nas.measuring.table_filling import check_writable
 from nas.ops import is_free
 from nas.ops.spec import OpSpec
-from nas.worker.job import GRAPHS_FILE, JOB_FILE, JOB_VERSION
+from nas.worker.graph_archive import ARCHIVE_DEFECTS, GRAPHS_FILE
+from nas.worker.job import JOB_FILE, JOB_VERSION, MAX_JOB_BYTES, job_id
+from nas.worker.plain_json import open_regular
 
 WORKER_FILE, README_FILE = "worker.py", "README.txt"
 
@@ -119,7 +121,8 @@ def measurement_files(
             name = f"{number:04d}{file.suffix}"
             archive.writestr(zipfile.ZipInfo(name, SAME_DAY), file.content, zipfile.ZIP_DEFLATED)
             shapes = {"inputs": file.inputs, "output": file.output, "output_type": file.output_type}
-            listed += [{"key": key, "graph": name, **shapes} for key in keys]
+            content = {"sha256": hashlib.sha256(file.content).hexdigest(), "size": len(file.content)}
+            listed += [{"key": key, "graph": name, **content, **shapes} for key in keys]
     job = _job(listed, request, planned=planned, reference=[one["key"] for one in listed].index(reference))
     return {
         WORKER_FILE: worker_source().encode(),
@@ -161,7 +164,7 @@ def _job(operations: Sequence[Mapping[str, Any]], request: Request, *, planned: 
         "planned": planned,
         "operations": list(operations),
     }
-    return {"id": hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest(), **job}
+    return {"id": job_id(job), **job}
 
 
 def write_bundle(specs: Sequence[OpSpec], request: Request, *, out: str | None) -> BundleResult:
@@ -203,9 +206,9 @@ def write_bundle(specs: Sequence[OpSpec], request: Request, *, out: str | None) 
 
 
 def _job_in(path: Path) -> bytes | None:
-    """The measurement that a bundle is for; None for any other file."""
+    """The measurement that a bundle is for; None for any other file. No more of it is unpacked than a job can have."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(JOB_FILE)
-    except (OSError, KeyError, zipfile.BadZipFile):
+        with open_regular(str(path)) as file, zipfile.ZipFile(file) as archive, archive.open(JOB_FILE) as packed:
+            return packed.read(MAX_JOB_BYTES)
+    except (OSError, *ARCHIVE_DEFECTS):
         return None

@@ -21,6 +21,7 @@ from nas.files.shortening import shorten
 from nas.files.strict_json import as_bool, as_count, as_list, as_number, as_object, as_optional_text, as_text, parse_strict
 from nas.measuring.effort import Effort
 from nas.measuring.runners.conditions import conditions_in, effort_in
+from nas.measuring.runners.graph_hashes import NOT_CHECKED, check_graphs, job_fields, operation_fields, states_hashes
 from nas.measuring.runners.request import MOST_ROUNDS, Request
 from nas.measuring.runners.runner import Observed
 from nas.measuring.runners.untrusted_text import plain
@@ -29,33 +30,18 @@ from nas.measuring.table_filling import ProfileResult, fill_from_log
 from nas.ops import KINDS
 from nas.ops.spec import OpSpec
 from nas.worker.drift import REFERENCE_EVERY, Timing
-from nas.worker.job import JOB_VERSION
+from nas.worker.result import MAX_RESULT_BYTES as MAX_BYTES
 from nas.worker.result import RESULT_VERSION, checksum
 from nas.worker.rounds import Log
+from nas.worker.timing_journal import LEAST_MS, MOST_MS
 
-MAX_BYTES = 16 * 2**20
-"""A larger file is no result: that of the largest space has 2 MB."""
 MAX_OPERATIONS, MAX_TIMINGS, MAX_WORDS = 20_000, 100_000, 100
-LEAST_MS, MOST_MS = 1e-6, 1e8
-"""A nanosecond, which is what a table resolves, and a day: no call takes less, or more."""
 FIRST_DATE = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
 """Before that there was no worker: the clock of the device was wrong."""
 
 _FIELDS = ("format_version", "device", "before", "after", "throttled", "energy", "started_at", "finished_at")
-_LATER_FIELDS = ("without_graph",)
+_LATER_FIELDS = ("without_graph", "graphs")
 """What workers of versions before did not state."""
-_JOB_FIELDS = (
-    "format_version",
-    "id",
-    "device",
-    "runtime",
-    "accelerator",
-    "protocol",
-    "energy",
-    "reference",
-    "planned",
-    "operations",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +55,7 @@ class WorkerResult:
         log: Their timings.
         observed: What was seen of the device.
         finished_at: When it ended by the device's clock, in s since 1970.
+        states_hashes: Whether it states which graphs were measured.
     """
 
     request: Request
@@ -77,6 +64,7 @@ class WorkerResult:
     log: Log
     observed: Observed
     finished_at: float
+    states_hashes: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +101,8 @@ def import_result(source: Path, *, device: str | None = None, out: str | None = 
     path = WORK_FOLDER / conditions.device.name / f"{result.request.runtime}.json" if out is None else Path(out)
     note = hardware_note(result.request.runtime.backend, result.request.accelerator)
     notes = [] if note is None else [note]
+    if not result.states_hashes:
+        notes.append(NOT_CHECKED)
     measured_at = None
     if FIRST_DATE <= result.finished_at <= time.time() + 86_400:
         measured_at = datetime.fromtimestamp(result.finished_at, UTC).isoformat(timespec="seconds")
@@ -172,11 +162,10 @@ def parse_result(text: str) -> WorkerResult:
         raise ValueError("checksum: the content is not what the worker wrote; expected the file unchanged")
     if fields["format_version"] != RESULT_VERSION:
         raise ValueError(f"format_version: got {shorten(fields['format_version'])}, expected {RESULT_VERSION}")
-    job = as_object(fields["job"], "job", _JOB_FIELDS)
-    if job["format_version"] != JOB_VERSION:
-        raise ValueError(f"job.format_version: got {shorten(job['format_version'])}, expected {JOB_VERSION}")
+    job = job_fields(fields["job"])
     request = _request(job)
     keys, planned, reference = _operations(job)
+    check_graphs(job, fields.get("graphs"))
     identity = Identity.parse(fields["device"], "device")
     effort = effort_in(request, identity)
     log = _timings(fields["timings"], keys, reference=keys[reference], effort=effort)
@@ -190,6 +179,7 @@ def parse_result(text: str) -> WorkerResult:
         log=log,
         observed=observed_in(rest, keys[:planned]),
         finished_at=as_number(fields["finished_at"], "finished_at"),
+        states_hashes=states_hashes(job),
     )
 
 
@@ -302,9 +292,8 @@ def _operations(job: Mapping[str, object]) -> tuple[list[str], int, int]:
     if not 1 <= len(listed) <= MAX_OPERATIONS:
         raise ValueError(f"job.operations: got {len(listed)}, expected 1 to {MAX_OPERATIONS}")
     keys: list[str] = []
-    for number, value in enumerate(listed):
-        where = f"job.operations[{number}]"
-        one = as_object(value, where, ("key", "graph", "inputs", "output", "output_type"))
+    for number in range(len(listed)):
+        where, one = f"job.operations[{number}]", operation_fields(job, number)
         spec = parse_key(as_text(one["key"], f"{where}.key"))
         if spec.kind not in KINDS:
             raise ValueError(f"{where}.key: got an operation of kind {shorten(spec.kind)}, expected one of {', '.join(KINDS)}")

@@ -18,6 +18,7 @@ from nas.files.shortening import shorten
 from nas.files.strict_json import as_count, as_list, as_number, as_optional_text, as_text, parse_strict
 from nas.measuring.journal import TableJournal
 from nas.measuring.runners.bundle import WORKER_FILE, bundle_files
+from nas.measuring.runners.graph_hashes import check_graphs
 from nas.measuring.runners.place import Place
 from nas.measuring.runners.request import Request
 from nas.measuring.runners.untrusted_text import plain
@@ -25,9 +26,11 @@ from nas.measuring.runners.worker_file import worker_source
 from nas.measuring.runners.worker_identity import Identity
 from nas.ops.spec import OpSpec
 from nas.worker.drift import Timing
-from nas.worker.job import GRAPHS_FILE, JOB_FILE
+from nas.worker.graph_archive import GRAPHS_FILE
+from nas.worker.job import JOB_FILE
 from nas.worker.lock import NOBODY
 from nas.worker.main import WORKER_DONE, WORKER_INTERRUPTED, WORKER_REFUSED
+from nas.worker.plain_json import value_of
 from nas.worker.rounds import Log, OnProgress
 from nas.worker.tensorrt_choice import FELL_BACK
 from nas.worker.timing_journal import (
@@ -42,11 +45,9 @@ from nas.worker.timing_journal import (
     keep_lines,
     line_of,
     timing_of,
-    value_of,
     whole_lines,
 )
 
-GRAPHS_DIGEST_FILE = "graphs.sha256"
 CLOCK_TOLERANCE_S = 120.0
 """The clock of a place that differs by more is reported."""
 MAX_REASON = 600
@@ -68,6 +69,7 @@ class WorkerRun:
         self._request = request
         self._busy: str | None = None
         self._busy_client = NOBODY
+        self._archive_there: str | None = None
 
     def identify(self) -> Identity:
         """Ask the worker what it is on.
@@ -88,6 +90,7 @@ class WorkerRun:
             clock = as_number(fields.pop("clock", None), "identity.clock")
             self._busy = as_optional_text(fields.pop("busy", None), "identity.busy")
             self._busy_client = as_text(fields.pop("busy_client", NOBODY), "identity.busy_client")
+            self._archive_there = as_optional_text(fields.pop("archive", None), "identity.archive")
             identity = Identity.parse(fields, "identity")
         except ValueError as error:
             raise ConfigError(f"{self._place.name}: the worker does not say what it is on: {error}") from error
@@ -178,6 +181,10 @@ class WorkerRun:
         result = heard.get("result")
         if not isinstance(result, dict):
             raise WorkerStoppedError(f"{self._place.name}: the worker ended without a result; the same command goes on from there")
+        try:
+            check_graphs(job, result.get("graphs"))
+        except ValueError as error:
+            raise ConfigError(f"{self._place.name}: {error}") from error
         return result
 
     def _left_behind(self, client: str) -> str:
@@ -200,10 +207,8 @@ class WorkerRun:
 
     def _put_files(self, files: Mapping[str, bytes]) -> None:
         """Put the files of a measurement; the graphs, which may be large, only if those that are there are others."""
-        digest = hashlib.sha256(files[GRAPHS_FILE]).hexdigest().encode()
-        if self._place.get(GRAPHS_DIGEST_FILE) != digest:
+        if self._archive_there != hashlib.sha256(files[GRAPHS_FILE]).hexdigest():
             self._place.put(GRAPHS_FILE, files[GRAPHS_FILE])
-            self._place.put(GRAPHS_DIGEST_FILE, digest)
         for name in (WORKER_FILE, JOB_FILE):
             self._place.put(name, files[name])
 

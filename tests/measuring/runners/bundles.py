@@ -20,6 +20,7 @@ from nas.measuring.runners.bundle import bundle_files
 from nas.measuring.runners.request import Request
 from nas.measuring.runners.worker_result import import_result
 from nas.ops.spec import OpSpec, out_size
+from nas.worker.job import job_id
 
 
 def spec(kind: str, *, c: int = 8, h: int = 9, w: int = 11, out: int | None = None, **fields: int) -> OpSpec:
@@ -80,9 +81,12 @@ def measured(folder: Path, **bundle: Any) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text())
 
 
-def sealed(raw: dict[str, Any]) -> str:
-    """The text of a result whose checksum fits its content, whatever that is."""
+def sealed(raw: dict[str, Any], *, job_too: bool = True) -> str:
+    """The text of a result whose checksum fits its content, whatever that is; and, if wanted, the id of its job."""
     rest = {name: value for name, value in raw.items() if name != "checksum"}
+    job = rest.get("job")
+    if job_too and isinstance(job, dict) and "id" in job:
+        rest["job"] = {**job, "id": job_id(job)}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     return json.dumps({**rest, "checksum": digest})
 

@@ -26,7 +26,8 @@ from nas.measuring.effort import Effort
 from nas.measuring.runners.bundle import SAME_DAY, bundle_archive, bundle_files
 from nas.measuring.runners.worker_file import worker_source
 from nas.measuring.runners.worker_result import import_result
-from nas.worker.job import GRAPHS_FILE, JOB_FILE, Graphs, read_job
+from nas.worker.graph_archive import GRAPHS_FILE, Graphs
+from nas.worker.job import JOB_FILE, read_job
 from tests.measuring.runners.bundles import PLAN, REFERENCE, request, run_worker, spec, unpack
 from tests.measuring.test_operation_graphs import odd_shapes, representatives
 
@@ -103,7 +104,7 @@ def test_the_worker_reads_back_what_was_asked_for(tmp_path: Path, reference: Any
     assert (job.rounds, job.program_rounds) == (wanted.effort.as_rounds, wanted.program_effort.as_rounds)
     assert (job.backend, job.energy, job.raw["device"], job.raw["runtime"]["batch"]) == ("torch-script", True, "box", 3)
     assert (job.setup.precision, job.setup.threads, job.setup.accelerator) == ("fp32", 1, "cpu")
-    graphs = Graphs(str(tmp_path))
+    graphs = Graphs(str(tmp_path), job.graphs)
     for number, one in enumerate(job.operations):
         assert {shape[0] for _, shape in one.inputs} | {one.output[0]} == {3}
         unpacked = graphs.unpack(one)
@@ -146,7 +147,8 @@ BROKEN: dict[str, Callable[[Path], None]] = {
     "job torn": rewrite(JOB_FILE, lambda content: content[:200]),
     "job binary": rewrite(JOB_FILE, lambda content: b"\xff\xfe" + content),
     "job a list": rewrite(JOB_FILE, lambda _: b"[1]"),
-    "other version": edited(format_version=2),
+    "earlier version": edited(format_version=1),
+    "later version": edited(format_version=3),
     "graphs torn": rewrite(GRAPHS_FILE, lambda content: content[: len(content) // 2]),
     "graphs empty": rewrite(GRAPHS_FILE, lambda _: b""),
     "graphs scrambled": rewrite(GRAPHS_FILE, scrambled),

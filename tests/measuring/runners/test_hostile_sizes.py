@@ -60,6 +60,7 @@ def energies(good: dict[str, Any]) -> str:
     one = raw["job"]["operations"][0]
     keys = [f"add in={number}x9x11 out={number}x9x11 k=1 s=1 d=1 g=1" for number in range(1, 15_001)]
     raw["job"]["operations"] = [{**one, "key": key, "inputs": [], "output": []} for key in keys]
+    raw["graphs"] = [one["sha256"]] * len(keys)
     raw["job"].update(planned=len(keys), reference=0, energy=True, protocol={"rounds": [1, 1], "program_rounds": [1, 1], "ci": 0.5})
     raw["timings"] = [[0, 0, 1.0, 1, True], *([number, 0, 1.0, 1, False] for number in range(len(keys)))]
     raw["energy"] = {"source": "x", "idle_w": 1.0, "mj": {f"x{number}": 1 for number in range(400_000)}}
@@ -155,6 +156,7 @@ def long_measurement(good: dict[str, Any], operations: int, rounds: int) -> dict
     one, draw = raw["job"]["operations"][0], random.Random(1)
     keys = [f"add in={number}x9x11 out={number}x9x11 k=1 s=1 d=1 g=1" for number in range(1, operations + 1)]
     raw["job"]["operations"] = [{**one, "key": key} for key in keys]
+    raw["graphs"] = [one["sha256"]] * len(keys)
     raw["job"].update(planned=operations, reference=0)
     raw["job"]["protocol"] = {"rounds": [1, rounds], "program_rounds": [1, rounds], "ci": 1e-9}
     raw["timings"] = []

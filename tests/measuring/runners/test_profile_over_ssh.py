@@ -49,7 +49,7 @@ def test_a_device_is_measured_and_nothing_is_left_there(board: RemoteDevice) -> 
     assert_measured(table)
     assert (table.device.name, table.runtime.version) == ("board", onnxruntime.__version__)
     assert table.system["runtime: provider"] == "CPUExecutionProvider"
-    graphs, notes = ["graphs.sha256", "graphs.zip"], ["journal.jsonl", "lock", "notes.jsonl"]
+    graphs, notes = ["graphs.zip"], ["journal.jsonl", "lock", "notes.jsonl"]
     assert board.deleted.remote_names == [*graphs, "job.json", *notes, "result.json", "worker.py"]
     assert list(board.base.iterdir()) == []
     assert not board.own_journal.exists()

@@ -271,7 +271,7 @@ def watched(folder: Path, function: Callable[[], object]) -> Callable[[], object
     """The function in a process that raises where it runs code, talks to others or writes outside of a folder."""
 
     def look(event: str, arguments: tuple[Any, ...]) -> None:
-        if event.startswith(FORBIDDEN):
+        if event.startswith(FORBIDDEN) and event != "socket.gethostname":  # the lock of a table names this machine
             raise AssertionError(f"{event}: {arguments!r:.200}")
         writes = event in {"os.rename", "os.remove", "os.mkdir", "os.symlink", "os.link", "os.truncate"}
         if event == "open":
