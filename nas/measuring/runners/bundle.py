@@ -208,7 +208,10 @@ def write_bundle(specs: Sequence[OpSpec], request: Request, *, out: str | None) 
 def _job_in(path: Path) -> bytes | None:
     """The measurement that a bundle is for; None for any other file. No more of it is unpacked than a job can have."""
     try:
-        with open_regular(str(path)) as file, zipfile.ZipFile(file) as archive, archive.open(JOB_FILE) as packed:
-            return packed.read(MAX_JOB_BYTES)
+        with open_regular(str(path)) as file, zipfile.ZipFile(file) as archive:
+            if archive.getinfo(JOB_FILE).compress_type != zipfile.ZIP_DEFLATED:  # others unpack whole chunks of any size
+                return None
+            with archive.open(JOB_FILE) as packed:
+                return packed.read(MAX_JOB_BYTES)
     except (OSError, *ARCHIVE_DEFECTS):
         return None
