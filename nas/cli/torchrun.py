@@ -7,14 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from nas.distributed.world import meeting_id
 from nas.errors import LostProcessError
-
-if TYPE_CHECKING:
-    pass
-
 
 SHUTDOWN_S = 600
 """Seconds that a process has to finish its step and save after Ctrl-C."""

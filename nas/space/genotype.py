@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.errors import GenotypeError
 from nas.files.atomic import write_text_atomic
@@ -16,9 +16,6 @@ from nas.files.plain_yaml import dump_plain_yaml, plain
 from nas.files.shipped import published_genotypes
 from nas.files.shortening import shorten
 from nas.space.deployment import DEPLOYMENT_KEYS, Deployment
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT_VERSION = 1
 """The version of the file that this code writes and reads."""

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nas.config.jobs import ReportJob
 from nas.errors import ConfigError
 from nas.reports.run_report import read_run, write_report
 from nas.runs import rundir
 from nas.space.search_space import SpaceEntry
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
