@@ -9,11 +9,13 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import nas
 from nas.cli.file_faults import file_faults, try_out
+from nas.cli.standard_streams import standard_streams
 from nas.cli.sweeps import INTERRUPTED, TERMINATED, JobResult
 from nas.cli.torchrun import run_under_torchrun
 from nas.cli.verbs import ALL_VERBS, SUB_VERBS, TAKES_RECIPES, VERBS, recipe_keys, verb_of
@@ -80,7 +82,15 @@ def entry() -> None:
     """
     if world().count > 1:
         end_with_parent(starter())
-    sys.exit(main())
+    with standard_streams() as out:
+        status = main()
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
+        if out.failure is not None and world().number == 0:
+            reason = out.failure.strerror
+            print(f"nas: the standard output cannot be written ({reason}); what was written to files is whole", file=sys.stderr)
+            status = status or FAILED
+    sys.exit(status)
 
 
 def _want_sub_verb(name: str, rest: Sequence[str]) -> int:

@@ -252,7 +252,7 @@ def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401
     validate_config_path(path)
     search_path = create_automatic_config_search_path(None, __name__, path)
     if args.config_dir is not None:
-        folder = Path(args.config_dir).expanduser().resolve()
+        folder = Path(in_home(args.config_dir)).resolve()
         if not folder.is_dir():
             raise ConfigError(f"--config-dir: there is no folder {folder}")
         search_path.prepend(provider="command-line", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
@@ -363,7 +363,7 @@ def _register(app: VerbApp, args: argparse.Namespace) -> None:
     store.repo.pop(RECIPES, None)
     if app.recipe_keys:
         folders = [
-            Path(folder).expanduser() for folder in (args.config_dir, args.config_path or app.conf_dir) if folder is not None
+            Path(in_home(str(folder))) for folder in (args.config_dir, args.config_path or app.conf_dir) if folder is not None
         ]
         fields = [field.name for field in dataclasses.fields(app.schema)]
         recipes = read_recipes(folders, fields, app.recipe_keys)

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from nas.cli.composing_errors import SCHEMA_PREFIX
+from nas.devices.path_settings import in_home
 from nas.errors import ConfigError
 
 GROUP = "data"
@@ -71,7 +72,7 @@ def _folder(given: Sequence[Override], asking: Override) -> Path:
     run, weights = values.get("run"), values.get("weights")
     if run is None and weights is None:
         raise ConfigError(f"{asking.key_or_group}: got it without a data set; give {GROUP}=NAME, or run=FOLDER of a nas train")
-    return Path(str(run)).expanduser() if run is not None else run_of(Path(str(weights)).expanduser())
+    return Path(in_home(str(run))) if run is not None else run_of(Path(in_home(str(weights))))
 
 
 def _register_data_of(run: Path) -> None:

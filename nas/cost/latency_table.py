@@ -32,6 +32,7 @@ from nas.cost.table_parts import (
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
 from nas.files.atomic import write_text_atomic
+from nas.files.regular_file import read_regular
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict
 from nas.ops import is_free
@@ -278,7 +279,7 @@ def read_table(path: Path) -> LatencyTable:
         TableError: One line with the file and its first defect.
     """
     try:
-        return parse_table(path.read_text(encoding="utf-8"))
+        return parse_table(read_regular(path).decode("utf-8"))
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); expected a latency table in JSON") from error
     except ValueError as error:

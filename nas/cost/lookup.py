@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from nas.cost.latency_table import LatencyTable, read_table
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import IN_PROCESS, WORKER_RUNTIMES
 from nas.devices.this_machine import local_names
+from nas.devices.user_folders import user_folder
 from nas.errors import ConfigError, TableError
 from nas.files.command_words import setting
 from nas.files.value_text import value_text
@@ -251,11 +251,11 @@ def _held(table: LatencyTable | None) -> str:
 
 
 def table_folders() -> list[Path]:
-    """Folders in which tables are looked up, in this order: the working folder, the user's data folder, those shipped."""
+    """Folders in which tables are looked up, in this order: the working folder, the user's data folder if any, those shipped."""
     from nas.files.shipped import tables_dir
 
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return [WORK_FOLDER, Path(data) / "segnas" / "latency_tables", tables_dir()]
+    data = user_folder("XDG_DATA_HOME", ".local", "share")
+    return [WORK_FOLDER, *([] if data is None else [data / "segnas" / "latency_tables"]), tables_dir()]
 
 
 def known_tables() -> dict[str, Path]:

@@ -61,12 +61,14 @@ def in_home(path: str) -> str:
     """The path with the home folder for `~` or `~USER` at its beginning.
 
     Raises:
-        ConfigError: If there is no such user.
+        ConfigError: If there is no such user, or no such folder.
 
     >>> in_home("a/~b")
     'a/~b'
     """
     found = os.path.expanduser(path)  # noqa: PTH111  pathlib would drop a "./" at the beginning and a "/" at the end
+    if found.startswith("~") and path.partition("/")[0] == "~":
+        raise ConfigError("HOME is unset and this user has no home folder; give the whole path")
     if found.startswith("~"):
         raise ConfigError(f"there is no user {Path(path).parts[0][1:]!r}; for a file or folder of this name write ./{path}")
     return found

@@ -7,11 +7,10 @@ exporter alone would get wrong or leave to the device.
 
 from __future__ import annotations
 
-import tempfile
+import io
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -40,14 +39,14 @@ def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, 
     import onnx
 
     axes = {name: {0: BATCH} for name in (*inputs, output)} if free_batch else None
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad(), _FixedSizes():
+    written = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad(), _FixedSizes():
         # Constant sizes are what is wanted here, and the age of this exporter is known: see above.
         warnings.simplefilter("ignore")
-        path = Path(folder) / "traced.onnx"
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            path,
+            cast("Any", written),  # this exporter takes it, and a kill leaves no file behind
             dynamo=False,
             opset_version=opset,
             input_names=list(inputs),
@@ -55,7 +54,7 @@ def trace_onnx(module: nn.Module, inputs: Mapping[str, Tensor], *, output: str, 
             dynamic_axes=axes,
         )
         shape = module(*inputs.values()).shape
-        model = onnx.load(path)
+        model = onnx.load_model_from_string(written.getvalue())
     _fold_constants(model)
     while not free_batch and _fix_shapes(model):  # what was asked for may be the size of a map whose own size follows
         _fold_constants(model)

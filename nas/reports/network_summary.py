@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -184,6 +185,7 @@ def _save(draw: Callable[[], Figure], path: Path) -> None:
     """Write a picture, in a format that the suffix names."""
     try:
         content = figure_bytes(draw(), dpi=_DPI, file_format=path.suffix.lower().removeprefix("."))
-        write_bytes_atomic(path.resolve(), content)  # a link that the user gives stays one
+        # A link that the user gives stays one; for links in a circle pathlib raises something else than an OSError.
+        write_bytes_atomic(Path(os.path.realpath(path)), content)  # noqa: PTH118
     except OSError as error:
         raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error

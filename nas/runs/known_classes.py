@@ -11,6 +11,7 @@ from nas.data import DATASETS, config_from_plain, data_classes
 from nas.data.classes.class_set import ClassSet, class_set, distinct_colours
 from nas.errors import UserError
 from nas.files.plain_yaml import parse_plain_yaml
+from nas.files.regular_file import read_regular
 from nas.runs import rundir
 from nas.runs.run_data import run_of
 from nas.space.genotype import FILE_NAME, Genotype
@@ -76,7 +77,7 @@ def _provenances(genotype: Genotype, folder: Path, *, alone: bool) -> Iterator[t
     """Provenances that may state the classes: of the genotype in the folder of the weights; if it is no run, of the one given."""
     file = folder / FILE_NAME
     try:
-        content = parse_plain_yaml(file.read_text(encoding="utf-8-sig")).data
+        content = parse_plain_yaml(read_regular(file).decode("utf-8-sig")).data
     except (OSError, ValueError):  # who needs the file itself, says what is wrong with it
         content = None
     provenance = content.get("provenance") if isinstance(content, dict) else None

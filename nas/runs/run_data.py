@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.data import config_from_plain
 from nas.data.image_folder import IMAGE_DATASETS
+from nas.devices.path_settings import in_home
 from nas.errors import ConfigError, DataError
 from nas.runs import rundir
 
@@ -59,7 +60,7 @@ def check_root(config: Any, run: Path) -> None:  # noqa: ANN401 - one of the con
     root = getattr(config, "root", None)
     if root is None:
         return
-    folder = Path(root).expanduser()
+    folder = Path(in_home(str(root)))
     if not folder.is_dir():
         raise DataError(
             f"data.root: got {root} from {run / rundir.CONFIG}, and there is no such folder; give data.root=FOLDER, where "

@@ -22,6 +22,7 @@ from nas.errors import CheckpointError, ConfigError
 from nas.files.atomic import remove_leftovers, write_text_atomic
 from nas.files.command_words import setting
 from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml, plain
+from nas.files.regular_file import read_regular
 from nas.files.shortening import printable, shorten
 from nas.files.value_text import value_text
 
@@ -231,8 +232,7 @@ def load_config(path: Path) -> dict[str, Any]:
     """
     file = path / CONFIG if path.is_dir() else path
     try:
-        with file.open("rb") as opened:
-            content = parse_plain_yaml(opened.read(MAX_BYTES + 1).decode("utf-8")).data
+        content = parse_plain_yaml(read_regular(file, MAX_BYTES + 1).decode("utf-8")).data
     except FileNotFoundError as error:
         raise ConfigError(f"{file}: no such file; expected the settings of a run, give the folder of one") from error
     except (OSError, ValueError) as error:

@@ -26,6 +26,7 @@ from nas.data.dataset import IGNORE_INDEX
 from nas.data.files.label_code import ColourCode, IdCode, LabelCode
 from nas.errors import DataError
 from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml
+from nas.files.regular_file import read_regular
 from nas.files.shortening import shorten
 
 _STORED = ("id", "ids", "colour", "colours")
@@ -63,7 +64,7 @@ def load_classes(path: Path) -> CodedClasses:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path}: got more than {MAX_BYTES} bytes, expected a YAML file of classes; set data.classes to one")
-        data = parse_plain_yaml(path.read_text(encoding="utf-8-sig")).data
+        data = parse_plain_yaml(read_regular(path, MAX_BYTES + 1).decode("utf-8-sig")).data
     except FileNotFoundError as error:
         names = ", ".join(KNOWN_CLASSES)
         raise DataError(

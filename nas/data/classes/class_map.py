@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas.errors import ConfigError
 from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml
+from nas.files.regular_file import read_regular
 from nas.files.shortening import shorten
 
 CLASS_MAPS: dict[str, dict[str, str]] = {
@@ -51,7 +52,7 @@ def load_class_map(name: str) -> Mapping[str, str]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"class_map: {path}: got more than {MAX_BYTES} bytes, {what}")
-        data = parse_plain_yaml(path.read_text(encoding="utf-8-sig")).data
+        data = parse_plain_yaml(read_regular(path, MAX_BYTES + 1).decode("utf-8-sig")).data
     except FileNotFoundError as error:
         raise ConfigError(f"class_map: got {name!r}, and there is no such file; {what}") from error
     except ConfigError:

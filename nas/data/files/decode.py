@@ -13,6 +13,7 @@ from PIL import Image
 from nas.data.files.image_header import BROKEN, ImageHeader, bits_of, header_of, refuse_frames, turned, unreadable
 from nas.data.files.png_chunks import SIGNATURE, damage
 from nas.errors import DataError
+from nas.files.regular_file import open_regular
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
@@ -28,7 +29,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     Pillow is given an open file. From a path it maps uncompressed TIFF files into memory, and garbles those that it turns (13.0).
     """
     try:
-        with path.open("rb") as file, Image.open(file) as picture:
+        with open_regular(path) as file, Image.open(file) as picture:
             yield picture
     except DataError:
         raise
@@ -104,7 +105,7 @@ def is_whole(path: Path) -> bool:
         DataError: If it is a PNG that is not.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(len(SIGNATURE)) == SIGNATURE:
                 wrong = damage(file)
                 if wrong is not None:

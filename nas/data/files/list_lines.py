@@ -19,6 +19,7 @@ from nas.data.files.file_walk import entries_of
 from nas.data.files.pairs import FoundPairs, FramePair
 from nas.data.files.passed_over import COMMENT, PassedOver
 from nas.errors import DataError
+from nas.files.regular_file import read_regular
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 """First bytes that tell the encoding; without, it is UTF-8."""
@@ -63,7 +64,7 @@ def read_lines(list_file: Path, *, form: str) -> list[Line]:
         DataError: If it cannot be read.
     """
     try:
-        data = list_file.read_bytes()
+        data = read_regular(list_file)
         encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
         text = data.decode(encoding)
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.devices.user_folders import user_folder
 from nas.errors import ConfigError
 from nas.files.atomic import write_bytes_atomic
 from nas.measuring.runners.place import OnLine
@@ -18,8 +19,15 @@ LAST_LINES = 20
 
 
 def cache_folder() -> Path:
-    """`segnas` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segnas"
+    """`segnas` in the user's cache folder.
+
+    Raises:
+        ConfigError: If the user has none.
+    """
+    folder = user_folder("XDG_CACHE_HOME", ".cache")
+    if folder is None:
+        raise ConfigError("HOME is unset and this user has no home folder, where the worker has its own; set XDG_CACHE_HOME to one")
+    return folder / "segnas"
 
 
 class LocalPlace:

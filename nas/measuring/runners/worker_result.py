@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from nas.devices.runtime_name import RuntimeName
 from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
 from nas.devices.this_machine import is_device_name
 from nas.errors import ConfigError, TableError, UserError
+from nas.files.regular_file import read_regular
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_bool, as_count, as_list, as_number, as_object, as_optional_text, as_text, parse_strict
 from nas.measuring.effort import Effort
@@ -140,11 +139,8 @@ def read_result(path: Path) -> WorkerResult:
 
 
 def _content(path: Path) -> bytes:
-    """Content of a file; raises `TableError` for what is no file, or a larger one, and `OSError`."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe is not waited for
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise TableError(f"{path}: got no file, expected the worker's result.json")
-        content = file.read(MAX_BYTES + 1)
+    """Content of a file; raises `TableError` for a larger one, and `OSError`."""
+    content = read_regular(path, MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise TableError(f"{path}: got a larger file, expected a result of the worker, at most {MAX_BYTES:,} bytes")
     return content

@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncssh
 from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
 
+from nas.devices.path_settings import in_home
 from nas.errors import ConfigError, ConnectionLostError
 from nas.measuring.runners.ssh.target import SshTarget
 from nas.measuring.runners.untrusted_text import plain
@@ -85,7 +86,7 @@ async def log_in(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClient
 
 async def _options(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClientConnectionOptions:
     """The SSH configuration with what the target says and what we insist on."""
-    if target.key and not target.key.expanduser().is_file():
+    if target.key and not Path(in_home(str(target.key))).is_file():
         raise ConfigError(
             f"ssh.key: got {target.key}, which is no file; name the private key, or leave ssh.key out to use the agent"
         )
@@ -127,7 +128,7 @@ async def _options(target: SshTarget, *, keepalive_s: float) -> asyncssh.SSHClie
 def _known_hosts_files(target: SshTarget, options: asyncssh.SSHClientConnectionOptions) -> list[Path]:
     """The files that hold the trusted keys; those of the configuration that do not exist hold none."""
     if target.known_hosts:
-        path = target.known_hosts.expanduser()
+        path = Path(in_home(str(target.known_hosts)))
         if not path.is_file():
             raise ConfigError(f"ssh.known_hosts: got {target.known_hosts}, which is no file; expected one that ssh made")
         return [path]
@@ -138,7 +139,7 @@ def _known_hosts_files(target: SshTarget, options: asyncssh.SSHClientConnectionO
             "remove that line, or name a file with ssh.known_hosts="
         )
     names = [str(name) for name in configured] if isinstance(configured, list | tuple) else []
-    return [Path(name).expanduser() for name in names or ["~/.ssh/known_hosts"]]
+    return [Path(in_home(name)) for name in names or ["~/.ssh/known_hosts"]]
 
 
 def _read_known_hosts(files: list[Path]) -> asyncssh.SSHKnownHosts:
