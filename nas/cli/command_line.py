@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nas
@@ -54,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(name, ALL_VERBS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         print(f"nas: got {name!r}, expected one of the verbs {', '.join(ALL_VERBS)}{hint}", file=sys.stderr)
+        return WRONG_INPUT
+    try:
+        Path.cwd()
+    except OSError as error:
+        print(f"nas {name}: the working folder cannot be used ({error.strerror}); change to one that is there", file=sys.stderr)
         return WRONG_INPUT
     if rest and rest[0] in SUB_VERBS.get(name, {}):
         return _run_verb(f"{name} {rest[0]}", rest[1:])

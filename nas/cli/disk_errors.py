@@ -79,7 +79,10 @@ def _is_named(error: OSError, named: Iterable[str | Path]) -> bool:
 
 def _whole(path: str | bytes | os.PathLike[str]) -> Path:
     """The path from the root on, its links as they are: one may lead in a circle."""
-    return Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  pathlib follows links or keeps ".."
+    try:
+        return Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  pathlib follows links or keeps ".."
+    except FileNotFoundError:  # the working folder has gone
+        return Path(os.fsdecode(path))
 
 
 def _line(error: OSError) -> str:

@@ -14,8 +14,10 @@ from nas.files.write_trial import try_file, try_folder
 
 BY_ITSELF = ("runs", "latency_tables")
 """Folders below the working folder that a command writes to where none is named."""
-Writes = Literal["folder", "file", "nothing"]
-"""What `out` of a verb is."""
+Writes = Literal["folder", "named folder", "file", "nothing"]
+"""What a verb writes: a folder, which it chooses itself where none is named; one if it is named; a file; or nothing."""
+ALWAYS_BY_ITSELF = ("search", "train", "profile validate")
+"""Verbs that choose a folder whenever none is named, whatever else they are given."""
 
 
 def file_faults(given: Any) -> AbstractContextManager[None]:  # noqa: ANN401  any job, or words
@@ -35,7 +37,7 @@ def try_out(job: Any, writes: Writes, verb: str = "") -> None:  # noqa: ANN401  
         ConfigError: If the folder is not empty.
         OSError: If it cannot be written.
     """
-    if writes == "nothing" or getattr(job, "plan", False) is True and job.out is None:
+    if writes == "nothing" or job.out is None and (writes == "named folder" or getattr(job, "plan", False) is True):
         return
     if writes == "file":
         if job.out is not None:
@@ -54,6 +56,8 @@ def try_out(job: Any, writes: Writes, verb: str = "") -> None:  # noqa: ANN401  
             if Path(folder).is_dir():  # what else it may be is said where it is opened
                 try_folder(Path(folder))
             return
+    if verb in ALWAYS_BY_ITSELF:
+        try_folder(Path(BY_ITSELF[0]))
 
 
 def _values(words: Sequence[str]) -> Iterator[str]:

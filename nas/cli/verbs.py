@@ -32,7 +32,7 @@ class Verb:
         job: The dataclass of its settings.
         run: Does a job and returns the lines of its summary.
         sweep_out: When --multirun gives each job its own folder as `out`: always, if `out` is given, or never.
-        writes: What it writes: a fresh folder, a file, or nothing.
+        writes: What it writes: a fresh folder, one if it is named, a file, or nothing.
     """
 
     line: str
@@ -159,7 +159,7 @@ VERBS: dict[str, Verb] = {
     "export": Verb("write a trained network as ONNX, checked against PyTorch", jobs.ExportJob, _export),
     "profile": Verb("measure a device into a latency table", measuring_jobs.ProfileJob, _profile, sweep_out="never", writes="file"),
     "show": Verb("show a genotype, a space, or what there is", jobs.ShowJob, _show, sweep_out="given", writes="nothing"),
-    "predict": Verb("predict the latency of a genotype from a table", jobs.PredictJob, _predict),
+    "predict": Verb("predict the latency of a genotype from a table", jobs.PredictJob, _predict, writes="named folder"),
     "report": Verb("write one HTML page of a run", jobs.ReportJob, _report_run, sweep_out="given"),
 }
 """The verbs, in the order in which one uses them."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from nas.cli import verbs
 from nas.cli.command_line import main
+from nas.cli.disk_errors import in_one_line
 from nas.cli.file_faults import BY_ITSELF, try_out
-from nas.config.jobs import DeriveJob, PredictJob, SearchJob
+from nas.config.jobs import DeriveJob, EvalJob, PredictJob, SearchJob
 from nas.config.measuring_jobs import ProfileJob
 from nas.cost.lookup import WORK_FOLDER
+from nas.errors import UnusablePathError
 from nas.runs.rundir import RUNS
 
 SEARCH = ("search", "latency.table=macs")
@@ -84,8 +88,38 @@ def test_a_run_is_tried_where_it_will_be_written_to(places: Path, monkeypatch: p
     try_out(DeriveJob(run="run"), "folder")
     try_out(SearchJob(space=None, data=None, resume="run"), "folder")
     try_out(SearchJob(space=None, data=None, resume="auto"), "folder")
-    try_out(PredictJob(genotype="g"), "folder")
+    try_out(PredictJob(run="run"), "named folder")
     assert tried == [Path("run"), Path("run")]
+
+
+def test_where_a_run_goes_by_itself_is_tried_too(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Path] = []
+    monkeypatch.setattr("nas.cli.file_faults.try_folder", tried.append)
+    try_out(SearchJob(space=None, data=None), "folder", "search")
+    assert tried == [RUNS]
+    try_out(SearchJob(space=None, data=None, plan=True), "folder", "search")
+    try_out(EvalJob(genotype="g", weights="w"), "folder", "eval")  # may write nothing
+    assert tried == [RUNS]
+
+
+def test_a_working_folder_that_has_gone_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["show", "list=spaces"]) == 2
+    assert capsys.readouterr().err == (
+        "nas show: the working folder cannot be used (No such file or directory); change to one that is there\n"
+    )
+
+
+def test_an_error_is_said_also_where_the_working_folder_has_gone_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UnusablePathError, match="^run/config.yaml: no such file"), in_one_line(["run"]):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "run/config.yaml")
 
 
 def test_the_folders_of_results_without_a_name_are_known() -> None:
