@@ -53,7 +53,7 @@ def as_mapping(value: object, where: str, keys: Iterable[str] = ()) -> dict[Any,
 
 
 def check_tensors(found: object, wanted: Mapping[str, Tensor], where: str) -> None:
-    """Tensors by name against others: the same names, shapes and data types, and no negative variances; raises `ValueError`."""
+    """Tensors by name against others: the same names, shapes and types, finite, and no negative variances; raises `ValueError`."""
     tensors = as_mapping(found, where)
     missing, extra = [name for name in wanted if name not in tensors], [name for name in tensors if name not in wanted]
     if missing or extra:
@@ -66,13 +66,15 @@ def check_tensors(found: object, wanted: Mapping[str, Tensor], where: str) -> No
 
 
 def check_tensor(found: object, shape: Iterable[int], dtype: torch.dtype, where: str) -> None:
-    """A tensor of this shape and type; raises `ValueError`."""
+    """A tensor of this shape and type, finite, and no negative variance; raises `ValueError`."""
     if not isinstance(found, Tensor):
         raise ValueError(f"{where}: got {shorten(found)}, expected a tensor")
     if list(found.shape) != list(shape):
         raise ValueError(f"{where}: got the shape {list(found.shape)}, expected {list(shape)}")
     if found.dtype != dtype:
         raise ValueError(f"{where}: got the type {found.dtype}, expected {dtype}")
+    if found.is_floating_point() and not bool(found.isfinite().all()):
+        raise ValueError(f"{where}: got NaN or infinite values, expected finite ones")
     if where.endswith((VARIANCE, "exp_avg_sq")) and bool((found < 0).any()):
         raise ValueError(f"{where}: got negative variances, expected none below 0")
 

@@ -48,18 +48,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         Raises:
             CheckpointError: If the file is missing, is shorter than that, or has no line ending there.
         """
-        size = path.stat().st_size if path.is_file() else 0
-        if size < offset:
-            raise CheckpointError(
-                f"{path}: got {size} bytes, expected at least the {offset} that the checkpoint counted; "
-                "put the file of the run back, or start a new run"
-            )
-        if offset and _byte_before(path, offset) != b"\n":
-            raise CheckpointError(
-                f"{path}: got no end of a line at byte {offset}, where the checkpoint was taken; "
-                "put the file of the run back, or start a new run"
-            )
-        if size:
+        check_offset(path, offset)
+        if path.is_file():
             open_to_append(path, size=offset).close()
         return cls(path, also=also)
 
@@ -100,6 +90,29 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         """Close the file; one that could not be written cannot be closed either, and that was said."""
         with suppress(OSError) if error is not None else nullcontext():
             self.close()
+
+
+def check_offset(path: Path, offset: int) -> None:
+    """Refuse a file of metrics that cannot be gone on with where a checkpoint was taken; nothing is changed.
+
+    Args:
+        path: The file.
+        offset: What `MetricsLog.offset` returned then.
+
+    Raises:
+        CheckpointError: If the file is missing, is shorter than that, or has no line ending there.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    if size < offset:
+        raise CheckpointError(
+            f"{path}: got {size} bytes, expected at least the {offset} that the checkpoint counted; "
+            "put the file of the run back, or start a new run"
+        )
+    if offset and _byte_before(path, offset) != b"\n":
+        raise CheckpointError(
+            f"{path}: got no end of a line at byte {offset}, where the checkpoint was taken; "
+            "put the file of the run back, or start a new run"
+        )
 
 
 def metric_rows(path: Path) -> Iterator[dict[str, Any]]:

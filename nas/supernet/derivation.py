@@ -175,8 +175,6 @@ def check_search_state(state: Mapping[str, Any], space: SearchSpace) -> None:
         found = as_mapping(sets[name], f"guided_logits.{name}", shapes)
         for group, shape in shapes.items():
             check_tensor(found[group], shape, torch.float32, f"guided_logits.{name}.{group}")
-            if not bool(found[group].isfinite().all()):
-                raise ValueError(f"guided_logits.{name}.{group}: got NaN or infinite values, expected finite ones")
 
 
 def space_of(state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> SearchSpace:

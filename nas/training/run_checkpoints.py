@@ -12,8 +12,9 @@ import torch
 from nas.distributed.ranks import Ranks
 from nas.runs import checkpoint
 from nas.runs.run_inputs import RunInputs
+from nas.runs.rundir import METRICS
 from nas.runs.state_checks import checked_as
-from nas.runs.tracking import MetricsLog
+from nas.runs.tracking import MetricsLog, check_offset
 from nas.training.loop_state import LoopState, Task
 
 
@@ -66,7 +67,8 @@ class RunCheckpoints:
 
         Raises:
             ConfigError: If the inputs of the run have changed.
-            CheckpointError: If the file is missing or damaged, or holds what the task cannot take up; then nothing is loaded.
+            CheckpointError: If the file is missing or damaged, holds what the task cannot take up, or counts more metrics than
+                there are; then nothing is loaded, and nothing of the run is changed.
         """
         path = self.folder / "last.pt"
         saved = checkpoint.load_checkpoint(path)
@@ -74,6 +76,8 @@ class RunCheckpoints:
             if self.resumption is not None:
                 self.resumption.inputs.check(saved.get("inputs"))
             state = LoopState.of(saved["loop"], planned=saved.get("planned_steps"))
+            if self.ranks.is_first:
+                check_offset(self.folder.parent / METRICS, state.metrics_offset)
             self.task.load_state(saved)
         if self.resumption is not None and self.ranks.is_first:
             self.resumption.restored()

@@ -48,6 +48,8 @@ CHANGES: dict[str, tuple[str, Callable[[State], object]]] = {
     r"o.state\[0\]: the part step is missing": ("adam", lambda s: s["state"][0].pop("step")),
     "exp_avg_sq: got negative": ("adam", lambda s: s["state"][0]["exp_avg_sq"].sub_(9)),
     r"o.state\[1\]: the part momentum_buffer is missing": ("sgd", lambda s: s["state"][1].pop("momentum_buffer")),
+    "momentum_buffer: got NaN or infinite": ("sgd", lambda s: s["state"][0]["momentum_buffer"].fill_(float("inf"))),
+    "exp_avg: got NaN or infinite": ("adam", lambda s: s["state"][0]["exp_avg"].fill_(float("nan"))),
     r"momentum_buffer: got the shape \[3\]": ("sgd", lambda s: s["state"][1].update(momentum_buffer=torch.zeros(3))),
     "momentum_buffer: got 1, expected a tensor": ("sgd", lambda s: s["state"][1].update(momentum_buffer=1)),
 }
@@ -72,6 +74,8 @@ def test_what_an_optimiser_lacks_is_named(words: str) -> None:
         ({"0.bias": torch.zeros(3)}, r"n.0.bias: got the shape \[3\], expected \[2\]"),
         ({"0.bias": torch.zeros(2).half()}, "n.0.bias: got the type torch.float16, expected torch.float32"),
         ({"0.bias": [0.0, 0.0]}, "expected a tensor"),
+        ({"0.bias": torch.tensor([0.0, float("nan")])}, "n.0.bias: got NaN or infinite values, expected finite ones"),
+        ({"1.running_var": torch.tensor([1.0, float("inf")])}, "n.1.running_var: got NaN or infinite values"),
         ({"1.running_var": -torch.ones(2)}, "n.1.running_var: got negative variances"),
     ],
 )

@@ -10,9 +10,10 @@ import torch
 from nas.distributed.ranks import ALONE, Ranks
 from nas.errors import CheckpointError
 from nas.runs.checkpoint import load_checkpoint
+from nas.runs.run_inputs import RunInputs
 from nas.runs.tracking import MetricsLog, NoMetrics
 from nas.training.loop_state import LoopState
-from nas.training.run_checkpoints import RunCheckpoints
+from nas.training.run_checkpoints import Resumption, RunCheckpoints
 
 
 class Number:
@@ -40,6 +41,18 @@ def test_what_is_saved_is_restored_with_the_end_of_the_log(tmp_path):
     assert dataclasses.replace(restored, confusion=None) == dataclasses.replace(state, confusion=None)
     assert restored.metrics_offset == (tmp_path / "metrics.jsonl").stat().st_size > 0
     assert not (tmp_path / "checkpoints" / "best.pt").exists()
+
+
+def test_metrics_shorter_than_the_checkpoint_counts_are_refused_before_anything_of_the_run_changes(tmp_path):
+    with MetricsLog(tmp_path / "metrics.jsonl") as metrics:
+        metrics.write(step=3, epoch=0, split="step", loss=1.0)
+        RunCheckpoints(Number(7.0), tmp_path, ALONE).save(LoopState(step=3), metrics)
+    (tmp_path / "metrics.jsonl").write_bytes(b"{}\n")
+    task, goes_on = Number(), []
+    resumption = Resumption(RunInputs({}), lambda: goes_on.append(True))
+    with pytest.raises(CheckpointError, match="got 3 bytes, expected at least the"):
+        RunCheckpoints(task, tmp_path, ALONE, resumption).restore()
+    assert (float(task.value), goes_on) == (0.0, [])
 
 
 def test_the_format_has_the_state_of_the_task_and_that_of_the_loop(tmp_path):
