@@ -42,6 +42,9 @@ from nas.space.deployment import Deployment
 FORMAT_VERSION = 2
 """The version of the file that this code writes and reads."""
 
+MAX_BYTES = 64_000_000
+"""Largest file that is read."""
+
 _TABLE_FIELDS = (
     "format_version",
     "device",
@@ -279,7 +282,10 @@ def read_table(path: Path) -> LatencyTable:
         TableError: One line with the file and its first defect.
     """
     try:
-        return parse_table(read_regular(path).decode("utf-8"))
+        content = read_regular(path, MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"got more than {MAX_BYTES} bytes")
+        return parse_table(content.decode("utf-8"))
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); expected a latency table in JSON") from error
     except ValueError as error:

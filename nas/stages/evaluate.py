@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -215,8 +216,10 @@ def _remove_earlier_pictures(out: Path) -> None:
     folder = out / PICTURES
     for name in names if isinstance(names, list) else []:
         path = folder / str(name)
-        if path.suffix == ".png" and ".." not in path.parts and path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            path.unlink()
+        if path.suffix == ".png" and ".." not in path.parts:
+            with suppress(OSError):  # a name that no file can have
+                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                    path.unlink()
 
 
 def _draw_pictures(  # noqa: PLR0913

@@ -76,8 +76,9 @@ class RunCheckpoints:
             if self.resumption is not None:
                 self.resumption.inputs.check(saved.get("inputs"))
             state = LoopState.of(saved["loop"], planned=saved.get("planned_steps"))
-            if self.ranks.is_first:
-                check_offset(self.folder.parent / METRICS, state.metrics_offset)
+        if self.ranks.is_first:
+            check_offset(self.folder.parent / METRICS, state.metrics_offset)
+        with checked_as(path):
             self.task.load_state(saved)
         if self.resumption is not None and self.ranks.is_first:
             self.resumption.restored()

@@ -207,3 +207,11 @@ def test_every_truncation_is_refused(table_file: Path) -> None:
 def test_what_is_no_table_at_all_is_refused(content: bytes, table_file: Path) -> None:
     table_file.write_bytes(content)
     refused(table_file)
+
+
+def test_a_file_larger_than_any_table_is_not_read_to_its_end(table_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = table_file.stat().st_size
+    monkeypatch.setattr("nas.cost.latency_table.MAX_BYTES", size)
+    load_table(table_file)
+    monkeypatch.setattr("nas.cost.latency_table.MAX_BYTES", size - 1)
+    assert f"got more than {size - 1} bytes" in refused(table_file)

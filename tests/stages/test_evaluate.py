@@ -124,7 +124,7 @@ def test_pictures_of_an_earlier_evaluation_go_and_files_of_the_user_stay(trained
         path.write_bytes(b"mine")
     report = json.loads((run / "eval.json").read_text())
     assert report["pictures"] == [f"test_{index:05d}.png" for index in range(3)]
-    report["pictures"] += ["../precious.png", str(tmp_path / "outside.png"), "notes.txt", 7]
+    report["pictures"] += ["../precious.png", str(tmp_path / "outside.png"), "notes.txt", "x" * 5_000 + ".png", 7]
     (run / "eval.json").write_text(json.dumps(report))
     evaluate(eval_job(run=str(run), split="val", pictures=1), SEARCH_SPACES)
     assert sorted(path.name for path in folder.iterdir()) == ["mine.png", "notes.txt", "val_00000.png"]

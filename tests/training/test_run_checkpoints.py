@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def test_metrics_shorter_than_the_checkpoint_counts_are_refused_before_anything_
     (tmp_path / "metrics.jsonl").write_bytes(b"{}\n")
     task, goes_on = Number(), []
     resumption = Resumption(RunInputs({}), lambda: goes_on.append(True))
-    with pytest.raises(CheckpointError, match="got 3 bytes, expected at least the"):
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(tmp_path))}/metrics.jsonl: got 3 bytes, expected at least the"):
         RunCheckpoints(task, tmp_path, ALONE, resumption).restore()
     assert (float(task.value), goes_on) == (0.0, [])
 
