@@ -77,14 +77,22 @@ class Bench:
             made = self.commands.run(self.base, name, *command.words, *inputs, f"out=in/{folder}")
             assert made.status == 0, made.err
 
-    def run(self, verb: str, out: str | Path | None = None, inputs: dict[str, str] | None = None, **wrong: Any) -> Ended:
+    def run(
+        self,
+        verb: str,
+        out: str | Path | None = None,
+        inputs: dict[str, str] | None = None,
+        extra: tuple[str, ...] = (),
+        **wrong: Any,
+    ) -> Ended:
+        """Run a verb, with other inputs and more settings where given; see `tests/forked_commands.py` for what may be wrong."""
         self.make_inputs(verb)
         command = COMMANDS[verb]
         inputs = inputs or {}
         given = {key: inputs.get(key, f"in/{path}") for key, path in command.inputs.items()}
         words = [f"{key}={path}" for key, path in given.items()]
         out = out or command.out
-        return self.commands.run(self.base, *_words(verb), *command.words, *words, f"out={out}", **wrong)
+        return self.commands.run(self.base, *_words(verb), *command.words, *words, *extra, f"out={out}", **wrong)
 
 
 def _words(verb: str) -> list[str]:

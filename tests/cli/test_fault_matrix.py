@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -125,3 +126,17 @@ def test_a_user_without_a_home_folder_needs_none(bench: Bench) -> None:
     )
     assert refused.status == 2
     assert "set XDG_CACHE_HOME" in refused.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [3, 12, 24, 48])
+def test_a_training_that_met_a_full_disk_says_where_it_goes_on_and_does(bench: Bench, after: int) -> None:
+    out = bench.base / f"full-after-{after}"
+    ended = bench.run("train", out, failing=[errno.ENOSPC, str(out), after])
+    assert complaint(ended, "train", out / "done.json") is None
+    if ended.status != 0:
+        assert ("goes on from step" in ended.err) == (out / "checkpoints" / "last.pt").exists()
+        assert not (out / "done.json").exists()
+    again = bench.run("train", out, extra=("resume=auto",))
+    assert again.status == 0, again.err
+    assert (out / "done.json").exists()
