@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from nas.cost import load_table, save_table
@@ -106,6 +107,8 @@ READERS = (
     Reader("journal of a measurement", "half.json.journal.jsonl", (*PROFILE, "out=half.json"), 30),
     Reader("result of a bundle", "result.json", ("profile", "import", "file=result.json", "out=fresh.json"), 50),
     Reader("result of a bundle", "imported.json", ("profile", "import", "file=result.json", "out=imported.json"), 16),
+    Reader("published table", "lut.csv", ("profile", "import", "file=lut.csv", "out=fresh.json"), 16),
+    Reader("published table", "lut.npy", ("profile", "import", "file=lut.npy", "out=fresh.json"), 16),
     Reader("bundle that is there", "b.zip", (*PROFILE, "runtime=torch-script", "runner=bundle", "out=b.zip"), 1),
     Reader("classes", "own/classes.yaml", FOLDER, 14),
     Reader("list of images", "own/train.txt", LISTED, 12),
@@ -149,6 +152,7 @@ def make_inputs(folder: Path, commands: PoisedCommands, *, with_result: bool = F
     _run(commands, folder, *FOLDER)
     (folder / "map.yaml").write_text("".join(f"{name}: {name}\n" for name in _class_names(folder)), encoding="utf-8")
     _journal(folder / "table.json")
+    _published(folder)
     if with_result:
         _result(folder, commands)
 
@@ -187,6 +191,17 @@ def _journal(path: Path) -> None:
         journal.record(Timing(table.reference.key, 0, table.reference.median_ms, 10, True))
         journal.record(Timing(keys[0], 0, 0.01, 10, False))
     save_table(dataclasses.replace(table, entries=kept), half)
+
+
+def _published(folder: Path) -> None:
+    """A table of latencies as FasterSeg publishes it, in both of its forms."""
+    rows = {"BasicResidual1x": 0.125, "BasicResidual_downup_2x": 0.25, "FactorizedReduce": 0.02}
+    shape = "H128_W256_Cin32_Cout48"
+    entries = {f"{name}_{shape}_stride1" + "_dilation1" * name.startswith("Basic"): ms for name, ms in rows.items()}
+    np.save(folder / "lut.npy", np.array(entries, dtype=object))
+    lines = [f"{name},128,256,32,48,,1,{'1' * name.startswith('Basic')},{ms}" for name, ms in rows.items()]
+    text = "\n".join(["op,H_in,W_in,C_in,C_out,kernel,stride,dilation,latency_ms", *lines, ""])
+    (folder / "lut.csv").write_text(text, encoding="utf-8")
 
 
 def _result(folder: Path, commands: PoisedCommands) -> None:

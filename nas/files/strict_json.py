@@ -9,9 +9,12 @@ from typing import NoReturn
 
 from nas.files.shortening import shorten
 
+MAX_DEPTH = 32
+"""Deepest nesting that is read: what works through the data calls itself for each level."""
+
 
 def parse_strict(text: str) -> object:
-    """Parse JSON, refusing what the standard library lets pass: duplicate names in an object, NaN and infinities.
+    """Parse JSON, refusing what the standard library lets pass: duplicate names in an object, NaN and infinities, endless nesting.
 
     Args:
         text: One JSON value.
@@ -33,6 +36,8 @@ def parse_strict(text: str) -> object:
         raise ValueError(f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise ValueError("got JSON nested too deeply") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise ValueError(f"got JSON nested too deeply, expected at most {MAX_DEPTH} levels")
     return value
 
 
@@ -116,6 +121,12 @@ def as_size(value: object, where: str) -> tuple[int, int]:
         raise ValueError(f"{where}: got {shorten(value)}, expected [height, width]")
     height, width = (as_count(side, where, minimum=1) for side in value)
     return height, width
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether data have more levels of lists and objects than that."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (levels == 0 or any(_is_deeper(one, levels - 1) for one in inner))
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

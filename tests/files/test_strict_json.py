@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from nas.files.strict_json import as_count, as_number, as_object, as_optional_text, as_text, parse_strict
+
+
+@pytest.mark.parametrize("text", ["[" * 32 + "]" * 32, "[" + ", ".join(["[[1], {}]"] * 40) + "]"])
+def test_as_many_levels_as_any_file_has_are_read(text: str) -> None:
+    assert json.dumps(parse_strict(text)) == text
 
 
 def test_plain_data_is_read() -> None:
@@ -21,6 +27,8 @@ def test_plain_data_is_read() -> None:
         ("[-Infinity]", "got -Infinity"),
         ("{'a': 1}", "line 1, column 2"),
         ("[" * 100_000, "too deeply"),
+        ("[" * 33 + "]" * 33, "too deeply, expected at most 32 levels"),
+        ('{"a": [' * 17 + "]}" * 17, "too deeply, expected at most 32 levels"),
     ],
 )
 def test_defects_are_refused_with_the_reason(text: str, reason: str) -> None:
