@@ -337,7 +337,7 @@ class _Trial:
 
     def _must_have_ended_well(self, one: Running) -> None:
         status, said = one.end()
-        assert status == 0, (status, said)
+        assert status == 0, (status, said, contents(self.folder / self.work.writes))
         assert_no_traceback(said)
         for each in self.started:
             must_be_gone(each)

@@ -74,7 +74,8 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         durable: As for `write_bytes_atomic`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent, of=path.name)
+    if durable:  # a folder of many files is looked through once, by who holds it
+        remove_leftovers(path.parent, of=path.name)
     temporary = temporary_beside(path)
     try:
         with naming(path):
@@ -166,6 +167,11 @@ class _NamedFile(io.FileIO):
 def temporary_beside(path: Path) -> Path:
     """A name for what becomes a file, which says whose it is: `remove_leftovers` knows by it what a killed process has left."""
     return path.with_name(f".{_stem_of(path)}.{_machine()}-{os.getpid()}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one of `temporary_beside`: no result."""
+    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove_leftovers(folder: Path, *, of: str | None = None) -> None:

@@ -19,7 +19,7 @@ from nas.config.jobs import SearchJob, TrainJob
 from nas.devices.path_settings import home_written
 from nas.devices.sole_writer import sole_writer
 from nas.errors import CheckpointError, ConfigError
-from nas.files.atomic import remove_leftovers, write_text_atomic
+from nas.files.atomic import is_temporary, remove_leftovers, write_text_atomic
 from nas.files.command_words import setting
 from nas.files.plain_yaml import MAX_BYTES, parse_plain_yaml, plain
 from nas.files.regular_file import read_regular
@@ -182,7 +182,7 @@ def _held(folder: Path, verb: str, *, lock: str = LOCK) -> Iterator[Path]:
 
 def _require_empty(folder: Path, verb: str) -> None:
     """Refuse a folder with something in it, with a remedy that works."""
-    if not any(path.name not in LOCKS for path in folder.iterdir()):
+    if all(path.name in LOCKS or is_temporary(path) for path in folder.iterdir()):
         return
     remedy = "give another out="
     if has_checkpoint(folder) and _verb_of(folder) == verb:

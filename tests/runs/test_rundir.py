@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from nas.config.jobs import SearchJob, TrainJob
 from nas.config.settings import LatencySettings, SearchSettings, TrainerSettings
 from nas.data.folder import FolderConfig
 from nas.errors import ConfigError
+from nas.files.atomic import temporary_beside
 from nas.runs import rundir
 from nas.runs.checkpoint import save_checkpoint
 from search_spaces.lgcnet.config import LGCNetConfig
@@ -151,6 +154,16 @@ def test_results_go_into_their_run_or_into_a_folder_of_their_own():
         assert folder == Path("b")
     with rundir.held_out(None, "profile validate") as folder:
         assert folder.name.startswith("validate-")
+
+
+def test_what_a_killed_process_left_under_a_temporary_name_makes_no_folder_full():
+    Path("a").mkdir()
+    killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    name = temporary_beside(Path("a") / "eval.json").name.replace(f"-{os.getpid()}.", f"-{killed.stdout.strip()}.")
+    (Path("a") / name).touch()
+    rundir.check_out("a", "eval")
+    with rundir.held_out("a", "eval"):
+        assert not (Path("a") / name).exists()
 
 
 def test_out_that_is_a_file_is_refused(tmp_path):

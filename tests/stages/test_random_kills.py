@@ -98,7 +98,7 @@ def table_journal(folder: Path) -> None:
 def whole_validation(folder: Path, whole: Path) -> None:
     for one in (folder, whole):
         assert (one / "table.json").read_bytes() == (whole / "table.json").read_bytes()
-        assert json.loads((one / "out" / "validate.json").read_text())["samples"] == 8
+        assert json.loads((one / "out" / "validate.json").read_text())["networks"] == 8
     drawn = [[row["choices"] for row in csv.DictReader((one / "out" / "networks.csv").open())] for one in (folder, whole)]
     assert drawn[0] == drawn[1]
 
