@@ -14,6 +14,7 @@ from nas.data.dataset import SegmentationDataset, check_split
 from nas.data.folder import FolderConfig, folder_classes, folder_dataset
 from nas.data.synthetic import SyntheticConfig, SyntheticDataset
 from nas.errors import ConfigError
+from nas.files.shortening import shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ def config_from_plain(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one
         ConfigError: If it names no data set, or a setting that this data set does not have.
     """
     name = settings.get("name")
-    if name not in DATASETS:
-        raise ConfigError(f"data.name: got {name!r}, expected one of {', '.join(DATASETS)}")
+    if not isinstance(name, str) or name not in DATASETS:
+        raise ConfigError(f"data.name: got {shorten(name)}, expected one of {', '.join(DATASETS)}")
     try:
         return DATASETS[name].config(**settings)
     except TypeError as error:
@@ -80,8 +81,8 @@ def config_from_plain(settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one
 def _entry(config: Any) -> DatasetEntry:  # noqa: ANN401 - one of the configs of DATASETS
     """The data set that a config belongs to."""
     name = getattr(config, "name", None)
-    if name not in DATASETS:
-        raise ConfigError(f"data.name: got {name!r}, expected one of {', '.join(DATASETS)}")
+    if not isinstance(name, str) or name not in DATASETS:
+        raise ConfigError(f"data.name: got {shorten(name)}, expected one of {', '.join(DATASETS)}")
     entry = DATASETS[name]
     if not isinstance(config, entry.config):
         got = type(config).__name__

@@ -11,6 +11,7 @@ from nas.data import config_from_plain
 from nas.data.image_folder import IMAGE_DATASETS
 from nas.devices.path_settings import in_home
 from nas.errors import ConfigError, DataError
+from nas.files.shortening import shorten
 from nas.runs import rundir
 
 log = logging.getLogger("nas")
@@ -37,10 +38,13 @@ def data_of(run: Path) -> Any:  # noqa: ANN401 - one of the configs of DATASETS
         )
     settings = rundir.load_config(run).get("data")
     if not isinstance(settings, Mapping):
-        raise ConfigError(f"{run / rundir.CONFIG}: data: got {settings!r}, expected the settings of a data set; give data=NAME")
-    if settings.get("name") in IMAGE_DATASETS:
         raise ConfigError(
-            f"{run} was trained on data={settings['name']}, which has classes of whole images, expected labels of pixels; "
+            f"{run / rundir.CONFIG}: data: got {shorten(settings)}, expected the settings of a data set; give data=NAME"
+        )
+    name = settings.get("name")
+    if isinstance(name, str) and name in IMAGE_DATASETS:
+        raise ConfigError(
+            f"{run} was trained on data={name}, which has classes of whole images, expected labels of pixels; "
             "give a segmentation, or another data=NAME"
         )
     try:

@@ -35,6 +35,7 @@ def test_weights_and_checkpoints_lie_in_their_run(name):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        ({"name": ["folder"]}, r"config.yaml: data.name: got \['folder'\], expected"),
         (None, "config.yaml: data: got None, expected a mapping"),
         ({"name": "nowhere"}, "config.yaml: data.name: got 'nowhere'"),
         ({"name": "synthetic", "colour": 1}, "config.yaml: data: .*unexpected keyword argument 'colour'"),
