@@ -15,6 +15,7 @@ from torch import Tensor
 from nas.data.batches.transforms import to_tensors
 from nas.data.street import draw_scene
 from nas.ops.modules import predicted_labels
+from nas.worker.quiet_onnxruntime import import_onnxruntime
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -127,8 +128,7 @@ def _gap(logits: Tensor, labels: Tensor) -> float:
 
 
 def _session(model: ModelProto) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
-    import onnxruntime  # type: ignore[import-untyped]
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3

@@ -13,6 +13,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from nas.worker.interface import Operation, Run, Runtime, Setup, WorkerError
+from nas.worker.quiet_onnxruntime import import_onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
@@ -247,7 +248,8 @@ def open_onnxruntime_tensorrt(setup: Setup) -> Runtime:
 def _packages() -> Tuple[Any, Any]:
     try:
         import numpy
-        import onnxruntime  # type: ignore[import-untyped]
+
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         raise WorkerError(f"onnxruntime: {error}; install it for this Python: pip3 install onnxruntime") from error
     if not hasattr(onnxruntime, "OrtValue"):
