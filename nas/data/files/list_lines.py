@@ -21,6 +21,8 @@ from nas.data.files.passed_over import COMMENT, PassedOver
 from nas.errors import DataError
 from nas.files.regular_file import read_regular
 
+MAX_LINE = 10_000
+"""Most characters of a line, two of the longest paths: each gap in it may be the one between an image and its mask."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 """First bytes that tell the encoding; without, it is UTF-8."""
 _SEPARATORS = (re.compile(r" *\t\s*"), re.compile(r"\s*[,;]\s*"), re.compile(r"\s+"))
@@ -72,7 +74,10 @@ def read_lines(list_file: Path, *, form: str) -> list[Line]:
     if "\0" in text:
         raise DataError(f"{list_file}: unreadable (it holds null bytes), expected lines {form} in UTF-8; save it as UTF-8")
     numbered = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
-    return [Line(f"{list_file}:{number}", line.strip()) for number, line in numbered if line.strip()]
+    lines = [Line(f"{list_file}:{number}", line.strip()) for number, line in numbered if line.strip()]
+    if long := next((line for line in lines if len(line.text) > MAX_LINE), None):
+        raise DataError(f"{long.where}: got {len(long.text)} characters, expected lines {form}, of at most {MAX_LINE} characters")
+    return lines
 
 
 def listed_pairs(

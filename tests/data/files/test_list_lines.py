@@ -27,6 +27,12 @@ def test_what_is_no_text_is_refused(tmp_path, data, reason):
         read_lines(tmp_path / "a.txt", form="FORM")
 
 
+def test_a_line_longer_than_two_paths_is_refused_before_its_gaps_are_tried(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"a.png\na.png" + b" -" * 5_000)
+    with pytest.raises(DataError, match=r"a\.txt:2: got 10005 characters, expected lines FORM, of at most 10000"):
+        read_lines(tmp_path / "a.txt", form="FORM")
+
+
 @pytest.mark.parametrize(
     ("text", "fields", "halves"),
     [
