@@ -9,6 +9,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 TESTED_IN = {
     "nas/cli/hydra_app": "cli/test_command_line",
+    "nas/cli/hydra_shows": "cli/test_command_line",
     "nas/cli/next_recipe": "stages/test_next_commands",
     "nas/cli/probe_process": "stages/test_search_plan",
     "nas/cli/sweeps": "cli/test_launchers",

@@ -27,15 +27,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import validate_config_path
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from nas.cli.composing_errors import explain, unknown_keys
+from nas.cli.hydra_shows import show
 from nas.cli.path_words import quoted_paths
 from nas.cli.recipes import GROUP as RECIPES
 from nas.cli.recipes import check_space, read_recipes
 from nas.cli.run_settings import loader_of
 from nas.cli.sweeps import ENDING_WITH_COMMAND, HERE, INTERRUPTED, JobResult, lost_job, marked_output, patient, stoppable
-from nas.cli.verb_help import config_groups, help_lines
 from nas.devices.parent_death import end_with_parent
 from nas.devices.path_settings import in_home
 from nas.errors import ConfigError
@@ -179,7 +179,7 @@ def _run(app: VerbApp, arguments: Sequence[str], task: _TaskHere) -> list[JobRes
     GlobalHydra.instance().initialize(app_hydra)
     name = args.config_name or app.config_name
     if args.help or args.hydra_help or args.cfg or args.shell_completion or args.info is not None:
-        _show(app, app_hydra, name, args)
+        show(app.verb, app.line, app_hydra, name, args)
         return []
     cfg = _composed_for_sweep(app_hydra, name, args) if _may_sweep(args) else None
     if cfg is None:
@@ -205,45 +205,6 @@ def _composed_for_sweep(app_hydra: Hydra, name: str, args: argparse.Namespace) -
     """The config of a sweep, of which each job composes its own; None: there is one job."""
     cfg = app_hydra.compose_config(name, args.overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
     return cfg if args.multirun or cfg.hydra.mode == RunMode.MULTIRUN else None
-
-
-def _show(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
-    """Show help or a config; no job runs."""
-    if args.help:
-        return _help(app, app_hydra, name, args)
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            _show_part(app_hydra, name, args)
-    except SystemExit as stop:
-        if stop.code not in (0, None):
-            reason = " ".join(said.getvalue().split()) or f"Hydra stopped with status {stop.code}"
-            raise ConfigError(f"{reason}; correct the flags, nas {app.verb} --hydra-help lists them") from stop
-    sys.stderr.write(said.getvalue())
-
-
-def _show_part(app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
-    """One of what Hydra can show."""
-    if args.hydra_help:
-        app_hydra.hydra_help(config_name=name, args_parser=get_args_parser(), args=args)
-    elif args.cfg:
-        app_hydra.show_cfg(name, args.overrides, cfg_type=args.cfg, package=args.package, resolve=args.resolve)
-    elif args.shell_completion:
-        app_hydra.shell_completion(config_name=name, overrides=args.overrides)
-    else:
-        app_hydra.show_info(args.info, config_name=name, overrides=args.overrides)
-
-
-def _help(app: VerbApp, app_hydra: Hydra, name: str, args: argparse.Namespace) -> None:
-    """Print the settings of the verb as given, with their texts."""
-    cfg = app_hydra.compose_config(name, args.overrides, RunMode.RUN)
-    HydraConfig.instance().set_config(cfg)
-    groups = config_groups(app_hydra, cfg.hydra.runtime.choices)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    if args.resolve:
-        OmegaConf.resolve(cfg)
-    print("\n".join(help_lines(app.verb, app.line, cfg, groups)), flush=True)
 
 
 def _search_path(app: VerbApp, args: argparse.Namespace) -> Any:  # noqa: ANN401

@@ -90,7 +90,7 @@ from nas.cli import command_line as cli
 from nas.cli.hydra_app import run_app
 from tests.launched_work import Lasting
 words = ["--multirun", "list=spaces,tables", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-run_app(cli._app("show"), words, Lasting(), tell=print)
+run_app(cli._app("show", words), words, Lasting(), tell=print)
 """
 
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from nas.cost import LatencyTable, load_table, save_table
 from nas.cost.table_lock import changing_table
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import ConfigError, TableError
+from nas.measuring import table_filling
 from nas.measuring.effort import Effort
 from nas.measuring.table_filling import ProfileResult, journal_path
 from tests.simulated_device import PowerCutError, SimulatedDevice, conv, drifting, profile_specs
@@ -243,6 +246,24 @@ def test_what_others_add_to_the_table_meanwhile_stays(path: Path) -> None:
     assert set(result.measured) == {spec.key for spec in others[1:]}
     assert table.reference == level
     assert [one.name for one in path.parent.iterdir()] == ["table.json"]
+
+
+def test_what_others_add_while_the_table_is_waited_for_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = list(TIMES)[:2], list(TIMES)[-1]
+    measure(device(path), path, first)
+    added = replace(load_table(path).entries[first[0].key], median_ms=0.123, p10_ms=0.123, p90_ms=0.123)
+
+    @contextmanager
+    def after_another(table_file: Path, verb: str) -> Iterator[None]:
+        with changing_table(table_file, verb):
+            table = load_table(table_file)
+            save_table(replace(table, entries={**table.entries, last.key: added}), table_file)
+            yield
+
+    monkeypatch.setattr(table_filling, "changing_table", after_another)
+    result = measure(device(path), path)
+    assert load_table(path).entries[last.key] == added
+    assert set(result.measured) == {spec.key for spec in TIMES} - {spec.key for spec in (*first, last)}
 
 
 def test_timings_at_another_level_than_others_have_begun_meanwhile_are_refused_and_kept(path: Path, tmp_path: Path) -> None:

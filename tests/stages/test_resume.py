@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +21,6 @@ from nas.runs.tracking import read_metrics
 from nas.space.genotype import save_genotype
 from nas.supernet.search_task import SearchTask
 from nas.training.train_task import TrainTask
-from tests.label_trees import CLASSES, write_folder
 from tests.small_jobs import (
     CHECKOUT,
     SIZE,
@@ -356,72 +353,3 @@ def test_a_training_of_before_which_states_the_genotype_as_given_is_resumed(run_
     save_genotype(tmp_path / "run" / "genotype.yaml", given)
     assert run_nas("train", *overrides(job), f"resume={tmp_path / 'run'}").status == 0
     assert nas.load_genotype(tmp_path / "run") == stated
-
-
-@pytest.mark.parametrize(("classes", "status"), [(CLASSES, 0), (CLASSES.replace("car", "bus"), 2)], ids=["same", "renamed"])
-def test_a_training_is_resumed_with_the_classes_that_it_trains(run_nas, tmp_path, classes, status):
-    random_genotype(tmp_path / "given.yaml")
-    write_folder(tmp_path / "tree", size=SIZE)
-    words = ["genotype=given.yaml", "data=folder", "data.root=tree", "train.max_steps=1", "trainer.accelerator=cpu"]
-    assert run_nas("train", *words, "out=run").status == 0
-    (tmp_path / "tree" / "classes.yaml").write_text(classes)
-    outcome = run_nas("train", *words, "resume=run")
-    assert outcome.status == status
-    assert ("resume: run trains the classes road, car, tree, and the data now state road, bus, tree" in outcome.err) == (
-        status == 2
-    )
-
-
-@pytest.mark.parametrize("gone", ["", "metrics.jsonl", "config.yaml"])
-def test_a_run_that_is_removed_while_it_works_ends_in_one_line(gone, tmp_path, monkeypatch, capsys):
-    random_genotype(tmp_path / "genotype.yaml")
-    job, out, step = train_job(tmp_path / "genotype.yaml", tmp_path / "run"), tmp_path / "run", TrainTask.step
-
-    def removing(self, images, labels, number):
-        if number == STEPS_PER_EPOCH:
-            (out / gone).unlink() if gone else shutil.rmtree(out)
-        return step(self, images, labels, number)
-
-    monkeypatch.setattr(TrainTask, "step", removing)
-    assert main(["train", *overrides(job)]) == 1
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nas train: ")]
-    assert len(said) == 1
-    assert f"{out / (gone or 'metrics.jsonl')}: removed while" in said[0]
-    assert "so that nothing can be resumed" in said[0]
-    assert not (out / "done.json").exists()
-
-
-def test_a_full_disk_names_the_step_from_which_the_run_goes_on(tmp_path, monkeypatch, capsys):
-    random_genotype(tmp_path / "genotype.yaml")
-    job, out = train_job(tmp_path / "genotype.yaml", tmp_path / "run"), tmp_path / "run"
-    monkeypatch.setattr("nas.stages.train.save_weights", full_disk)
-    assert main(["train", *overrides(job)]) == 1
-    assert (
-        f"weights.safetensors: the disk is full; make room; then resume={out} goes on from step {TOTAL}" in capsys.readouterr().err
-    )
-    monkeypatch.undo()
-    assert main(["train", *overrides(job), f"resume={out}"]) == 0
-    assert (out / "done.json").exists()
-
-
-def full_disk(path, *_):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-def test_other_images_than_before_are_refused_or_accepted(run_nas, tmp_path):
-    random_genotype(tmp_path / "given.yaml")
-    write_folder(tmp_path / "tree", size=SIZE)
-    words = ["genotype=given.yaml", "data=folder", "data.root=tree", "train.max_steps=1", "trainer.accelerator=cpu"]
-    assert run_nas("train", *words, "out=run").status == 0
-    path = tmp_path / "run" / "checkpoints" / "last.pt"
-    held = load_checkpoint(path)
-    assert list(held["inputs"]) == ["training images", "validation images", "classes"]
-    held["inputs"]["training images"] = "of other images"
-    save_checkpoint(path, held)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
-    refused = run_nas("train", *words, "resume=run")
-    assert refused.status == 2
-    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()} == before
-    assert "done.json" in before
-    assert "resume: other training images than when the run was started" in refused.err
-    assert run_nas("train", *words, "resume=run", "accept_changes=true").status == 0
