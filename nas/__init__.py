@@ -205,6 +205,9 @@ def search(config: SearchJob) -> SearchResult:
 
     Raises:
         UserError: If data, table or settings do not fit.
+        ResumableError: If it stopped, and not through its input; its checkpoint can be resumed.
+        OSError: If a file or folder fails; its `__notes__` say from which step `resume` goes on.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
     from nas.stages.search import search as run
 
@@ -216,6 +219,9 @@ def train(config: TrainJob) -> TrainResult:
 
     Raises:
         UserError: If genotype, data or settings do not fit.
+        ResumableError: If it stopped, and not through its input; its checkpoint can be resumed.
+        OSError: If a file or folder fails; its `__notes__` say from which step `resume` goes on.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after a checkpoint was saved.
     """
     from nas.stages.train import train as run
     from search_spaces import all_spaces

@@ -25,10 +25,14 @@ def noting_resume(out: Path) -> Iterator[None]:
 def where_to_resume(out: Path) -> str:
     """From which step a run can be gone on with, or why it cannot."""
     gone = [name for name in (CONFIG, METRICS, CHECKPOINT) if not (out / name).is_file()]
+    if gone == [CHECKPOINT]:
+        return f"then start it again by {setting('out', out)} resume=auto, for it has no {CHECKPOINT} to go on from"
     if gone:
-        return f"{out} has no {' and no '.join(map(str, gone))}, so that nothing can be resumed; start from scratch"
+        return (
+            f"{out} has no {' and no '.join(map(str, gone))}, so that nothing can be resumed; start from scratch in another folder"
+        )
     try:
         step = steps_done(load_checkpoint(out / CHECKPOINT), out / CHECKPOINT)
     except CheckpointError:
-        return f"{out / CHECKPOINT} cannot be read, so that nothing can be resumed; start from scratch"
+        return f"{out / CHECKPOINT} cannot be read, so that nothing can be resumed; start from scratch in another folder"
     return f"then {setting('resume', out)} goes on from step {step}"

@@ -18,6 +18,8 @@ log = logging.getLogger("nas")
 
 PARTS = "weights.safetensors", "genotype.yaml"
 """Files of a teacher's folder that make its network."""
+_NUM_CLASSES = "number of classes"
+"""The input that no resume can go on without: the network has an output for each class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class RunInputs:
             before: As the checkpoint has it; None: it states none.
 
         Raises:
-            ConfigError: Naming what differs, unless changes are accepted; then a warning does.
+            ConfigError: Naming what differs, unless changes are accepted; then a warning does. The number of classes is never
+                accepted.
             ValueError: If the checkpoint states something else.
         """
         if before is None:
@@ -48,6 +51,13 @@ class RunInputs:
         if not isinstance(before, dict) or not all(isinstance(one, str) for pair in before.items() for one in pair):
             raise ValueError("inputs: got something else than digests by name")
         differ = [what for what in {**before, **self.digests} if before.get(what) != self.digests.get(what)]
+        if _NUM_CLASSES not in before and _NUM_CLASSES in differ:  # checkpoints of versions before
+            differ.remove(_NUM_CLASSES)
+        if _NUM_CLASSES in differ:
+            raise ConfigError(
+                f"resume: another {_NUM_CLASSES} than when the run was started, which its network cannot take; put the classes "
+                "back, or start from scratch in another folder, without resume"
+            )
         if differ and not self.accept_changes:
             raise ConfigError(
                 f"resume: other {', '.join(differ)} than when the run was started; put them back, go on with those of now by "
@@ -79,10 +89,10 @@ class Images(Protocol):
 
 
 def data_inputs(train_set: Images, val_set: Images) -> dict[str, str]:
-    """Digests of the names of the images of both splits, and of the classes, in their order."""
+    """Digests of the names of the images of both splits, of the classes, in their order, and of their number."""
     splits = {"training images": train_set, "validation images": val_set}
     lists = {what: _digest([split.name(index) for index in range(len(split))]) for what, split in splits.items()}
-    return {**lists, "classes": _digest(list(train_set.classes))}
+    return {**lists, "classes": _digest(list(train_set.classes)), _NUM_CLASSES: _digest(len(train_set.classes))}
 
 
 def table_inputs(tables: Iterable[Costs], specs: Iterable[OpSpec]) -> dict[str, str]:

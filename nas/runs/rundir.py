@@ -65,6 +65,9 @@ MAY_CHANGE = frozenset(
 """Settings that a resumed run may have otherwise than before: length, devices, processes, memory and logging."""
 MOST_SHOWN = 20
 """Settings that a message lists before it only counts them."""
+_ANOTHER_OUT = "give another folder by out="
+_ANOTHER_RUN = "start a new run, with another out= and without resume="
+"""What to do about a folder that another process writes to, beside waiting."""
 TRACKERS = "logger."
 """All settings of this section may change as well."""
 
@@ -92,7 +95,9 @@ def open_run(
         ConfigError: If `out` is not empty, or the run to resume is not there, has other settings or has done more steps; if
             another process writes there.
     """
-    with _held(_wanted(job, verb), verb) as folder:
+    # beside resume=RUN no other out is taken
+    remedy = _ANOTHER_OUT if job.resume is None or (job.resume == "auto" and job.out) else _ANOTHER_RUN
+    with _held(_wanted(job, verb), verb, remedy=remedy) as folder:
         if job.resume is not None and has_checkpoint(folder):
             check_same(folder, verb, job)
             if total_steps is not None:
@@ -157,11 +162,15 @@ def check_out(out: str, verb: str) -> None:
     """Refuse a folder for fresh results before anything is built; nothing is made.
 
     Raises:
-        ConfigError: If it has something in it or is no folder.
+        ConfigError: If another process writes there, it has something in it or is no folder.
     """
     folder = _folder(out)
-    if folder.is_dir():
-        _require_empty(folder, verb)
+    if not folder.is_dir():
+        return
+    if (folder / LOCK).is_file():  # who writes there is said first: nobody can go on with its run now
+        with _held(folder, verb):
+            _require_empty(folder, verb)
+    _require_empty(folder, verb)
 
 
 def _folder(out: str) -> Path:
@@ -172,9 +181,9 @@ def _folder(out: str) -> Path:
 
 
 @contextmanager
-def _held(folder: Path, verb: str, *, lock: str = LOCK) -> Iterator[Path]:
+def _held(folder: Path, verb: str, *, lock: str = LOCK, remedy: str = _ANOTHER_OUT) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    with sole_writer(folder / lock, verb, of=f"the folder {folder}", remedy="give another folder by out="):
+    with sole_writer(folder / lock, verb, of=f"the folder {folder}", remedy=remedy):
         for one in (folder, *(inside for inside in folder.iterdir() if inside.is_dir())):
             remove_leftovers(one)
         yield folder
@@ -185,7 +194,7 @@ def _require_empty(folder: Path, verb: str) -> None:
     if all(path.name in LOCKS or is_temporary(path) for path in folder.iterdir()):
         return
     remedy = "give another out="
-    if has_checkpoint(folder) and _verb_of(folder) == verb:
+    if has_checkpoint(folder) and (folder / METRICS).is_file() and _verb_of(folder) == verb:
         remedy = f"go on with the run in it by {setting('resume', folder)}, or {remedy}"
     elif _stopped_early(folder, verb):
         again = f"{setting('out', folder)} resume=auto"

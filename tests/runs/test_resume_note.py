@@ -30,6 +30,11 @@ def test_what_is_gone_is_named(run: Path) -> None:
     assert "has no metrics.jsonl, so that nothing can be resumed" in where_to_resume(run)
 
 
+def test_before_the_first_checkpoint_the_folder_serves_again(run: Path) -> None:
+    (run / CHECKPOINT).unlink()
+    assert where_to_resume(run).startswith(f"then start it again by out={run} resume=auto,")
+
+
 def test_a_checkpoint_that_cannot_be_read_is_no_place_to_go_on_from(run: Path) -> None:
     (run / CHECKPOINT).write_bytes(b"torn")
     assert "last.pt cannot be read, so that nothing can be resumed" in where_to_resume(run)

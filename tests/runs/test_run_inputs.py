@@ -36,6 +36,8 @@ def test_images_and_classes_count_with_their_order() -> None:
     assert changed(first, data_inputs(Split("a"), Split("c"))) == ["training images"]
     assert changed(first, data_inputs(Split("a", "b"), Split("d"))) == ["validation images"]
     assert changed(first, data_inputs(Split("a", "b", classes=("car", "sky")), Split("c"))) == ["classes"]
+    more = data_inputs(Split("a", "b", classes=("sky", "car", "bus")), Split("c"))
+    assert changed(first, more) == ["classes", "number of classes"]
 
 
 def test_of_a_table_the_operations_of_the_search_count(tmp_path: Path) -> None:
@@ -71,6 +73,17 @@ def test_changes_are_refused_by_name_or_accepted_and_said(caplog: pytest.LogCapt
         RunInputs(inputs).check({"classes": "0", "weights": "3"})
     RunInputs(inputs, accept_changes=True).check({"classes": "0", "teacher": "2"})
     assert "goes on with other classes than" in caplog.text
+
+
+@pytest.mark.parametrize("accept_changes", [False, True])
+def test_another_number_of_classes_is_never_accepted_nor_is_that_offered(accept_changes: bool) -> None:
+    before = data_inputs(Split("a"), Split("b"))
+    now = RunInputs(data_inputs(Split("a"), Split("b", classes=("sky",))) | {"number of classes": "other"}, accept_changes)
+    with pytest.raises(ConfigError, match="another number of classes .*put the classes back, or start from scratch") as refused:
+        now.check(before)
+    assert "accept_changes" not in str(refused.value)
+    without = {what: digest for what, digest in before.items() if what != "number of classes"}
+    RunInputs(before).check(without)  # a checkpoint that does not state it yet
 
 
 def test_a_checkpoint_of_before_goes_on_and_says_so(caplog: pytest.LogCaptureFixture) -> None:

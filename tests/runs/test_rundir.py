@@ -156,6 +156,27 @@ def test_results_go_into_their_run_or_into_a_folder_of_their_own():
         assert folder.name.startswith("validate-")
 
 
+def test_of_a_folder_in_use_it_is_said_first_who_writes_there_with_a_remedy_that_works():
+    with rundir.open_run(search_job(out="a"), "search") as folder:
+        save_checkpoint(folder / rundir.CHECKPOINT, {"step": 1})
+        (folder / rundir.METRICS).touch()
+        with pytest.raises(ConfigError, match="a is being written by nas search .*or give another folder by out=$"):
+            rundir.check_out("a", "search")
+        with pytest.raises(ConfigError, match="or start a new run, with another out= and without resume=$"):
+            open_run(search_job(resume="a"), "search")
+        with pytest.raises(ConfigError, match="or give another folder by out=$"):
+            open_run(search_job(resume="auto", out="a"), "search")
+    with pytest.raises(ConfigError, match="not empty; go on with the run in it by resume=a,"):
+        rundir.check_out("a", "search")
+
+
+def test_a_run_whose_metrics_have_gone_is_none_to_go_on_with():
+    folder = open_run(search_job(out="a"), "search")
+    save_checkpoint(folder / rundir.CHECKPOINT, {"step": 1})
+    with pytest.raises(ConfigError, match="a is not empty; give another out=$"):
+        rundir.check_out("a", "search")
+
+
 def test_what_a_killed_process_left_under_a_temporary_name_makes_no_folder_full():
     Path("a").mkdir()
     killed = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)

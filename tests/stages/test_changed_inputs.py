@@ -35,7 +35,7 @@ def test_other_images_than_before_are_refused_or_accepted(run_nas, tmp_path):
     assert run_nas("train", *words, "out=run").status == 0
     path = tmp_path / "run" / "checkpoints" / "last.pt"
     held = load_checkpoint(path)
-    assert list(held["inputs"]) == ["training images", "validation images", "classes"]
+    assert list(held["inputs"]) == ["training images", "validation images", "classes", "number of classes"]
     held["inputs"]["training images"] = "of other images"
     save_checkpoint(path, held)
     before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
