@@ -32,6 +32,7 @@ from nas.cost.table_parts import (
 from nas.devices.this_machine import DeviceInfo
 from nas.errors import TableError
 from nas.files.atomic import write_text_atomic
+from nas.files.command_words import setting
 from nas.files.regular_file import read_regular
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_count, as_list, as_object, as_optional_text, as_text, parse_strict
@@ -58,6 +59,8 @@ _TABLE_FIELDS = (
     "entries",
 )
 _OPTIONAL_FIELDS = ("origin", "system", "temperature_before", "temperature_after", "throttled")
+_RESULT_FIELDS = {"job", "timings", "checksum"}
+"""Fields by which the result of a worker is told, which is easily given in place of its table."""
 """Keys that a file has only where they say something."""
 _LISTED = 5
 
@@ -229,6 +232,10 @@ def _lines(brackets: str, items: Iterable[str]) -> str:
     return f"{brackets[0]}\n{inside}\n  {brackets[1]}" if inside else brackets
 
 
+class _WorkerResultError(ValueError):
+    """The file is the result of a worker, of which no table was made yet."""
+
+
 def parse_table(text: str) -> LatencyTable:
     """The table that a file's text states.
 
@@ -236,6 +243,8 @@ def parse_table(text: str) -> LatencyTable:
         ValueError: One line, for the first defect: no table is made of a text that has one.
     """
     raw = parse_strict(text)
+    if isinstance(raw, dict) and raw.keys() >= _RESULT_FIELDS:
+        raise _WorkerResultError
     if isinstance(raw, dict) and raw.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
         raise ValueError(
             f"format_version: got {shorten(raw['format_version'])}, expected {FORMAT_VERSION}: "
@@ -288,6 +297,9 @@ def read_table(path: Path) -> LatencyTable:
         return parse_table(content.decode("utf-8"))
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); expected a latency table in JSON") from error
+    except _WorkerResultError as error:
+        remedy = f"make one of it by nas profile import {setting('file', path)}"
+        raise TableError(f"{path}: is what a worker measured, expected a latency table; {remedy}") from error
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise TableError(f"{path}: {reason}; correct the file, or delete it and measure again with nas profile") from error

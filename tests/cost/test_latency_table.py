@@ -104,6 +104,12 @@ def test_a_file_has_one_entry_and_one_calibration_a_line(table_file: Path) -> No
     assert sum(line.startswith('{"space": ') for line in lines) == 2
 
 
+def test_the_result_of_a_worker_is_no_table_yet_and_the_command_that_makes_one_is_named(table_file: Path) -> None:
+    table_file.write_text(json.dumps({"format_version": 1, "job": {}, "timings": [], "checksum": ""}))
+    message = refused(table_file)
+    assert message.endswith(f"expected a latency table; make one of it by nas profile import file={table_file}")
+
+
 def test_a_table_of_the_first_format_is_refused_with_what_to_do(table_file: Path) -> None:
     raw = json.loads(table_file.read_text())
     for name in ("reference", "calibrations", "clocks_before", "clocks_after"):
