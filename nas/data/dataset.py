@@ -29,7 +29,8 @@ class SegmentationDataset(ABC):
     drawn) and `split` (one of `SPLITS`). It may set `no_truth` (why the labels of the split are not to be measured against),
     `full_resolution` (whether the data set's own protocol counts at the size of the label files, whatever `size` is),
     `passed_over` (what lies among its files and is not used), and for messages `classes_file` (what states its classes) and
-    `ids` (class id or `IGNORE_INDEX` of each stored id, where label files hold ids).
+    `ids` (class id or `IGNORE_INDEX` of each stored id, where label files hold ids). With label files it sets `stored_classes`
+    (class id or `IGNORE_INDEX` of each stored id or colour), which a resume compares.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +41,7 @@ class SegmentationDataset(ABC):
     passed_over: PassedOver = NOTHING
     classes_file: Path | None = None
     ids: Mapping[int, int] | None = None
+    stored_classes: Mapping[int, int] | Mapping[tuple[int, int, int], int] | None = None
 
     @abstractmethod
     def __len__(self) -> int:

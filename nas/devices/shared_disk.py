@@ -29,11 +29,11 @@ def uncertain_locks(folder: Path, *, mounts: Path = MOUNTS) -> str | None:
         mounts: Where the system states its mounts; without such a file nothing is known, and nothing said.
     """
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = os.fsdecode(mounts.read_bytes()).rstrip("\n").split("\n")  # a path may hold what else ends a line in Unicode
     except OSError:
         return None
     path, found, longest = os.fspath(folder.resolve()), ("", ""), -1
-    for line in lines:
+    for line in filter(None, lines):
         head, _, tail = line.partition(" - ")
         point, words = _plain(head.split(" ")[4]), tail.split(" ")
         if len(point) >= longest and os.path.commonpath([path, point]) == point:

@@ -89,10 +89,12 @@ class Images(Protocol):
 
 
 def data_inputs(train_set: Images, val_set: Images) -> dict[str, str]:
-    """Digests of the names of the images of both splits, of the classes, in their order, and of their number."""
+    """Digests of the names of the images of both splits, of the classes, in order and as files store them, and of their number."""
     splits = {"training images": train_set, "validation images": val_set}
     lists = {what: _digest([split.name(index) for index in range(len(split))]) for what, split in splits.items()}
-    return {**lists, "classes": _digest(list(train_set.classes)), _NUM_CLASSES: _digest(len(train_set.classes))}
+    stored = getattr(train_set, "stored_classes", None)  # where labels lie in files
+    classes = [*train_set.classes, *([] if stored is None else [sorted(stored.items())])]
+    return {**lists, "classes": _digest(classes), _NUM_CLASSES: _digest(len(train_set.classes))}
 
 
 def table_inputs(tables: Iterable[Costs], specs: Iterable[OpSpec]) -> dict[str, str]:

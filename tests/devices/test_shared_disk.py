@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,5 +57,15 @@ def test_the_later_of_two_mounts_at_one_place_counts(tmp_path):
     assert uncertain_locks(tmp_path, mounts=file) is None
 
 
+@pytest.mark.parametrize("name", ["form\x0cfeed", "separator\u2028line", "return\rhere", "bytes\udcff"])
+def test_a_name_may_hold_what_ends_a_line_elsewhere(tmp_path, name):
+    file = tmp_path / "mountinfo"
+    file.write_bytes(os.fsencode("\n".join((ROOT, line(tmp_path / name, "9p", "rw"))) + "\n"))
+    assert uncertain_locks(tmp_path / name, mounts=file) == "9p"
+    assert uncertain_locks(tmp_path, mounts=file) is None
+
+
 def test_a_system_that_states_no_mounts_is_taken_as_it_is(tmp_path):
     assert uncertain_locks(tmp_path, mounts=tmp_path / "none") is None
+    (tmp_path / "empty").touch()
+    assert uncertain_locks(tmp_path, mounts=tmp_path / "empty") is None

@@ -18,6 +18,7 @@ from tests.small_jobs import SIZE, made_up_table, space_config
 class Split:
     def __init__(self, *names: str, classes: tuple[str, ...] = ("sky", "car")) -> None:
         self.names, self.classes = names, classes
+        self.stored_classes: object = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -38,6 +39,15 @@ def test_images_and_classes_count_with_their_order() -> None:
     assert changed(first, data_inputs(Split("a", "b", classes=("car", "sky")), Split("c"))) == ["classes"]
     more = data_inputs(Split("a", "b", classes=("sky", "car", "bus")), Split("c"))
     assert changed(first, more) == ["classes", "number of classes"]
+
+
+@pytest.mark.parametrize("stored", [{1: 0, 7: 1}, {(0, 0, 9): 0, (0, 9, 0): 1}], ids=["ids", "colours"])
+def test_what_label_files_store_for_a_class_counts(stored: dict[object, int]) -> None:
+    first, same, other = (Split("a") for _ in range(3))
+    first.stored_classes, same.stored_classes = stored, dict(reversed(stored.items()))
+    other.stored_classes = dict(zip(stored, reversed(stored.values()), strict=True))
+    assert changed(data_inputs(first, first), data_inputs(same, same)) == []
+    assert changed(data_inputs(first, first), data_inputs(other, other)) == ["classes"]
 
 
 def test_of_a_table_the_operations_of_the_search_count(tmp_path: Path) -> None:

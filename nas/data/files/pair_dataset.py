@@ -101,6 +101,7 @@ class PairDataset(SegmentationDataset):
         self.passed_over = passed_over
         self.classes_file = classes.file
         self.ids = code.classes if isinstance(code, IdCode) else None
+        self.stored_classes = code.classes
         self._pairs = list(pairs)[:: config.every]
         self._code = code
         self._resize = config.size is not None
