@@ -203,8 +203,12 @@ def _require_empty(folder: Path, verb: str) -> None:
 
 
 def _stopped_early(folder: Path, verb: str) -> bool:
-    """Whether a folder holds a run of a verb that ended before its first checkpoint: nothing of it is lost by starting again."""
-    return not has_checkpoint(folder) and not (folder / WEIGHTS).exists() and _verb_of(folder) == verb
+    """Whether a folder holds a run of a verb that ended before its first checkpoint: nothing of it is lost by starting again.
+
+    Of a finished run, the checkpoint may have been deleted to save room.
+    """
+    has_results = any((folder / name).exists() for name in (WEIGHTS, FINISHED))
+    return not has_checkpoint(folder) and not has_results and _verb_of(folder) == verb
 
 
 def _verb_of(folder: Path) -> object:

@@ -104,7 +104,7 @@ def test_auto_beside_out_serves_the_first_start_and_takes_new_settings_before_th
     assert open_run(search_job(out="a", resume="auto", seed=1), "search") == folder
 
 
-@pytest.mark.parametrize("name", ["note.txt", "weights.safetensors"])
+@pytest.mark.parametrize("name", ["note.txt", "weights.safetensors", "done.json"])
 def test_auto_beside_out_leaves_a_folder_alone_that_is_no_stopped_run(name):
     folder = open_run(search_job(out="a"), "search")
     if name == "note.txt":
