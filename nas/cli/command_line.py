@@ -252,8 +252,17 @@ def _fault(error: Exception, prefix: str, *, one_line: bool = False) -> tuple[in
             FAILED,
             f"{prefix}out of memory ({shortage}); take smaller images or batches, fewer channels, or a machine with more memory",
         )
+    if _hides_interrupt(error):
+        return INTERRUPTED, f"{prefix}interrupted"
     trace = "".join(traceback.format_exception(error)).rstrip("\n")
     return FAILED, f"{trace}\n{prefix}{type(error).__name__}" if one_line else trace
+
+
+def _hides_interrupt(error: BaseException | None) -> bool:
+    """Whether an error only followed from Ctrl-C, as where it meets OmegaConf in the middle of a change."""
+    while error is not None and type(error) is not KeyboardInterrupt:
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _shortage(error: Exception) -> str | None:

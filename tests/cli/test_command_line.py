@@ -232,6 +232,18 @@ def test_memory_that_runs_out_anywhere_is_status_1_and_a_line(run_nas, stage, er
     assert line.endswith("take smaller images or batches, fewer channels, or a machine with more memory")
 
 
+def test_an_error_that_ctrl_c_caused_in_a_library_is_status_130(run_nas, monkeypatch):
+    def compose(*args, **kwargs):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("a half made change")
+
+    monkeypatch.setattr("nas.cli.hydra_app.run_app", compose)
+    outcome = run_nas("search")
+    assert (outcome.status, outcome.err) == (130, "nas search: interrupted\n")
+
+
 def test_keyboard_interrupt_is_status_130(run_nas, stage):
     stage(KeyboardInterrupt())
     outcome = run_nas("search", "latency.table=macs")
