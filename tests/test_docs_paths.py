@@ -13,7 +13,7 @@ PAGES = sorted(
     for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "search_spaces/*/README.md", "experiments/**/README.md")
     for path in CHECKOUT.glob(pattern)
 )
-NAMED = re.compile(r"(?<![\w/.-])(?:nas|search_spaces)/[\w/.]*\w")
+NAMED = re.compile(r"(?<![\w/.-])(?:nas|search_spaces|tests)/[\w/.]*\w")
 
 
 @pytest.mark.parametrize("page", PAGES)

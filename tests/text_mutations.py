@@ -97,6 +97,9 @@ class Mutant:
     is_wrong: bool = False
 
 
+MOVES = ("double", "drop", "swap")
+
+
 def _flips(raw: bytearray, chance: random.Random) -> bytearray:
     for _ in range(20):
         raw[chance.randrange(len(raw))] = chance.randrange(256)
@@ -217,6 +220,16 @@ def dumped(data: Any, raws: Raws) -> bytes:
         return b"1" * 401
 
 
+def move(lines: list[Any], at: int, kind: str, chance: random.Random) -> None:
+    """Double or drop a line, or shuffle all of them."""
+    if kind == "double":
+        lines.insert(at, lines[at])
+    elif kind == "drop":
+        del lines[at]
+    else:
+        chance.shuffle(lines)
+
+
 def json_lines_mutant(path: Path, chance: random.Random) -> Mutant:
     lines, raws = path.read_bytes().splitlines(), Raws(chance, RAW_JSON)
     at = chance.randrange(len(lines))
@@ -224,12 +237,8 @@ def json_lines_mutant(path: Path, chance: random.Random) -> Mutant:
     if kind == "row":
         data, kind = change(json.loads(lines[at]), chance, raws)
         lines[at] = dumped(data, raws).replace(b"\n", b" ")
-    elif kind == "double":
-        lines.insert(at, lines[at])
-    elif kind == "drop":
-        del lines[at]
-    elif kind == "swap":
-        chance.shuffle(lines)
+    elif kind in MOVES:
+        move(lines, at, kind, chance)
     else:
         lines[at] = chance.choice((b"1", b"null", b"[]", b'"a"', b"{}", b""))
     return Mutant(b"\n".join([*lines, b""]), f"lines {kind}")
@@ -258,12 +267,8 @@ def text_lines_mutant(path: Path, chance: random.Random) -> Mutant:
     kind = chance.choice(("text", "double", "drop", "swap", "comma"))
     if kind == "text":
         lines[at] = chance.choice(TEXTS)
-    elif kind == "double":
-        lines.insert(at, lines[at])
-    elif kind == "drop":
-        del lines[at]
-    elif kind == "swap":
-        chance.shuffle(lines)
+    elif kind in MOVES:
+        move(lines, at, kind, chance)
     else:
         lines[at] = chance.choice((",", ",,,", "a,b,c", "\t", "#", lines[at] + "," + chance.choice(TEXTS)))
     return Mutant("\n".join([*lines, ""]).encode("utf-8", "surrogatepass"), f"lines {kind}")

@@ -134,17 +134,17 @@ def _check_same_network(given: Genotype, trained: Genotype, before: Genotype, ou
 
     Runs of before did not state what they trained, but the genotype as it was given.
     """
-    same = all(getattr(given, name) == getattr(before, name) for name in ("space", "space_config", "choices"))
-    if not same or before.deploy not in (given.deploy, trained.deploy):
-        raise ConfigError(
-            f"resume: {out} trains another network than genotype= now states; put the file back, or start from scratch without "
-            "resume"
-        )
     stated, now = (one.provenance.get(TRAINED_CLASSES) for one in (before, trained))
     if stated is not None and stated != now:
         raise ConfigError(
             f"resume: {out} trains the classes {', '.join(stated)}, and the data now state {', '.join(now or [])}; put the file of "
             "classes back, or start from scratch without resume"
+        )
+    same = all(getattr(given, name) == getattr(before, name) for name in ("space", "space_config", "choices"))
+    if not same or before.deploy not in (given.deploy, trained.deploy):
+        raise ConfigError(
+            f"resume: {out} trains another network than genotype= now states; put the file back, or start from scratch without "
+            "resume"
         )
 
 

@@ -244,6 +244,15 @@ def test_an_error_that_ctrl_c_caused_in_a_library_is_status_130(run_nas, monkeyp
     assert (outcome.status, outcome.err) == (130, "nas search: interrupted\n")
 
 
+def test_a_message_shows_no_control_characters_and_nothing_endless_whoever_wrote_it(run_nas, stage):
+    stage(UserError("got \x1b[2J\x07" + "x" * 10**4 + ", expected y"))
+    outcome = run_nas("search", "latency.table=macs")
+    [line] = outcome.err_lines
+    assert (outcome.status, len(line) < 300) == (2, True)
+    assert line.startswith("nas search: got \\x1b[2J\\x07xxx")
+    assert line.endswith("x, expected y")
+
+
 def test_keyboard_interrupt_is_status_130(run_nas, stage):
     stage(KeyboardInterrupt())
     outcome = run_nas("search", "latency.table=macs")

@@ -13,7 +13,8 @@ from nas.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint, 
 from tests.label_trees import CLASSES, write_folder
 from tests.small_jobs import SIZE, made_up_table, overrides, random_genotype, search_job, train_job
 
-RENAMED = "resume: run trains the classes road, car, tree, and the data now state road, bus, tree"
+ROAD, CAR, TREE = CLASSES.splitlines()[1:4]
+OTHER = "resume: run trains the classes road, car, tree, and the data now state "
 RECODED = "resume: other classes than when the run was started"
 
 
@@ -21,11 +22,13 @@ RECODED = "resume: other classes than when the run was started"
     ("classes", "status", "said"),
     [
         (CLASSES, 0, ""),
-        (CLASSES.replace("car", "bus"), 2, RENAMED),
+        (CLASSES.replace("car", "bus"), 2, f"{OTHER}road, bus, tree;"),
+        (CLASSES.replace(f"{ROAD}\n{CAR}", f"{CAR}\n{ROAD}"), 2, f"{OTHER}car, road, tree;"),
+        (CLASSES.replace(TREE, f"{TREE}\n  - {{name: bus, id: 7}}"), 2, f"{OTHER}road, car, tree, bus;"),
         (CLASSES.replace("[1, 5]", "[1, 9]").replace("id: 9", "id: 5"), 2, RECODED),
         (CLASSES.replace("[1, 5]", "[1]").replace("[255, 4]", "[255, 4, 5]"), 2, RECODED),
     ],
-    ids=["same", "renamed", "stored otherwise", "void otherwise"],
+    ids=["same", "renamed", "in another order", "one more", "stored otherwise", "void otherwise"],
 )
 def test_a_training_is_resumed_with_the_classes_that_it_trains(run_nas, tmp_path, classes, status, said):
     random_genotype(tmp_path / "given.yaml")

@@ -174,7 +174,7 @@ def test_process_killed_with_9_and_resumed_by_the_command_equals_one_never_kille
 @pytest.mark.parametrize(
     ("by", "ends"),
     [
-        (signal.SIGINT, (130, ["nas search: interrupted"])),
+        pytest.param(signal.SIGINT, (130, ["nas search: interrupted"]), marks=pytest.mark.slow),  # quick: in test_command_line
         (signal.SIGTERM, (143, ["nas search: ended by SIGTERM; a checkpoint was saved"])),
     ],
 )

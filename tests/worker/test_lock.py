@@ -33,8 +33,7 @@ def test_a_disk_without_room_for_the_lock_is_told_in_one_line_and_with_room_it_i
 HOLD = """
 import sys
 sys.argv[0] = "worker.py"
-from nas.worker.lock import busy_with, sole_worker
-from tests.small_jobs import CHECKOUT
+from nas.worker.lock import sole_worker
 with sole_worker(sys.argv[1], "a-job", client=sys.argv[2]):
     print("held", flush=True)
     input()

@@ -153,6 +153,21 @@ def test_too_few_open_files_in_the_middle_end_in_a_line_and_not_in_waiting(monke
     assert multiprocessing.active_children() == []
 
 
+class Unsent:
+    """A batch for which the system has no open file left when it is handed over."""
+
+    def __reduce__(self):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.timeout(60)
+def test_a_batch_that_cannot_be_handed_over_is_a_line_and_not_waited_for(monkeypatch):
+    monkeypatch.setattr(prepared, "default_collate", lambda samples: (Unsent(), Unsent()))
+    with pytest.raises(DataWorkerError, match="too few open files are allowed to hand over batches"):
+        list(Batches(Samples(), BATCHES, 1))
+    assert multiprocessing.active_children() == []
+
+
 def test_workers_that_cannot_be_started_are_a_line(monkeypatch, capfd):
     fork, started = os.fork, []
 
