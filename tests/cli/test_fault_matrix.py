@@ -53,7 +53,7 @@ QUICK_OUT = [
     ("train", METRICS_REMOVED),
 ]
 QUICK_INPUT = [("predict", "genotype", "no rights"), ("predict", "latency.table", "pipe"), ("export", "run", "circular link")]
-QUICK_PARTS = [("export", "run", "config.yaml", "pipe")]
+QUICK_PARTS = [("report", "run", "config.yaml", "pipe")]
 
 
 def check_out(bench: Bench, verb: str, fault: str) -> None:
