@@ -14,7 +14,7 @@ from nas.network.copying import copy_strictly
 from nas.network.image_classifier import is_of_images
 from nas.network.network import Network
 from nas.network.official_weights import own_names
-from nas.runs import rundir
+from nas.runs import run_config, rundir
 from nas.runs.checkpoint import CHECKPOINT_SUFFIX, load_weights
 from nas.space.design import Design
 
@@ -52,7 +52,7 @@ def _weights_of_run(run: Path, checkpoint: str | None) -> Path:
     name = rundir.WEIGHTS if checkpoint is None else f"{rundir.CHECKPOINT.parent}/{checkpoint}{CHECKPOINT_SUFFIX}"
     if (run / name).is_file():
         return run / name
-    if (run / rundir.CONFIG).is_file() and rundir.load_config(run)["verb"] == "search":
+    if (run / run_config.CONFIG).is_file() and run_config.load_config(run)["verb"] == "search":
         raise CheckpointError(
             f"{run / name}: no such file; {run} is a nas search, whose network has no weights of its own: nas train genotype={run}"
         )

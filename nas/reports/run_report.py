@@ -22,7 +22,7 @@ from nas.reports.envelope import MOST_SPANS
 from nas.reports.page import folded, note, page, picture, table
 from nas.reports.picture_bytes import figure_bytes
 from nas.reports.run_metrics import RunMetrics, run_metrics
-from nas.runs import rundir
+from nas.runs import run_config, rundir
 from nas.runs.progress import as_clock
 from nas.runs.run_json import read_done, read_evaluation, read_prediction
 from nas.runs.tracking import metric_rows
@@ -80,9 +80,11 @@ def read_run(run: Path, spaces: Mapping[str, SpaceEntry]) -> RunFiles:
         UserError: If it is no run, or a file is damaged; a last line of metrics.jsonl that is not whole is left out.
     """
     metrics = run / "metrics.jsonl"
-    config = rundir.load_config(run)
+    config = run_config.load_config(run)
     if not isinstance(config.get("data", {}).get("name"), str):
-        raise ConfigError(f"{run / rundir.CONFIG}: data.name: got {shorten(config.get('data'))}, expected the name of a data set")
+        raise ConfigError(
+            f"{run / run_config.CONFIG}: data.name: got {shorten(config.get('data'))}, expected the name of a data set"
+        )
     design = _design(run, config["verb"], spaces)
     prediction = read_prediction(run / PREDICTION)
     expected = None if design is None else design.genotype.provenance.get("expected_latency")
@@ -114,7 +116,7 @@ def write_report(files: RunFiles, folder: Path) -> Path:
         *([("Latency of each part", _parts(files.prediction))] if files.prediction else []),
         *([("Evaluation", _evaluation(files.evaluation, files))] if files.evaluation else []),
         *([("Predictions", _predictions(files.pictures))] if files.pictures else []),
-        ("Settings", folded(rundir.CONFIG, yaml.safe_dump(dict(config), sort_keys=False))),
+        ("Settings", folded(run_config.CONFIG, yaml.safe_dump(dict(config), sort_keys=False))),
         ("Files", table(["file", "bytes"], _files(files.run))),
     ]
     path = folder / FILE_NAME

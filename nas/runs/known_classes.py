@@ -12,7 +12,7 @@ from nas.data.classes.class_set import ClassSet, class_set, distinct_colours
 from nas.errors import UserError
 from nas.files.plain_yaml import parse_plain_yaml
 from nas.files.regular_file import read_regular
-from nas.runs import rundir
+from nas.runs import run_config
 from nas.runs.run_data import run_of
 from nas.space.genotype import FILE_NAME, Genotype
 
@@ -51,7 +51,7 @@ def known_classes(genotype: Genotype, weights: Path, num_classes: int) -> KnownC
     if settings is not None:
         known = _of_data(settings, num_classes, reasons)
         if known is not None:
-            return KnownClasses(known, f"{folder / rundir.CONFIG}, data={settings['name']}", sure=True)
+            return KnownClasses(known, f"{folder / run_config.CONFIG}, data={settings['name']}", sure=True)
         return KnownClasses(None, _unknown(reasons))
     name = genotype.provenance.get("data")
     if name in DATASETS:
@@ -94,9 +94,9 @@ def _names(provenance: Mapping[str, Any]) -> list[str] | None:
 
 def _settings(folder: Path) -> Mapping[str, Any] | None:
     """The settings of the data set in the `config.yaml` of a folder; None: there are none."""
-    if not (folder / rundir.CONFIG).is_file():
+    if not (folder / run_config.CONFIG).is_file():
         return None
-    settings = rundir.load_config(folder).get("data")
+    settings = run_config.load_config(folder).get("data")
     return settings if isinstance(settings, Mapping) else None
 
 

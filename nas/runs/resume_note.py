@@ -9,7 +9,8 @@ from pathlib import Path
 from nas.errors import CheckpointError
 from nas.files.command_words import setting
 from nas.runs.checkpoint import load_checkpoint, steps_done
-from nas.runs.rundir import CHECKPOINT, CONFIG, METRICS
+from nas.runs.run_config import CONFIG
+from nas.runs.rundir import CHECKPOINT, METRICS
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from nas.data.image_folder import IMAGE_DATASETS
 from nas.devices.path_settings import in_home
 from nas.errors import ConfigError, DataError
 from nas.files.shortening import shorten
-from nas.runs import rundir
+from nas.runs import run_config, rundir
 
 log = logging.getLogger("nas")
 
@@ -31,15 +31,15 @@ def data_of(run: Path) -> Any:  # noqa: ANN401 - one of the configs of DATASETS
     """
     if not run.is_dir():
         raise ConfigError(f"{run}: no such folder; give run= the folder of a finished nas train")
-    if not (run / rundir.CONFIG).is_file():
+    if not (run / run_config.CONFIG).is_file():
         raise ConfigError(
-            f"data is missing, and there is no {run / rundir.CONFIG} of a run to take it from; give data=NAME, and where it lies "
-            "data.root=FOLDER"
+            f"data is missing, and there is no {run / run_config.CONFIG} of a run to take it from; "
+            "give data=NAME, and where it lies data.root=FOLDER"
         )
-    settings = rundir.load_config(run).get("data")
+    settings = run_config.load_config(run).get("data")
     if not isinstance(settings, Mapping):
         raise ConfigError(
-            f"{run / rundir.CONFIG}: data: got {shorten(settings)}, expected the settings of a data set; give data=NAME"
+            f"{run / run_config.CONFIG}: data: got {shorten(settings)}, expected the settings of a data set; give data=NAME"
         )
     name = settings.get("name")
     if isinstance(name, str) and name in IMAGE_DATASETS:
@@ -50,7 +50,7 @@ def data_of(run: Path) -> Any:  # noqa: ANN401 - one of the configs of DATASETS
     try:
         return config_from_plain(settings)
     except ConfigError as error:
-        raise ConfigError(f"{run / rundir.CONFIG}: {error}") from error
+        raise ConfigError(f"{run / run_config.CONFIG}: {error}") from error
 
 
 def check_root(config: Any, run: Path) -> None:  # noqa: ANN401 - one of the configs of DATASETS
@@ -67,13 +67,13 @@ def check_root(config: Any, run: Path) -> None:  # noqa: ANN401 - one of the con
     folder = Path(in_home(str(root)))
     if not folder.is_dir():
         raise DataError(
-            f"data.root: got {root} from {run / rundir.CONFIG}, and there is no such folder; give data.root=FOLDER, where "
+            f"data.root: got {root} from {run / run_config.CONFIG}, and there is no such folder; give data.root=FOLDER, where "
             f"data={config.name} lies now"
         )
     if not folder.is_absolute() and not run.resolve().is_relative_to(Path.cwd()):
         log.warning(
             "data.root: got %s from %s, which is %s here; give data.root=FOLDER if the training was started in another folder",
             root,
-            run / rundir.CONFIG,
+            run / run_config.CONFIG,
             folder.absolute(),
         )

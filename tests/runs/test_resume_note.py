@@ -8,7 +8,8 @@ import pytest
 
 from nas.runs.checkpoint import save_checkpoint
 from nas.runs.resume_note import noting_resume, where_to_resume
-from nas.runs.rundir import CHECKPOINT, CONFIG, METRICS
+from nas.runs.run_config import CONFIG
+from nas.runs.rundir import CHECKPOINT, METRICS
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 import nas
-from nas.runs.rundir import load_config
+from nas.runs.run_config import load_config
 from tests.data_kinds import KINDS, SIZE, words_of
 from tests.image_folders import write_scenes
 from tests.small_jobs import SMALL_SPACE, random_genotype

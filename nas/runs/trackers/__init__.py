@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ConfigError
-from nas.runs import rundir
+from nas.runs import run_config
 from nas.runs.trackers.tensorboard_tracker import FOLDER as TENSORBOARD_FOLDER
 from nas.runs.trackers.tensorboard_tracker import TensorboardConfig, TensorboardTracker
 from nas.runs.trackers.tracker import Pictures, Tracker
@@ -127,14 +127,14 @@ def open_trackers(
         ConfigError: If a tracker cannot start. A new run's folder is empty again then, so that the command can be given again.
     """
     started: dict[str, Tracker] = {}
-    plain = rundir.load_config(out) if settings else {}
+    plain = run_config.load_config(out) if settings else {}
     try:
         for name, config in settings.items():
             started[name] = TRACKERS[name].start(config, out, plain)
     except ConfigError:
         Trackers(started).close(failed=True)
         if not resumed:
-            _empty(out, [rundir.CONFIG, GENOTYPE, WANDB_IDENTITY, "wandb", TENSORBOARD_FOLDER])
+            _empty(out, [run_config.CONFIG, GENOTYPE, WANDB_IDENTITY, "wandb", TENSORBOARD_FOLDER])
         raise
     trackers = Trackers(started, draw=draw)
     try:
