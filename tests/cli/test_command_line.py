@@ -291,6 +291,7 @@ def test_non_empty_out_is_refused_naming_resume_where_that_can_be(run_nas, tmp_p
     assert outcome.err == "nas search: out: the folder full is not empty; give another out=\n"
     (tmp_path / "full" / "checkpoints" / "last.pt").touch()
     (tmp_path / "full" / "config.yaml").write_text("verb: search\n")
+    (tmp_path / "full" / "metrics.jsonl").touch()
     outcome = run_nas("search", *TINY, "out=full")
     assert (outcome.status, len(outcome.err_lines)) == (2, 1)
     assert "resume=full" in outcome.err
