@@ -184,7 +184,7 @@ KILLS = {
 }
 """Name of a work -> kills with SIGKILL; those with SIGTERM and second processes come on top."""
 assert sum(KILLS.values()) >= 100
-QUICK = {"train": 1, "profile": 1}
+QUICK = {"profile": 1}
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,7 @@ def test_run_stopped_at_a_step_and_resumed_equals_one_never_stopped(uninterrupte
     assert [row["step"] for row in rows(run, "step")] == list(range(1, TOTAL + 1))
 
 
+@pytest.mark.slow
 def test_a_worker_killed_within_a_step_of_two_levels_leaves_the_state_before_it_and_fewer_workers_go_on(tmp_path, monkeypatch):
     two_levels = {"search__level": "bilevel", "search__batch_size": 1, "search__eval_every": 0, "search__recalibrate": 0}
     nas.search(search_job(tmp_path / "whole", **two_levels))
