@@ -13,7 +13,7 @@ SEED = 18
 FEW, MANY = 30, 5_000
 
 
-def test_fifty_changed_files_are_taken_or_refused_in_a_line(tmp_path: Path):
+def test_a_few_changed_files_are_taken_or_refused_in_a_line(tmp_path: Path):
     assert not [trial for trial in try_files(tmp_path, range(FEW), SEED, quick=True) if trial.faults]
 
 
