@@ -115,20 +115,40 @@ def check_offset(path: Path, offset: int) -> None:
         )
 
 
-def metric_rows(path: Path) -> Iterator[dict[str, Any]]:
+def check_rows(path: Path, offset: int) -> None:
+    """Refuse a file of metrics with a line that is no row of a run among those that a run goes on with; nothing is changed.
+
+    Args:
+        path: The file, at least so long.
+        offset: What `MetricsLog.offset` returned; what follows is cut off by `MetricsLog.resume`, and not looked at.
+
+    Raises:
+        CheckpointError: Naming the line.
+    """
+    if offset:
+        for _ in metric_rows(path, end=offset):
+            pass
+
+
+def metric_rows(path: Path, *, end: int | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a file of JSON lines one after the other, also while it is being written: an unfinished last line is left out.
+
+    Args:
+        path: The file.
+        end: Bytes of it that are read, up to the end of a line; None: all.
 
     Raises:
         CheckpointError: If the file is missing, or a line is no row of a run; the message names the line.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, expected the metrics.jsonl of a run")
-    lines = whole_lines(path)
+    lines, taken = whole_lines(path), 0
     for number in count(1):
         try:
-            line = next(lines, None)
+            line = None if taken == end else next(lines, None)
             if line is None:
                 return
+            taken += len(line) + 1
             row = _row(line)
         except ValueError as error:
             raise CheckpointError(f"{path}:{number}: {error}; remove the line") from error

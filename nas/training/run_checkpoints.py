@@ -14,7 +14,7 @@ from nas.runs import checkpoint
 from nas.runs.run_inputs import RunInputs
 from nas.runs.rundir import METRICS
 from nas.runs.state_checks import checked_as
-from nas.runs.tracking import MetricsLog, check_offset
+from nas.runs.tracking import MetricsLog, check_offset, check_rows
 from nas.training.loop_state import LoopState, Task
 
 
@@ -68,7 +68,7 @@ class RunCheckpoints:
         Raises:
             ConfigError: If the inputs of the run have changed.
             CheckpointError: If the file is missing or damaged, holds what the task cannot take up, or counts more metrics than
-                there are; then nothing is loaded, and nothing of the run is changed.
+                there are, or if a row of them is none; then nothing is loaded, and nothing of the run is changed.
         """
         path = self.folder / "last.pt"
         saved = checkpoint.load_checkpoint(path)
@@ -78,6 +78,7 @@ class RunCheckpoints:
             state = LoopState.of(saved["loop"], planned=saved.get("planned_steps"))
         if self.ranks.is_first:
             check_offset(self.folder.parent / METRICS, state.metrics_offset)
+            check_rows(self.folder.parent / METRICS, state.metrics_offset)
         with checked_as(path):
             self.task.load_state(saved)
         if self.resumption is not None and self.ranks.is_first:

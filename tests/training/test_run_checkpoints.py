@@ -44,16 +44,33 @@ def test_what_is_saved_is_restored_with_the_end_of_the_log(tmp_path):
     assert not (tmp_path / "checkpoints" / "best.pt").exists()
 
 
-def test_metrics_shorter_than_the_checkpoint_counts_are_refused_before_anything_of_the_run_changes(tmp_path):
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (b'"step": 3,', b'"s": 3,', "metrics.jsonl: got .* bytes, expected at least the"),
+        (b'"split": "step"', b'"split": 1111.5', "metrics.jsonl:1: split: got 1111.5, expected a text"),
+    ],
+)
+def test_metrics_that_are_not_those_of_the_checkpoint_are_refused_before_anything_of_the_run_changes(tmp_path, before, after, said):
     with MetricsLog(tmp_path / "metrics.jsonl") as metrics:
         metrics.write(step=3, epoch=0, split="step", loss=1.0)
         RunCheckpoints(Number(7.0), tmp_path, ALONE).save(LoopState(step=3), metrics)
-    (tmp_path / "metrics.jsonl").write_bytes(b"{}\n")
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(file.read_bytes().replace(before, after))
     task, goes_on = Number(), []
     resumption = Resumption(RunInputs({}), lambda: goes_on.append(True))
-    with pytest.raises(CheckpointError, match=f"^{re.escape(str(tmp_path))}/metrics.jsonl: got 3 bytes, expected at least the"):
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(tmp_path))}/{said}"):
         RunCheckpoints(task, tmp_path, ALONE, resumption).restore()
     assert (float(task.value), goes_on) == (0.0, [])
+
+
+def test_what_was_written_after_the_checkpoint_is_not_looked_at(tmp_path):
+    with MetricsLog(tmp_path / "metrics.jsonl") as metrics:
+        metrics.write(step=3, epoch=0, split="step", loss=1.0)
+        RunCheckpoints(Number(7.0), tmp_path, ALONE).save(LoopState(step=3), metrics)
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b"torn and no row\n{")
+    assert RunCheckpoints(Number(), tmp_path, ALONE).restore().step == 3
 
 
 def test_the_format_has_the_state_of_the_task_and_that_of_the_loop(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import multiprocessing
 import multiprocessing.queues
@@ -135,7 +136,8 @@ def _travelling(error: Exception) -> Exception:
     if not isinstance(error, UserError | OSError | MemoryError):
         error.add_note(f"in a process of data.workers:\n{''.join(traceback.format_exception(error))}")
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  what has just been written here
+        pickle.dumps(error)
+        copy.copy(error)  # made as the other process makes it again
     except Exception:  # noqa: BLE001  an exception may have arguments of any kind
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
