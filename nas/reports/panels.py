@@ -28,6 +28,18 @@ _BLUE, _ORANGE, _GREEN, _PURPLE, _PALE = "#2b6cb0", "#d9730d", "#2f855a", "#6b46
 FAINT = "#6b7178"
 """Colour of what stands behind."""
 
+
+def _latency(table: str = "") -> tuple[Curve, ...]:
+    """The curves of a latency table; `table` ends the names of their columns."""
+    return (
+        Curve("train", f"expected_latency{table}", "of softmax(alpha)", _BLUE),
+        Curve("val", f"latency{table}", "as sampled", _ORANGE),
+        Curve("val_argmax", f"latency{table}", "argmax", _GREEN),
+        Curve("val", f"derived_latency{table}", "derived network", _GREEN),
+        Curve("train", f"latency_target{table}", "target", FAINT),
+    )
+
+
 PANELS: dict[str, tuple[Curve, ...]] = {
     "loss": (
         Curve("step", "loss", "single steps", _PALE, thin=True),
@@ -49,20 +61,8 @@ PANELS: dict[str, tuple[Curve, ...]] = {
         Curve("val", "top1", "validation, top-1", _ORANGE),
         Curve("val", "top5", "validation, top-5", _GREEN),
     ),
-    "expected latency": (
-        Curve("train", "expected_latency", "of softmax(alpha)", _BLUE),
-        Curve("val", "latency", "as sampled", _ORANGE),
-        Curve("val_argmax", "latency", "argmax", _GREEN),
-        Curve("val", "derived_latency", "derived network", _GREEN),
-        Curve("train", "latency_target", "target", FAINT),
-    ),
-    "expected latency, second table": (
-        Curve("train", "expected_latency_2", "of softmax(alpha)", _BLUE),
-        Curve("val", "latency_2", "as sampled", _ORANGE),
-        Curve("val_argmax", "latency_2", "argmax", _GREEN),
-        Curve("val", "derived_latency_2", "derived network", _GREEN),
-        Curve("train", "latency_target_2", "target", FAINT),
-    ),
+    "expected latency": _latency(),
+    "expected latency, second table": _latency("_2"),
     "latency weight": (
         Curve("step", "multiplier", "single steps", _PALE, thin=True),
         Curve("train", "multiplier", "mean of an epoch", _PURPLE),

@@ -126,16 +126,17 @@ def check_rows(path: Path, offset: int) -> None:
         CheckpointError: Naming the line.
     """
     if offset:
-        for _ in metric_rows(path, end=offset):
+        for _ in metric_rows(path, end=offset, remedy="put the file of the run back, or start a new run"):
             pass
 
 
-def metric_rows(path: Path, *, end: int | None = None) -> Iterator[dict[str, Any]]:
+def metric_rows(path: Path, *, end: int | None = None, remedy: str = "remove the line") -> Iterator[dict[str, Any]]:
     """The rows of a file of JSON lines one after the other, also while it is being written: an unfinished last line is left out.
 
     Args:
         path: The file.
         end: Bytes of it that are read, up to the end of a line; None: all.
+        remedy: What to do about a line that is no row, for the message.
 
     Raises:
         CheckpointError: If the file is missing, or a line is no row of a run; the message names the line.
@@ -151,7 +152,7 @@ def metric_rows(path: Path, *, end: int | None = None) -> Iterator[dict[str, Any
             taken += len(line) + 1
             row = _row(line)
         except ValueError as error:
-            raise CheckpointError(f"{path}:{number}: {error}; remove the line") from error
+            raise CheckpointError(f"{path}:{number}: {error}; {remedy}") from error
         yield row
 
 

@@ -48,7 +48,11 @@ def test_what_is_saved_is_restored_with_the_end_of_the_log(tmp_path):
     ("before", "after", "said"),
     [
         (b'"step": 3,', b'"s": 3,', "metrics.jsonl: got .* bytes, expected at least the"),
-        (b'"split": "step"', b'"split": 1111.5', "metrics.jsonl:1: split: got 1111.5, expected a text"),
+        (
+            b'"split": "step"',
+            b'"split": 1111.5',
+            "metrics.jsonl:1: split: got 1111.5, expected a text; put the file of the run back",
+        ),
     ],
 )
 def test_metrics_that_are_not_those_of_the_checkpoint_are_refused_before_anything_of_the_run_changes(tmp_path, before, after, said):
