@@ -153,9 +153,9 @@ def predict(genotype: Genotype, table: LatencyTable) -> Latency:
 
 def list_spaces() -> list[str]:
     """The names of the search spaces."""
-    from search_spaces import all_spaces
+    from search_spaces import searched_spaces
 
-    return list(all_spaces())
+    return list(searched_spaces())
 
 
 def list_genotypes() -> list[str]:

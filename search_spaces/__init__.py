@@ -13,6 +13,7 @@ from nas.space.space_entry import SpaceEntry
 from search_spaces.fasterseg.config import FasterSegConfig
 from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
 from search_spaces.squeezenas.config import SqueezeNASLargeConfig, SqueezeNASSmallConfig, SqueezeNASXLargeConfig
+from search_spaces.zoo.config import ZooConfig
 
 if TYPE_CHECKING:
     from nas.cost.published_format import PublishedTable
@@ -41,6 +42,12 @@ def _fasterseg(config: Any) -> SearchSpace:
     return FasterSeg(config)
 
 
+def _zoo(config: Any) -> SearchSpace:
+    from search_spaces.zoo.space import Zoo
+
+    return Zoo(config)
+
+
 SEARCH_SPACES: dict[str, SpaceEntry] = {
     "lgcnet": SpaceEntry(LGCNetConfig, _lgcnet),
     "gas": SpaceEntry(GASConfig, _lgcnet),
@@ -51,6 +58,9 @@ SEARCH_SPACES: dict[str, SpaceEntry] = {
     "fasterseg": SpaceEntry(FasterSegConfig, _fasterseg),
 }
 """The spaces of this package: names and configs are light, building one loads PyTorch."""
+
+HAND_MADE: dict[str, SpaceEntry] = {"zoo": SpaceEntry(ZooConfig, _zoo, searched=False)}
+"""Networks without decisions, which only genotypes name."""
 
 
 def __getattr__(name: str) -> Any:
@@ -63,12 +73,12 @@ def __getattr__(name: str) -> Any:
 
 
 def all_spaces() -> Mapping[str, SpaceEntry]:
-    """The spaces of this package and those that other installed packages offer.
+    """The spaces of this package, those that other installed packages offer, and what is hand-made.
 
     Raises:
         ValueError: If another package offers a name that is taken, or something that is no `SpaceEntry`.
     """
-    spaces = dict(SEARCH_SPACES)
+    spaces = {**SEARCH_SPACES, **HAND_MADE}
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name in spaces:
             raise ValueError(f"entry point {point.value}: the space name {point.name!r} is taken; rename it")
@@ -77,3 +87,12 @@ def all_spaces() -> Mapping[str, SpaceEntry]:
             raise ValueError(f"entry point {point.value}: got {type(entry).__name__}, expected a nas.space.SpaceEntry")
         spaces[point.name] = entry
     return spaces
+
+
+def searched_spaces() -> Mapping[str, SpaceEntry]:
+    """Those of `all_spaces` that have decisions to search.
+
+    Raises:
+        ValueError: As `all_spaces`.
+    """
+    return {name: entry for name, entry in all_spaces().items() if entry.searched}

@@ -53,6 +53,7 @@ TESTED_IN = {
     "nas/network/official_weights": "search_spaces/squeezenas/test_official_keys",
     "nas/network/widened": "network/test_fused",
     "nas/ops/operations": "contracts/test_op_contract",
+    "nas/ops/pooling_sizes": "ops/test_pooling",
     "nas/ops/zoomed_specs": "ops/test_zoomed",
     "nas/probing": "stages/test_search_plan",
     "nas/probing/bench": "stages/test_bench_search",
@@ -100,6 +101,10 @@ TESTED_IN = {
     "search_spaces/lgcnet/pooling_heads": "search_spaces/lgcnet/test_lgcnet_options",
     "search_spaces/squeezenas/config": "search_spaces/squeezenas/test_space",
     "search_spaces/squeezenas/decoders": "search_spaces/squeezenas/test_squeezenas_facts",
+    "search_spaces/zoo/config": "search_spaces/zoo/test_space",
+    "search_spaces/zoo/hand_made": "search_spaces/zoo/test_zoo_contract",
+    "search_spaces/zoo/layers": "search_spaces/zoo/test_zoo_contract",
+    "search_spaces/zoo/networks": "search_spaces/zoo/test_zoo_contract",
 }
 """A module, or a folder of which no module needs to have a file of its own -> the test file below tests/."""
 

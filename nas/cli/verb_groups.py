@@ -13,9 +13,9 @@ OWN_CONFIGS = ("--config", "-cp", "-cn", "-cd")
 
 
 def _spaces() -> Choices:
-    from search_spaces import all_spaces
+    from search_spaces import searched_spaces
 
-    return {choice: entry.config for choice, entry in all_spaces().items()}
+    return {choice: entry.config for choice, entry in searched_spaces().items()}
 
 
 def _data_sets() -> Choices:

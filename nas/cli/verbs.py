@@ -145,10 +145,10 @@ def _report_run(job: jobs.ReportJob) -> Sequence[str]:
 
 def _bench_search(job: BenchSearchJob) -> Sequence[str]:
     from nas.stages.bench_search import bench_search
-    from search_spaces import all_spaces
+    from search_spaces import searched_spaces
 
     with _progress_bar("taking steps") as show_progress:
-        return bench_search(job, all_spaces(), on_progress=show_progress).summary()
+        return bench_search(job, searched_spaces(), on_progress=show_progress).summary()
 
 
 VERBS: dict[str, Verb] = {

@@ -14,7 +14,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def fold_batch_norms(module: M) -> M:
-    """A copy in evaluation mode whose batch norms are identities.
+    """A copy in evaluation mode whose batch norms are identities, but for those that a part begins with.
 
     A batch norm normalises by its running statistics there: `y = (x - mean) / sqrt(var + eps) * gamma + beta`, which is
     `y = scale x + shift` for each channel. A convolution before it takes up both: `weight' = scale weight`,
@@ -53,7 +53,7 @@ def _fold_part(part: nn.Module, path: str) -> None:
     calls = [node.target for node in graph.nodes if node.op == "call_module"]
     for node in graph.nodes:
         norm = _module_of(node, part)
-        if not isinstance(norm, nn.BatchNorm2d):
+        if not isinstance(norm, nn.BatchNorm2d) or node.args[0].op == "placeholder":
             continue
         where = f"{path}.{node.target}".lstrip(".")
         scale, shift = _scale_and_shift(norm, where)

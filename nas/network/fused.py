@@ -36,7 +36,11 @@ def fusable(node: Node) -> bool:
     plain = node.role == "mixed" and node.factory is None and len(node.decisions) == 1 and len(node.inputs) == 1
     specs = node.specs.values()
     alike = len({(spec.in_channels, spec.out_channels, spec.stride) for spec in specs}) == 1
-    return plain and alike and all(spec.kind in FUSABLE and spec.groups == 1 and not spec.stride_width for spec in specs)
+    return (
+        plain
+        and alike
+        and all(spec.kind in FUSABLE and spec.groups == 1 and not (spec.stride_width or spec.kernel_width) for spec in specs)
+    )
 
 
 def fused_groups(graph: Graph) -> tuple[tuple[int, ...], ...]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.ops.modules import fan_out_init, same_conv
+from nas.ops.modules import padded_conv, same_conv
 from nas.ops.spec import OpSpec
 
 
@@ -25,16 +25,7 @@ class PlainConv(nn.Module):
 
     def __init__(self, spec: OpSpec) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            spec.in_channels,
-            spec.out_channels,
-            spec.kernel,
-            stride=spec.stride,
-            padding=spec.dilation * (spec.kernel // 2),
-            dilation=spec.dilation,
-            groups=spec.groups,
-        )
-        fan_out_init(self.conv)
+        self.conv = padded_conv(spec, spec.in_channels, spec.out_channels, groups=spec.groups, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution."""

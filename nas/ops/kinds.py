@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nas.ops import mac_counts
-from nas.ops.spec import OpSpec
+from nas.ops.chains import CHAINS, layers_of
+from nas.ops.spec import DROPOUTS, OpSpec
 
 InputShapes = tuple[tuple[int, int, int], ...]
 
@@ -24,6 +25,18 @@ def _input_and_target(spec: OpSpec) -> InputShapes:
 
 def _two_inputs(spec: OpSpec) -> InputShapes:
     return _one_input(spec) * 2
+
+
+def _map_and_vector(spec: OpSpec) -> InputShapes:
+    return (*_one_input(spec), (spec.in_channels, 1, 1))
+
+
+def _map_and_pixels(spec: OpSpec) -> InputShapes:
+    return (*_one_input(spec), (1, spec.height, spec.width))
+
+
+def _two_inputs_and_pixels(spec: OpSpec) -> InputShapes:
+    return (*_two_inputs(spec), (1, spec.height, spec.width))
 
 
 def _concat_inputs(spec: OpSpec) -> InputShapes:
@@ -44,6 +57,14 @@ class Kind:
 
     macs: Callable[[OpSpec], int]
     input_shapes: Callable[[OpSpec], InputShapes] = _one_input
+
+
+def _chain(name: str) -> Kind:
+    """A chain of layers: its convolution is counted."""
+    layers = layers_of(name)
+    if "deconv" in layers:
+        return Kind(mac_counts.deconv_macs, _input_and_target)
+    return Kind(mac_counts.conv_macs if "conv" in layers else mac_counts.no_macs)
 
 
 KINDS: dict[str, Kind] = {
@@ -72,6 +93,24 @@ KINDS: dict[str, Kind] = {
     "add": Kind(mac_counts.no_macs, _two_inputs),
     "concat": Kind(mac_counts.no_macs, _concat_inputs),
     "argmax": Kind(mac_counts.no_macs),
+    **{name: _chain(name) for name in CHAINS},
+    "avg_pool": Kind(mac_counts.no_macs),
+    "bin_pool": Kind(mac_counts.no_macs),
+    "square_bin_pool": Kind(mac_counts.no_macs),
+    "global_max_pool": Kind(mac_counts.no_macs),
+    "channel_statistics": Kind(mac_counts.no_macs),
+    "gate_channels": Kind(mac_counts.no_macs, _map_and_vector),
+    "gate_pixels": Kind(mac_counts.no_macs, _map_and_pixels),
+    "shift": Kind(mac_counts.no_macs, _map_and_vector),
+    "blend": Kind(mac_counts.no_macs, _two_inputs_and_pixels),
+    "channel_dot": Kind(mac_counts.no_macs, _two_inputs),
+    "channel_conv_sigmoid": Kind(mac_counts.channel_conv_macs),
+    "channel_shuffle": Kind(mac_counts.no_macs),
+    "first_channels": Kind(mac_counts.no_macs),
+    "last_channels": Kind(mac_counts.no_macs),
+    "resize_nearest": Kind(mac_counts.no_macs, _input_and_target),
+    "shrink": Kind(mac_counts.no_macs),
+    **dict.fromkeys(DROPOUTS, Kind(mac_counts.no_macs)),
     "identity": Kind(mac_counts.no_macs),
     "none": Kind(mac_counts.no_macs),
 }

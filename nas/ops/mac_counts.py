@@ -6,6 +6,8 @@ no kernel weights to multiply by and count zero here; a latency table measures t
 
 from __future__ import annotations
 
+import math
+
 from nas.ops.spec import OpSpec
 from nas.ops.zoomed_specs import conv_specs, zoomed_specs
 
@@ -15,8 +17,18 @@ def _out_pixels(spec: OpSpec) -> int:
 
 
 def conv_macs(spec: OpSpec) -> int:
-    """K * k * Cin / groups * Cout * H_out * W_out."""
-    return spec.kernel**2 * spec.in_channels // spec.groups * spec.out_channels * _out_pixels(spec)
+    """K_h * K_w * Cin / groups * Cout * H_out * W_out."""
+    return math.prod(spec.kernels) * spec.in_channels // spec.groups * spec.out_channels * _out_pixels(spec)
+
+
+def deconv_macs(spec: OpSpec) -> int:
+    """Every input pixel is spread over k x k output pixels: k^2 * Cin / groups * Cout * H * W."""
+    return spec.kernel**2 * spec.in_channels // spec.groups * spec.out_channels * spec.height * spec.width
+
+
+def channel_conv_macs(spec: OpSpec) -> int:
+    """A kernel of k channels moves along the channels of one pixel: k * C."""
+    return spec.kernel * spec.in_channels
 
 
 def sep_conv_macs(spec: OpSpec) -> int:

@@ -199,6 +199,7 @@ class MaxPool(nn.Module):
     """Max pooling, padded like a convolution: y[c, i, j] = the largest x[c, s i + u, s j + v], |u|, |v| <= k // 2.
 
     The 3x3 max pooling of Cheng et al., LGCNet, 2023, arXiv:2302.08481, Table II. That no batch norm follows it is [reading].
+    Windows of an even k begin at their pixel, 0 <= u, v < k, and those that reach over the edge are cut off there.
 
     Args:
         spec: Kernel k and stride s.
@@ -214,7 +215,8 @@ class MaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool."""
-        return functional.max_pool2d(x, self.kernel, self.stride, padding=self.kernel // 2)
+        even = self.kernel % 2 == 0
+        return functional.max_pool2d(x, self.kernel, self.stride, padding=0 if even else self.kernel // 2, ceil_mode=even)
 
 
 class GridPool(nn.Module):
@@ -363,16 +365,22 @@ def predicted_labels(logits: Tensor) -> Tensor:
 
 def same_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int | None = None) -> nn.Conv2d:
     """A convolution without bias, padded so that the output has ceil(size / stride) pixels."""
-    kind = StridedPointwise if spec.kernel == 1 and spec.stride > 1 else nn.Conv2d
+    return padded_conv(spec, in_channels, out_channels, groups=spec.groups if groups is None else groups, bias=False)
+
+
+def padded_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int, bias: bool) -> nn.Conv2d:
+    """A convolution padded so that the output has ceil(size / stride) pixels."""
+    height, width = spec.kernels
+    kind = StridedPointwise if height == width == 1 and spec.stride > 1 else nn.Conv2d
     conv = kind(
         in_channels,
         out_channels,
-        spec.kernel,
+        (height, width),
         stride=spec.stride,
-        padding=spec.dilation * (spec.kernel // 2),
+        padding=(spec.dilation * (height // 2), spec.dilation * (width // 2)),
         dilation=spec.dilation,
-        groups=spec.groups if groups is None else groups,
-        bias=False,
+        groups=groups,
+        bias=bias,
     )
     fan_out_init(conv)
     return conv

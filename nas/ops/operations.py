@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.ops import decoding, modules, zoomed
+from nas.ops import decoding, gates, modules, pooling, resizing, zoomed
+from nas.ops.chains import CHAINS
+from nas.ops.dropout import build_dropout
 from nas.ops.inverted_residual import InvertedResidual
 from nas.ops.kinds import KINDS, InputShapes, kind_of
-from nas.ops.spec import OpSpec
+from nas.ops.layer_chain import build_chain
+from nas.ops.spec import DROPOUTS, OpSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,24 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     "add": lambda spec: modules.Add(),  # noqa: ARG005
     "concat": lambda spec: modules.Concat(),  # noqa: ARG005
     "argmax": lambda spec: modules.Argmax(),  # noqa: ARG005
+    **dict.fromkeys(CHAINS, build_chain),
+    "avg_pool": pooling.AvgPool,
+    "bin_pool": pooling.BinPool,
+    "square_bin_pool": pooling.SquareBinPool,
+    "global_max_pool": lambda spec: pooling.GlobalMaxPool(),  # noqa: ARG005
+    "channel_statistics": lambda spec: pooling.ChannelStatistics(),  # noqa: ARG005
+    "gate_channels": lambda spec: decoding.Multiply(),  # noqa: ARG005
+    "gate_pixels": lambda spec: decoding.Multiply(),  # noqa: ARG005
+    "shift": lambda spec: gates.Shift(),  # noqa: ARG005
+    "blend": lambda spec: gates.Blend(),  # noqa: ARG005
+    "channel_dot": lambda spec: gates.ChannelDot(),  # noqa: ARG005
+    "channel_conv_sigmoid": gates.ChannelConvSigmoid,
+    "channel_shuffle": gates.ChannelShuffle,
+    "first_channels": gates.FirstChannels,
+    "last_channels": gates.LastChannels,
+    "resize_nearest": lambda spec: resizing.ResizeNearest(),  # noqa: ARG005
+    "shrink": resizing.Shrink,
+    **dict.fromkeys(DROPOUTS, build_dropout),
     "identity": lambda spec: nn.Identity(),  # noqa: ARG005
     "none": lambda spec: nn.Identity(),  # noqa: ARG005
 }

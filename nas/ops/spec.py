@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _KEY = re.compile(
     r"(?P<kind>[a-z][a-z0-9_]*) in=(?P<ic>\d+)x(?P<ih>\d+)x(?P<iw>\d+) out=(?P<oc>\d+)x(?P<oh>\d+)x(?P<ow>\d+)"
-    r" k=(?P<k>\d+) s=(?P<s>\d+) d=(?P<d>\d+) g=(?P<g>\d+)(?: e=(?P<e>\d+))?(?: sw=(?P<sw>\d+))?"
+    r" k=(?P<k>\d+) s=(?P<s>\d+) d=(?P<d>\d+) g=(?P<g>\d+)(?: e=(?P<e>\d+))?(?: sw=(?P<sw>\d+))?(?: kw=(?P<kw>\d+))?"
 )
 
 
@@ -32,6 +32,7 @@ class OpSpec:
         groups: Groups of the convolution; for concatenation, the number of inputs.
         expansion: Channels inside over channels that come in.
         stride_width: Stride along the width where it is another one; 0: `stride`.
+        kernel_width: Kernel size along the width where it is another one; 0: `kernel`.
 
     Shapes:
         [N, in_channels, height, width] -> [N, out_channels, out_height, out_width].
@@ -50,10 +51,16 @@ class OpSpec:
     groups: int = 1
     expansion: int = 1
     stride_width: int = 0
+    kernel_width: int = 0
+
+    @property
+    def kernels(self) -> tuple[int, int]:
+        """Kernel size along the height and along the width."""
+        return self.kernel, self.kernel_width or self.kernel
 
     @property
     def key(self) -> str:
-        """The key of this operation in a latency table: every field, readable; `e` and `sw` only where they say something.
+        """The key of this operation in a latency table: every field, readable; `e`, `sw` and `kw` only where they say something.
 
         >>> OpSpec(kind="conv", in_channels=8, height=45, width=60, out_channels=16, out_height=23, out_width=30,
         ...        kernel=3, stride=2).key
@@ -62,6 +69,7 @@ class OpSpec:
         optional = (f" e={self.expansion}" if self.expansion != 1 else "") + (
             f" sw={self.stride_width}" if self.stride_width else ""
         )
+        optional += f" kw={self.kernel_width}" if self.kernel_width else ""
         return (
             f"{self.kind} in={self.in_channels}x{self.height}x{self.width}"
             f" out={self.out_channels}x{self.out_height}x{self.out_width}"
@@ -77,7 +85,7 @@ class OpSpec:
         """
         match = _KEY.fullmatch(key)
         if match is None:
-            raise ValueError(f"got operation key {key!r}, expected 'KIND in=CxHxW out=CxHxW k=K s=S d=D g=G [e=E] [sw=SW]'")
+            raise ValueError(f"got operation key {key!r}, expected 'KIND in=CxHxW out=CxHxW k=K s=S d=D g=G [e=E] [sw=SW] [kw=KW]'")
         number = {name: int(text) for name, text in match.groupdict().items() if name != "kind" and text is not None}
         return cls(
             kind=match["kind"],
@@ -93,6 +101,7 @@ class OpSpec:
             groups=number["g"],
             expansion=number.get("e", 1),
             stride_width=number.get("sw", 0),
+            kernel_width=number.get("kw", 0),
         )
 
 
@@ -110,7 +119,9 @@ def windows(size: int, kernel: int, stride: int) -> int:
     return (size - min(kernel, size)) // stride + 1
 
 
-FREE_KINDS = frozenset({"identity", "none"})
+DROPOUTS = {"dropout_10": 0.1, "dropout_20": 0.2, "channel_dropout_3": 0.03, "channel_dropout_30": 0.3}
+"""Kinds that drop values, or whole channels, in training -> probability."""
+FREE_KINDS = frozenset({"identity", "none", *DROPOUTS})
 """Kinds that a derived network does not execute at all: the value is passed on, or nothing is. Nothing else costs zero."""
 
 

@@ -21,6 +21,11 @@ def build_space(config: Any, spaces: Mapping[str, SpaceEntry]) -> SearchSpace:  
     name = str(getattr(config, "name", "nothing"))
     if name not in spaces:
         raise ConfigError(f"space.name: got {name!r}, expected one of {', '.join(spaces)}; choose it with space=NAME")
+    if not spaces[name].searched:
+        raise ConfigError(
+            f"space.name: got {name!r}, whose networks are hand-made, so that there is nothing to search; "
+            f"give one of them as genotype={name}/NAME to nas train"
+        )
     if not isinstance(config, spaces[name].config):
         raise ConfigError(f"space.name: got {name!r} with settings of another space; choose it with space={name}")
     return spaces[name].build(config)

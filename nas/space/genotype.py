@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,11 @@ def find_genotype(path_or_name: str | Path) -> Path:
         raise GenotypeError(f"genotype: {shorten(str(path))} cannot be read ({error.strerror})") from error
     published = published_genotypes()
     if str(path_or_name) not in published:
+        near = get_close_matches(str(path_or_name), published, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
         raise GenotypeError(
             f"genotype: got {shorten(str(path_or_name))}, and there is no such file; expected a file, a run with a {FILE_NAME} "
-            f"or a published name ({', '.join(published) or 'there are none yet'})"
+            f"or a published name; {meant}nas show list=genotypes lists them"
         )
     return published[str(path_or_name)]
 

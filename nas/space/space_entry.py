@@ -18,8 +18,10 @@ class SpaceEntry:
         config: Its config dataclass, which has a field `name`.
         build: What makes the space from a config.
         recipe: The recipe of its searches unless another one is chosen; None: that of its own name, if there is one.
+        searched: Whether it can be searched; False: its networks are hand-made, and reached as genotypes by name alone.
     """
 
     config: type[Any]
     build: Callable[[Any], SearchSpace]
     recipe: str | None = None
+    searched: bool = True

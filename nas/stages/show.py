@@ -72,7 +72,7 @@ def _show_list(job: ShowJob, spaces: Mapping[str, SpaceEntry]) -> ShowReport:
     if job.out is not None:
         raise ConfigError(f"out: got {job.out} with list={job.list}, which has no picture; leave out= away")
     if job.list == "spaces":
-        return ShowReport(tuple(_described(name, entry.config) for name, entry in spaces.items()))
+        return ShowReport(tuple(_described(name, entry.config) for name, entry in spaces.items() if entry.searched))
     if job.list == "genotypes":
         return ShowReport(
             tuple(f"{name}  {path}" for name, path in published_genotypes().items()) or ("no published genotypes yet",)

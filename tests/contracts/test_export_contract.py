@@ -14,6 +14,7 @@ from torch import nn
 from nas.exporting.folding import fold_batch_norms
 from nas.exporting.onnx_graph import node_counts, to_float16, trace_onnx
 from nas.ops import OPERATIONS, OpSpec, build, example_inputs
+from nas.ops.chains import NORMS, layers_of
 from tests.contracts.test_op_contract import RUNNING
 from tests.random_weights import as_if_trained
 
@@ -34,10 +35,37 @@ def larger_global_pool(spec: OpSpec) -> OpSpec:
     return dataclasses.replace(doubled(spec), out_height=1, out_width=1)
 
 
-LARGER = {"window_pool": larger_window_pool, "global_pool": larger_global_pool}
+def cut_at_odd_sizes(spec: OpSpec) -> OpSpec:
+    """Windows of two pixels."""
+    size = {name: 2 * getattr(spec, name) for name in ("height", "width")}
+    return dataclasses.replace(spec, **size, out_height=spec.height, out_width=spec.width)
 
 
-SPECS = [spec for one in RUNNING for spec in (one, LARGER.get(one.kind, doubled)(one))]
+def larger_bin_pool(spec: OpSpec) -> OpSpec:
+    """As many bins as before, whatever the size."""
+    return dataclasses.replace(doubled(spec), out_height=spec.out_height, out_width=spec.out_width)
+
+
+LARGER = {
+    "window_pool": larger_window_pool,
+    "global_pool": larger_global_pool,
+    "global_max_pool": larger_global_pool,
+    "bin_pool": larger_bin_pool,
+    "channel_conv_sigmoid": lambda spec: dataclasses.replace(spec, in_channels=9, out_channels=9),
+    "square_bin_pool": larger_bin_pool,
+}
+
+
+HALVING = {"max_pool", "avg_pool", "shrink"}
+
+
+def larger(spec: OpSpec) -> OpSpec:
+    """The same operation at another, even size."""
+    halving = spec.kind in HALVING and spec.stride == 2 and spec.kernel % 2 == 0
+    return cut_at_odd_sizes(spec) if halving or spec.kind == "shrink" else LARGER.get(spec.kind, doubled)(spec)
+
+
+SPECS = [spec for one in RUNNING for spec in (one, larger(one))]
 
 
 class SideBySide(nn.Module):
@@ -101,19 +129,29 @@ def test_every_kind_is_among_them():
     assert {spec.kind for spec in SPECS} == set(OPERATIONS) - {"none"}
 
 
-def test_file_has_no_batch_norm_and_resizes_by_centres_of_pixels_or_corners(exported):
+def test_batch_norms_stay_where_an_operation_begins_with_one(exported):
     model, _ = exported
-    assert "BatchNormalization" not in node_counts(model)
+    assert node_counts(model)["BatchNormalization"] == sum(layers_of(spec.kind)[0] in NORMS for spec in SPECS)
+
+
+def test_file_resizes_by_centres_of_pixels_or_corners_or_to_the_nearest(exported):
+    model, _ = exported
     resizes = [node for node in model.graph.node if node.op_type == "Resize"]
-    modes = []
+    modes, nearest = [], 0
     for node in resizes:
         attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        if attributes["mode"] == b"nearest":
+            nearest += 1
+            assert attributes["nearest_mode"] == b"floor"
+            assert attributes["coordinate_transformation_mode"] == b"asymmetric"
+            continue
         assert attributes["mode"] == b"linear"
         modes.append(attributes["coordinate_transformation_mode"])
     by_corners = sum(spec.kind == "resize_corners" for spec in SPECS)
     by_corners += sum(2 if spec.stride == 1 else 1 for spec in SPECS if spec.kind in ("conv_downup", "conv_2x_downup"))
     assert modes.count(b"align_corners") == by_corners > 0
-    assert modes.count(b"half_pixel") == len(resizes) - by_corners > 0
+    assert nearest == sum(spec.kind == "resize_nearest" for spec in SPECS) > 0
+    assert modes.count(b"half_pixel") == len(resizes) - by_corners - nearest > 0
 
 
 def test_sizes_are_constants_of_the_file(exported):

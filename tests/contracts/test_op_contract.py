@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from nas.ops import OPERATIONS, OpSpec, build, example_inputs, is_free, macs, out_size
 from nas.ops.candidates import CANDIDATE_OPS, EdgeShape, candidate_specs
+from nas.ops.chains import CHAINS, layers_of
+from nas.ops.spec import DROPOUTS
 
 EDGES = [
     EdgeShape(in_channels=6, out_channels=out_channels, height=height, width=width, stride=stride)
@@ -29,9 +31,25 @@ KEEPING_CHANNELS = {
     "add",
     "identity",
     "none",
+    "avg_pool",
+    "bin_pool",
+    "square_bin_pool",
+    "global_max_pool",
+    "gate_channels",
+    "gate_pixels",
+    "shift",
+    "blend",
+    "channel_conv_sigmoid",
+    "channel_shuffle",
+    "resize_nearest",
+    "shrink",
+    *DROPOUTS,
+    *(name for name in CHAINS if not {"conv", "deconv"} & set(layers_of(name))),
 }
 ZOOMABLE = {"conv_2x", "conv_downup", "conv_2x_downup"}
-WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual", *ZOOMABLE}
+DECONVS = {name for name in CHAINS if "deconv" in layers_of(name)}
+WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual", "avg_pool", *ZOOMABLE, *CHAINS}
+GROUPS = {"concat": 3, "channel_shuffle": 2}
 
 
 def spec_of_kind(kind: str) -> OpSpec:
@@ -44,22 +62,33 @@ def spec_of_kind(kind: str) -> OpSpec:
         "reduce_bn_relu": (4, 3),
         "window_pool": (2, 1),
         "global_pool": (1, 1),
+        "global_max_pool": (1, 1),
+        "bin_pool": (3, 3),
+        "square_bin_pool": (3, 2),
+        "resize_nearest": (13, 9),
+        "shrink": (4, 3),
+        "channel_conv_sigmoid": (1, 1),
+        **dict.fromkeys(DECONVS, (13, 9)),
     }
-    channels = {"argmax": 1, "concat": 15}
-    stride = 2 if kind in ("factorized_reduce", "reduce_bn_relu", "window_pool") else 1
+    channels = {"argmax": 1, "concat": 15, "channel_statistics": 2, "channel_dot": 1, "first_channels": 2, "last_channels": 2}
+    stride = 2 if kind in ("factorized_reduce", "reduce_bn_relu", "window_pool", "shrink", *DECONVS) else 1
     keeps = kind in KEEPING_CHANNELS
     height, width = sizes.get(kind, (7, 5))
     return OpSpec(
         kind=kind,
         in_channels=6,
-        height=7,
-        width=5,
+        height=1 if kind == "channel_conv_sigmoid" else 7,
+        width=1 if kind == "channel_conv_sigmoid" else 5,
         out_channels=channels.get(kind, 6 if keeps else 10),
         out_height=height,
         out_width=width,
-        kernel=5 if kind == "window_pool" else 3 if kind in WITH_KERNEL else 1,
+        kernel=5
+        if kind == "window_pool"
+        else 3
+        if kind in {*WITH_KERNEL, "bin_pool", "square_bin_pool", "channel_conv_sigmoid"}
+        else 1,
         stride=stride,
-        groups=3 if kind == "concat" else 1,
+        groups=GROUPS.get(kind, 1),
         expansion=3 if kind == "inverted_residual" else 1,
         stride_width=3 if kind == "window_pool" else 0,
     )
@@ -73,6 +102,12 @@ SPECS += [
     for name in CANDIDATE_OPS
     if name != "max_pool_3x3" or edge.in_channels == edge.out_channels
     for spec in (CANDIDATE_OPS[name](edge),)
+]
+SPECS += [replace(spec_of_kind(kind), kernel=2, stride=2, out_height=4, out_width=3) for kind in ("max_pool", "avg_pool")]
+SPECS += [replace(spec_of_kind(kind), kernel=2) for kind in sorted(DECONVS)]
+SPECS += [
+    replace(spec_of_kind("conv_bn3_prelu"), kernel_width=1, dilation=2),
+    replace(spec_of_kind("conv_bn"), kernel=1, kernel_width=3),
 ]
 RUNNING = [spec for spec in dict.fromkeys(SPECS) if spec.kind != "none"]
 
@@ -121,7 +156,7 @@ def test_macs_are_a_whole_number_and_positive_exactly_where_there_are_kernel_wei
     spec = spec_of_kind(kind)
     count = macs(spec)
     assert isinstance(count, int)
-    kernels = [m for m in build(spec).modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    kernels = [m for m in build(spec).modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d)]
     assert (count > 0) == bool(kernels)
 
 
@@ -132,7 +167,7 @@ def test_only_what_does_nothing_is_free(kind: str) -> None:
         assert is_free(spec)
         return
     inputs = example_inputs(spec)
-    output = _run(build(spec), inputs)
+    output = _run(build(spec).eval(), inputs)
     assert is_free(spec) == (output is inputs[0])
 
 

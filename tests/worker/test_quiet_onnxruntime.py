@@ -34,7 +34,9 @@ def run(code: str, folder: Path, **given: str) -> str:
     return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize(("load", "given", "seen"), [(OURS, {}, "1"), (OURS, {"ORT_DISABLE_TELEMETRY": "0"}, "0"), (PLAIN, {}, "None")])
+@pytest.mark.parametrize(
+    ("load", "given", "seen"), [(OURS, {}, "1"), (OURS, {"ORT_DISABLE_TELEMETRY": "0"}, "0"), (PLAIN, {}, "None")]
+)
 def test_the_package_is_told_before_it_starts_unless_the_user_has_said_otherwise(
     tmp_path: Path, load: str, given: dict[str, str], seen: str
 ):

@@ -1,0 +1,58 @@
+"""Chains of layers as kinds of operations: at most one convolution with what stands before and after it, measured as one.
+
+The name of a kind lists its layers in order, `bn_relu_conv` for example. Nothing here loads PyTorch.
+"""
+
+from __future__ import annotations
+
+NORMS = {"bn": 1e-5, "bn3": 1e-3}
+"""Batch norms by the epsilon that is added to the variance."""
+ACTIVATIONS = ("relu", "prelu", "leaky", "elu", "reu", "relu6", "hswish", "sigmoid")
+"""`leaky` has a slope of 0.01 below 0, `reu` is x e^x there; `prelu` learns a slope for each channel."""
+CONVOLUTIONS = ("conv", "deconv")
+"""A convolution without bias, and a transposed one whose result is cropped to the size of a second input."""
+BIAS = "bias"
+"""Directly after a convolution: it has a bias."""
+LAYERS = (*CONVOLUTIONS, BIAS, *NORMS, *ACTIVATIONS)
+
+CHAINS = (
+    "bn",
+    "bn_relu",
+    "bn_prelu",
+    "bn3_relu",
+    "bn3_prelu",
+    "relu",
+    "prelu",
+    "reu",
+    "sigmoid",
+    "bn_relu_conv",
+    "bn_relu_conv_bias",
+    "conv_bn",
+    "conv_bn_prelu",
+    "conv_bn_reu",
+    "conv_bn_sigmoid",
+    "conv_bn3",
+    "conv_bn3_prelu",
+    "conv_bias_relu",
+    "conv_bias_bn",
+    "conv_bias_bn_relu",
+    "conv_bias_bn3_relu",
+    "conv_bias_bn3",
+    "deconv_bias",
+    "deconv_bias_bn3_relu",
+)
+"""The kinds that there are; `conv_bn_relu`, `relu_conv_bn`, `plain_conv`, `bare_conv`, `conv_sigmoid` have modules of their own."""
+
+
+def layers_of(kind: str) -> tuple[str, ...]:
+    """The layers of a chain.
+
+    >>> layers_of("conv_bn3_prelu")
+    ('conv', 'bn3', 'prelu')
+    """
+    return tuple(kind.split("_"))
+
+
+def is_chain(kind: str) -> bool:
+    """Whether a kind of operation is a chain of layers."""
+    return kind in CHAINS

@@ -1,0 +1,1 @@
+"""Hand-made networks by name, described with the same operations as the search spaces: a space without decisions."""

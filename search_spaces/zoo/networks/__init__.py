@@ -1,0 +1,22 @@
+"""The hand-made networks: one file each, or one for a network and its variants."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from search_spaces.zoo.hand_made import HandMade
+
+FILES = {
+    "fast_scnn": "fast_scnn",
+}
+"""Network -> module of this package, which has it in `NETWORKS`."""
+
+
+def find_network(name: str) -> HandMade:
+    """A network by name; its file is loaded only then.
+
+    Raises:
+        KeyError: If there is none.
+    """
+    networks: dict[str, HandMade] = import_module(f"{__name__}.{FILES[name]}").NETWORKS
+    return networks[name]

@@ -1,0 +1,61 @@
+"""Fast-SCNN: learning to downsample, inverted residuals at 1/8 to 1/32, pyramid pooling, fusion with the map at 1/8."""
+
+from __future__ import annotations
+
+from nas.space.graph import Value
+from search_spaces.zoo.hand_made import HandMade, Outputs
+from search_spaces.zoo.layers import Layers
+
+STAGES = ((64, 3, 2), (96, 3, 2), (128, 3, 1))
+"""Channels, blocks and stride of the stages of inverted residuals."""
+EXPANSION = 6
+
+
+def describe(net: Layers) -> Outputs:
+    """Append the network: scores at 1/8.
+
+    Poudel, Liwicki, Cipolla, "Fast-SCNN: Fast Semantic Segmentation Network", BMVC 2019, arXiv:1902.04502. The paper prints 1.11 M
+    parameters; the implementation that is measured everywhere has 1.138 M, no ReLU after the projections, and an auxiliary head on
+    the map at 1/8.
+    """
+    x = net.conv("stem", net.image, 32, stride=2)
+    x = _separable(net, "down.0", x, 48, stride=2)
+    high = _separable(net, "down.1", x, 64, stride=2)
+    x = high
+    for number, (channels, blocks, stride) in enumerate(STAGES):
+        for block in range(blocks):
+            x = _inverted_residual(net, f"stage.{number}.{block}", x, channels, stride=stride if block == 0 else 1)
+    x = _pyramid(net, "pyramid", x)
+    low = net.resize("fusion.up", x, high)
+    low = net.depthwise("fusion.depthwise", low)
+    low = net.conv("fusion.low", low, 128, 1, layers="conv_bias_bn")
+    x = net.add("fusion.sum", low, net.conv("fusion.high", high, 128, 1, layers="conv_bias_bn"))
+    x = net.relu("fusion.relu", x)
+    for number in range(2):
+        x = _separable(net, f"head.{number}", x, 128)
+    scores = net.classifier("classifier.conv", net.op("classifier.dropout", "dropout_10", x))
+    aux = net.op("aux8.dropout", "dropout_10", net.conv("aux8.conv", high, 32))
+    return Outputs(scores=scores, auxiliary={"aux8": net.classifier("aux8.classifier", aux)})
+
+
+def _separable(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1) -> Value:
+    """Depthwise 3x3, then 1x1, each with batch norm and ReLU."""
+    return net.conv(f"{name}.pointwise", net.depthwise(f"{name}.depthwise", x, stride=stride), channels, 1)
+
+
+def _inverted_residual(net: Layers, name: str, x: Value, channels: int, *, stride: int) -> Value:
+    """Expand, filter, project; the input is added where shapes agree (MobileNetV2, arXiv:1801.04381)."""
+    y = net.op(f"{name}.op", "inverted_residual", x, channels=channels, kernel=3, stride=stride, expansion=EXPANSION)
+    return net.add(f"{name}.sum", x, y) if stride == 1 and channels == x.channels else y
+
+
+def _pyramid(net: Layers, name: str, x: Value) -> Value:
+    """The map beside its averages over grids of 1, 2, 3 and 6 bins a side (PSPNet, arXiv:1612.01105)."""
+    levels = [x]
+    for bins in (1, 2, 3, 6):
+        level = net.conv(f"{name}.{bins}.conv", net.bins(f"{name}.{bins}.pool", x, bins), x.channels // 4, 1)
+        levels.append(net.resize(f"{name}.{bins}.up", level, x))
+    return net.conv(f"{name}.fuse", net.concat(f"{name}.concat", levels), 128, 1)
+
+
+NETWORKS = {"fast_scnn": HandMade(stem_channels=32, describe=describe)}

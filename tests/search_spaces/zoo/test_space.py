@@ -1,0 +1,42 @@
+"""The zoo as a space: no decisions, widths that are fixed, refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import nas
+from nas.errors import ConfigError
+from nas.space.deployment import Deployment
+from search_spaces import HAND_MADE, SEARCH_SPACES, all_spaces, searched_spaces
+from search_spaces.zoo.config import ZooConfig
+from search_spaces.zoo.space import Zoo
+from tests.search_spaces.zoo.zoo_networks import published
+
+SPACE = Zoo(ZooConfig(network="fast_scnn"))
+
+
+def test_nothing_is_decided():
+    assert SPACE.choices() == ()
+    assert SPACE.random_choices(torch.Generator()) == {}
+    assert published("fast_scnn").genotype.choices == {}
+
+
+def test_it_is_reached_by_genotypes_and_never_searched():
+    assert "zoo" in all_spaces()
+    assert "zoo" not in searched_spaces()
+    assert "zoo" not in nas.list_spaces()
+    assert not set(HAND_MADE) & set(SEARCH_SPACES)
+    with pytest.raises(
+        ConfigError, match=r"^space.name: got 'zoo', whose networks are hand-made, .*genotype=zoo/NAME to nas train"
+    ):
+        nas.build_space(ZooConfig(network="fast_scnn"))
+
+
+def test_an_unknown_network_and_another_width_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"^space.network: got 'nothing', expected the name of a network; see nas show list=genotypes"
+    ):
+        Zoo(ZooConfig(network="nothing"))
+    with pytest.raises(ConfigError, match=r"^deploy.init_channels: got 40, expected 32"):
+        SPACE.graph(Deployment((64, 96), 40, 3), {})

@@ -1,0 +1,100 @@
+"""What every hand-made network owes: size and cost as counted elsewhere, any image size, gradients, predictions, files."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+import torch
+
+from nas.cost.prediction import predict_graph
+from nas.exporting.folding import fold_batch_norms
+from nas.exporting.onnx_check import compare
+from nas.exporting.onnx_graph import trace_onnx
+from nas.network.build import build_network
+from nas.ops import OpSpec, is_free
+from nas.reports.network_summary import count_macs, count_parameters
+from nas.space.deployment import Deployment
+from search_spaces.zoo.networks import FILES, find_network
+from tests.random_weights import as_if_trained
+from tests.search_spaces.zoo.zoo_networks import NAMES, facts, published, small
+
+ODD = (67, 93)
+FACTS = facts()
+OVERFITTING_STEPS = 80
+
+
+def test_every_network_has_its_file_its_genotype_and_its_facts():
+    assert sorted(NAMES) == sorted(FILES) == sorted(FACTS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_and_macs_are_those_that_were_counted_elsewhere(name: str):
+    fact, network = FACTS[name], find_network(name)
+    graph = published(name).deployed(Deployment(fact.size, network.stem_channels, fact.classes)).graph.deployed()
+    assert round(sum(count_parameters(graph).values()) / 1e6, 4) == fact.parameters_m
+    assert sum(count_macs(graph).values()) / 1e9 == pytest.approx(fact.gmacs, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_gives_logits_at_the_size_of_odd_images_and_learns_in_every_weight(name: str):
+    design = small(name, size=ODD)
+    torch.manual_seed(0)
+    network = build_network(design)
+    outputs = network.forward_with_aux(torch.randn(2, 3, *design.deployment.input))
+    assert {output.shape for output in outputs.values()} == {(2, 3, *design.deployment.input)}
+    sum(output.square().mean() for output in outputs.values()).backward()
+    assert [key for key, parameter in network.named_parameters() if parameter.requires_grad and parameter.grad is None] == []
+    network.eval()
+    images = torch.randn(1, 3, *design.deployment.input)
+    with torch.no_grad():
+        assert torch.equal(network.label_map(images), network(images).argmax(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_prediction_is_the_sum_of_look_ups_for_any_number_of_classes(name: str):
+    def cost(spec: OpSpec) -> float:
+        return 0.0 if is_free(spec) else 0.5 + zlib.crc32(spec.key.encode()) % 1009 / 100
+
+    for classes in (1, 150):
+        graph = small(name, size=(256, 512), classes=classes).graph
+        operations = [spec for _, spec in graph.operations()]
+        assert {spec for spec in operations if not is_free(spec)} == set(graph.specs())
+        assert predict_graph(graph, cost).ms == pytest.approx(sum(map(cost, operations)), rel=1e-12)
+        assert graph.nodes[graph.outputs["logits"]].spec.out_channels == classes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(64, 96), ODD])
+@pytest.mark.parametrize("name", NAMES)
+def test_its_onnx_file_agrees(name: str, size: tuple[int, int]):
+    design = small(name, size=size)
+    network = as_if_trained(build_network(design), 0).eval()
+    images = torch.zeros(1, 3, *design.deployment.input)
+    model = trace_onnx(fold_batch_norms(network), {"images": images}, output="logits", opset=17)
+    found = compare(model, network, size=design.deployment.input, precision="fp32", output="logits")
+    assert found.max_abs_difference <= 1e-4 * max(1.0, found.largest_logit)
+    assert found.argmax_agreement > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_it_overfits_four_images(name: str):
+    design = small(name, size=(64, 96))
+    height, width = design.deployment.input
+    torch.manual_seed(0)
+    network = build_network(design)
+    labels = torch.randint(0, 3, (4, 2, 3)).repeat_interleave(height // 2, 1).repeat_interleave(width // 3, 2)
+    colours = torch.randn(3, 3)
+    images = colours[labels].permute(0, 3, 1, 2) + 0.1 * torch.randn(4, 3, *labels.shape[1:])
+    images, labels = images[..., :height, :width], labels[:, :height, :width]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+    for _ in range(OVERFITTING_STEPS):
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.35 < losses[0]
