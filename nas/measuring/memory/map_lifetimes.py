@@ -1,0 +1,86 @@
+"""The largest sum of maps that are alive at a step of a network, each from the step that makes it to its last reader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a network, as its memory sees it.
+
+    Args:
+        name: For people.
+        reads: The maps that it reads.
+        makes: Map that it makes -> its bytes.
+        pointwise: Whether it may write its result over a map of the same size that nobody reads after it.
+    """
+
+    name: str
+    reads: Collection[str]
+    makes: Mapping[str, int]
+    pointwise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that a network takes for one image.
+
+    Args:
+        weights: Of the weights.
+        activations: Most bytes of maps alive at a step, what it reads and makes among them, where each map goes after its last
+            reader and pointwise steps run in place: what a runtime that plans its memory needs. What kernels need for
+            themselves, such as rearranged weights, comes on top.
+        at: The step of that peak.
+        eager: The same as PyTorch (2.13) runs the network eagerly, in which nothing runs in place that is not written so, and
+            callers hold what they pass on. Its allocator gives out just that, and beside some convolutions a rearranged copy of
+            their weights. None: not a network of ours.
+    """
+
+    weights: int
+    activations: int
+    at: str
+    eager: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For reports; bytes."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """One line in MB, of 10^6 bytes.
+
+        >>> Memory(4_000_000, 11_800_000, "Resize").summary()
+        'weights 4.0 MB, activations at most 11.8 MB (Resize)'
+        """
+        eager = "" if self.eager is None else f", {self.eager / 1e6:.1f} MB in eager PyTorch"
+        return f"weights {self.weights / 1e6:.1f} MB, activations at most {self.activations / 1e6:.1f} MB ({self.at}){eager}"
+
+
+def peak(steps: Sequence[Step], outputs: Collection[str]) -> tuple[int, str]:
+    """Most bytes that are alive at a step, and the name of the first such step.
+
+    Args:
+        steps: In the order of execution; a map that no step makes takes nothing.
+        outputs: Maps that stay to the end.
+
+    >>> conv = Step("conv", ["image"], {"a": 40})
+    >>> relu = Step("relu", ["a"], {"b": 40}, pointwise=True)
+    >>> peak([Step("input", [], {"image": 30}), conv, relu], ["b"])
+    (70, 'conv')
+    """
+    last = {one: number for number, step in enumerate(steps) for one in (*step.makes, *step.reads)}
+    alive: dict[str, int] = {}
+    most, at = 0, ""
+    for number, step in enumerate(steps):
+        ending = [one for one in {*step.reads} if last[one] == number and one in alive and one not in outputs]
+        made = sum(step.makes.values())
+        over = step.pointwise and made in [alive[one] for one in ending]
+        now = sum(alive.values()) + (0 if over else made)
+        if now > most:
+            most, at = now, step.name
+        alive |= step.makes
+        for one in (*ending, *(made for made in step.makes if last[made] == number and made not in outputs)):
+            del alive[one]
+    return most, at
