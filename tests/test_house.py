@@ -35,6 +35,7 @@ WRITES = {
     "atomic": "the writer",
     "checkpoint": "torch.save into the writer's file, safetensors.torch.save into bytes",
     "picture_bytes": "pictures into bytes",
+    "processing_times": "a picture into bytes",
     "operation_graphs": "torch.jit.save into bytes",
     "session": "files of the device at the other end",
     "step_process": "its standard output",

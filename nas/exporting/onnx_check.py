@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.data.batches.transforms import to_tensors
+from nas.data.batches.transforms import normalised
 from nas.data.street import draw_scene
 from nas.ops.modules import predicted_labels
 from nas.worker.quiet_onnxruntime import import_onnxruntime
@@ -112,8 +112,7 @@ def check_batches(size: tuple[int, int]) -> Iterator[Tensor]:
     """The normalised images [N, 3, H, W] float32 of `BATCHES`, always the same ones."""
     for number, (kind, count) in enumerate(BATCHES):
         images = [_image(kind, size, np.random.default_rng([number, i])) for i in range(count)]
-        blank = np.zeros(size, dtype=np.uint8)
-        yield torch.stack([to_tensors(image, blank)[0] for image in images])
+        yield torch.stack([normalised(image) for image in images])
 
 
 def _image(kind: str, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:

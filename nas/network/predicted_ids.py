@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from nas.data.batches.transforms import to_tensors
+from nas.data.batches.transforms import normalised
 from nas.data.files.resize import resize_label
 from nas.errors import NonFiniteLossError
 from nas.network.network import Network
@@ -20,9 +20,8 @@ def predict_ids(network: Network, image: NDArray[np.uint8], size: tuple[int, int
     Raises:
         NonFiniteLossError: If an output is not finite: its largest class means nothing.
     """
-    tensor = to_tensors(image, np.zeros(image.shape[:2], dtype=np.uint8))[0]
     with torch.no_grad():
-        logits = network(fabric.to_device(tensor[None]))
+        logits = network(fabric.to_device(normalised(image)[None]))
         if not bool(logits.isfinite().all()):
             raise NonFiniteLossError("got logits that are not finite, of which no class can be taken; the network cannot be used")
         labels = predicted_labels(logits)[0]

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from nas.data.batches.loader import WHOLE, BatchPart, epoch_order, steps_per_epoch
 from nas.data.batches.prepared import Batches
-from nas.data.batches.transforms import sample_rng, to_tensors
+from nas.data.batches.transforms import normalised, sample_rng
 from nas.data.files.resize import resize_image
 from nas.data.image_folder import ImageFolder
 
@@ -132,8 +132,7 @@ class _ValidationImages(Dataset[tuple[Tensor, Tensor]]):
 
 def _tensors(image: NDArray[np.uint8], label: int) -> tuple[Tensor, Tensor]:
     """Normalised float32 [3, H, W], and the class id as int64 []."""
-    no_map = np.zeros((1, 1), dtype=np.uint8)
-    return to_tensors(image, no_map)[0], torch.tensor(label)
+    return normalised(image), torch.tensor(label)
 
 
 def _window(start: int, length: int) -> slice:

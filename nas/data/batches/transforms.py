@@ -84,10 +84,15 @@ def padding_share(size: Sequence[int], crop: Sequence[int]) -> float:
     return float(1 - filled.mean())
 
 
-def to_tensors(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """`(image / 255 - MEAN) / STD` as float32 [3, H, W], the label map as int64 [H, W]."""
+def normalised(image: NDArray[np.uint8]) -> Tensor:
+    """`(image / 255 - MEAN) / STD` as float32 [3, H, W]."""
     normal = (image.astype(np.float32) / 255 - MEAN) / STD
-    return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1))), torch.from_numpy(label.astype(np.int64))
+    return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))
+
+
+def to_tensors(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """The normalised image as float32 [3, H, W], the label map as int64 [H, W]."""
+    return normalised(image), torch.from_numpy(label.astype(np.int64))
 
 
 def training(frame: Frame, *, crop: Sequence[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:

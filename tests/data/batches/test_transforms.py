@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nas.data.batches.transforms import (
     evaluation,
+    normalised,
     padding_share,
     random_crop,
     random_flip,
@@ -36,6 +37,7 @@ def test_normalisation_is_the_formula_pixel_by_pixel():
                 expected = (image[row, column, channel] / 255 - MEAN[channel]) / STD[channel]
                 assert tensor[channel, row, column].item() == pytest.approx(expected, abs=1e-5)
     np.testing.assert_array_equal(target.numpy(), label)
+    assert torch.equal(normalised(image), tensor)
 
 
 def test_evaluation_only_normalises():
