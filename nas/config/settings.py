@@ -25,6 +25,8 @@ UNITS = ("relative", "ms", "us")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 COMPILE_MODES = ("none", "default", "reduce-overhead", "max-autotune")
 CHECKPOINTING_NAMES = ("none", "auto", "all")
+EXPORT_TARGETS = ("onnxruntime", "openvino", "ncnn", "mnn", "litert", "vela", "rknn")
+"""Runtimes of which something is known (`nas.exporting.runtime_facts`)."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -301,12 +303,16 @@ class ExportSettings:
     """[height, width] of the images in pixels, fixed in the file; null: deploy.input of the genotype."""
     classes: list[str] | None = None
     """Names of the classes, kept in the file; null: those of the data set that was trained on, where they are known."""
+    target: str | None = None
+    """The runtime that the file is for, so that the summary says what it is known to do differently; null: briefly for all."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         require(11 <= self.opset <= 20, f"export.opset: got {self.opset}, expected 11 to 20")
         one_of("export.precision", self.precision, ("fp32", "fp16"))
         one_of("export.output", self.output, ("logits", "labels"))
+        if self.target is not None:
+            one_of("export.target", self.target, EXPORT_TARGETS)
         check_size("export.input", self.input)
 
 

@@ -19,6 +19,7 @@ from nas.config.settings import ExportSettings
 from nas.data.batches.transforms import MEAN, STD
 from nas.errors import ConfigError, FailedCheckError
 from nas.exporting.folding import batch_norms, fold_batch_norms
+from nas.exporting.runtime_facts import difference_lines, known_differences
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.files.file_digest import file_digest
 from nas.network.network import Labels, Network
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from nas.exporting.onnx_check import Agreement
+    from nas.exporting.onnx_semantics import Semantics
 
 FILE_NAME = "model.onnx"
 REJECTED = "rejected.onnx"
@@ -55,11 +57,15 @@ class ExportResult:
         out: Folder of model.onnx and export.json.
         report: The content of `export.json`.
         agreements: What the check found, at the deployed size and at an odd one.
+        semantics: How ONNX Runtime resizes in it and takes labels.
+        target: The runtime that it is for; None: not stated.
     """
 
     out: Path
     report: Mapping[str, Any]
     agreements: Sequence[Agreement]
+    semantics: Semantics
+    target: str | None
 
     def summary(self) -> list[str]:
         """Human lines: what the file is, how well it agrees, the files, what to do next."""
@@ -75,6 +81,7 @@ class ExportResult:
                 f"  against PyTorch at {height}x{width}: largest difference {found.max_abs_difference:.2e}, "
                 f"allowed {found.allowed:.2e}; same labels {found.argmax_agreement:.4%}"
             )
+        lines += [self.semantics.line(), *difference_lines(report["runtimes"], self.target)]
         if report["classes"] is None:
             lines.append("  the names of the classes are not known; export.classes=[NAME,...] puts them into the file")
         lines.extend([f"  wrote {self.out / FILE_NAME}", f"  wrote {self.out / REPORT}"])
@@ -91,7 +98,8 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
             is kept as `rejected.onnx`.
     """
     _require_packages()
-    from nas.exporting.onnx_check import compare
+    from nas.exporting.onnx_check import check_batches, compare
+    from nas.exporting.onnx_semantics import semantics_of
 
     genotype_path, weights_path = trained_sources(job.run, job.genotype, job.weights, job.checkpoint)
     design = load_design(genotype_path, spaces)
@@ -106,6 +114,7 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
             for size, model in models.items()
         ]
         model = models[height, width]
+        semantics = semantics_of(model, next(check_batches((height, width))).numpy())
         _describe(model, genotype, job.export, classes=classes, num_classes=num_classes)
         report = {
             "format_version": FORMAT_VERSION,
@@ -115,8 +124,12 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
             "weights_sha256": file_digest(weights_path),
             **_facts(model, network, job.export, classes=classes),
             "check": [found.as_json() for found in agreements],
+            "onnxruntime": semantics.as_json(),
+            "target": job.export.target,
+            "runtimes": known_differences(model, job.export.target),
         }
-        return _write(ExportResult(out=out, report=report, agreements=agreements), model)
+        result = ExportResult(out=out, report=report, agreements=agreements, semantics=semantics, target=job.export.target)
+        return _write(result, model)
 
 
 def onnx_model(network: Network, size: tuple[int, int], settings: ExportSettings) -> ModelProto:

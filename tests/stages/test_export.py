@@ -17,6 +17,7 @@ from nas.config.jobs import ExportJob
 from nas.config.settings import ExportSettings
 from nas.data.classes.palette import CAMVID_CLASSES
 from nas.exporting import onnx_check
+from nas.exporting.runtime_facts import known_differences
 from nas.network.build import build_network
 from nas.runs.checkpoint import save_weights
 from nas.space.design import design_of, load_design
@@ -187,6 +188,30 @@ def test_fp16_is_float16_inside_and_float32_outside(run, network, tmp_path):
     assert metadata(model)["precision"] == report["precision"] == "fp16"
 
 
+def test_report_and_summary_say_what_the_target_does_differently(run, tmp_path):
+    result, report, model, _ = exported(run, tmp_path / "out", output="labels", target="ncnn")
+    assert report["target"] == "ncnn"
+    assert report["runtimes"] == known_differences(model, "ncnn")
+    assert "argmax" in {one["trigger"] for one in report["runtimes"]}
+    lines = result.summary()
+    place = lines.index(
+        "  ncnn 1.0.20261020, pnnx 20261020: pnnx converts ArgMax with exit status 0, and ncnn cannot load the file"
+    )
+    assert lines[place + 1] == "    export.output=logits"
+    assert report["onnxruntime"]["argmax"] == "first"
+    assert report["onnxruntime"]["resizes"] == report["nodes"]["Resize"]
+
+
+def test_without_a_target_the_report_has_all_and_the_summary_a_line(plain):
+    result, report, model, _, _ = plain
+    assert report["target"] is None
+    assert report["runtimes"] == known_differences(model)
+    (line,) = (line for line in result.summary() if "export.target=NAME" in line)
+    assert "openvino 3" in line
+    assert (report["onnxruntime"]["argmax"], report["onnxruntime"]["corner_aligned"]) == ("logits", 0)
+    assert report["onnxruntime"]["resize_difference"] < 1e-6
+
+
 @pytest.mark.parametrize("size", [(45, 60), (96, 128), (1, 1), (2, 3), (256, 255)])
 def test_odd_size_is_odd_larger_and_rounds_the_sides_differently(size):
     odd = exporting.odd_size(*size)
@@ -253,6 +278,7 @@ REFUSED = {
     "opset too new": (["run={run}", "export.opset=21"], "export.opset: got 21, expected 11 to 20"),
     "precision": (["run={run}", "export.precision=int8"], "export.precision: got 'int8', expected one of fp32, fp16"),
     "output": (["run={run}", "export.output=masks"], "export.output: got 'masks', expected one of logits, labels"),
+    "target": (["run={run}", "export.target=tensorrt"], "export.target: got 'tensorrt', expected one of onnxruntime, openvino, "),
     "size": (["run={run}", "export.input=[0,8]"], "export.input: got [0,8], expected [HEIGHT,WIDTH]"),
     "run with genotype": (["run={run}", "genotype={run}"], "got run= together with genotype=, expected one of them"),
     "no such checkpoint": (["run={run}", "checkpoint=best"], "checkpoints/best.pt: no such file"),
