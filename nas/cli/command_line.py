@@ -19,7 +19,7 @@ from nas.cli.file_faults import file_faults, try_out
 from nas.cli.standard_streams import standard_streams
 from nas.cli.sweeps import INTERRUPTED, TERMINATED, JobResult
 from nas.cli.torchrun import run_under_torchrun
-from nas.cli.verbs import ALL_VERBS, SUB_VERBS, TAKES_RECIPES, VERBS, recipe_keys, verb_of
+from nas.cli.verbs import SUB_VERBS, TAKES_RECIPES, VERBS, recipe_keys, verb_of
 from nas.devices.parent_death import end_with_parent
 from nas.distributed.world import VERBS as SHARED_VERBS
 from nas.distributed.world import starter, world
@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         return _told(f"segnas {nas.__version__}")
     name, *rest = arguments
-    if name not in ALL_VERBS:
-        near = difflib.get_close_matches(name, ALL_VERBS, n=1)
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        print(f"nas: got {name!r}, expected one of the verbs {', '.join(ALL_VERBS)}{hint}", file=sys.stderr)
+        print(f"nas: got {name!r}, expected one of the verbs {', '.join(VERBS)}{hint}", file=sys.stderr)
         return WRONG_INPUT
     try:
         Path.cwd()
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     if rest and rest[0] in SUB_VERBS.get(name, {}):
         return _run_verb(f"{name} {rest[0]}", rest[1:])
-    return _run_verb(name, rest) if name in VERBS else _want_sub_verb(name, rest)
+    return _run_verb(name, rest)
 
 
 def _told(text: str) -> int:
@@ -99,22 +99,11 @@ def entry() -> None:
     sys.exit(status)
 
 
-def _want_sub_verb(name: str, rest: Sequence[str]) -> int:
-    """Name the sub-verbs of a verb that does nothing by itself."""
-    lines = [f"nas {name} {sub}: {one.line}" for sub, one in SUB_VERBS[name].items()]
-    if rest and rest[0] in ("-h", "--help"):
-        print("\n".join(lines))
-        return DONE
-    got = f"got {rest[0]!r}" if rest else "got no sub-verb"
-    print(f"nas {name}: {got}, expected {' or '.join(lines)}", file=sys.stderr)
-    return WRONG_INPUT
-
-
 def _usage() -> str:
-    width = max(map(len, ALL_VERBS))
+    width = max(map(len, VERBS))
     lines = []
-    for name in ALL_VERBS:
-        lines.append(f"  {name:{width}}  {VERBS[name].line if name in VERBS else 'measure this project itself'}")
+    for name in VERBS:
+        lines.append(f"  {name:{width}}  {VERBS[name].line}")
         lines += [f"  {'':{width}}    {name} {sub}: {one.line}" for sub, one in SUB_VERBS.get(name, {}).items()]
     return "\n".join(
         [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas.config import jobs, measuring_jobs
+from nas.config.bench_networks_job import BenchNetworksJob
 from nas.probing.bench.bench_job import BenchSearchJob
 
 if TYPE_CHECKING:
@@ -151,6 +152,14 @@ def _bench_search(job: BenchSearchJob) -> Sequence[str]:
         return bench_search(job, searched_spaces(), on_progress=show_progress).summary()
 
 
+def _bench_networks(job: BenchNetworksJob) -> Sequence[str]:
+    from nas.stages.bench_networks import bench_networks
+    from search_spaces import all_spaces
+
+    with _progress_bar("timing networks") as show_progress:
+        return bench_networks(job, all_spaces(), on_progress=show_progress).summary()
+
+
 VERBS: dict[str, Verb] = {
     "search": Verb("search an architecture with cross-entropy and latency", jobs.SearchJob, _search),
     "derive": Verb("read the genotype off a search checkpoint", jobs.DeriveJob, _derive),
@@ -161,6 +170,7 @@ VERBS: dict[str, Verb] = {
     "show": Verb("show a genotype, a space, or what there is", jobs.ShowJob, _show, sweep_out="given", writes="nothing"),
     "predict": Verb("predict the latency of a genotype from a table", jobs.PredictJob, _predict, writes="named folder"),
     "report": Verb("write one HTML page of a run", jobs.ReportJob, _report_run, sweep_out="given"),
+    "bench": Verb("time networks side by side: genotypes and ONNX files", BenchNetworksJob, _bench_networks),
 }
 """The verbs, in the order in which one uses them."""
 
@@ -196,11 +206,7 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
         ),
     },
 }
-"""Verb -> its sub-verbs; a verb that `VERBS` lacks does nothing without one."""
-
-
-ALL_VERBS = tuple(dict.fromkeys((*VERBS, *SUB_VERBS)))
-"""Verbs of the command line, in the order of use."""
+"""Verb -> its sub-verbs."""
 
 
 TAKES_RECIPES = ("search", "train", "profile", "profile plan", "profile validate")

@@ -32,6 +32,12 @@ WORKER_RUNTIMES: Mapping[str, WorkerRuntime] = {
 }
 """The key is the first part of a runtime's name; those of the worker's own `RUNTIMES`."""
 
+
+def runs_onnx(backend: str) -> bool:
+    """Whether a runtime runs ONNX files."""
+    return backend in WORKER_RUNTIMES and not WORKER_RUNTIMES[backend].script
+
+
 IN_PROCESS = ("torch-eager", "torch-compile", "onnxruntime")
 """First parts of the names of the runtimes that are measured in the process of the command."""
 

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.cost.latency_table import LatencyTable
-from nas.measuring.backends.module_runtime import ModuleRuntime
-from nas.ops.spec import OpSpec
 from nas.worker.drift import Timing, corrected_samples
 from nas.worker.interface import Run
-from nas.worker.rounds import Log, OnProgress, Rounds, Sampling, measure_rounds
+from nas.worker.rounds import Log, OnProgress, OnRound, Rounds, Sampling, measure_rounds
 
 SERIES = 2
 """Each network is measured twice, independently."""
@@ -26,26 +23,31 @@ REFERENCE_EVERY = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """A level of speed: what the reference operation took when a table was measured.
+class NetworkTimings:
+    """Timings of whole networks.
 
     Args:
-        key: Key of the operation.
-        run: Executes it.
-        ms: The level.
+        timings: Of all series, and of the reference operation, in order of time.
+        count: Number of networks.
     """
 
-    key: str
-    run: Run
-    ms: float
+    timings: tuple[Timing, ...]
+    count: int
 
+    @property
+    def reference_ms(self) -> float | None:
+        """Median of the timings of the reference operation; None: it was not timed."""
+        reference = [timing.ms for timing in self.timings if timing.is_reference]
+        return float(np.median(reference)) if reference else None
 
-def level_of(table: LatencyTable, backend: ModuleRuntime) -> Level | None:
-    """The level of speed at which a table was measured; None: it has no reference operation."""
-    if table.reference is None:
-        return None
-    key = table.reference.key
-    return Level(key, backend.prepare(OpSpec.from_key(key)), table.reference.median_ms)
+    def samples(self, *, level_ms: float | None = None) -> NDArray[np.float64]:
+        """Samples [networks, 2 series, rounds] in ms, each the mean of a call, without what drifts between the rounds.
+
+        Args:
+            level_ms: What the reference operation takes at the level of speed wanted; None: the median of its timings.
+        """
+        samples = corrected_samples(self.timings, level_ms=level_ms)
+        return np.array([[samples[series_key(number, series)] for series in range(SERIES)] for number in range(self.count)])
 
 
 def series_key(number: int, series: int) -> str:
@@ -58,30 +60,28 @@ def time_networks(
     *,
     rounds: int,
     seed: int,
-    reference: Level | None = None,
+    reference: tuple[str, Run] | None = None,
     on_progress: OnProgress | None = None,
-) -> NDArray[np.float64]:
-    """Samples of every network, each the mean ms of a call.
+    on_round: OnRound | None = None,
+) -> NetworkTimings:
+    """Time every network in interleaved rounds.
 
     A round times all networks in a random order, and then again in another one: the two series of a network are independent
-    measurements of the same thing. Before each sample the network is called once, untimed. With a reference operation, that is
-    timed after every few samples, and all samples are brought to its level: what drifts between the rounds, or has changed since
-    the table was measured, is taken out (see `nas.worker.drift`).
+    measurements of the same thing. Before each sample the network is called once, untimed. A reference operation is timed after
+    every few samples: by it samples are brought to one level of speed (see `nas.worker.drift`).
 
     Args:
         runs: What executes each network.
         rounds: Number of rounds.
         seed: Seed of the orders.
-        reference: The operation whose level counts; None: samples stay as they are.
+        reference: Key of the reference operation, and what executes it; None: samples stay as they are.
         on_progress: See `OnProgress`.
-
-    Returns:
-        Samples [networks, 2 series, rounds].
+        on_round: See `OnRound`.
     """
     ready = {series_key(number, series): run for number, run in enumerate(runs) for series in range(SERIES)}
     plan = list(ready)
     if reference is not None:
-        ready[reference.key] = reference.run
+        ready[reference[0]] = reference[1]
 
     def order(keys: Sequence[str], index: int) -> list[str]:
         del keys
@@ -91,26 +91,15 @@ def time_networks(
     log = Log()
     measure_rounds(
         plan,
-        None if reference is None else reference.key,
+        None if reference is None else reference[0],
         ready.__getitem__,
         log=log,
         rounds=Rounds(rounds, rounds, ci=0.0),
         sampling=Sampling(calls=lambda ms: max(1, round(SAMPLE_MS / ms)), reference_every=REFERENCE_EVERY, order=order),
         on_progress=on_progress,
+        on_round=on_round,
     )
-    return series_samples(log.timings, len(runs), level_ms=None if reference is None else reference.ms)
-
-
-def series_samples(timings: Sequence[Timing], count: int, *, level_ms: float | None) -> NDArray[np.float64]:
-    """Samples [networks, 2 series, rounds] in ms from timings in order of time.
-
-    Args:
-        timings: Of all series, and of the reference operation.
-        count: Number of networks.
-        level_ms: What the reference takes at the level wanted; None: the samples stay as they are.
-    """
-    samples = corrected_samples(timings, level_ms=level_ms)
-    return np.array([[samples[series_key(number, series)] for series in range(SERIES)] for number in range(count)])
+    return NetworkTimings(tuple(log.timings), len(runs))
 
 
 def noise_floor(samples: NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nas.cost.latency_table import LatencyTable
+from nas.cost.table_parts import parse_key
 from nas.devices.runtime_name import RuntimeName
 from nas.measuring.backends import BACKENDS
 from nas.measuring.effort import Effort
@@ -49,7 +50,9 @@ def measure(
     networks = [SizedNetwork(partial(_network, one), one.deployment.input) for one in designs.values()]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        samples = runner.time_networks(networks, level, seed=seed)
+        of_level = None if level is None else level.reference
+        timed, _ = runner.time_networks(networks, None if of_level is None else parse_key(of_level.key), seed=seed)
+    samples = timed.samples(level_ms=None if of_level is None else of_level.median_ms)
     return dict(zip(designs, map(float, np.median(samples, axis=(1, 2))), strict=True))
 
 

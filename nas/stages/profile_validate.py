@@ -26,6 +26,7 @@ from nas.cost.prediction import predict_on
 from nas.cost.profile_command import profile_command
 from nas.cost.random_architecture import drawn_over_costs, spread_over_costs
 from nas.cost.table_lock import changing_table
+from nas.cost.table_parts import parse_key
 from nas.errors import ConfigError, FailedCheckError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.measuring.fit_calibration import Fit, Terms, fit, objections, quality, terms_of
@@ -172,7 +173,11 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
             networks = [
                 SizedNetwork(partial(_network, graph, seed=job.seed + i), deployment.input) for i, graph in enumerate(graphs)
             ]
-            times = runner.time_networks(networks, table, seed=job.seed, on_progress=on_progress)
+            level = table.reference
+            timed, _ = runner.time_networks(
+                networks, None if level is None else parse_key(level.key), seed=job.seed, on_progress=on_progress
+            )
+        times = timed.samples(level_ms=None if level is None else level.median_ms)
         samples = [
             _sample(choices, one, table, times[i], judges=i % 2 == 1)
             for i, (choices, one) in enumerate(zip(drawn, graphs, strict=True))

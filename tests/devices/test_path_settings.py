@@ -13,7 +13,7 @@ import pytest
 
 import nas
 from nas.cli.setting_texts import setting_texts
-from nas.cli.verbs import ALL_VERBS, SUB_VERBS, VERBS, verb_of
+from nas.cli.verbs import SUB_VERBS, VERBS, verb_of
 from nas.config import jobs
 from nas.config.settings import LatencySettings, SshSettings
 from nas.config.train_settings import DistillSettings
@@ -44,7 +44,7 @@ NO_PATHS = {
 
 def configs() -> Iterator[type[Any]]:
     """Every dataclass of settings, with the sections in it."""
-    names = [*VERBS, *(f"{verb} {sub}" for verb in ALL_VERBS for sub in SUB_VERBS.get(verb, ()))]
+    names = [*VERBS, *(f"{verb} {sub}" for verb in VERBS for sub in SUB_VERBS.get(verb, ()))]
     todo = [verb_of(name).job for name in names]
     todo += [entry.config for entries in (DATASETS, TRACKERS, SEARCH_SPACES) for entry in entries.values()]
     todo += IMAGE_DATASETS.values()

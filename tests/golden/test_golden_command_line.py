@@ -10,14 +10,14 @@ import yaml
 from tests.golden.records import run_in
 
 VERBS = (
-    *("search", "derive", "train", "eval", "export", "profile", "show", "predict", "report"),
+    *("search", "derive", "train", "eval", "export", "profile", "show", "predict", "report", "bench"),
     *("profile plan", "profile validate", "profile import", "profile devices", "bench search"),
 )
 SPACES = ("gas", "cas", "squeezenas_small", "squeezenas_large", "squeezenas_xlarge", "fasterseg")
 DATA = ("camvid", "cityscapes", "folder", "kitti", "bdd100k", "image_folder")
 WRONG = {
     "unknown verb": ("searchh",),
-    "unknown sub-verb": ("bench",),
+    "unknown sub-verb": ("bench", "frobnicate"),
     "unknown setting": ("search", "search.epoch=3"),
     "unknown option": ("search", "latency.table=macs", "search.relaxation=softest"),
     "wrong type": ("search", "latency.table=macs", "search.epochs=many"),

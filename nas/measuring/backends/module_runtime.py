@@ -7,6 +7,7 @@ from typing import Protocol
 
 from nas.devices.runtime_name import RuntimeName
 from nas.errors import ConfigError
+from nas.measuring.operation_graphs import OperationFile
 from nas.network.network import Network
 from nas.ops.spec import OpSpec
 from nas.worker.interface import Run
@@ -43,6 +44,17 @@ class ModuleRuntime(Protocol):
         Args:
             network: The derived network.
             size: (height, width) of the images in pixels.
+        """
+
+    def prepare_file(self, file: OperationFile, *, name: str) -> Run:
+        """Make a network ready that is an ONNX graph of fixed shapes.
+
+        Args:
+            file: The graph.
+            name: Its name in errors.
+
+        Raises:
+            ConfigError: If the runtime runs no ONNX graphs, or refuses this one.
         """
 
 

@@ -68,6 +68,10 @@ class OnnxRuntime:
         )
         return run
 
+    def prepare_file(self, file: OperationFile, *, name: str) -> Run:
+        """Open a session with a graph."""
+        return self._open(name, file)[0]
+
     def _make(self, key: str) -> tuple[Run, int]:
         return self._open(key, operation_file(OpSpec.from_key(key), batch=self.runtime.batch, script=False))
 

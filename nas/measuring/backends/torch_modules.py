@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import check_accelerator
+from nas.errors import ConfigError
 from nas.measuring.backends.module_runtime import require_fp32
 from nas.measuring.example_operations import example_images, example_operation
+from nas.measuring.operation_graphs import OperationFile
 from nas.network.network import Labels, Network
 from nas.ops.spec import OpSpec
 from nas.worker.host_memory import keep_freed_memory
@@ -84,6 +86,11 @@ class TorchModules(ABC):
         module = Labels(copy.deepcopy(network)).eval().to(self._device)
         inputs = (example_images(size, batch=self.runtime.batch).to(self._device),)
         return self._run(Ready(self._finish(module, inputs, name=f"the network at {size[0]}x{size[1]}"), inputs))
+
+    def prepare_file(self, file: OperationFile, *, name: str) -> Run:
+        """Refuse: PyTorch runs no ONNX graphs."""
+        del file
+        raise ConfigError(f"runtime: {self.runtime.backend} does not run ONNX files, and {name} is one; give runtime=onnxruntime")
 
     def _make(self, key: str) -> tuple[Run, int]:
         """The call that executes an operation, and its bytes; operations whose inputs have the same shapes share them."""

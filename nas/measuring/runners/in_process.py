@@ -6,20 +6,17 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nas.cost.latency_table import LatencyTable
 from nas.cost.table_parts import RuntimeInfo
 from nas.devices.this_machine import DeviceInfo, current_clocks, identify
 from nas.measuring.backends import BACKENDS
 from nas.measuring.backends.module_runtime import ModuleRuntime
 from nas.measuring.effort import Effort, protocol_of
 from nas.measuring.journal import Conditions, TableJournal
-from nas.measuring.network_rounds import level_of, time_networks
+from nas.measuring.network_rounds import NetworkTimings, time_networks
 from nas.measuring.runners.request import Request
-from nas.measuring.runners.runner import Observed, SizedNetwork
+from nas.measuring.runners.runner import Observed, SizedNetwork, Timeable
 from nas.ops.spec import OpSpec
+from nas.worker.interface import Run
 from nas.worker.readings import Reading, Slowdowns, clocks_text, read_state, slowdowns_between, temperatures_text
 from nas.worker.rounds import OnProgress, measure_rounds
 
@@ -82,16 +79,11 @@ class InProcess:
         self, plan: Sequence[OpSpec], reference: OpSpec, journal: TableJournal, *, on_progress: OnProgress | None = None
     ) -> Observed:
         """Take the timings of a plan that a journal lacks; see `Runner`."""
-        by_key = {spec.key: spec for spec in (*plan, reference)}
-        before, effort, states, slowdowns = self._read_clocks(), self.effort, [self._read_state()], Slowdowns()
-
-        def look() -> None:
-            states.append(self._read_state())
-            seen = slowdowns_between(*states[-2:])
-            slowdowns.add(seen.states, seen.rises)
+        by_key, effort = {spec.key: spec for spec in (*plan, reference)}, self.effort
+        watch = _Watch(self._read_clocks, self._read_state)
 
         def round_done(index: int, count: int) -> None:
-            look()
+            watch.look()
             _log.info("round %d of at most %d done, over %d operations", index + 1, effort.max_rounds, count)
 
         _log.info("%d operations in %d to %d rounds", len(plan), effort.rounds, effort.max_rounds)
@@ -107,23 +99,64 @@ class InProcess:
                 on_progress=on_progress,
                 on_round=round_done,
             )
-        look()
-        return Observed(
-            clocks_before=before or clocks_text(states[0]),
-            clocks_after=self._read_clocks() or clocks_text(states[-1]),
-            temperature_before=temperatures_text(states[0]),
-            temperature_after=temperatures_text(states[-1]),
-            throttled=tuple(slowdowns.in_words()),
-        )
+        return watch.observed()
 
     def time_networks(
-        self, networks: Sequence[SizedNetwork], level: LatencyTable | None, *, seed: int, on_progress: OnProgress | None = None
-    ) -> NDArray[np.float64]:
-        """Samples of whole networks; see `Runner`."""
+        self, networks: Sequence[Timeable], reference: OpSpec | None, *, seed: int, on_progress: OnProgress | None = None
+    ) -> tuple[NetworkTimings, Observed]:
+        """Time whole networks; see `Runner`."""
         with self.backend.measuring():
-            runs = [self.backend.prepare_network(one.make(), size=one.size) for one in networks]
-            reference = None if level is None else level_of(level, self.backend)
-            return time_networks(runs, rounds=self.effort.rounds, seed=seed, reference=reference, on_progress=on_progress)
+            runs = [self._prepared(one) for one in networks]
+            level = None if reference is None else (reference.key, self.backend.prepare(reference))
+            watch = _Watch(self._read_clocks, self._read_state)
+            timings = time_networks(
+                runs,
+                rounds=self.effort.rounds,
+                seed=seed,
+                reference=level,
+                on_progress=on_progress,
+                on_round=lambda index, count: watch.look(),  # noqa: ARG005
+            )
+            return timings, watch.observed()
+
+    def _prepared(self, network: Timeable) -> Run:
+        if isinstance(network, SizedNetwork):
+            return self.backend.prepare_network(network.make(), size=network.size)
+        return self.backend.prepare_file(network.make(), name=network.name)
 
     def finish(self, *, measured: bool) -> None:
         """Nothing is left."""
+
+
+class _Watch:
+    """What the device is like before, between and after the rounds of a measurement.
+
+    Args:
+        read_clocks: See `ReadClocks`.
+        read_state: See `ReadState`.
+    """
+
+    def __init__(self, read_clocks: ReadClocks, read_state: ReadState) -> None:
+        self._read_clocks = read_clocks
+        self._read_state = read_state
+        self._clocks_before = read_clocks()
+        self._states = [read_state()]
+        self._slowdowns = Slowdowns()
+
+    def look(self) -> None:
+        """Read the state and compare it with the one before."""
+        self._states.append(self._read_state())
+        seen = slowdowns_between(*self._states[-2:])
+        self._slowdowns.add(seen.states, seen.rises)
+
+    def observed(self) -> Observed:
+        """All that was seen, with a last look."""
+        self.look()
+        first, last = self._states[0], self._states[-1]
+        return Observed(
+            clocks_before=self._clocks_before or clocks_text(first),
+            clocks_after=self._read_clocks() or clocks_text(last),
+            temperature_before=temperatures_text(first),
+            temperature_after=temperatures_text(last),
+            throttled=tuple(self._slowdowns.in_words()),
+        )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from nas.config.bench_networks_job import BenchNetworksJob
 from nas.config.measuring_jobs import ProfileJob, ValidateJob
 from nas.cost.comparable_times import SampleKind
 from nas.cost.latency_table import LatencyTable
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_runner(job: ProfileJob | ValidateJob, request: Request) -> Iterator[Runner]:
+def open_runner(job: ProfileJob | ValidateJob | BenchNetworksJob, request: Request) -> Iterator[Runner]:
     """This process, or the worker on this machine or on one over SSH.
 
     Args:
@@ -73,7 +74,7 @@ def check_table(table: LatencyTable, runner: Runner, path: Path) -> None:
         )
 
 
-def _place(job: ProfileJob | ValidateJob, request: Request) -> Place:
+def _place(job: ProfileJob | ValidateJob | BenchNetworksJob, request: Request) -> Place:
     """Folder in which the worker runs, one for each runtime."""
     folder = str(request.runtime) if request.accelerator == "cpu" else f"{request.runtime}-{request.accelerator}"
     if job.runner == "local":

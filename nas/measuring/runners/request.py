@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from nas.config.bench_networks_job import DEFAULT_ROUNDS, BenchNetworksJob
 from nas.config.measuring_jobs import ProfileJob, ValidateJob
 from nas.cost.latency_table import LatencyTable
 from nas.devices.runtime_name import RuntimeName
@@ -56,13 +57,37 @@ def request_of(job: ProfileJob) -> Request:
     if in_process and job.energy:
         raise ConfigError(f"energy: got true with runtime={runtime}, expected one of {', '.join(WORKER_RUNTIMES)}")
     if not in_process:
-        _check_worker(job, runtime)
+        _check_worker(job, runtime, key="max_rounds", rounds=job.max_rounds)
     return Request(
         runtime=runtime,
         accelerator=_accelerator(job, runtime, in_process=in_process),
         effort=effort_of(job.rounds, job.max_rounds, job.ci),
         program_effort=effort_of(job.rounds, job.max_rounds, job.ci, is_program=not in_process),
         energy=job.energy,
+        device=None if job.device == "auto" else job.device,
+        in_process=in_process,
+    )
+
+
+def request_for_networks(job: BenchNetworksJob, runtime_text: str) -> Request:
+    """Request for the timing of whole networks; raises `ConfigError` for settings that are wrong.
+
+    Args:
+        job: Where, and how long.
+        runtime_text: One of its runtimes.
+    """
+    names = dict.fromkeys((*BACKENDS, *WORKER_RUNTIMES)) if job.runner == "local" else WORKER_RUNTIMES
+    runtime = RuntimeName.parse(runtime_text, backends=names)
+    in_process = job.runner == "local" and runtime.backend in BACKENDS
+    rounds = job.rounds or DEFAULT_ROUNDS
+    if not in_process:
+        _check_worker(job, runtime, key="rounds", rounds=rounds)
+    effort = Effort(rounds=rounds, max_rounds=rounds, ci=0.01)
+    return Request(
+        runtime=runtime,
+        accelerator=_accelerator(job, runtime, in_process=in_process),
+        effort=effort,
+        program_effort=effort,
         device=None if job.device == "auto" else job.device,
         in_process=in_process,
     )
@@ -96,12 +121,12 @@ def request_for_table(job: ValidateJob, table: LatencyTable) -> Request:
     )
 
 
-def _accelerator(job: ProfileJob | ValidateJob, runtime: RuntimeName, *, in_process: bool) -> str:
+def _accelerator(job: ProfileJob | ValidateJob | BenchNetworksJob, runtime: RuntimeName, *, in_process: bool) -> str:
     """Accelerator of the runtime: that of the job, else the usual one."""
     return job.accelerator or ("cpu" if in_process else WORKER_RUNTIMES[runtime.backend].accelerators[0])
 
 
-def _check_worker(job: ProfileJob, runtime: RuntimeName) -> None:
+def _check_worker(job: ProfileJob | BenchNetworksJob, runtime: RuntimeName, *, key: str, rounds: int | None) -> None:
     """Refuse what the worker does not measure; what this process does not, its backends refuse."""
     known = WORKER_RUNTIMES[runtime.backend]
     if job.accelerator not in (None, *known.accelerators):
@@ -114,5 +139,5 @@ def _check_worker(job: ProfileJob, runtime: RuntimeName) -> None:
         raise ConfigError(
             f"device: got {job.device!r}, expected auto or lower-case letters, digits, '.', '_' and '-', the first one no sign"
         )
-    if job.max_rounds is not None and job.max_rounds > MOST_ROUNDS:
-        raise ConfigError(f"max_rounds: got {job.max_rounds}, expected at most {MOST_ROUNDS} with runtime={runtime.backend}")
+    if rounds is not None and rounds > MOST_ROUNDS:
+        raise ConfigError(f"{key}: got {rounds}, expected at most {MOST_ROUNDS} with runtime={runtime.backend}")

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nas.cost.latency_table import LatencyTable
 from nas.measuring.effort import Effort
 from nas.measuring.journal import Conditions, TableJournal
+from nas.measuring.network_rounds import NetworkTimings
+from nas.measuring.operation_graphs import OperationFile
 from nas.network.network import Network
 from nas.ops.spec import OpSpec
 from nas.worker.rounds import OnProgress
@@ -55,6 +53,23 @@ class SizedNetwork:
     size: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class SizedGraph:
+    """A network that is an ONNX graph of fixed shapes, to be timed.
+
+    Args:
+        name: Its name in errors.
+        make: Makes the graph.
+    """
+
+    name: str
+    make: Callable[[], OperationFile]
+
+
+Timeable = SizedNetwork | SizedGraph
+"""A whole network that a runner times."""
+
+
 class Runner(Protocol):
     """Where timings are taken, by the worker's code."""
 
@@ -83,13 +98,14 @@ class Runner(Protocol):
         """
 
     def time_networks(
-        self, networks: Sequence[SizedNetwork], level: LatencyTable | None, *, seed: int, on_progress: OnProgress | None = None
-    ) -> NDArray[np.float64]:
-        """Samples [networks, 2 series, rounds] of whole networks in ms.
+        self, networks: Sequence[Timeable], reference: OpSpec | None, *, seed: int, on_progress: OnProgress | None = None
+    ) -> tuple[NetworkTimings, Observed]:
+        """Time whole networks, and see what the device is like meanwhile.
 
         Args:
             networks: The networks.
-            level: The table whose level of speed counts, by its reference operation; None: the samples stay as they are.
+            reference: The operation by which samples are brought to one level of speed; None, in this process alone: they stay as
+                they are.
             seed: Seed of the orders, where those are free.
             on_progress: See `OnProgress`.
 

@@ -6,20 +6,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nas.cost.latency_table import LatencyTable
 from nas.devices.runtimes import WORKER_RUNTIMES
 from nas.errors import WorkerStoppedError
 from nas.measuring.journal import TableJournal
-from nas.measuring.network_rounds import SERIES, series_key, series_samples
+from nas.measuring.network_rounds import SERIES, NetworkTimings, series_key
 from nas.measuring.operation_graphs import OperationFile, network_file, operation_file
 from nas.measuring.runners.bundle import measurement_files
 from nas.measuring.runners.conditions import conditions_in, effort_in
 from nas.measuring.runners.place import Place
 from nas.measuring.runners.request import Request
-from nas.measuring.runners.runner import Observed, SizedNetwork
+from nas.measuring.runners.runner import Observed, SizedNetwork, Timeable
 from nas.measuring.runners.worker_result import observed_in
 from nas.measuring.runners.worker_run import WorkerRun
 from nas.ops.spec import OpSpec
@@ -53,20 +49,16 @@ class WorkerRunner:
     ) -> Observed:
         """Take the timings of a plan that a journal lacks; what a stopped run has left in the place comes first; see `Runner`."""
         result = self._run.take(plan, reference, journal, identity=self._identity, on_progress=on_progress)
-        try:
-            return observed_in(result, [spec.key for spec in plan])
-        except ValueError as error:
-            raise WorkerStoppedError(f"{self._place.name}: the worker said what no worker says: {error}") from error
+        return self._observed(result, [spec.key for spec in plan])
 
     def time_networks(
-        self, networks: Sequence[SizedNetwork], level: LatencyTable | None, *, seed: int, on_progress: OnProgress | None = None
-    ) -> NDArray[np.float64]:
-        """Samples of whole networks; a run that stopped goes on from the worker's journal when it is repeated; see `Runner`."""
+        self, networks: Sequence[Timeable], reference: OpSpec | None, *, seed: int, on_progress: OnProgress | None = None
+    ) -> tuple[NetworkTimings, Observed]:
+        """Time whole networks; a run that stopped goes on from the worker's journal when it is repeated; see `Runner`."""
         del seed  # the worker's orders are always the same
-        assert level is not None
-        assert level.reference is not None
+        assert reference is not None
         log = Log()
-        files = self._network_files(networks, level.reference.key)
+        files = self._network_files(networks, reference)
         result = self._run.measure(files, log, identity=self._identity, on_progress=on_progress)
         if count := networks_without_graph(result, len(networks)):
             _log.warning(
@@ -76,25 +68,37 @@ class WorkerRunner:
                 count,
                 len(networks),
             )
+        keys = [series_key(number, series) for number in range(len(networks)) for series in range(SERIES)]
+        observed = self._observed(result, keys)
         self._place.remove()
-        return series_samples(log.timings, len(networks), level_ms=level.reference.median_ms)
+        return NetworkTimings(tuple(log.timings), len(networks)), observed
 
     def finish(self, *, measured: bool) -> None:
         """Delete the folder; where nothing was measured and there is a journal, somebody else measures there."""
         if measured or self._place.get(JOURNAL_FILE) is None:
             self._place.remove()
 
-    def _network_files(self, networks: Sequence[SizedNetwork], reference: str) -> dict[str, bytes]:
+    def _observed(self, result: Mapping[str, Any], keys: Sequence[str]) -> Observed:
+        """What the worker saw of the device, as it says at its end."""
+        try:
+            return observed_in(result, keys)
+        except ValueError as error:
+            raise WorkerStoppedError(f"{self._place.name}: the worker said what no worker says: {error}") from error
+
+    def _network_files(self, networks: Sequence[Timeable], reference: OpSpec) -> dict[str, bytes]:
         """The measurement: each network twice, and the reference operation."""
         script, batch = WORKER_RUNTIMES[self._request.runtime.backend].script, self._request.runtime.batch
 
         def items() -> Iterator[tuple[Sequence[str], OperationFile]]:
             for number, one in enumerate(networks):
                 keys = [series_key(number, series) for series in range(SERIES)]
-                yield keys, network_file(one.make(), size=one.size, batch=batch, script=script)
-            yield (reference,), operation_file(OpSpec.from_key(reference), batch=batch, script=script)
+                if isinstance(one, SizedNetwork):
+                    yield keys, network_file(one.make(), size=one.size, batch=batch, script=script)
+                else:
+                    yield keys, one.make()
+            yield (reference.key,), operation_file(reference, batch=batch, script=script)
 
-        return measurement_files(items(), self._request, planned=SERIES * len(networks), reference=reference)
+        return measurement_files(items(), self._request, planned=SERIES * len(networks), reference=reference.key)
 
 
 def networks_without_graph(result: Mapping[str, Any], networks: int) -> int:

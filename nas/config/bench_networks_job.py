@@ -1,0 +1,100 @@
+"""The settings of `nas bench`: which networks are timed side by side, at which sizes, where and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.config.checks import at_least, check_size, check_ssh, check_tables, one_of, require
+from nas.config.settings import SshSettings
+from nas.devices.path_settings import expand_home, path_setting
+from nas.files.value_text import value_text
+
+DEFAULT_ROUNDS = 10
+BENCH_RUNNERS = ("local", "ssh")
+"""Where networks are timed: a part of `nas.devices.runtimes.RUNNERS`."""
+
+
+@dataclass(kw_only=True, slots=True)
+class BenchSettings:
+    """Images that the networks are timed on."""
+
+    sizes: Any = None
+    """Sizes of the images, e.g. [[360,480],[512,1024]], each [height, width] in pixels; null: the deployed size of each network."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.sizes is None:
+            return
+        good = isinstance(self.sizes, list) and len(self.sizes) >= 1 and all(isinstance(size, list) for size in self.sizes)
+        require(good, f"bench.sizes: got {value_text(self.sizes)}, expected a list of sizes, e.g. [[360,480],[512,1024]]")
+        for size in self.sizes:
+            check_size("bench.sizes", size)
+        each_once = len({tuple(size) for size in self.sizes}) == len(self.sizes)
+        require(each_once, f"bench.sizes: got {value_text(self.sizes)}, expected each size once")
+
+
+@dataclass(kw_only=True, slots=True)
+class BenchTableSettings:
+    """Tables to predict with."""
+
+    table: Any = path_setting("auto")
+    """DEVICE/RUNTIME, a path, or a list of tables, one a runtime; auto: that of the device and runtime, if there is one; none."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        expand_home("latency.", self)
+        check_tables("latency.table", self.table)
+
+
+@dataclass(kw_only=True, slots=True)
+class BenchNetworksJob:
+    """`nas bench`."""
+
+    networks: Any = path_setting("???")
+    """What is timed side by side, one or a list: genotypes (a file, a run or a published name) and ONNX files (*.onnx) of whoever
+    made them."""
+    bench: BenchSettings = field(default_factory=BenchSettings)
+    """Images that the networks are timed on."""
+    num_classes: int | None = None
+    """Classes of the genotypes' networks; null: those of each."""
+    runtime: Any = "torch-eager"
+    """What runs the networks, as in nas profile, or a list of runtimes; those of PyTorch run genotypes alone."""
+    accelerator: str | None = None
+    """cpu or cuda; null: as for nas profile."""
+    device: str = "auto"
+    """Name of the device; auto: a slug of its CPU or GPU model."""
+    runner: str = "local"
+    """local: this machine. ssh: the machine host=."""
+    host: str | None = None
+    """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
+    ssh: SshSettings = field(default_factory=SshSettings)
+    """Settings of the log-in with runner=ssh."""
+    rounds: int | None = None
+    """Interleaved rounds over all networks of a size; each is timed twice a round. null: 10."""
+    latency: BenchTableSettings = field(default_factory=BenchTableSettings)
+    """Predictions beside the measurements."""
+    seed: int = 0
+    """Seed of the weights and of the order of measuring."""
+    out: str | None = path_setting(None)
+    """Folder of bench.csv and bench.json; null: a fresh one under runs/."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        expand_home("", self)
+        for key, values in (("networks", self.names), ("runtime", self.runtimes)):
+            good = len(values) >= 1 and all(isinstance(one, str) for one in values) and len(set(values)) == len(values)
+            require(good, f"{key}: got {value_text(values)}, expected one or more names, each once")
+        at_least("", self, {"num_classes": 1, "rounds": 1, "seed": 0})
+        one_of("runner", self.runner, BENCH_RUNNERS)
+        check_ssh(self.runner, self.host, self.ssh)
+
+    @property
+    def names(self) -> list[str]:
+        """The networks, as they are given."""
+        return list(self.networks) if isinstance(self.networks, list) else [self.networks]
+
+    @property
+    def runtimes(self) -> list[str]:
+        """The runtimes, as they are given."""
+        return list(self.runtime) if isinstance(self.runtime, list) else [self.runtime]

@@ -1,0 +1,81 @@
+"""Lines for the terminal on networks that were timed side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nas.files.command_words import setting
+from nas.probing.bench.benched_networks import GENOTYPE, ONNX
+from nas.probing.bench.network_times import BenchBlock, TimedNetwork
+from nas.reports.text_table import text_table
+
+HEADER = ("network", "ms", "p10", "p90", "FPS", "parameters", "GMACs", "predicted ms", "error")
+
+
+def block_lines(block: BenchBlock) -> list[str]:
+    """A table of the networks by their time, and what is to be known of it."""
+    conditions, (height, width) = block.conditions, block.size
+    rows = sorted(block.rows, key=lambda row: row.median_ms)
+    where = f"{conditions.device.name}, {block.runtime} ({conditions.runtime.version})"
+    title = f"{where}, {height}x{width}, {len(rows[0].samples_ms)} samples each"
+    return [title, *text_table(HEADER, [_cells(row) for row in rows]), *_notes(block)]
+
+
+def _cells(row: TimedNetwork) -> list[str]:
+    network, error = row.network, row.prediction_error
+    return [
+        network.name,
+        *(f"{value:.3f}" for value in (row.median_ms, row.p10_ms, row.p90_ms)),
+        f"{row.fps:.1f}",
+        f"{network.parameters:,}",
+        "-" if network.macs is None else f"{network.macs / 1e9:.3f}",
+        "-" if row.prediction.ms is None else f"{row.prediction.ms:.3f}",
+        "-" if error is None else f"{error:+.1%}",
+    ]
+
+
+def _notes(block: BenchBlock) -> Iterator[str]:
+    observed = block.observed
+    yield f"the two series of a network differ by {block.noise_floor:.1%} on average"
+    for what, before, after in (
+        ("clocks", observed.clocks_before, observed.clocks_after),
+        ("temperatures", observed.temperature_before, observed.temperature_after),
+    ):
+        if before is not None or after is not None:
+            yield f"{what}: {before or 'not known'} before, {after or 'not known'} after"
+    if observed.throttled:
+        yield f"throttled: {', '.join(observed.throttled)}"
+    if {row.network.kind for row in block.rows} == {GENOTYPE, ONNX}:
+        ends = ", ".join(f"{row.network.name} with {row.network.output}" for row in block.rows if row.network.kind == ONNX)
+        yield f"genotypes end with their label map, ONNX files with what they give: {ends}"
+    if block.slowdown is not None and any(row.prediction.ms is not None for row in block.rows):
+        yield (
+            f"predicted by {block.table}; the device takes {block.slowdown:.3f} times as long as when that was measured, which the "
+            "errors allow for"
+        )
+    yield from _not_predicted(block)
+    for row in block.rows:
+        if row.network.macs is None:
+            yield f"MACs of {row.network.name} are not known: a shape does not follow from the file, or an operator is not counted"
+
+
+def _not_predicted(block: BenchBlock) -> Iterator[str]:
+    """Each reason once, with the networks that it holds for."""
+    by_reason: dict[str, list[TimedNetwork]] = {}
+    for row in block.rows:
+        if row.prediction.reason is not None:
+            by_reason.setdefault(row.prediction.reason, []).append(row)
+    for reason, rows in by_reason.items():
+        if all(row.prediction.lacking for row in rows):
+            words = (
+                "nas profile",
+                setting("genotype", rows[0].network.name),
+                setting("deploy.input", block.size),
+                setting("runtime", block.runtime),
+            )
+            lacking = ", ".join(f"{row.prediction.lacking} of {row.network.name}" for row in rows)
+            yield f"not predicted: {reason}: {lacking}; measure them, e.g. with {' '.join(words)}"
+        elif len(rows) == len(block.rows):
+            yield f"not predicted: {reason}"
+        else:
+            yield f"not predicted: {', '.join(row.network.name for row in rows)}: {reason}"

@@ -1,0 +1,95 @@
+"""What networks that were timed side by side took, and what was known of them before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.measuring.journal import Conditions
+from nas.measuring.runners.runner import Observed
+from nas.probing.bench.benched_networks import BenchedNetwork
+from nas.probing.bench.network_predictions import Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedNetwork:
+    """A network that was timed.
+
+    Args:
+        network: The network, at its size.
+        samples_ms: What a call took, in ms; each is the mean of the calls of a sample.
+        batch: Images a call.
+        prediction: What a table says of it.
+        slowdown: Of the block; None: not known.
+    """
+
+    network: BenchedNetwork
+    samples_ms: tuple[float, ...]
+    batch: int
+    prediction: Prediction
+    slowdown: float | None
+
+    @property
+    def median_ms(self) -> float:
+        """Median of the samples."""
+        return float(np.median(self.samples_ms))
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean of the samples."""
+        return float(np.mean(self.samples_ms))
+
+    @property
+    def p10_ms(self) -> float:
+        """A tenth of the samples is below it."""
+        return float(np.percentile(self.samples_ms, 10))
+
+    @property
+    def p90_ms(self) -> float:
+        """A tenth of the samples is above it."""
+        return float(np.percentile(self.samples_ms, 90))
+
+    @property
+    def fps(self) -> float:
+        """Images a second."""
+        return 1000 * self.batch / self.median_ms
+
+    @property
+    def prediction_error(self) -> float | None:
+        """Prediction over measurement minus 1, at the table's level of speed where that is known; None: no prediction."""
+        if self.prediction.ms is None:
+            return None
+        return self.prediction.ms * (self.slowdown or 1.0) / self.median_ms - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchBlock:
+    """Networks of a size that one runtime ran side by side.
+
+    Args:
+        runtime: Full name of the runtime.
+        size: (height, width) of the images in pixels.
+        conditions: Device, runtime with its version, and protocol.
+        observed: What was seen of the device meanwhile.
+        reference: Key of the operation by which drift was taken out.
+        reference_ms: What that took, in ms.
+        table: Identifier of the table of the predictions; None: there is none.
+        no_table: Why there is none.
+        slowdown: What the reference operation took, over what it took when the table was measured; None: not known.
+        noise_floor: Mean share by which the medians of the two series of a network differ.
+        rows: The networks.
+    """
+
+    runtime: str
+    size: tuple[int, int]
+    conditions: Conditions
+    observed: Observed
+    reference: str
+    reference_ms: float
+    table: str | None
+    no_table: str | None
+    slowdown: float | None
+    noise_floor: float
+    rows: Sequence[TimedNetwork]

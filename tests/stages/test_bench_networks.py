@@ -1,0 +1,192 @@
+"""`nas bench`: genotypes and ONNX files side by side, what the files say, predictions, and wrong input."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nas.config.bench_networks_job import BenchNetworksJob, BenchTableSettings
+from nas.cost.genotype_latency import predict
+from nas.cost.latency_table import LatencyTable, save_table
+from nas.cost.table_parts import Reference
+from nas.errors import ConfigError
+from nas.measuring.reference_operation import NETWORKS_REFERENCE
+from nas.network.build import build_network
+from nas.ops import is_free
+from nas.probing.bench.bench_files import COLUMNS
+from nas.reports.network_summary import count_macs
+from nas.space.design import Design, load_design
+from nas.stages.bench_networks import BenchNetworksResult, bench_networks
+from search_spaces import SEARCH_SPACES
+from tests.cost.simulated_table import table_of
+from tests.onnx_networks import PARAMETERS, macs_at, save_network
+from tests.small_jobs import SIZE, random_genotype
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two genotypes and an ONNX file of free size."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("one.yaml", "two.yaml")):
+        random_genotype(tmp_path / name, seed=number)
+    save_network(tmp_path / "theirs.onnx")
+    return tmp_path
+
+
+def the_job(*networks: str, sizes: list[list[int]] | None = None, **changes: Any) -> BenchNetworksJob:
+    job = BenchNetworksJob(networks=list(networks), **{"device": "desk", "rounds": 2, "out": "out", **changes})
+    job.bench.sizes = sizes
+    return job
+
+
+def bench(*networks: str, **changes: Any) -> BenchNetworksResult:
+    return bench_networks(the_job(*networks, **changes), SEARCH_SPACES)
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "bench.csv").read_text().splitlines()))
+
+
+def design_at(path: str, size: tuple[int, int]) -> Design:
+    design = load_design(path, SEARCH_SPACES)
+    return design.deployed(type(design.deployment)(size, design.deployment.init_channels, design.deployment.num_classes))
+
+
+def test_networks_are_timed_side_by_side_and_the_files_say_everything(desk: Path) -> None:
+    before = torch.random.get_rng_state()
+    sizes = [[32, 48], [48, 64]]
+    result = bench("one.yaml", "theirs.onnx", sizes=sizes, runtime=["torch-eager", "onnxruntime"])
+    assert torch.equal(before, torch.random.get_rng_state())
+    content = json.loads((desk / "out" / "bench.json").read_text())
+    assert [(block["runtime"]["backend"], block["size"]) for block in content["blocks"]] == [
+        (runtime, size) for runtime in ("torch-eager", "onnxruntime") for size in sizes
+    ]
+    assert content["protocol"]["rounds"] == 2
+    named = [[one["network"] for one in block["networks"]] for block in content["blocks"]]
+    assert named == [["one.yaml"]] * 2 + [["one.yaml", "theirs.onnx"]] * 2
+    assert content["left_out"] == ["theirs.onnx with torch-eager-fp32-b1-t1, which runs no ONNX files"]
+    found = rows(desk / "out")
+    assert tuple(found[0]) == COLUMNS
+    assert len(found) == 6
+    for block in content["blocks"]:
+        assert block["device"]["name"] == "desk"
+        assert block["reference"]["key"] == NETWORKS_REFERENCE.key
+        for one in block["networks"]:
+            samples = one["samples_ms"]
+            assert len(samples) == 4
+            assert (one["median_ms"], one["p90_ms"]) == pytest.approx((np.median(samples), np.percentile(samples, 90)), abs=1e-5)
+            assert one["fps"] == pytest.approx(1000 / one["median_ms"])
+            assert (one["predicted_ms"], one["prediction_error"]) == (None, None)
+    theirs, ours = content["blocks"][2]["networks"][1], content["blocks"][2]["networks"][0]
+    assert (theirs["parameters"], theirs["macs"], theirs["output"]) == (PARAMETERS, macs_at(32, 48), "float32 1x5x32x48")
+    design = design_at("one.yaml", (32, 48))
+    assert ours["parameters"] == sum(weight.numel() for weight in build_network(design).parameters())
+    assert ours["macs"] == sum(count_macs(design.graph).values())
+    lines = "\n".join(result.summary())
+    assert "desk, onnxruntime-fp32-b1-t1" in lines
+    assert "theirs.onnx with float32 1x5x48x64" in lines
+    assert lines.count("there is no table desk/torch-eager-fp32-b1-t1") == 2  # once a block
+    assert "wrote out/bench.json" in lines
+
+
+def test_larger_networks_take_longer_at_their_own_sizes(desk: Path) -> None:
+    bench("squeezenas/lat_small", "one.yaml", num_classes=3, rounds=3)
+    small, large = sorted(rows(desk / "out"), key=lambda row: int(row["macs"]))
+    assert (small["network"], small["height"], small["width"]) == ("one.yaml", *map(str, SIZE))
+    assert float(small["median_ms"]) < float(large["median_ms"])
+    assert {small["classes"], large["classes"]} == {"3"}
+
+
+def table_at_hand(names: list[str], size: tuple[int, int], **changes: Any) -> LatencyTable:
+    """The table of this machine's PyTorch, under the name desk."""
+    specs = {spec for name in names for spec in design_at(name, size).graph.specs() if not is_free(spec)}
+    about = {"device": "desk", "version": str(torch.__version__), **changes}
+    table = table_of({spec: 0.25 for spec in specs}, **about)
+    path = Path("latency_tables/desk/torch-eager-fp32-b1-t1.json")
+    path.parent.mkdir(parents=True)
+    save_table(table, path)
+    return table
+
+
+def test_predictions_stand_beside_measurements_at_the_level_of_the_table(desk: Path) -> None:
+    table = table_at_hand(["one.yaml"], SIZE, reference=Reference(NETWORKS_REFERENCE.key, 1e-3))
+    lines = "\n".join(bench("one.yaml", "two.yaml").summary())
+    (block,) = json.loads((desk / "out" / "bench.json").read_text())["blocks"]
+    one, two = block["networks"]
+    assert block["slowdown_since_table"] == pytest.approx(block["reference"]["ms"] / 1e-3)
+    assert one["predicted_ms"] == predict(design_at("one.yaml", SIZE), table).ms
+    at_level = one["median_ms"] / block["slowdown_since_table"]
+    assert one["prediction_error"] == pytest.approx(one["predicted_ms"] / at_level - 1)
+    assert (two["predicted_ms"], two["no_prediction"]) == (None, "desk/torch-eager-fp32-b1-t1 lacks operations")
+    assert "lacks operations: " in lines
+    assert "of two.yaml; measure them, e.g. with nas profile genotype=two.yaml" in lines
+    assert f"{one['prediction_error']:+.1%}" in lines
+
+
+def test_a_table_that_is_given_must_be_one_of_the_device(desk: Path) -> None:
+    table_at_hand(["one.yaml"], SIZE)
+    with pytest.raises(ConfigError, match="latency.table: got macs, expected auto, none, or tables that were measured"):
+        bench("one.yaml", latency=BenchTableSettings(table="macs"))
+    with pytest.raises(ValueError, match="got a latency table of desk, expected one of elsewhere"):
+        bench("one.yaml", device="elsewhere", latency=BenchTableSettings(table="desk/torch-eager"))
+    bench("one.yaml", latency=BenchTableSettings(table="desk/torch-eager"), out="given")
+    (one,) = rows(desk / "given")
+    assert float(one["predicted_ms"]) > 0
+    bench("one.yaml", latency=BenchTableSettings(table="none"), out="without")
+    (one,) = rows(desk / "without")
+    assert one["predicted_ms"] == one["prediction_error_percent"] == ""
+
+
+WRONG = {
+    "no network": (["networks=[]"], "networks: got [], expected one or more names, each once"),
+    "a network twice": (
+        ["networks=[one.yaml,one.yaml]"],
+        "networks: got [one.yaml,one.yaml], expected one or more names, each once",
+    ),
+    "a network that is not there": (["networks=[nowhere]"], "nowhere"),
+    "an ONNX file that is not there": (["networks=[nowhere.onnx]"], "networks: nowhere.onnx cannot be read"),
+    "ONNX files alone in PyTorch": (["networks=[theirs.onnx]", "bench.sizes=[[32,32]]"], "add runtime=onnxruntime"),
+    "a free size": (
+        ["networks=[theirs.onnx]", "runtime=onnxruntime"],
+        "bench.sizes: got null, and theirs.onnx takes images of any",
+    ),
+    "one size, not a list": (["networks=[one.yaml]", "bench.sizes=[32,48]"], "bench.sizes: got [32,48], expected a list of sizes"),
+    "a size twice": (["networks=[one.yaml]", "bench.sizes=[[32,48],[32,48]]"], "expected each size once"),
+    "a size of nothing": (["networks=[one.yaml]", "bench.sizes=[[0,48]]"], "expected [HEIGHT,WIDTH] in pixels, both at least 1"),
+    "no such runtime": (["networks=[one.yaml]", "runtime=tensorflow"], "runtime: got 'tensorflow'"),
+    "no rounds": (["networks=[one.yaml]", "rounds=0"], "rounds: got 0, expected at least 1"),
+    "a bundle": (["networks=[one.yaml]", "runner=bundle"], "runner: got 'bundle', expected one of local, ssh"),
+    "a host without ssh": (["networks=[one.yaml]", "host=board"], "host: got a value with runner=local"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_line_and_writes_nothing(case: str, desk: Path, run_nas: Any) -> None:
+    words, reason = WRONG[case]
+    ended = run_nas("bench", *words, "rounds=1", "out=new") if "rounds" not in case else run_nas("bench", *words, "out=new")
+    assert ended.status == 2
+    assert reason in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not (desk / "new").exists()
+
+
+def test_a_folder_with_something_in_it_is_refused_before_anything_is_read(desk: Path, run_nas: Any) -> None:
+    ended = run_nas("bench", "networks=[nowhere]", "out=.")
+    assert ended.status == 2
+    assert "out: the folder . is not empty" in ended.err
+
+
+def test_a_bench_that_is_stopped_says_so_and_leaves_no_file(desk: Path, run_nas: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.measuring.runners.in_process.time_networks", stop)
+    ended = run_nas("bench", "networks=[one.yaml]", "out=stopped")
+    assert (ended.status, ended.err) == (130, "nas bench: interrupted\n")
+    assert not list((desk / "stopped").glob("bench*"))
