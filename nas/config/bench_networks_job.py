@@ -13,6 +13,7 @@ from nas.files.value_text import value_text
 DEFAULT_ROUNDS = 10
 BENCH_RUNNERS = ("local", "ssh")
 """Where networks are timed: a part of `nas.devices.runtimes.RUNNERS`."""
+PROTOCOLS = ("rounds", "survey")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -70,8 +71,11 @@ class BenchNetworksJob:
     """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
     ssh: SshSettings = field(default_factory=SshSettings)
     """Settings of the log-in with runner=ssh."""
+    protocol: str = "rounds"
+    """rounds: interleaved rounds over all networks of a size, from image to label map, without drift. survey: that of Holder and
+    Shafique's survey, the mean of 100 forward passes to logits, one network after another, in eager PyTorch, fp32, batch 1."""
     rounds: int | None = None
-    """Interleaved rounds over all networks of a size; each is timed twice a round. null: 10."""
+    """Rounds of protocol=rounds; each network is timed twice a round. null: 10."""
     latency: BenchTableSettings = field(default_factory=BenchTableSettings)
     """Predictions beside the measurements."""
     seed: int = 0
@@ -88,6 +92,10 @@ class BenchNetworksJob:
         at_least("", self, {"num_classes": 1, "rounds": 1, "seed": 0})
         one_of("runner", self.runner, BENCH_RUNNERS)
         check_ssh(self.runner, self.host, self.ssh)
+        one_of("protocol", self.protocol, PROTOCOLS)
+        if self.protocol == "survey":
+            require(self.rounds is None, f"rounds: got {self.rounds} with protocol=survey, which has none; leave rounds away")
+            require(self.runner == "local", f"runner: got {self.runner} with protocol=survey, expected local, or protocol=rounds")
 
     @property
     def names(self) -> list[str]:

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.config.bench_networks_job import DEFAULT_ROUNDS, BenchNetworksJob
-from nas.cost.table_parts import parse_key
 from nas.devices.runtimes import runs_onnx
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
-from nas.measuring.network_rounds import SERIES, noise_floor
-from nas.measuring.reference_operation import NETWORKS_REFERENCE
+from nas.measuring.network_rounds import SERIES
 from nas.measuring.runners.open_runner import open_runner
-from nas.measuring.runners.request import Request, request_for_networks
-from nas.measuring.runners.runner import Runner
+from nas.measuring.runners.request import request_for_networks
+from nas.measuring.survey_protocol import PASSES, check_survey_runtime, survey_line, survey_protocol
 from nas.probing.bench.bench_files import CSV, JSON, bench_csv, bench_json, rounds_protocol
 from nas.probing.bench.bench_summary import block_lines
-from nas.probing.bench.benched_networks import BenchedNetwork, at_size, load_networks, sizes_of
-from nas.probing.bench.network_predictions import TableAtHand, given_tables, predict, table_for
-from nas.probing.bench.network_times import BenchBlock, TimedNetwork
+from nas.probing.bench.benched_networks import at_size, load_networks, sizes_of
+from nas.probing.bench.network_predictions import given_tables, table_for
+from nas.probing.bench.network_times import BenchBlock
+from nas.probing.bench.timed_groups import TimedGroup, timed_block
 from nas.runs.rundir import held_out
 from nas.space.search_space import SpaceEntry
 from nas.worker.rounds import OnProgress
@@ -33,27 +32,22 @@ class BenchNetworksResult:
 
     Args:
         out: Folder of the files.
+        protocol: rounds or survey.
         blocks: What was measured: one block a runtime and size.
         left_out: What was not, and why.
     """
 
     out: Path
+    protocol: str
     blocks: Sequence[BenchBlock]
     left_out: Sequence[str]
 
     def summary(self) -> list[str]:
         """Lines for the terminal: a table for each block, what is to be known of it, and the files."""
         lines = [line for block in self.blocks for line in (*block_lines(block), "")]
+        if self.protocol == "survey":
+            lines.append(survey_line())
         return [*lines, *(f"not timed: {one}" for one in self.left_out), *(f"wrote {self.out / name}" for name in (CSV, JSON))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Networks of a size that a runtime runs side by side."""
-
-    request: Request
-    size: tuple[int, int]
-    networks: Sequence[BenchedNetwork]
 
 
 def bench_networks(
@@ -72,26 +66,32 @@ def bench_networks(
     """
     groups, left_out = _groups(job, spaces)
     given = given_tables(job.latency.table)
-    rounds = job.rounds or DEFAULT_ROUNDS
-    progress = _Progress(sum(len(group.networks) for group in groups) * SERIES * rounds, on_progress)
+    each = PASSES if job.protocol == "survey" else SERIES * (job.rounds or DEFAULT_ROUNDS)
+    progress = _Progress(sum(len(group.networks) for group in groups) * each, on_progress)
     with held_out(job.out, "bench") as out:
         blocks = []
         for request in dict.fromkeys(group.request for group in groups):
             with open_runner(job, request) as runner:
                 at_hand = table_for(runner, job.latency.table, given)
                 for group in (one for one in groups if one.request == request):
-                    blocks.append(_timed(group, runner, at_hand, seed=job.seed, on_progress=progress.step))
+                    blocks.append(
+                        timed_block(group, runner, at_hand, protocol=job.protocol, seed=job.seed, on_progress=progress.step)
+                    )
                     progress.next_block()
-        result = BenchNetworksResult(out=out, blocks=blocks, left_out=left_out)
-        content = bench_json(blocks, job, rounds_protocol(rounds), left_out)
+        result = BenchNetworksResult(out=out, protocol=job.protocol, blocks=blocks, left_out=left_out)
+        protocol = survey_protocol() if job.protocol == "survey" else rounds_protocol(job.rounds or DEFAULT_ROUNDS)
+        content = bench_json(blocks, job, protocol, left_out)
         write_text_atomic(out / CSV, bench_csv(blocks))
         write_text_atomic(out / JSON, json.dumps(content, indent=1, allow_nan=False) + "\n")
         return result
 
 
-def _groups(job: BenchNetworksJob, spaces: Mapping[str, SpaceEntry]) -> tuple[list[_Group], list[str]]:
+def _groups(job: BenchNetworksJob, spaces: Mapping[str, SpaceEntry]) -> tuple[list[TimedGroup], list[str]]:
     """What is timed side by side, and what no runtime or not every one runs."""
     requests = [request_for_networks(job, runtime) for runtime in job.runtimes]
+    if job.protocol == "survey":
+        for request in requests:
+            check_survey_runtime(request.runtime)
     loaded = load_networks(job.names, spaces)
     sizes = {name: sizes_of(one, job, name) for name, one in loaded.items()}
     batches = list(dict.fromkeys(request.runtime.batch for request in requests))
@@ -109,45 +109,11 @@ def _groups(job: BenchNetworksJob, spaces: Mapping[str, SpaceEntry]) -> tuple[li
             timed |= {one.name for one in able}
             left_out += [f"{one.name} with {request.runtime}, which runs no ONNX files" for one in networks if one not in able]
             if able:
-                groups.append(_Group(request, size, able))
+                groups.append(TimedGroup(request, size, able))
     if never := [name for name in loaded if name not in timed]:
-        raise ConfigError(f"runtime: got {', '.join(job.runtimes)}, and {never[0]} is an ONNX file; add runtime=onnxruntime")
+        remedy = "leave it out, or give protocol=rounds" if job.protocol == "survey" else "add runtime=onnxruntime"
+        raise ConfigError(f"runtime: got {', '.join(job.runtimes)}, and {never[0]} is an ONNX file; {remedy}")
     return groups, list(dict.fromkeys(left_out))
-
-
-def _timed(group: _Group, runner: Runner, at_hand: TableAtHand, *, seed: int, on_progress: OnProgress) -> BenchBlock:
-    """Time a group, and set what the table says beside it."""
-    level = None if at_hand.table is None else at_hand.table.reference
-    reference = NETWORKS_REFERENCE if level is None else parse_key(level.key)
-    timings, observed = runner.time_networks(
-        [one.timeable for one in group.networks], reference, seed=seed, on_progress=on_progress
-    )
-    assert timings.reference_ms is not None
-    samples = timings.samples()
-    slowdown = None if level is None else timings.reference_ms / level.median_ms
-    rows = [
-        TimedNetwork(
-            network=network,
-            samples_ms=tuple(map(float, own.flatten())),
-            batch=group.request.runtime.batch,
-            prediction=predict(network, at_hand),
-            slowdown=slowdown,
-        )
-        for network, own in zip(group.networks, samples, strict=True)
-    ]
-    return BenchBlock(
-        runtime=str(group.request.runtime),
-        size=group.size,
-        conditions=runner.conditions,
-        observed=observed,
-        reference=reference.key,
-        reference_ms=timings.reference_ms,
-        table=None if at_hand.table is None else at_hand.table.identifier,
-        no_table=at_hand.reason,
-        slowdown=slowdown,
-        noise_floor=noise_floor(samples),
-        rows=rows,
-    )
 
 
 class _Progress:

@@ -143,6 +143,22 @@ def test_a_table_that_is_given_must_be_one_of_the_device(desk: Path) -> None:
     assert one["predicted_ms"] == one["prediction_error_percent"] == ""
 
 
+def test_the_survey_is_the_mean_of_a_hundred_passes_and_says_what_was_chosen(desk: Path) -> None:
+    table_at_hand(["one.yaml"], (32, 48), reference=Reference(NETWORKS_REFERENCE.key, 1.0))
+    lines = "\n".join(bench("one.yaml", sizes=[[32, 48]], protocol="survey", rounds=None).summary())
+    content = json.loads((desk / "out" / "bench.json").read_text())
+    (block,) = content["blocks"]
+    (one,) = block["networks"]
+    assert content["protocol"]["name"] == "survey"
+    assert len(one["samples_ms"]) == content["protocol"]["passes"] == 100
+    assert one["ms"] == pytest.approx(np.mean(one["samples_ms"]), abs=1e-5)
+    assert one["fps"] == pytest.approx(1000 / one["ms"])
+    assert one["prediction_error"] == pytest.approx(one["predicted_ms"] / one["ms"] - 1)
+    assert (block["reference"], block["noise_floor"], block["slowdown_since_table"]) == (None, None, None)
+    assert "mean of 100 samples" in lines
+    assert "it leaves open batch size: 1, warm-up: 10 forward passes" in lines
+
+
 WRONG = {
     "no network": (["networks=[]"], "networks: got [], expected one or more names, each once"),
     "a network twice": (
@@ -162,6 +178,19 @@ WRONG = {
     "no such runtime": (["networks=[one.yaml]", "runtime=tensorflow"], "runtime: got 'tensorflow'"),
     "no rounds": (["networks=[one.yaml]", "rounds=0"], "rounds: got 0, expected at least 1"),
     "a bundle": (["networks=[one.yaml]", "runner=bundle"], "runner: got 'bundle', expected one of local, ssh"),
+    "the survey with another runtime": (
+        ["networks=[one.yaml]", "protocol=survey", "runtime=onnxruntime"],
+        "runtime: got onnxruntime-",
+    ),
+    "the survey with rounds": (["networks=[one.yaml]", "protocol=survey", "rounds=3"], "rounds: got 3 with protocol=survey"),
+    "the survey elsewhere": (
+        ["networks=[one.yaml]", "protocol=survey", "runner=ssh", "host=h"],
+        "runner: got ssh with protocol=survey",
+    ),
+    "the survey of an ONNX file": (
+        ["networks=[theirs.onnx,one.yaml]", "protocol=survey", "bench.sizes=[[32,32]]"],
+        "theirs.onnx is an ONNX file; leave it out, or give protocol=rounds",
+    ),
     "a host without ssh": (["networks=[one.yaml]", "host=board"], "host: got a value with runner=local"),
 }
 
@@ -169,7 +198,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input_is_one_line_and_writes_nothing(case: str, desk: Path, run_nas: Any) -> None:
     words, reason = WRONG[case]
-    ended = run_nas("bench", *words, "rounds=1", "out=new") if "rounds" not in case else run_nas("bench", *words, "out=new")
+    ended = run_nas("bench", *words, "out=new")
     assert ended.status == 2
     assert reason in ended.err
     assert len(ended.err.strip().splitlines()) == 1

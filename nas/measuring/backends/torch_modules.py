@@ -87,6 +87,12 @@ class TorchModules(ABC):
         inputs = (example_images(size, batch=self.runtime.batch).to(self._device),)
         return self._run(Ready(self._finish(module, inputs, name=f"the network at {size[0]}x{size[1]}"), inputs))
 
+    def prepare_forward(self, network: Network, *, size: tuple[int, int]) -> Run:
+        """The same from images to logits at their size: the forward pass without the choice of a label."""
+        inputs = (example_images(size, batch=self.runtime.batch).to(self._device),)
+        module = copy.deepcopy(network).eval().to(self._device)
+        return self._run(Ready(self._finish(module, inputs, name=f"the network at {size[0]}x{size[1]}"), inputs))
+
     def prepare_file(self, file: OperationFile, *, name: str) -> Run:
         """Refuse: PyTorch runs no ONNX graphs."""
         del file

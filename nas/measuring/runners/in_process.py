@@ -80,7 +80,7 @@ class InProcess:
     ) -> Observed:
         """Take the timings of a plan that a journal lacks; see `Runner`."""
         by_key, effort = {spec.key: spec for spec in (*plan, reference)}, self.effort
-        watch = _Watch(self._read_clocks, self._read_state)
+        watch = self.watch()
 
         def round_done(index: int, count: int) -> None:
             watch.look()
@@ -108,7 +108,7 @@ class InProcess:
         with self.backend.measuring():
             runs = [self._prepared(one) for one in networks]
             level = None if reference is None else (reference.key, self.backend.prepare(reference))
-            watch = _Watch(self._read_clocks, self._read_state)
+            watch = self.watch()
             timings = time_networks(
                 runs,
                 rounds=self.effort.rounds,
@@ -119,6 +119,10 @@ class InProcess:
             )
             return timings, watch.observed()
 
+    def watch(self) -> Watch:
+        """What sees the device from now on."""
+        return Watch(self._read_clocks, self._read_state)
+
     def _prepared(self, network: Timeable) -> Run:
         if isinstance(network, SizedNetwork):
             return self.backend.prepare_network(network.make(), size=network.size)
@@ -128,7 +132,7 @@ class InProcess:
         """Nothing is left."""
 
 
-class _Watch:
+class Watch:
     """What the device is like before, between and after the rounds of a measurement.
 
     Args:

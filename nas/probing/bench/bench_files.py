@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 """The version of `bench.json`."""
 COLUMNS = (
     *("network", "kind", "device", "runtime", "runtime_version", "height", "width", "batch", "classes"),
-    *("median_ms", "p10_ms", "p90_ms", "mean_ms", "samples", "fps", "parameters", "macs"),
+    *("ms", "statistic", "median_ms", "p10_ms", "p90_ms", "mean_ms", "samples", "fps", "parameters", "macs"),
     *("predicted_ms", "predicted_low_ms", "predicted_high_ms", "prediction_error_percent"),
     *("clocks_before", "clocks_after", "throttled", "output"),
 )
@@ -92,7 +92,8 @@ def _csv_row(block: BenchBlock, row: TimedNetwork) -> dict[str, Any]:
         "width": network.size[1],
         "batch": row.batch,
         "classes": network.design.deployment.num_classes if network.design is not None else None,
-        **{name: f"{getattr(row, name):.4f}" for name in ("median_ms", "p10_ms", "p90_ms", "mean_ms")},
+        **{name: _number(getattr(row, name)) for name in ("ms", "median_ms", "p10_ms", "p90_ms", "mean_ms")},
+        "statistic": row.statistic,
         "samples": len(row.samples_ms),
         "fps": f"{row.fps:.3f}",
         "parameters": network.parameters,
@@ -127,7 +128,7 @@ def _block_json(block: BenchBlock) -> dict[str, Any]:
         "temperature_after": observed.temperature_after,
         "throttled": list(observed.throttled),
         "system": dict(observed.system),
-        "reference": {"key": block.reference, "ms": block.reference_ms},
+        "reference": None if block.reference is None else {"key": block.reference, "ms": block.reference_ms},
         "table": block.table,
         "no_table": block.no_table,
         "slowdown_since_table": block.slowdown,
@@ -144,6 +145,8 @@ def _row_json(row: TimedNetwork) -> dict[str, Any]:
         "output": network.output,
         "space": None if network.design is None else network.design.genotype.space,
         "classes": None if network.design is None else network.design.deployment.num_classes,
+        "ms": row.ms,
+        "statistic": row.statistic,
         "median_ms": row.median_ms,
         "p10_ms": row.p10_ms,
         "p90_ms": row.p90_ms,

@@ -15,9 +15,9 @@ HEADER = ("network", "ms", "p10", "p90", "FPS", "parameters", "GMACs", "predicte
 def block_lines(block: BenchBlock) -> list[str]:
     """A table of the networks by their time, and what is to be known of it."""
     conditions, (height, width) = block.conditions, block.size
-    rows = sorted(block.rows, key=lambda row: row.median_ms)
+    rows = sorted(block.rows, key=lambda row: row.ms)
     where = f"{conditions.device.name}, {block.runtime} ({conditions.runtime.version})"
-    title = f"{where}, {height}x{width}, {len(rows[0].samples_ms)} samples each"
+    title = f"{where}, {height}x{width}, {rows[0].statistic} of {len(rows[0].samples_ms)} samples"
     return [title, *text_table(HEADER, [_cells(row) for row in rows]), *_notes(block)]
 
 
@@ -25,7 +25,7 @@ def _cells(row: TimedNetwork) -> list[str]:
     network, error = row.network, row.prediction_error
     return [
         network.name,
-        *(f"{value:.3f}" for value in (row.median_ms, row.p10_ms, row.p90_ms)),
+        *("-" if value is None else f"{value:.3f}" for value in (row.ms, row.p10_ms, row.p90_ms)),
         f"{row.fps:.1f}",
         f"{network.parameters:,}",
         "-" if network.macs is None else f"{network.macs / 1e9:.3f}",
@@ -36,7 +36,8 @@ def _cells(row: TimedNetwork) -> list[str]:
 
 def _notes(block: BenchBlock) -> Iterator[str]:
     observed = block.observed
-    yield f"the two series of a network differ by {block.noise_floor:.1%} on average"
+    if block.noise_floor is not None:
+        yield f"the two series of a network differ by {block.noise_floor:.1%} on average"
     for what, before, after in (
         ("clocks", observed.clocks_before, observed.clocks_after),
         ("temperatures", observed.temperature_before, observed.temperature_after),

@@ -20,6 +20,7 @@ class TimedNetwork:
     Args:
         network: The network, at its size.
         samples_ms: What a call took, in ms; each is the mean of the calls of a sample.
+        statistic: What of them counts: `median` or `mean`.
         batch: Images a call.
         prediction: What a table says of it.
         slowdown: Of the block; None: not known.
@@ -27,9 +28,15 @@ class TimedNetwork:
 
     network: BenchedNetwork
     samples_ms: tuple[float, ...]
+    statistic: str
     batch: int
     prediction: Prediction
     slowdown: float | None
+
+    @property
+    def ms(self) -> float:
+        """What counts."""
+        return self.mean_ms if self.statistic == "mean" else self.median_ms
 
     @property
     def median_ms(self) -> float:
@@ -42,26 +49,26 @@ class TimedNetwork:
         return float(np.mean(self.samples_ms))
 
     @property
-    def p10_ms(self) -> float:
-        """A tenth of the samples is below it."""
-        return float(np.percentile(self.samples_ms, 10))
+    def p10_ms(self) -> float | None:
+        """A tenth of the samples is below it; None: there is one sample."""
+        return None if len(self.samples_ms) < 2 else float(np.percentile(self.samples_ms, 10))
 
     @property
-    def p90_ms(self) -> float:
-        """A tenth of the samples is above it."""
-        return float(np.percentile(self.samples_ms, 90))
+    def p90_ms(self) -> float | None:
+        """A tenth of the samples is above it; None: there is one sample."""
+        return None if len(self.samples_ms) < 2 else float(np.percentile(self.samples_ms, 90))
 
     @property
     def fps(self) -> float:
         """Images a second."""
-        return 1000 * self.batch / self.median_ms
+        return 1000 * self.batch / self.ms
 
     @property
     def prediction_error(self) -> float | None:
         """Prediction over measurement minus 1, at the table's level of speed where that is known; None: no prediction."""
         if self.prediction.ms is None:
             return None
-        return self.prediction.ms * (self.slowdown or 1.0) / self.median_ms - 1
+        return self.prediction.ms * (self.slowdown or 1.0) / self.ms - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +80,12 @@ class BenchBlock:
         size: (height, width) of the images in pixels.
         conditions: Device, runtime with its version, and protocol.
         observed: What was seen of the device meanwhile.
-        reference: Key of the operation by which drift was taken out.
+        reference: Key of the operation by which drift was taken out; None: it was not.
         reference_ms: What that took, in ms.
         table: Identifier of the table of the predictions; None: there is none.
         no_table: Why there is none.
         slowdown: What the reference operation took, over what it took when the table was measured; None: not known.
-        noise_floor: Mean share by which the medians of the two series of a network differ.
+        noise_floor: Mean share by which the medians of the two series of a network differ; None: there is one series.
         rows: The networks.
     """
 
@@ -86,10 +93,10 @@ class BenchBlock:
     size: tuple[int, int]
     conditions: Conditions
     observed: Observed
-    reference: str
-    reference_ms: float
+    reference: str | None
+    reference_ms: float | None
     table: str | None
     no_table: str | None
     slowdown: float | None
-    noise_floor: float
+    noise_floor: float | None
     rows: Sequence[TimedNetwork]
