@@ -11,7 +11,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nas.measuring.memory.map_lifetimes import Memory, Step, peak
+from nas.measuring.memory.map_lifetimes import Memory, Step, memory_of_steps
 from nas.network.network import LABELS, Labels, Network
 from nas.space.graph import Graph
 
@@ -41,9 +41,8 @@ def memory_of(graph: Graph, bytes_per_value: int = 4) -> Memory:
         image = torch.empty(1, *_image_shape(deployed))
     module = Labels(network) if LABELS in deployed.outputs else network
     trace = traced(module, image, bytes_per_value)
-    activations, at = peak(trace.steps, trace.outputs)
     values = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point())
-    return Memory(values * bytes_per_value, activations, at, trace.most)
+    return memory_of_steps(trace.steps, trace.outputs, weights=values * bytes_per_value, eager=trace.most)
 
 
 def traced(module: Callable[[Tensor], Tensor], image: Tensor, bytes_per_value: int = 4) -> MapTrace:

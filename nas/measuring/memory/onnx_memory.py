@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import ConfigError
-from nas.measuring.memory.map_lifetimes import Memory, Step, peak
+from nas.measuring.memory.map_lifetimes import Memory, Step, memory_of_steps
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -51,7 +51,7 @@ def onnx_memory(model: ModelProto, size: tuple[int, int] | None = None) -> Memor
         shape = "x".join(map(str, shapes[results[0]][1])) if results[0] in shapes else ""
         steps.append(Step(f"{node.op_type} {shape}".strip(), reads, makes, node.op_type in POINTWISE))
     outputs = {source.get(value.name, value.name) for value in model.graph.output}
-    return Memory(weights, *peak(steps, outputs))
+    return memory_of_steps(steps, outputs, weights=weights)
 
 
 def _shapes(model: ModelProto, size: tuple[int, int] | None) -> dict[str, tuple[int, list[int]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.measuring.memory.map_lifetimes import Memory, Step, peak
+from nas.measuring.memory.map_lifetimes import Memory, Step, memory_of_steps, peak
 
 IMAGE = Step("input", [], {"image": 3})
 
@@ -41,8 +41,31 @@ def test_a_map_that_is_read_twice_by_a_step_counts_once():
     assert peak([IMAGE, Step("square", ["image", "image"], {"a": 3})], ["a"]) == (6, "square")
 
 
-@pytest.mark.parametrize(("eager", "text"), [(None, ""), (2_500_000, ", 2.5 MB in eager PyTorch")])
-def test_a_memory_in_words(eager, text):
-    memory = Memory(1_000_000, 2_000_000, "conv 1x4x8x8", eager)
+def test_the_body_ends_before_the_last_resize_and_the_argmax():
+    """A resize within stays; what the last one reads is alive to the end."""
+    steps = [
+        IMAGE,
+        Step("Conv 1", ["image"], {"a": 10}),
+        Step("Resize 2", ["a"], {"b": 40}),
+        Step("Conv 3", ["b"], {"c": 5}),
+        Step("Resize 4", ["c"], {"d": 80}),
+        Step("Reshape 5", ["d"], {}),
+        Step("ArgMax 6", ["d"], {"labels": 16}),
+    ]
+    assert memory_of_steps(steps, ["labels"], weights=1) == Memory(1, 96, "ArgMax 6", 50)
+    assert memory_of_steps(steps[:4], ["c"], weights=1, eager=7) == Memory(1, 50, "Resize 2", 50, 7)
+
+
+@pytest.mark.parametrize(
+    ("body", "eager", "text"),
+    [
+        (2_000_000, None, ""),
+        (2_000_000, 2_500_000, ", 2.5 MB in eager PyTorch"),
+        (1_500_000, 2_500_000, ", 2.5 MB in eager PyTorch, 1.5 MB before the last resize"),
+    ],
+)
+def test_a_memory_in_words(body, eager, text):
+    memory = Memory(1_000_000, 2_000_000, "conv 1x4x8x8", body, eager)
     assert memory.summary() == f"weights 1.0 MB, activations at most 2.0 MB (conv 1x4x8x8){text}"
-    assert memory.as_json() == {"weights": 1_000_000, "activations": 2_000_000, "at": "conv 1x4x8x8", "eager": eager}
+    numbers = {"weights": 1_000_000, "activations": 2_000_000, "body": body, "eager": eager}
+    assert memory.as_json() == {**numbers, "at": "conv 1x4x8x8"}

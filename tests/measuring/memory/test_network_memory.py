@@ -9,13 +9,15 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from nas.measuring.memory.map_lifetimes import peak
 from nas.measuring.memory.network_memory import memory_of, traced
 from nas.network.network import Labels, Network
-from nas.ops import OpSpec
+from nas.ops import OpSpec, build, example_inputs
 from nas.space.deployment import Deployment
 from nas.space.design import load_design
 from nas.space.graph import NetworkBuilder
 from search_spaces import SEARCH_SPACES
+from tests.contracts.test_op_contract import RUNNING
 from tests.small_jobs import SIZE, random_genotype
 
 PUBLISHED = ("squeezenas/lat_small", "fasterseg/student")
@@ -55,6 +57,30 @@ def test_the_eager_peak_is_what_the_allocator_gives_out(name):
 def test_what_a_planned_runtime_needs_is_at_most_what_eager_takes(name):
     found = memory_of(graph_of(name))
     assert found.eager / 2 <= found.activations < found.eager
+
+
+class OnFirst(nn.Module):
+    """An operation of several inputs as a module of the first."""
+
+    def __init__(self, op, others):
+        super().__init__()
+        self.op = op
+        self.others = others
+
+    def forward(self, x):
+        return self.op(x, *self.others)
+
+
+def test_every_operation_takes_the_same_without_content():
+    """Else a network with it could have no memory, or another one than when it runs."""
+    found = {"meta": {}, "cpu": {}}
+    for device, memories in found.items():
+        for spec in RUNNING:
+            with torch.device(device):
+                first, *others = (torch.empty(x.shape).fill_(0.5) for x in example_inputs(spec))
+                trace = traced(OnFirst(build(spec).eval(), others), first)
+            memories[spec.key] = trace.most, peak(trace.steps, trace.outputs)
+    assert found["meta"] == found["cpu"]
 
 
 def conv_then_classifier():
@@ -100,8 +126,6 @@ def test_an_undecided_graph_has_no_memory(tmp_path):
     "activation", [nn.ReLU(), nn.Hardswish(), nn.PReLU(), nn.Sigmoid(), nn.ReLU6(), nn.BatchNorm2d(4)], ids=str
 )
 def test_activations_and_batch_norms_run_in_place_where_memory_is_planned(activation):
-    from nas.measuring.memory.map_lifetimes import peak
-
     trace = traced(nn.Sequential(nn.Conv2d(1, 4, 1), activation, nn.MaxPool2d(8)).eval(), torch.zeros(1, 1, 8, 8, device="cpu"))
     assert peak(trace.steps, trace.outputs) == (4 * 64 * (1 + 4), "convolution 1x4x8x8")
     assert trace.most == 4 * 64 * (1 + 4 + 4)

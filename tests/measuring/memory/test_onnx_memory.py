@@ -40,6 +40,7 @@ def test_an_exported_file_takes_what_its_network_takes(name):
     ours = memory_of(graph)
     file = onnx_memory(onnx_model(Network(graph).eval(), size, ExportSettings(output="labels")))
     assert file.activations == ours.activations - 4 * size[0] * size[1]
+    assert file.body == ours.body
     assert 0.95 * ours.weights < file.weights < ours.weights
     assert file.eager is None
 
