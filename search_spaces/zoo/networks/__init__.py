@@ -7,6 +7,7 @@ from importlib import import_module
 from search_spaces.zoo.hand_made import HandMade
 
 FILES = {
+    "context_net": "context_net",
     "fast_scnn": "fast_scnn",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""

@@ -22,6 +22,10 @@ from tests.search_spaces.zoo.zoo_networks import NAMES, facts, published, small
 ODD = (67, 93)
 FACTS = facts()
 OVERFITTING_STEPS = 80
+UNPADDED = {
+    "context_net": (864 * (512 * 1024 - 511 * 1023) + (864 + 2336 + 14016 + 6144) * (128 * 256 - 127 * 255)) / 1e9,
+}
+"""GMACs at the edges of maps that the implementation which was counted leaves out, for its convolutions are not padded."""
 
 
 def test_every_network_has_its_file_its_genotype_and_its_facts():
@@ -33,7 +37,7 @@ def test_parameters_and_macs_are_those_that_were_counted_elsewhere(name: str):
     fact, network = FACTS[name], find_network(name)
     graph = published(name).deployed(Deployment(fact.size, network.stem_channels, fact.classes)).graph.deployed()
     assert round(sum(count_parameters(graph).values()) / 1e6, 4) == fact.parameters_m
-    assert sum(count_macs(graph).values()) / 1e9 == pytest.approx(fact.gmacs, rel=1e-3)
+    assert sum(count_macs(graph).values()) / 1e9 == pytest.approx(fact.gmacs + UNPADDED.get(name, 0.0), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)

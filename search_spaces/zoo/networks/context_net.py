@@ -1,0 +1,52 @@
+"""ContextNet: a shallow branch on the image, a deep one on the image at a quarter of its size, fusion at 1/8."""
+
+from __future__ import annotations
+
+from nas.space.graph import Value
+from search_spaces.zoo.hand_made import HandMade, Outputs
+from search_spaces.zoo.layers import Layers
+
+STAGES = ((1, 32, 1, 1), (6, 32, 1, 1), (6, 48, 3, 2), (6, 64, 3, 2), (6, 96, 2, 1), (6, 128, 2, 1))
+"""Expansion, channels, blocks and stride of the stages of inverted residuals."""
+
+
+def describe(net: Layers) -> Outputs:
+    """Append the network: scores at 1/8.
+
+    Poudel, Bonde, Liwicki, Zach, "ContextNet: Exploring Context and Detail for Semantic Segmentation in Real-time", BMVC 2018,
+    arXiv:1805.04554. There is no official code. The implementation that is measured has no dilation in the fusion (4 in the paper),
+    no 3x3 convolution after the inverted residuals, and its auxiliary head on the shallow branch (in the paper on the deep one).
+    Both 3x3 convolutions on images have no padding there, which saves 0.15 % of the multiply-accumulates; here they are padded.
+    """
+    x = net.conv("spatial.stem", net.image, 32, stride=2)
+    for number, (channels, stride) in enumerate(((64, 2), (128, 2), (128, 1))):
+        x = _separable(net, f"spatial.{number}", x, channels, stride=stride)
+    high = x
+    x = net.conv("context.stem", net.op("context.shrink", "shrink", net.image, stride=4), 32, stride=2)
+    for number, (expansion, channels, blocks, stride) in enumerate(STAGES):
+        for block in range(blocks):
+            name = f"context.{number}.{block}"
+            x = _inverted_residual(net, name, x, channels, expansion=expansion, stride=stride if block == 0 else 1)
+    low = net.depthwise("fusion.depthwise", net.resize("fusion.up", x, high, kind="resize_corners"))
+    low = net.conv("fusion.low", low, 128, 1, layers="conv_bias_bn")
+    x = net.add("fusion.sum", low, net.conv("fusion.high", high, 128, 1, layers="conv_bias_bn"))
+    x = net.relu("fusion.relu", x)
+    for number in range(2):
+        x = _separable(net, f"head.{number}", x, 128)
+    scores = net.classifier("classifier.conv", net.op("classifier.dropout", "dropout_10", x))
+    aux = net.op("aux8.dropout", "dropout_10", net.conv("aux8.conv", high, 32))
+    return Outputs(scores=scores, resize="resize_corners", auxiliary={"aux8": net.classifier("aux8.classifier", aux)})
+
+
+def _separable(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1) -> Value:
+    """Depthwise 3x3, then 1x1, each with batch norm and ReLU."""
+    return net.conv(f"{name}.pointwise", net.depthwise(f"{name}.depthwise", x, stride=stride), channels, 1)
+
+
+def _inverted_residual(net: Layers, name: str, x: Value, channels: int, *, expansion: int, stride: int) -> Value:  # noqa: PLR0913
+    """Expand, filter, project; the input is added where shapes agree (MobileNetV2, arXiv:1801.04381)."""
+    y = net.op(f"{name}.op", "inverted_residual", x, channels=channels, kernel=3, stride=stride, expansion=expansion)
+    return net.add(f"{name}.sum", x, y) if stride == 1 and channels == x.channels else y
+
+
+NETWORKS = {"context_net": HandMade(stem_channels=32, describe=describe)}
