@@ -126,6 +126,24 @@ class Layers:
         """`max_pool` or `avg_pool` over windows."""
         return self.op(name, kind, x, kernel=kernel, stride=stride)
 
+    def halve(self, name: str, x: Value, channels: int, *, conv: str = "conv_bias", norm: str = "bn3_relu") -> Value:
+        """Half the size: a 3x3 convolution, beside max pooling where channels grow; then norm and activation.
+
+        The initial block of Paszke et al., "ENet", 2016, arXiv:1606.02147, as several networks repeat it.
+
+        Args:
+            name: What the names of its nodes begin with.
+            x: What it reads.
+            channels: That go out.
+            conv: Chain of the convolution.
+            norm: Chain of what follows.
+        """
+        grows = channels > x.channels
+        y = self.conv(f"{name}.conv", x, channels - x.channels if grows else channels, layers=conv, stride=2)
+        if grows:
+            y = self.concat(f"{name}.concat", [y, self.pool(f"{name}.pool", x, 2)])
+        return self.op(f"{name}.norm", norm, y)
+
     def bins(self, name: str, x: Value, bins: int, *, square: bool = False) -> Value:
         """Average pooling to a grid: of `bins` x `bins`, or of `bins` rows of nearly square bins."""
         if not square:

@@ -8,6 +8,7 @@ from search_spaces.zoo.hand_made import HandMade
 
 FILES = {
     "context_net": "context_net",
+    "dabnet": "dabnet",
     "fast_scnn": "fast_scnn",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
