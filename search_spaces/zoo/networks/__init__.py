@@ -10,6 +10,7 @@ FILES = {
     "context_net": "context_net",
     "dabnet": "dabnet",
     "fast_scnn": "fast_scnn",
+    "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
 
