@@ -12,6 +12,7 @@ from torch import Tensor
 from nas.errors import CheckpointError
 from nas.network.network import Network
 from nas.space.design import Design
+from nas.space.graph import Graph
 
 log = logging.getLogger("nas")
 
@@ -26,6 +27,8 @@ def import_official(design: Design, state_dict: Mapping[str, Tensor], *, source:
         state_dict: Official name -> tensor.
         source: What messages begin with.
 
+    Tensors of auxiliary heads may be missing all together, as in files that were released for evaluation; they are then as drawn.
+
     Raises:
         CheckpointError: If its space has no official checkpoints, or a tensor is missing, left over or of another shape: all are
             named, up to a few of each.
@@ -36,10 +39,8 @@ def import_official(design: Design, state_dict: Mapping[str, Tensor], *, source:
         raise CheckpointError(
             f"{source}: there are no official checkpoints of space {design.genotype.space}; give weights of nas train"
         )
-    wanted = {name for names in keys.values() for name in names}
     state_dict = _without_extras(state_dict, space.official_extras(graph), source)
-    _check_names(wanted, set(state_dict), source)
-    ours = {name: _joined([state_dict[one] for one in names]) for name, names in keys.items()}
+    ours = _renamed(graph, keys, state_dict, source)
     with torch.device("meta"):
         shapes = {name: list(tensor.shape) for name, tensor in Network(graph).state_dict().items()}
     _check_shapes(shapes, ours, keys, source=source)
@@ -61,9 +62,23 @@ def own_names(tensors: Mapping[str, Tensor], *, design: Design, source: str | Pa
     if not keys or official.isdisjoint(tensors):
         return tensors
     tensors = _without_extras(tensors, space.official_extras(graph), str(source))
-    _check_names(official, set(tensors), str(source))
+    renamed = _renamed(graph, keys, tensors, str(source))
     log.info("weights: %s has the names of the official code of %s; renamed to ours", source, design.genotype.space)
-    return {name: _joined([tensors[one] for one in names]) for name, names in keys.items()}
+    return renamed
+
+
+def _renamed(graph: Graph, keys: Mapping[str, tuple[str, ...]], tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Official tensors under our names; those of auxiliary heads as drawn where the file has none of them."""
+    paths = tuple(f"{path}." for path in {node.module for node in graph.nodes} - {node.module for node in graph.deployed().nodes})
+    auxiliary = [name for name in keys if name.startswith(paths)] if paths else []
+    drawn: dict[str, Tensor] = {}
+    if auxiliary and not any(one in tensors for name in auxiliary for one in keys[name]):
+        log.info("weights: %s has no auxiliary heads; theirs are as drawn", source)
+        state = Network(graph).state_dict()
+        drawn = {name: state[name] for name in auxiliary}
+    given = {name: names for name, names in keys.items() if name not in drawn}
+    _check_names({name for names in given.values() for name in names}, set(tensors), source)
+    return {name: drawn[name] if name in drawn else _joined([tensors[one] for one in keys[name]]) for name in keys}
 
 
 def _without_extras(tensors: Mapping[str, Tensor], extras: Mapping[str, str | None], source: str) -> dict[str, Tensor]:

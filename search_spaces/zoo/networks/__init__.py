@@ -9,6 +9,7 @@ from search_spaces.zoo.hand_made import HandMade
 FILES = {
     "context_net": "context_net",
     "dabnet": "dabnet",
+    "ddrnet_23_slim": "ddrnet_23_slim",
     "fast_scnn": "fast_scnn",
     "swiftnet_rn18": "swiftnet_rn18",
 }
