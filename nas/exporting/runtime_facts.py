@@ -263,10 +263,10 @@ def _is_counted_pool(node: NodeProto, _: ModelProto) -> bool:
 
 
 def _is_last_resize(node: NodeProto, model: ModelProto) -> bool:
-    """Whether a resize makes the logits: the output, or what the argmax reads, be it through a cast."""
+    """Whether a resize makes the logits: the output, or what the argmax for it reads, be it through a cast."""
     ends = {value.name for value in model.graph.output}
     for other in reversed(model.graph.node):
-        if other.op_type in ("ArgMax", "Cast") and ends.intersection(other.output):
+        if other.op_type in ("Unsqueeze", "ArgMax", "Cast") and ends.intersection(other.output):
             ends.update(other.input)
     return node.op_type == "Resize" and bool(ends.intersection(node.output))
 

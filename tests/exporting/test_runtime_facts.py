@@ -38,7 +38,13 @@ HAS = {
     "convolution": (model_of(node("Conv"), node("Conv")), 2),
     "argmax": (model_of(node("ArgMax")), 1),
     "resized logits": (
-        model_of(node("Resize", "x", "a"), node("Resize", "a", "b"), node("Cast", "b", "c"), node("ArgMax", "c")),
+        model_of(
+            node("Resize", "x", "a"),
+            node("Resize", "a", "b"),
+            node("Cast", "b", "c"),
+            node("ArgMax", "c", "d"),
+            node("Unsqueeze", "d"),
+        ),
         1,
     ),
     "corner-aligned resize": (model_of(node("Resize", **CORNERS), node("Resize", **RESIZE)), 1),

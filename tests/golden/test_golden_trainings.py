@@ -131,5 +131,7 @@ def export_report(path: Path) -> dict:
     kept = {
         key: value for key, value in report.items() if key not in ("made_by", "sha256", "weights_sha256", "file_bytes", "check")
     }
-    measured = ("max_abs_difference", "largest_logit", "argmax_agreement")
-    return {**kept, "check": [{k: v for k, v in one.items() if k not in measured} for one in report["check"]]}
+    measured = ("max_abs_difference", "largest_logit", "argmax_agreement", "version", "resize_difference")
+    checks = [{k: v for k, v in one.items() if k not in measured} for one in (*report["check"], report["onnxruntime"])]
+    told = [f"{one['runtime']}: {one['trigger']} {one['times']}" for one in report["runtimes"]]
+    return {**kept, "check": checks[:-1], "onnxruntime": checks[-1], "runtimes": told}
