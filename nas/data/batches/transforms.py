@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ MEAN: NDArray[np.float32] = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 """Mean of each channel (RGB, 0..1) over ImageNet, the customary constants."""
 STD: NDArray[np.float32] = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 """Standard deviation of each channel (RGB, 0..1) over ImageNet."""
+_NORMALISED = ((np.arange(256, dtype=np.float32)[:, None] / 255 - MEAN) / STD).T.copy()
+"""Value of each channel and level, [3, 256]."""
 FILL: NDArray[np.uint8] = np.rint(255 * MEAN).astype(np.uint8)
 """Colour of padding: the mean colour, hence about zero after normalisation."""
 SCALES = (0.5, 2.0)
@@ -85,9 +88,11 @@ def padding_share(size: Sequence[int], crop: Sequence[int]) -> float:
 
 
 def normalised(image: NDArray[np.uint8]) -> Tensor:
-    """`(image / 255 - MEAN) / STD` as float32 [3, H, W]."""
-    normal = (image.astype(np.float32) / 255 - MEAN) / STD
-    return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))
+    """`(image / 255 - MEAN) / STD` as float32 [3, H, W]; looked up, which gives the same bits in a tenth of the time."""
+    normal = np.empty((3, *image.shape[:2]), dtype=np.float32)
+    for channel, table, target in zip(cv2.split(image), _NORMALISED, normal, strict=True):
+        cv2.LUT(channel, table, dst=target)
+    return torch.from_numpy(normal)
 
 
 def to_tensors(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,18 @@ def test_normalisation_is_the_formula_pixel_by_pixel():
     assert torch.equal(normalised(image), tensor)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 768), (768, 1), (24, 32), (3, 256)])
+def test_normalisation_has_the_bits_of_the_formula_at_every_level(size):
+    """Also of images that are views: turned round, cut out, of every other column."""
+    levels = np.resize(np.arange(256, dtype=np.uint8), (*size, 1))
+    image = np.concatenate([levels, levels[::-1], levels[:, ::-1]], axis=2)
+    for view in (image, image[::-1, ::-1], image[: size[0] // 2 + 1], image[:, ::2], image[..., ::-1]):
+        expected = (view.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+        got = normalised(view)
+        assert got.is_contiguous()
+        assert np.array_equal(got.numpy(), expected.transpose(2, 0, 1))
+
+
 def test_evaluation_only_normalises():
     frame = _frame()
     for got, want in zip(evaluation(frame), to_tensors(*frame), strict=True):
