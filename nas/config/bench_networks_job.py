@@ -81,7 +81,7 @@ class BenchNetworksJob:
     seed: int = 0
     """Seed of the weights and of the order of measuring."""
     out: str | None = path_setting(None)
-    """Folder of bench.csv and bench.json; null: a fresh one under runs/."""
+    """Folder of bench.csv, bench.json, bench.png and bench.html; null: a fresh one under runs/."""
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -63,6 +63,8 @@ def _check_evaluation(found: _Object) -> None:
             as_text(found[name], name)
     if "images" in found:
         as_count(found["images"], "images", minimum=0)
+    if found.get("miou") is not None:
+        as_number(found["miou"], "miou")
     if "size" in found:
         as_size(found["size"], "size")
     if "pictures" in found:

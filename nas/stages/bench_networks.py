@@ -10,12 +10,14 @@ from pathlib import Path
 from nas.config.bench_networks_job import DEFAULT_ROUNDS, BenchNetworksJob
 from nas.devices.runtimes import runs_onnx
 from nas.errors import ConfigError
-from nas.files.atomic import write_text_atomic
+from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.measuring.network_rounds import SERIES
 from nas.measuring.runners.open_runner import open_runner
 from nas.measuring.runners.request import request_for_networks
 from nas.measuring.survey_protocol import PASSES, check_survey_runtime, survey_line, survey_protocol
+from nas.probing.bench.accuracies import accuracies
 from nas.probing.bench.bench_files import CSV, JSON, bench_csv, bench_json, rounds_protocol
+from nas.probing.bench.bench_page import HTML, PNG, bench_chart, bench_page
 from nas.probing.bench.bench_summary import block_lines
 from nas.probing.bench.benched_networks import at_size, load_networks, sizes_of
 from nas.probing.bench.network_predictions import given_tables, table_for
@@ -24,6 +26,9 @@ from nas.probing.bench.timed_groups import TimedGroup, timed_block
 from nas.runs.rundir import held_out
 from nas.space.search_space import SpaceEntry
 from nas.worker.rounds import OnProgress
+
+FILES = (CSV, JSON, PNG, HTML)
+"""The files of a bench."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ class BenchNetworksResult:
         lines = [line for block in self.blocks for line in (*block_lines(block), "")]
         if self.protocol == "survey":
             lines.append(survey_line())
-        return [*lines, *(f"not timed: {one}" for one in self.left_out), *(f"wrote {self.out / name}" for name in (CSV, JSON))]
+        return [*lines, *(f"not timed: {one}" for one in self.left_out), *(f"wrote {self.out / name}" for name in FILES)]
 
 
 def bench_networks(
@@ -65,7 +70,7 @@ def bench_networks(
         ResumableError: If the worker or the connection to it stopped.
     """
     groups, left_out = _groups(job, spaces)
-    given = given_tables(job.latency.table)
+    given, known = given_tables(job.latency.table), accuracies([one for group in groups for one in group.networks])
     each = PASSES if job.protocol == "survey" else SERIES * (job.rounds or DEFAULT_ROUNDS)
     progress = _Progress(sum(len(group.networks) for group in groups) * each, on_progress)
     with held_out(job.out, "bench") as out:
@@ -75,7 +80,7 @@ def bench_networks(
                 at_hand = table_for(runner, job.latency.table, given)
                 for group in (one for one in groups if one.request == request):
                     blocks.append(
-                        timed_block(group, runner, at_hand, protocol=job.protocol, seed=job.seed, on_progress=progress.step)
+                        timed_block(group, runner, at_hand, known, protocol=job.protocol, seed=job.seed, on_progress=progress.step)
                     )
                     progress.next_block()
         result = BenchNetworksResult(out=out, protocol=job.protocol, blocks=blocks, left_out=left_out)
@@ -83,6 +88,8 @@ def bench_networks(
         content = bench_json(blocks, job, protocol, left_out)
         write_text_atomic(out / CSV, bench_csv(blocks))
         write_text_atomic(out / JSON, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_bytes_atomic(out / PNG, bench_chart(blocks))
+        write_text_atomic(out / HTML, bench_page(blocks, protocol, left_out))
         return result
 
 

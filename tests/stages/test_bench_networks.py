@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
 
 from nas.config.bench_networks_job import BenchNetworksJob, BenchTableSettings
 from nas.cost.genotype_latency import predict
 from nas.cost.latency_table import LatencyTable, save_table
 from nas.cost.table_parts import Reference
-from nas.errors import ConfigError
+from nas.errors import ConfigError, GenotypeError
 from nas.measuring.reference_operation import NETWORKS_REFERENCE
 from nas.network.build import build_network
 from nas.ops import is_free
@@ -96,9 +98,13 @@ def test_networks_are_timed_side_by_side_and_the_files_say_everything(desk: Path
 
 
 def test_larger_networks_take_longer_at_their_own_sizes(desk: Path) -> None:
-    bench("squeezenas/lat_small", "one.yaml", num_classes=3, rounds=3)
+    content = yaml.safe_load((desk / "two.yaml").read_text())
+    content["deploy"] |= {"input": [192, 256], "init_channels": 8}
+    (desk / "two.yaml").write_text(yaml.safe_dump(content))
+    bench("two.yaml", "one.yaml", num_classes=3)
     small, large = sorted(rows(desk / "out"), key=lambda row: int(row["macs"]))
     assert (small["network"], small["height"], small["width"]) == ("one.yaml", *map(str, SIZE))
+    assert (large["network"], large["height"], large["width"]) == ("two.yaml", "192", "256")
     assert float(small["median_ms"]) < float(large["median_ms"])
     assert {small["classes"], large["classes"]} == {"3"}
 
@@ -157,6 +163,49 @@ def test_the_survey_is_the_mean_of_a_hundred_passes_and_says_what_was_chosen(des
     assert (block["reference"], block["noise_floor"], block["slowdown_since_table"]) == (None, None, None)
     assert "mean of 100 samples" in lines
     assert "it leaves open batch size: 1, warm-up: 10 forward passes" in lines
+
+
+def publish(path: Path, **figures: Any) -> None:
+    """Let a genotype state published figures."""
+    content = yaml.safe_load(path.read_text())
+    content["provenance"]["published"] = figures
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_miou_is_measured_in_the_folder_of_a_run_or_published_of_one_data_set(desk: Path) -> None:
+    run = desk / "run"
+    run.mkdir()
+    random_genotype(run / "genotype.yaml", seed=2)
+    publish(run / "genotype.yaml", cityscapes_val=50.0)
+    (run / "eval.json").write_text(json.dumps({"miou": 0.625, "split": "test", "data": "camvid", "size": [360, 480]}))
+    publish(desk / "one.yaml", cityscapes_val=70.5, cityscapes_test=71.5, camvid_test=60.0, fps_3090=100, accuracy_from="a table")
+    publish(desk / "two.yaml", cityscapes_val=69.0, cityscapes_test=None)
+    result = bench("one.yaml", "two.yaml", "run", "theirs.onnx", runtime="onnxruntime", sizes=[[32, 48]], rounds=1)
+    found = {row["network"]: (row["miou_percent"], row["miou_of"], row["miou_is_published"]) for row in rows(desk / "out")}
+    assert found == {
+        "one.yaml": ("70.500", "published: cityscapes val", "true"),
+        "two.yaml": ("69.000", "published: cityscapes val", "true"),
+        "run": ("62.500", "measured: test of camvid at 360x480", "false"),
+        "theirs.onnx": ("", "", ""),
+    }
+    lines = "\n".join(result.summary())
+    assert "70.50*" in lines
+    assert "62.50 " in lines
+    assert "mIoU not known: theirs.onnx" in lines
+    page = (desk / "out" / "bench.html").read_text()
+    assert "front of measured: test of camvid at 360x480: run" in page
+    for part in ("theirs.onnx", "data:image/png;base64,", "Protocol", "rounds"):
+        assert part in page
+    assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
+    with Image.open(desk / "out" / "bench.png") as picture:
+        assert picture.width > 500
+
+
+@pytest.mark.parametrize("figures", [{"cityscapes_val": "high"}, {"cityscapes_val": 0.7e3}, {"cityscapes_test": True}])
+def test_a_published_figure_that_is_none_is_refused(figures: dict[str, Any], desk: Path) -> None:
+    publish(desk / "one.yaml", **figures)
+    with pytest.raises(GenotypeError, match=r"one.yaml: provenance.published.cityscapes_.*, expected mIoU in percent, 0 to 100"):
+        bench("one.yaml", rounds=1)
 
 
 WRONG = {

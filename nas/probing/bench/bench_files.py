@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 COLUMNS = (
     *("network", "kind", "device", "runtime", "runtime_version", "height", "width", "batch", "classes"),
     *("ms", "statistic", "median_ms", "p10_ms", "p90_ms", "mean_ms", "samples", "fps", "parameters", "macs"),
+    *("miou_percent", "miou_of", "miou_is_published"),
     *("predicted_ms", "predicted_low_ms", "predicted_high_ms", "prediction_error_percent"),
     *("clocks_before", "clocks_after", "throttled", "output"),
 )
@@ -81,7 +82,7 @@ def rounds_protocol(rounds: int) -> dict[str, Any]:
 
 
 def _csv_row(block: BenchBlock, row: TimedNetwork) -> dict[str, Any]:
-    network, prediction, error = row.network, row.prediction, row.prediction_error
+    network, prediction, error, known = row.network, row.prediction, row.prediction_error, row.accuracy
     return {
         "network": network.name,
         "kind": network.kind,
@@ -98,6 +99,9 @@ def _csv_row(block: BenchBlock, row: TimedNetwork) -> dict[str, Any]:
         "fps": f"{row.fps:.3f}",
         "parameters": network.parameters,
         "macs": network.macs,
+        "miou_percent": None if known is None else f"{100 * known.miou:.3f}",
+        "miou_of": None if known is None else known.kind,
+        "miou_is_published": None if known is None else str(known.is_published).lower(),
         "predicted_ms": _number(prediction.ms),
         "predicted_low_ms": _number(prediction.low_ms),
         "predicted_high_ms": _number(prediction.high_ms),
@@ -154,6 +158,7 @@ def _row_json(row: TimedNetwork) -> dict[str, Any]:
         "fps": row.fps,
         "parameters": network.parameters,
         "macs": network.macs,
+        "miou": None if row.accuracy is None else asdict(row.accuracy),
         "predicted_ms": prediction.ms,
         "predicted_low_ms": prediction.low_ms,
         "predicted_high_ms": prediction.high_ms,

@@ -9,24 +9,34 @@ from nas.probing.bench.benched_networks import GENOTYPE, ONNX
 from nas.probing.bench.network_times import BenchBlock, TimedNetwork
 from nas.reports.text_table import text_table
 
-HEADER = ("network", "ms", "p10", "p90", "FPS", "parameters", "GMACs", "predicted ms", "error")
+HEADER = ("network", "ms", "p10", "p90", "FPS", "mIoU %", "parameters", "GMACs", "predicted ms", "error")
 
 
 def block_lines(block: BenchBlock) -> list[str]:
     """A table of the networks by their time, and what is to be known of it."""
-    conditions, (height, width) = block.conditions, block.size
-    rows = sorted(block.rows, key=lambda row: row.ms)
+    return [block_title(block), *text_table(HEADER, [row_cells(row) for row in by_time(block)]), *block_notes(block)]
+
+
+def block_title(block: BenchBlock) -> str:
+    """Device, runtime, size, and what the times are."""
+    conditions, (height, width), first = block.conditions, block.size, block.rows[0]
     where = f"{conditions.device.name}, {block.runtime} ({conditions.runtime.version})"
-    title = f"{where}, {height}x{width}, {rows[0].statistic} of {len(rows[0].samples_ms)} samples"
-    return [title, *text_table(HEADER, [_cells(row) for row in rows]), *_notes(block)]
+    return f"{where}, {height}x{width}, {first.statistic} of {len(first.samples_ms)} samples"
 
 
-def _cells(row: TimedNetwork) -> list[str]:
-    network, error = row.network, row.prediction_error
+def by_time(block: BenchBlock) -> list[TimedNetwork]:
+    """The networks, the fastest first."""
+    return sorted(block.rows, key=lambda row: row.ms)
+
+
+def row_cells(row: TimedNetwork) -> list[str]:
+    """The cells of a network, as in `HEADER`; a published mIoU ends in *."""
+    network, error, known = row.network, row.prediction_error, row.accuracy
     return [
         network.name,
         *("-" if value is None else f"{value:.3f}" for value in (row.ms, row.p10_ms, row.p90_ms)),
         f"{row.fps:.1f}",
+        "-" if known is None else f"{100 * known.miou:.2f}{'*' if known.is_published else ''}",
         f"{network.parameters:,}",
         "-" if network.macs is None else f"{network.macs / 1e9:.3f}",
         "-" if row.prediction.ms is None else f"{row.prediction.ms:.3f}",
@@ -34,7 +44,8 @@ def _cells(row: TimedNetwork) -> list[str]:
     ]
 
 
-def _notes(block: BenchBlock) -> Iterator[str]:
+def block_notes(block: BenchBlock) -> Iterator[str]:
+    """What is to be known of the numbers, a line each."""
     observed = block.observed
     if block.noise_floor is not None:
         yield f"the two series of a network differ by {block.noise_floor:.1%} on average"
@@ -55,6 +66,7 @@ def _notes(block: BenchBlock) -> Iterator[str]:
             "errors allow for"
         )
     yield from _not_predicted(block)
+    yield from _accuracies(block)
     for row in block.rows:
         if row.network.macs is None:
             yield f"MACs of {row.network.name} are not known: a shape does not follow from the file, or an operator is not counted"
@@ -80,3 +92,16 @@ def _not_predicted(block: BenchBlock) -> Iterator[str]:
             yield f"not predicted: {reason}"
         else:
             yield f"not predicted: {', '.join(row.network.name for row in rows)}: {reason}"
+
+
+def _accuracies(block: BenchBlock) -> Iterator[str]:
+    """What the figures of mIoU are of, and who has none."""
+    kinds: dict[str, list[str]] = {}
+    for row in block.rows:
+        if row.accuracy is not None:
+            kinds.setdefault(f"{row.accuracy.kind}{' (*)' if row.accuracy.is_published else ''}", []).append(row.network.name)
+    for kind, names in kinds.items():
+        yield f"mIoU {kind}" + (f": {', '.join(names)}" if len(kinds) > 1 else "")
+    without = [row.network.name for row in block.rows if row.accuracy is None]
+    if kinds and without:
+        yield f"mIoU not known: {', '.join(without)}; nas eval measures it in the folder of a run"

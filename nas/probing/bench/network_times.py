@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.measuring.journal import Conditions
 from nas.measuring.runners.runner import Observed
+from nas.probing.bench.accuracies import Accuracy
 from nas.probing.bench.benched_networks import BenchedNetwork
 from nas.probing.bench.network_predictions import Prediction
 
@@ -24,6 +25,7 @@ class TimedNetwork:
         batch: Images a call.
         prediction: What a table says of it.
         slowdown: Of the block; None: not known.
+        accuracy: Its mIoU; None: not known.
     """
 
     network: BenchedNetwork
@@ -32,6 +34,7 @@ class TimedNetwork:
     batch: int
     prediction: Prediction
     slowdown: float | None
+    accuracy: Accuracy | None
 
     @property
     def ms(self) -> float:

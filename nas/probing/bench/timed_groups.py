@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.cost.table_parts import parse_key
@@ -12,6 +12,7 @@ from nas.measuring.runners.in_process import InProcess
 from nas.measuring.runners.request import Request
 from nas.measuring.runners.runner import Observed, Runner, SizedNetwork
 from nas.measuring.survey_protocol import PASSES, time_survey
+from nas.probing.bench.accuracies import Accuracy
 from nas.probing.bench.benched_networks import BenchedNetwork
 from nas.probing.bench.network_predictions import TableAtHand, predict
 from nas.probing.bench.network_times import BenchBlock, TimedNetwork
@@ -46,15 +47,23 @@ class _Samples:
     noise_floor: float | None = None
 
 
-def timed_block(
-    group: TimedGroup, runner: Runner, at_hand: TableAtHand, *, protocol: str, seed: int, on_progress: OnProgress
+def timed_block(  # noqa: PLR0913
+    group: TimedGroup,
+    runner: Runner,
+    at_hand: TableAtHand,
+    known: Mapping[str, Accuracy],
+    *,
+    protocol: str,
+    seed: int,
+    on_progress: OnProgress,
 ) -> BenchBlock:
-    """Time a group, and set what the table says beside it.
+    """Time a group, and set what is known of its networks beside it.
 
     Args:
         group: The networks.
         runner: Where they are timed.
         at_hand: The table of that place.
+        known: Name -> mIoU.
         protocol: `rounds` or `survey`.
         seed: Seed of the orders.
         on_progress: See `OnProgress`.
@@ -71,6 +80,7 @@ def timed_block(
             batch=group.request.runtime.batch,
             prediction=predict(network, at_hand),
             slowdown=measured.slowdown,
+            accuracy=known.get(network.name),
         )
         for network, samples in zip(group.networks, measured.of_networks, strict=True)
     ]
