@@ -10,7 +10,11 @@ FILES = {
     "context_net": "context_net",
     "dabnet": "dabnet",
     "ddrnet_23_slim": "ddrnet_23_slim",
+    "fassd_net": "fassd_net",
+    "fassd_net_l1": "fassd_net",
+    "fassd_net_l2": "fassd_net",
     "fast_scnn": "fast_scnn",
+    "fc_hardnet_70": "hardnet",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""

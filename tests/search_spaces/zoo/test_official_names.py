@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -13,9 +14,11 @@ import nas
 from nas.errors import CheckpointError
 from tests.random_weights import as_if_trained
 from tests.search_spaces.zoo.ddrnet_reference import DDRNet
+from tests.search_spaces.zoo.fassd_net_reference import FASSDNet
 
 REFERENCES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, int], ...]]] = {
     "ddrnet_23_slim": (DDRNet, ((128, 256), (136, 248))),
+    **{name: (partial(FASSDNet, name), ((128, 256), (131, 247))) for name in ("fassd_net", "fassd_net_l1", "fassd_net_l2")},
 }
 """Network -> its second implementation, which may return scores at any size, and sizes of images that the official code takes."""
 
