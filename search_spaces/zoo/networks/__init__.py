@@ -7,6 +7,7 @@ from importlib import import_module
 from search_spaces.zoo.hand_made import HandMade
 
 FILES = {
+    "bisenet_v2": "bisenet_v2",
     "context_net": "context_net",
     "dabnet": "dabnet",
     "ddrnet_23_slim": "ddrnet_23_slim",
