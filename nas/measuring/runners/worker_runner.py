@@ -63,7 +63,7 @@ class WorkerRunner:
         if count := networks_without_graph(result, len(networks)):
             _log.warning(
                 "%s: %d of %d networks cannot be captured as CUDA graphs and were launched kernel by kernel, so that their "
-                "launches are part of the calibration",
+                "launches are part of their times",
                 self._place.name,
                 count,
                 len(networks),
