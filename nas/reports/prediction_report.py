@@ -9,6 +9,7 @@ from typing import Any
 from nas.cost import CostTable, LatencyTable
 from nas.cost.comparable_times import times_in_words
 from nas.cost.energy import UNKNOWN, NetworkEnergy, network_energy
+from nas.cost.frame_rate import FrameRate, frame_rate_on
 from nas.cost.prediction import Latency, share
 from nas.reports.text_table import text_table
 from nas.space.design import Design
@@ -43,9 +44,15 @@ class PredictReport:
         """The energy for one image, as far as the table holds it; None for one that counts costs."""
         return network_energy(self.design.graph, self.table)
 
+    @property
+    def frame_rate(self) -> FrameRate | None:
+        """Frames per second; None where the table holds no times."""
+        return frame_rate_on(self.latency, self.table.unit, self.table.identifier)
+
     def summary(self) -> list[str]:
         """Lines for the terminal: the total, what is known of its error, the energy, each part."""
         (height, width), total, unit, energy = self.design.deployment.input, self.latency.ms, self.table.unit, self.energy
+        rate = self.frame_rate
         parts = [*self.latency.by_part.items(), ("total", total)]
         energies = None if energy is None or not energy.known else {**energy.by_part, "total": energy.mj}
         rows = [
@@ -54,6 +61,7 @@ class PredictReport:
         ]
         lines = [
             f"predicted {_quantity(unit)} on {self.table.identifier}: {total:.3f} {unit}, "
+            f"{'' if rate is None else f'{rate}, '}"
             f"{self.design.genotype.space} at {height}x{width}, {self.design.deployment.num_classes} classes, "
             f"one image to its label map, {self.operations} operations",
             _bounds(self.latency, unit),
@@ -74,6 +82,7 @@ class PredictReport:
             "latency": self.latency.ms,
             "low": self.latency.low_ms,
             "high": self.latency.high_ms,
+            **({} if self.frame_rate is None else self.frame_rate.as_json()),
             "by_part": self.latency.by_part,
             **({} if energy is None else {"energy": energy.as_json()}),
             "operations": self.operations,

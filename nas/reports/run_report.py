@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from nas.cost.frame_rate import frame_rate_on
 from nas.cost.prediction import FILE_NAME as PREDICTION
-from nas.cost.prediction import share
+from nas.cost.prediction import Latency, share
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
 from nas.files.file_digest import file_digest
@@ -169,7 +170,10 @@ def _facts(files: RunFiles) -> list[list[str]]:
     if files.prediction is not None:
         low, high = files.prediction["low"], files.prediction["high"]
         bounds = "" if low is None else f", {low:.3f} to {high:.3f}"
-        facts.append(["predicted latency", f"{files.prediction['latency']:.3f} {files.prediction['unit']}{bounds}"])
+        unit = files.prediction["unit"]
+        facts.append(["predicted latency", f"{files.prediction['latency']:.3f} {unit}{bounds}"])
+        rate = frame_rate_on(Latency(files.prediction["latency"], low, high, {}), unit, files.prediction["table"])
+        facts += [] if rate is None else [["predicted rate", str(rate)]]
     if files.design is not None:
         provenance = files.design.genotype.provenance
         targets = {name: value for name, value in provenance.items() if name.startswith("target_latency")}

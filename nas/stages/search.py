@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nas.config.jobs import SearchJob
 from nas.cost import CostTable
+from nas.cost.frame_rate import frame_rate
 from nas.cost.prediction import FILE_NAME as PREDICTION
 from nas.cost.prediction import predict_on
 from nas.data.data_words import data_words
@@ -98,9 +99,10 @@ class SearchResult:
                 f"  warning             the architecture is hardly decided, entropy {self.entropy:.3f} of 1; give more "
                 "search.epochs or a higher search.arch_lr"
             )
-        if self.band_fps is not None and self.latency and not self.band_fps[0] <= 1000 / self.latency <= self.band_fps[1]:
+        rate = None if self.band_fps is None or self.latency is None else frame_rate(self.latency)
+        if self.band_fps is not None and rate is not None and not self.band_fps[0] <= rate.fps <= self.band_fps[1]:
             lines.append(
-                f"  warning             {1000 / self.latency:.4g} FPS predicted, outside of "
+                f"  warning             {rate} predicted, outside of "
                 f"latency.band_fps={value_text(self.band_fps)}; give more search.epochs or another latency.weight"
             )
         files = [*FILES, *([] if self.latency is None else [PREDICTION])]

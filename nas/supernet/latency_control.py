@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nas.config.settings import LatencySettings
 from nas.cost.deployed import named
+from nas.cost.frame_rate import frames_per_second
 
 BAND_RANGE = 1024.0
 """The band's rule never goes below the weight it started from over this."""
@@ -119,7 +120,8 @@ class LatencyControl:
         assert self.settings.band_fps is not None
         low, high = self.settings.band_fps
         least, most = self.settings.weights()[0] / BAND_RANGE, self.settings.multiplier_max
-        self.terms = [keep_in_band(self.terms[0], [1000 / ms for ms in derived_ms], low=low, high=high, least=least, most=most)]
+        rates = [frames_per_second(ms) for ms in derived_ms]
+        self.terms = [keep_in_band(self.terms[0], rates, low=low, high=high, least=least, most=most)]
 
     def weight_row(self) -> dict[str, float]:
         """The weights of the next step, where they are controlled."""

@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from nas.config.jobs import PredictJob
 from nas.config.settings import DeploySettings, LatencySettings
 from nas.cost import Entry, LatencyTable, MacsTable, ProtocolInfo, RuntimeInfo, save_table
+from nas.cost.frame_rate import in_words
 from nas.cost.genotype_latency import predict
 from nas.cost.profile_command import profile_command
 from nas.devices.runtime_name import RuntimeName
@@ -178,7 +179,7 @@ def job(tmp_path, monkeypatch):
 def test_the_report_states_unit_total_every_part_and_that_bounds_are_unknown(job):
     report = predict_job(job, SEARCH_SPACES)
     lines = report.summary()
-    assert f"{report.latency.ms:.3f} ms" in lines[0]
+    assert f"{report.latency.ms:.3f} ms, {in_words(1000 / report.latency.ms)} FPS, lgcnet" in lines[0]
     assert "some-board/torch-eager-fp32-b1-t1" in lines[0]
     assert "not known until the table is calibrated" in lines[1]
     assert lines[2] == "times of the table: calls by wall (cuda-events on a GPU)"
@@ -216,6 +217,7 @@ def test_the_same_prediction_is_written_where_a_folder_is_given(job, tmp_path):
     assert written["latency"] == report.latency.ms
     assert written["by_part"] == report.latency.by_part
     assert (written["unit"], written["low"], written["high"]) == ("ms", None, None)
+    assert (written["fps"], written["fps_low"], written["fps_high"]) == (1000 / report.latency.ms, None, None)
     assert written["energy"] is None
     assert written["times"] == "calls by wall (cuda-events on a GPU)"
     assert written["deploy"] == {"input": [61, 94], "init_channels": 4, "num_classes": 5}

@@ -130,6 +130,7 @@ def test_targets_and_bounds_are_among_the_facts(run):
     assert main(["report", f"run={run}"]) == 0
     words = read(run / "report.html").words.split("\n")
     assert f"{prediction['latency']:.3f} ms, 1.250 to 2.500" in words
+    assert words[words.index("predicted rate") + 1].endswith("FPS (400 to 800)")
     for name, value in {"target latency": "12.5 ms", "target latency 2": "3 ms"}.items():
         assert words[words.index(name) :][:2] == [name, value]
 

@@ -10,6 +10,7 @@ from PIL import Image
 from nas.config.jobs import ShowJob
 from nas.config.settings import DeploySettings, LatencySettings
 from nas.cost import Entry, LatencyTable, ProtocolInfo, RuntimeInfo, save_table
+from nas.cost.frame_rate import in_words
 from nas.cost.genotype_latency import predict
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import DeviceInfo
@@ -147,6 +148,7 @@ def test_milliseconds_of_each_part_are_those_of_predict(folder):
     for part, ms in latency.by_part.items():
         assert rows[part][2] == pytest.approx(ms, abs=6e-4)
         assert rows[part][3] == pytest.approx(100 * ms / latency.ms, abs=0.06)
+    assert f", {latency.ms:.3f} ms, {in_words(1000 / latency.ms)} FPS on some-board/" in lines[1]
     assert any(line.startswith("energy: --, as the table holds that of 0 of ") for line in lines)
     entries = {key: dataclasses.replace(entry, energy_mj=entry.median_ms) for key, entry in table.entries.items()}
     save_table(dataclasses.replace(table, entries=entries), folder / "t.json")
