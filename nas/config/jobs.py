@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.config.checks import at_least, check_size, check_tables, check_targets, require
+from nas.config.onnx_settings import OnnxFileSettings
 from nas.config.settings import DeploySettings, ExportSettings, LatencySettings, SearchSettings, TrainerSettings
 from nas.config.train_settings import DistillSettings, TrainSettings
 from nas.devices.path_settings import expand_home, path_setting
@@ -177,6 +178,13 @@ class EvalJob:
     resized back to each picture's own size."""
     every_frame: int = 1
     """Take every n-th frame of a video."""
+    onnx: str | None = path_setting(None)
+    """An ONNX file in place of run= or genotype= and weights=, from nas export or of anybody: one input of images, one output of
+    logits or labels."""
+    onnx_file: OnnxFileSettings = field(default_factory=OnnxFileSettings)
+    """What an ONNX file of others does not say of itself."""
+    latency: LatencySettings = field(default_factory=lambda: LatencySettings(table="none"))
+    """A table for the ms and FPS beside mIoU; none: those that the genotype states, if they are of this size."""
     batch_size: int = 4
     """Images at once."""
     pictures: int = 8
@@ -191,6 +199,7 @@ class EvalJob:
         expand_home("", self)
         at_least("", self, {"batch_size": 1, "pictures": 0, "every_frame": 1})
         check_size("images_size", self.images_size)
+        self._check_onnx()
         if self.images is None:
             for key, given in (("images_size", self.images_size is not None), ("every_frame", self.every_frame != 1)):
                 require(
@@ -204,6 +213,26 @@ class EvalJob:
                     not given,
                     f"{key}: got {value_text(value)} with images=, which have no splits or labels; leave one of the two away",
                 )
+
+    def _check_onnx(self) -> None:
+        """Refuse what an ONNX file has no use for, and settings of one where there is none."""
+        if self.onnx is None:
+            require(
+                self.onnx_file == OnnxFileSettings(), "onnx_file: got a value without onnx=FILE; give it, or leave onnx_file away"
+            )
+            return
+        for key in ("run", "genotype", "weights", "checkpoint"):
+            value = getattr(self, key)
+            require(value is None, f"{key}: got {value} with onnx={self.onnx}, which has weights of its own; leave {key} away")
+        require(
+            self.latency.table == "none",
+            f"latency.table: got {value_text(self.latency.table)} with onnx={self.onnx}, and tables hold operations of genotypes; "
+            "leave latency.table away",
+        )
+        require(
+            self.trainer.accelerator != "cuda",
+            f"trainer.accelerator: got cuda with onnx={self.onnx}, which runs on the CPU; leave trainer.accelerator away",
+        )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -73,6 +73,17 @@ def frame_rate_on(latency: Latency, unit: str, table: str) -> FrameRate | None:
     return frame_rate(latency.ms, latency.low_ms, latency.high_ms, images=images_of_call(table))
 
 
+def cost_in_words(latency: Latency, unit: str, table: str) -> str:
+    """What a network costs by a table, with the error bar and the frames per second where these are known.
+
+    >>> cost_in_words(Latency(12.5, None, None, {}), "ms", "some-board/tensorrt-fp16-b1-t1")
+    '12.500 ms, 80 FPS on some-board/tensorrt-fp16-b1-t1'
+    """
+    bar = "" if latency.high_ms is None or latency.ms <= 0 else f" +- {latency.high_ms / latency.ms - 1:.1%}"
+    rate = frame_rate_on(latency, unit, table)
+    return f"{latency.ms:.3f} {unit}{bar}{'' if rate is None else f', {rate}'} on {table}"
+
+
 def images_of_call(table: str) -> int:
     """Images at once by the name of a table; 1 where that states none.
 

@@ -12,11 +12,11 @@ import torch
 from matplotlib.figure import Figure
 
 from nas.config.jobs import ShowJob
-from nas.cost import CostTable, resolve_table
+from nas.cost import resolve_table
 from nas.cost.energy import network_energy
-from nas.cost.frame_rate import frame_rate_on
+from nas.cost.frame_rate import cost_in_words
 from nas.cost.genotype_latency import predict
-from nas.cost.prediction import Latency, share
+from nas.cost.prediction import share
 from nas.errors import ConfigError
 from nas.files.atomic import write_bytes_atomic
 from nas.network.network import Network
@@ -62,7 +62,7 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None, *, source
         f"genotype {source}: {genotype.space}, {len(genotype.choices)} decisions, input {height}x{width}, "
         f"{genotype.deploy.init_channels} initial channels, {genotype.deploy.num_classes} classes",
         f"{sum(weights.values()):,} parameters{auxiliary}, {sum(work.values()) / 1e9:.3f} GMACs for one image"
-        + ("" if table is None or latency is None else f", {_total(latency, table)}"),
+        + ("" if table is None or latency is None else f", {cost_in_words(latency, unit, table.identifier)}"),
         *([] if energy is None else [energy.line()]),
         *([f"beside these {idle:,} parameters that nothing runs, as the published checkpoints have them"] if idle else []),
         "",
@@ -134,13 +134,6 @@ def count_macs(graph: Graph) -> dict[str, int]:
 def log10_architectures(space: SearchSpace) -> float:
     """log10 of the number of combinations of options of a derived network."""
     return sum(math.log10(len(options)) for options in space.genotype_choices().values())
-
-
-def _total(latency: Latency, table: CostTable) -> str:
-    """What the network costs by a table, with the error bar and the frames per second where these are known."""
-    bar = "" if latency.high_ms is None else f" +- {latency.high_ms / latency.ms - 1:.1%}"
-    rate = frame_rate_on(latency, table.unit, table.identifier)
-    return f"{latency.ms:.3f} {table.unit}{bar}{'' if rate is None else f', {rate}'} on {table.identifier}"
 
 
 def _parts_table(weights: Mapping[str, int], work: Mapping[str, int], costs: Mapping[str, float] | None, unit: str) -> list[str]:

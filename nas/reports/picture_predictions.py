@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nas.config.jobs import EvalJob
 from nas.data import data_classes
@@ -19,12 +20,12 @@ from nas.data.files.picture_files import Picture, Pictures
 from nas.data.files.resize import resize_image
 from nas.errors import ConfigError
 from nas.files.atomic import write_text_atomic
-from nas.network.network import Network
 from nas.network.predicted_ids import predict_ids
+from nas.network.segmenter import Segmenter
 from nas.reports.overlay import overlay, save_png
+from nas.reports.stated_latency import StatedLatency, latency_of
 from nas.runs import rundir
-from nas.runs.known_classes import known_classes, other_names
-from nas.space.genotype import Genotype
+from nas.runs.known_classes import KnownClasses, other_names
 
 OVERLAYS = "predictions"
 """Folder of the pictures under their predictions."""
@@ -41,16 +42,22 @@ class ImagesResult:
         images: Number of pictures.
         shares: Share of all pixels predicted as each class, by name.
         classes_from: Where the names of the classes come from.
+        latency: The predicted latency; None: it is not known.
+        notes: What people should know of how they came about.
     """
 
     out: Path
     images: int
     shares: Mapping[str, float]
     classes_from: str
+    latency: StatedLatency | None = None
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> list[str]:
         """Human lines: what was predicted, and the files."""
         lines = [f"{self.images} images without labels; class names: {self.classes_from}"]
+        lines.extend([] if self.latency is None else [f"  at {self.latency}"])
+        lines.extend(f"  {note}" for note in self.notes)
         lines.extend(f"  {name:<24}{share:.1%}" for name, share in self.shares.items() if share)
         lines.append(f"  wrote                   {self.out / 'eval.json'}")
         lines.append(f"  wrote                   {self.out / OVERLAYS}/ ({self.images} overlays)")
@@ -58,32 +65,30 @@ class ImagesResult:
         return lines
 
 
-def predict_pictures(
-    job: EvalJob, pictures: Pictures, network: Network, *, genotype: Genotype, weights: Path, num_classes: int, fabric: Fabric
-) -> ImagesResult:
+def predict_pictures(job: EvalJob, pictures: Pictures, segmenter: Segmenter, *, fabric: Fabric) -> ImagesResult:
     """Predict every picture and write what was predicted.
 
-    Each is resized to `images_size`, or else to the input that the genotype is deployed with; the predicted ids are
+    Each is resized to `images_size`, or else to the size that the network is made for; the predicted ids are
     resized back to the picture's own size, each pixel taking the id at its centre.
 
     Args:
         job: The settings.
         pictures: What to predict.
-        network: The network with its weights, on its device.
-        genotype: Where it comes from.
-        weights: The file of its weights.
-        num_classes: Number of its classes.
+        segmenter: The network.
         fabric: Devices and precision.
 
     Raises:
         UserError: If the classes do not fit the network, the folder is not empty or a picture cannot be read.
     """
-    classes, origin = find_classes(job, genotype, weights, num_classes)
-    size = genotype.deploy.input if job.images_size is None else (job.images_size[0], job.images_size[1])
+    num_classes, weights = segmenter.num_classes, segmenter.file
+    classes, origin = find_classes(job, segmenter.known, weights, num_classes)
+    size = segmenter.own_size() if job.images_size is None else (job.images_size[0], job.images_size[1])
+    segmenter.require_size(size, "images_size")
+    latency = latency_of(job, segmenter, size)
     with rundir.held_out(job.out, "eval") as out:
         counts = np.zeros(num_classes, dtype=np.int64)
         rows = []
-        for picture, ids in _predicted(pictures, network, size, fabric):
+        for picture, ids in _predicted(pictures, segmenter.forward, size, fabric):
             save_png(out / OVERLAYS / f"{picture.name}.png", overlay(picture.image, ids, classes.palette))
             save_png(out / LABEL_IDS / f"{picture.name}.png", ids)
             found = np.bincount(ids.ravel(), minlength=num_classes)
@@ -95,19 +100,20 @@ def predict_pictures(
             "source": str(job.images),
             "every_frame": job.every_frame,
             "input": list(size),
-            "genotype_space": genotype.space,
+            **segmenter.facts(),
             "weights": str(weights),
             "classes": list(classes.names),
             "palette": classes.palette.tolist(),
             "classes_from": origin,
             "class_shares": shares,
+            **({} if latency is None else {"latency": latency.as_json()}),
             "files": rows,
         }
         write_text_atomic(out / "eval.json", json.dumps(report, indent=2) + "\n")
-    return ImagesResult(out, len(rows), shares, origin)
+    return ImagesResult(out, len(rows), shares, origin, latency, tuple(segmenter.notes()))
 
 
-def find_classes(job: EvalJob, genotype: Genotype, weights: Path, num_classes: int) -> tuple[ClassSet, str]:
+def find_classes(job: EvalJob, known: KnownClasses, weights: Path, num_classes: int) -> tuple[ClassSet, str]:
     """Names and colours of a network's classes, and where they come from.
 
     In this order: the data set of `data=`; that of the training whose folder the weights lie in; that of the genotype's
@@ -118,7 +124,6 @@ def find_classes(job: EvalJob, genotype: Genotype, weights: Path, num_classes: i
     """
     if num_classes > MAX_CLASSES:
         raise ConfigError(f"images: got a network of {num_classes} classes, expected at most {MAX_CLASSES}, which fit a grey PNG")
-    known = known_classes(genotype, weights, num_classes)
     if job.data is not None:
         classes = data_classes(job.data)
         if len(classes.names) != num_classes:
@@ -133,12 +138,12 @@ def find_classes(job: EvalJob, genotype: Genotype, weights: Path, num_classes: i
 
 
 def _predicted(
-    pictures: Pictures, network: Network, size: tuple[int, int], fabric: Fabric
+    pictures: Pictures, forward: Callable[[Tensor], Tensor], size: tuple[int, int], fabric: Fabric
 ) -> Iterator[tuple[Picture, NDArray[np.uint8]]]:
     """Pictures with their predicted class ids [H, W] at their own size."""
     for picture in pictures:
         height, width, _ = picture.image.shape
-        yield picture, predict_ids(network, resize_image(picture.image, size), (height, width), fabric=fabric)
+        yield picture, predict_ids(forward, resize_image(picture.image, size), (height, width), fabric=fabric)
 
 
 def _row(picture: Picture, counts: NDArray[np.int64], classes: ClassSet) -> dict[str, Any]:

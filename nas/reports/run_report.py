@@ -23,6 +23,7 @@ from nas.reports.envelope import MOST_SPANS
 from nas.reports.page import folded, note, page, picture, table
 from nas.reports.picture_bytes import figure_bytes
 from nas.reports.run_metrics import RunMetrics, run_metrics
+from nas.reports.stated_latency import latency_of_report
 from nas.runs import run_config, rundir
 from nas.runs.progress import as_clock
 from nas.runs.run_json import read_done, read_evaluation, read_prediction
@@ -231,6 +232,7 @@ def _evaluation(evaluation: Mapping[str, Any], files: RunFiles) -> str:
     at = f" at {size[0]}x{size[1]}" if isinstance(size, list) and len(size) == 2 else ""
     notes = [f"{evaluation.get('images')} images of the {evaluation.get('split')} split of {evaluation.get('data')}{at}"]
     notes += [f"weights: {evaluation['weights']}"] if "weights" in evaluation else []
+    notes += [str(latency_of_report(evaluation["latency"]))] if "latency" in evaluation else []
     notes += [f"other data than those of the training: {line}" for line in _other_data(evaluation, files.config)]
     if files.weights_changed:
         notes.append(f"{rundir.WEIGHTS} has changed since: these numbers are of earlier weights; nas eval run={files.run} again")

@@ -69,12 +69,24 @@ def _check_evaluation(found: _Object) -> None:
         as_size(found["size"], "size")
     if "pictures" in found:
         as_texts(found["pictures"], "pictures")
+    if "latency" in found:
+        _check_latency(_object(found["latency"], "latency"))
     if "data_settings" in found:
         _object(found["data_settings"], "data_settings")
     for name, scores in _object(found.get("classes", {}), "classes").items():
         iou = _object(scores, f"classes.{shorten(name)}").get("iou")
         if iou is not None:
             as_number(iou, f"classes.{shorten(name)}.iou")
+
+
+def _check_latency(found: _Object) -> None:
+    for name in ("table", "unit", "known_from"):
+        as_text(found.get(name), f"latency.{name}")
+    as_number(found.get("predicted"), "latency.predicted")
+    bounds = [found.get(name) for name in ("low", "high")]
+    if bounds != [None, None]:
+        for bound in bounds:
+            as_number(bound, "latency.low and latency.high")
 
 
 def _check_prediction(found: _Object) -> None:

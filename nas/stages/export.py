@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,10 @@ import torch
 
 from nas.config.jobs import ExportJob
 from nas.config.settings import ExportSettings
-from nas.data.batches.transforms import MEAN, STD
 from nas.errors import ConfigError, FailedCheckError
 from nas.exporting.folding import batch_norms, fold_batch_norms
+from nas.exporting.onnx_metadata import input_properties
+from nas.exporting.required_packages import PACKAGES, require_packages
 from nas.exporting.runtime_facts import difference_lines, known_differences
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.files.file_digest import file_digest
@@ -45,8 +45,6 @@ FORMAT_VERSION = 1
 """The version of `export.json`."""
 INPUT = "images"
 """Name of the input of the file."""
-PACKAGES = ("onnx", "onnxruntime")
-"""Packages that exporting needs beside the package's own dependencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +95,7 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
         FailedCheckError: If the file differs from PyTorch by more than is allowed; `export.json` says by how much, and the file
             is kept as `rejected.onnx`.
     """
-    _require_packages()
+    require_packages()
     from nas.exporting.onnx_check import check_batches, compare
     from nas.exporting.onnx_semantics import semantics_of
 
@@ -167,16 +165,6 @@ def odd_size(height: int, width: int) -> tuple[int, int]:
     return height + 2 + (height + 1) % 2, width + 4 + (width + 1) % 2
 
 
-def _require_packages() -> None:
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"needs {' and '.join(missing)}, which {_are(missing)} not installed: pip install 'segnas[export]'")
-
-
-def _are(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
 def _class_names(job: ExportJob, genotype: Genotype, weights: Path, num_classes: int) -> list[str] | None:
     """Names of the classes: as given, or those of the data set that the weights come from; None: not known."""
     given = job.export.classes
@@ -195,10 +183,7 @@ def _describe(
     from nas.exporting.onnx_graph import add_metadata
 
     properties: dict[str, Any] = {
-        "input_layout": "NCHW, RGB",
-        "input_normalisation": "(image / 255 - input_mean) / input_std",
-        "input_mean": [round(float(value), 6) for value in MEAN],
-        "input_std": [round(float(value), 6) for value in STD],
+        **input_properties(),
         "output": settings.output,
         "precision": settings.precision,
         "num_classes": num_classes,

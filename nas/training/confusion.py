@@ -14,7 +14,6 @@ from nas.data.batches.loader import BatchPart, eval_loader
 from nas.data.dataset import SegmentationDataset
 from nas.distributed.ranks import ALONE, Ranks
 from nas.metrics import confusion_matrix
-from nas.network.network import Network
 from nas.network.predicted_ids import predict_ids
 from nas.ops.modules import predicted_labels
 from nas.training.non_finite import FiniteCheck
@@ -50,7 +49,7 @@ def confusion_over(
 
 
 def confusion_at_full_resolution(
-    network: Network, dataset: SegmentationDataset, *, fabric: Fabric, table: NDArray[np.int64] | None = None
+    forward: Callable[[Tensor], Tensor], dataset: SegmentationDataset, *, fabric: Fabric, table: NDArray[np.int64] | None = None
 ) -> Tensor:
     """Confusion matrix [K, K] on the CPU, predictions resized to the size of the label files, pixel by nearest pixel.
 
@@ -61,7 +60,7 @@ def confusion_at_full_resolution(
     for index in range(len(dataset)):
         truth = dataset.truth(index)
         height, width = truth.shape
-        prediction = predict_ids(network, dataset.load(index)[0], (height, width), fabric=fabric).astype(np.int64)
+        prediction = predict_ids(forward, dataset.load(index)[0], (height, width), fabric=fabric).astype(np.int64)
         prediction = prediction if table is None else table[prediction]
         matrix += confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(truth.copy()), num_classes)
     return matrix

@@ -24,6 +24,7 @@ from nas.data.folder import FolderConfig
 from nas.errors import ConfigError, DataError
 from nas.reports.picture_predictions import find_classes
 from nas.runs.checkpoint import load_weights, save_weights
+from nas.runs.known_classes import known_classes
 from tests.label_encodings import save_turned
 from tests.label_trees import save, scene, write_cityscapes, write_folder
 from tests.small_jobs import SIZE, random_genotype
@@ -236,7 +237,7 @@ def without_provenance(genotype):
 
 def test_classes_of_another_number_than_the_run_states_are_numbered(genotype, runs):
     weights = runs / "cityscapes" / "weights.safetensors"
-    classes, origin = find_classes(EvalJob(images="x"), genotype, weights, 7)
+    classes, origin = find_classes(EvalJob(images="x"), known_classes(genotype, weights, 7), weights, 7)
     assert classes.names == tuple(f"class {index}" for index in range(7))
     assert origin.startswith("numbered")
 
@@ -244,15 +245,16 @@ def test_classes_of_another_number_than_the_run_states_are_numbered(genotype, ru
 def test_classes_whose_file_has_gone_are_numbered_and_the_reason_is_kept(genotype, runs, tmp_path):
     settings = dataclasses.asdict(FolderConfig(root=str(tmp_path / "gone")))
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"verb": "train", "data": settings}))
-    job = EvalJob(images="x")
-    classes, origin = find_classes(job, without_provenance(genotype), tmp_path / "weights.safetensors", 3)
+    weights = tmp_path / "weights.safetensors"
+    known = known_classes(without_provenance(genotype), weights, 3)
+    classes, origin = find_classes(EvalJob(images="x"), known, weights, 3)
     assert classes.names == ("class 0", "class 1", "class 2")
     assert f"{tmp_path / 'gone' / 'classes.yaml'}: no such file" in origin
 
 
 def test_a_search_tells_the_names_where_no_training_does(genotype, tmp_path):
-    job = EvalJob(images="x")
-    classes, origin = find_classes(job, genotype, tmp_path / "weights.safetensors", 11)
+    weights = tmp_path / "weights.safetensors"
+    classes, origin = find_classes(EvalJob(images="x"), known_classes(genotype, weights, 11), weights, 11)
     assert classes.names[0] == "sky"
     assert origin == "the genotype's provenance, data=synthetic"
 
@@ -260,12 +262,12 @@ def test_a_search_tells_the_names_where_no_training_does(genotype, tmp_path):
 def test_data_that_is_given_comes_first(genotype, runs):
     weights = runs / "cityscapes" / "weights.safetensors"
     job = EvalJob(images="x", data=CamVidConfig(root="/nowhere"))
-    classes, origin = find_classes(job, genotype, weights, 11)
+    classes, origin = find_classes(job, known_classes(genotype, weights, 11), weights, 11)
     assert (classes.names[0], origin) == ("sky", "data=camvid")
     with pytest.raises(ConfigError, match="11 classes, but the network of .* has 19"):
-        find_classes(job, genotype, weights, 19)
+        find_classes(job, known_classes(genotype, weights, 19), weights, 19)
     with pytest.raises(ConfigError, match="got a network of 255 classes"):
-        find_classes(job, genotype, weights, 255)
+        find_classes(job, known_classes(genotype, weights, 255), weights, 255)
 
 
 def official_score(tree, label_ids, tmp_path):

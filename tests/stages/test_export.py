@@ -16,7 +16,7 @@ import nas
 from nas.config.jobs import ExportJob
 from nas.config.settings import ExportSettings
 from nas.data.classes.palette import CAMVID_CLASSES
-from nas.exporting import onnx_check
+from nas.exporting import onnx_check, required_packages
 from nas.exporting.runtime_facts import known_differences
 from nas.network.build import build_network
 from nas.runs.checkpoint import save_weights
@@ -303,8 +303,8 @@ def test_wrong_input_is_status_2_in_a_line_and_writes_nothing(run, run_nas, tmp_
 
 
 def test_missing_packages_are_named_with_the_command_that_installs_them(run, run_nas, monkeypatch):
-    find = exporting.find_spec
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
+    find = required_packages.find_spec
+    monkeypatch.setattr(required_packages, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
     outcome = run_nas("export", f"run={run}")
     assert (outcome.status, len(outcome.err_lines)) == (2, 1)
     assert outcome.err == "nas export: needs onnxruntime, which is not installed: pip install 'segnas[export]'\n"
