@@ -69,10 +69,10 @@ def _folder(given: Sequence[Override], asking: Override) -> Path:
     from nas.runs.run_data import run_of
 
     values: Mapping[str, Any] = {one.key_or_group: one.value() for one in given}
-    run, weights = values.get("run"), values.get("weights")
-    if run is None and weights is None:
+    run, file = values.get("run"), values.get("weights", values.get("onnx"))
+    if run is None and file is None:
         raise ConfigError(f"{asking.key_or_group}: got it without a data set; give {GROUP}=NAME, or run=FOLDER of a nas train")
-    return Path(in_home(str(run))) if run is not None else run_of(Path(in_home(str(weights))))
+    return Path(in_home(str(run))) if run is not None else run_of(Path(in_home(str(file))))
 
 
 def _register_data_of(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,17 @@ def test_the_class_names_of_a_file_count_as_those_of_weights(run, run_nas, tmp_p
     outcome = run_nas("eval", "onnx=turned.onnx", *given, *DATA, "out=new")
     assert (outcome.status, len(outcome.err_lines)) == (2, 1)
     assert "onnx_file.classes: got others than the metadata of turned.onnx state" in outcome.err
+
+
+def test_a_file_in_the_folder_of_a_training_is_scored_on_its_data(run, run_nas, tmp_path):
+    (tmp_path / "trained").mkdir()
+    shutil.copy(run.parent / "logits" / "model.onnx", tmp_path / "trained")
+    settings = "verb: train\ndata: {name: synthetic, size: [48, 64], train: 6, val: 2, test: 3}\n"
+    (tmp_path / "trained" / "config.yaml").write_text(settings)
+    for words, images in (([], 3), (["data.test=2"], 2)):
+        out = f"out={images}"
+        assert run_nas("eval", "onnx=trained/model.onnx", *words, "trainer.threads=1", "pictures=0", out).status == 0
+        assert json.loads(Path(str(images), "eval.json").read_text())["images"] == images
 
 
 def counted(stride):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nas.cost.frame_rate import in_words
 from nas.files.command_words import setting
 from nas.probing.bench.benched_networks import GENOTYPE, ONNX
 from nas.probing.bench.network_times import BenchBlock, TimedNetwork
@@ -35,7 +36,7 @@ def row_cells(row: TimedNetwork) -> list[str]:
     return [
         network.name,
         *("-" if value is None else f"{value:.3f}" for value in (row.ms, row.p10_ms, row.p90_ms)),
-        f"{row.fps:.1f}",
+        in_words(row.fps),
         "-" if known is None else f"{100 * known.miou:.2f}{'*' if known.is_published else ''}",
         f"{network.parameters:,}",
         "-" if network.macs is None else f"{network.macs / 1e9:.3f}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.cost.frame_rate import frames_per_second
 from nas.measuring.journal import Conditions
 from nas.measuring.runners.runner import Observed
 from nas.probing.bench.accuracies import Accuracy
@@ -64,7 +65,7 @@ class TimedNetwork:
     @property
     def fps(self) -> float:
         """Images a second."""
-        return 1000 * self.batch / self.ms
+        return frames_per_second(self.ms, images=self.batch)
 
     @property
     def prediction_error(self) -> float | None:
