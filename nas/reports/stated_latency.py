@@ -88,5 +88,5 @@ def latency_of(job: EvalJob, segmenter: Segmenter, size: tuple[int, int]) -> Sta
 
 def latency_of_report(found: Mapping[str, Any]) -> StatedLatency:
     """The latency that the object `latency` of an `eval.json` states, which has been checked."""
-    latency = Latency(found["predicted"], found["low"], found["high"], {})
+    latency = Latency(found["predicted"], found.get("low"), found.get("high"), {})
     return StatedLatency(latency=latency, unit=found["unit"], table=found["table"], known_from=found["known_from"])

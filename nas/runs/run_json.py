@@ -73,7 +73,11 @@ def _check_evaluation(found: _Object) -> None:
         _check_latency(_object(found["latency"], "latency"))
     if "data_settings" in found:
         _object(found["data_settings"], "data_settings")
-    for name, scores in _object(found.get("classes", {}), "classes").items():
+    _check_classes(_object(found.get("classes", {}), "classes"))
+
+
+def _check_classes(found: _Object) -> None:
+    for name, scores in found.items():
         iou = _object(scores, f"classes.{shorten(name)}").get("iou")
         if iou is not None:
             as_number(iou, f"classes.{shorten(name)}.iou")
@@ -83,19 +87,20 @@ def _check_latency(found: _Object) -> None:
     for name in ("table", "unit", "known_from"):
         as_text(found.get(name), f"latency.{name}")
     as_number(found.get("predicted"), "latency.predicted")
+    _check_bounds(found, "latency.low and latency.high")
+
+
+def _check_bounds(found: _Object, where: str) -> None:
     bounds = [found.get(name) for name in ("low", "high")]
     if bounds != [None, None]:
         for bound in bounds:
-            as_number(bound, "latency.low and latency.high")
+            as_number(bound, where)
 
 
 def _check_prediction(found: _Object) -> None:
     for name in ("table", "unit"):
         as_text(found.get(name), name)
     as_number(found.get("latency"), "latency")
-    bounds = [found.get(name) for name in ("low", "high")]
-    if bounds != [None, None]:
-        for bound in bounds:
-            as_number(bound, "low and high")
+    _check_bounds(found, "low and high")
     for part, cost in _object(found.get("by_part"), "by_part").items():
         as_number(cost, f"by_part.{shorten(part)}")

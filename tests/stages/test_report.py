@@ -188,6 +188,7 @@ def test_training_shows_evaluation_and_predictions(searched, run_nas, tmp_path):
     assert len(shown) == 4
     results, _, _ = found.words.partition("Settings")
     assert "3 images of the test split of synthetic" in results
+    assert " FPS on some-board/torch-eager-fp32-b1-t1, predicted" in results
     assert "temperature" not in results
     assert "weights: run/weights.safetensors" in results
     assert "other data than those of the training" not in results
@@ -198,6 +199,7 @@ def test_training_shows_evaluation_and_predictions(searched, run_nas, tmp_path):
     results, _, _ = found.words.partition("Settings")
     assert len(found.pictures) == 3
     assert "2 images of the val split of synthetic at 40x56" in results
+    assert " FPS on " not in results, "the genotype states the latency of another size"
     assert "weights: run/checkpoints/last.pt" in results
     assert "other data than those of the training: data.size=[40,56] (training: [48,64])" in results
 
