@@ -22,9 +22,15 @@ class BenchSettings:
 
     sizes: Any = None
     """Sizes of the images, e.g. [[360,480],[512,1024]], each [height, width] in pixels; null: the deployed size of each network."""
+    processing: bool = True
+    """Time what comes before and after a network, too, on one thread of this machine: decode, resize, normalise, argmax, resize of
+    labels. Only with runner=local and protocol=rounds."""
+    picture: str | None = path_setting(None)
+    """A picture for that, which is resized to each size; null: a drawn scene that has each size already."""
 
     def __post_init__(self) -> None:
         """Check the values."""
+        expand_home("bench.", self)
         if self.sizes is None:
             return
         good = isinstance(self.sizes, list) and len(self.sizes) >= 1 and all(isinstance(size, list) for size in self.sizes)

@@ -12,6 +12,7 @@ from nas.devices.runtimes import runs_onnx
 from nas.errors import ConfigError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.measuring.network_rounds import SERIES
+from nas.measuring.processing_times import ProcessingTimes, time_processing
 from nas.measuring.runners.open_runner import open_runner
 from nas.measuring.runners.request import request_for_networks
 from nas.measuring.survey_protocol import PASSES, check_survey_runtime, survey_line, survey_protocol
@@ -39,17 +40,20 @@ class BenchNetworksResult:
         out: Folder of the files.
         protocol: rounds or survey.
         blocks: What was measured: one block a runtime and size.
+        processing: What comes before and after a network, for each size; empty: it was not timed.
         left_out: What was not, and why.
     """
 
     out: Path
     protocol: str
     blocks: Sequence[BenchBlock]
+    processing: Sequence[ProcessingTimes]
     left_out: Sequence[str]
 
     def summary(self) -> list[str]:
         """Lines for the terminal: a table for each block, what is to be known of it, and the files."""
         lines = [line for block in self.blocks for line in (*block_lines(block), "")]
+        lines += [line for one in self.processing for line in (*one.summary(), "")]
         if self.protocol == "survey":
             lines.append(survey_line())
         return [*lines, *(f"not timed: {one}" for one in self.left_out), *(f"wrote {self.out / name}" for name in FILES)]
@@ -74,7 +78,7 @@ def bench_networks(
     each = PASSES if job.protocol == "survey" else SERIES * (job.rounds or DEFAULT_ROUNDS)
     progress = _Progress(sum(len(group.networks) for group in groups) * each, on_progress)
     with held_out(job.out, "bench") as out:
-        blocks = []
+        processing, blocks = _processing(job, groups), []
         for request in dict.fromkeys(group.request for group in groups):
             with open_runner(job, request) as runner:
                 at_hand = table_for(runner, job.latency.table, given)
@@ -83,13 +87,13 @@ def bench_networks(
                         timed_block(group, runner, at_hand, known, protocol=job.protocol, seed=job.seed, on_progress=progress.step)
                     )
                     progress.next_block()
-        result = BenchNetworksResult(out=out, protocol=job.protocol, blocks=blocks, left_out=left_out)
+        result = BenchNetworksResult(out=out, protocol=job.protocol, blocks=blocks, processing=processing, left_out=left_out)
         protocol = survey_protocol() if job.protocol == "survey" else rounds_protocol(job.rounds or DEFAULT_ROUNDS)
-        content = bench_json(blocks, job, protocol, left_out)
+        content = bench_json(blocks, processing, job, protocol, left_out)
         write_text_atomic(out / CSV, bench_csv(blocks))
         write_text_atomic(out / JSON, json.dumps(content, indent=1, allow_nan=False) + "\n")
         write_bytes_atomic(out / PNG, bench_chart(blocks))
-        write_text_atomic(out / HTML, bench_page(blocks, protocol, left_out))
+        write_text_atomic(out / HTML, bench_page(blocks, processing, protocol, left_out))
         return result
 
 
@@ -121,6 +125,22 @@ def _groups(job: BenchNetworksJob, spaces: Mapping[str, SpaceEntry]) -> tuple[li
         remedy = "leave it out, or give protocol=rounds" if job.protocol == "survey" else "add runtime=onnxruntime"
         raise ConfigError(f"runtime: got {', '.join(job.runtimes)}, and {never[0]} is an ONNX file; {remedy}")
     return groups, list(dict.fromkeys(left_out))
+
+
+def _processing(job: BenchNetworksJob, groups: Sequence[TimedGroup]) -> list[ProcessingTimes]:
+    """What comes before and after a network, for each size with the most classes there, where that is asked for."""
+    if not job.bench.processing or job.runner != "local" or job.protocol != "rounds":
+        return []
+    classes: dict[tuple[int, int], int] = {}
+    for group in groups:
+        for one in group.networks:
+            own = 1 if one.design is None else one.design.deployment.num_classes
+            classes[group.size] = max(own, classes.get(group.size, 1))
+    picture = None if job.bench.picture is None else Path(job.bench.picture)
+    return [
+        time_processing(size if picture is None else None, size, most, picture=picture, rounds=job.rounds or DEFAULT_ROUNDS)
+        for size, most in classes.items()
+    ]
 
 
 class _Progress:

@@ -13,11 +13,12 @@ import torch
 import yaml
 from PIL import Image
 
-from nas.config.bench_networks_job import BenchNetworksJob, BenchTableSettings
+from nas.config.bench_networks_job import BenchNetworksJob, BenchSettings, BenchTableSettings
 from nas.cost.genotype_latency import predict
 from nas.cost.latency_table import LatencyTable, save_table
 from nas.cost.table_parts import Reference
-from nas.errors import ConfigError, GenotypeError
+from nas.errors import ConfigError, DataError, GenotypeError
+from nas.measuring.memory.network_memory import memory_of
 from nas.measuring.reference_operation import NETWORKS_REFERENCE
 from nas.network.build import build_network
 from nas.ops import is_free
@@ -43,7 +44,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def the_job(*networks: str, sizes: list[list[int]] | None = None, **changes: Any) -> BenchNetworksJob:
     job = BenchNetworksJob(networks=list(networks), **{"device": "desk", "rounds": 2, "out": "out", **changes})
-    job.bench.sizes = sizes
+    job.bench = BenchSettings(sizes=sizes, processing=False)
     return job
 
 
@@ -89,6 +90,10 @@ def test_networks_are_timed_side_by_side_and_the_files_say_everything(desk: Path
     assert (theirs["parameters"], theirs["macs"], theirs["output"]) == (PARAMETERS, macs_at(32, 48), "float32 1x5x32x48")
     design = design_at("one.yaml", (32, 48))
     assert ours["parameters"] == sum(weight.numel() for weight in build_network(design).parameters())
+    assert ours["memory_fp32"] == memory_of(design.graph).as_json()
+    assert theirs["memory_fp32"]["weights"] == 4 * (PARAMETERS + 16 + 4)  # with the statistics and the factors of the resize
+    assert theirs["memory_fp32"]["activations"] == 4 * 32 * 48 * 5 * 5 // 4  # a resize by 2 and what it reads
+    assert int(found[-1]["activation_bytes"]) == 4 * 48 * 64 * 5 * 5 // 4
     assert ours["macs"] == sum(count_macs(design.graph).values())
     lines = "\n".join(result.summary())
     assert "desk, onnxruntime-fp32-b1-t1" in lines
@@ -206,6 +211,31 @@ def test_a_published_figure_that_is_none_is_refused(figures: dict[str, Any], des
     publish(desk / "one.yaml", **figures)
     with pytest.raises(GenotypeError, match=r"one.yaml: provenance.published.cityscapes_.*, expected mIoU in percent, 0 to 100"):
         bench("one.yaml", rounds=1)
+
+
+def test_what_comes_before_and_after_a_network_is_timed_once_a_size(desk: Path) -> None:
+    Image.new("RGB", (96, 64)).save("picture.jpg")
+    job = the_job("one.yaml", "two.yaml", num_classes=7, rounds=1)
+    job.bench = BenchSettings(sizes=[[32, 48], [48, 64]], picture="picture.jpg")
+    lines = "\n".join(bench_networks(job, SEARCH_SPACES).summary())
+    content = json.loads((desk / "out" / "bench.json").read_text())
+    assert [(one["image_size"], one["network_size"], one["num_classes"]) for one in content["processing"]] == [
+        ([64, 96], [32, 48], 7),
+        ([64, 96], [48, 64], 7),
+    ]
+    assert lines.count("decode JPEG") == 2
+    page = (desk / "out" / "bench.html").read_text()
+    assert page.count("Before and after a network") == 2
+    assert "resize labels" in page
+
+
+def test_a_picture_that_is_none_is_said_before_networks_are_timed(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk / "picture.jpg").write_bytes(b"no picture")
+    monkeypatch.setattr("nas.stages.bench_networks.open_runner", None)
+    job = the_job("one.yaml")
+    job.bench = BenchSettings(picture="picture.jpg")
+    with pytest.raises(DataError, match="picture.jpg"):
+        bench_networks(job, SEARCH_SPACES)
 
 
 WRONG = {

@@ -14,6 +14,7 @@ import torch
 
 from nas.config.bench_networks_job import BenchNetworksJob
 from nas.measuring.network_rounds import REFERENCE_EVERY, SAMPLE_MS, SERIES
+from nas.measuring.processing_times import ProcessingTimes
 from nas.probing.bench.network_times import BenchBlock, TimedNetwork
 from nas.runs.provenance import provenance
 from nas.worker.rounds import SAMPLE_MS as WORKER_SAMPLE_MS
@@ -24,6 +25,7 @@ FORMAT_VERSION = 1
 COLUMNS = (
     *("network", "kind", "device", "runtime", "runtime_version", "height", "width", "batch", "classes"),
     *("ms", "statistic", "median_ms", "p10_ms", "p90_ms", "mean_ms", "samples", "fps", "parameters", "macs"),
+    *("weight_bytes", "activation_bytes"),
     *("miou_percent", "miou_of", "miou_is_published"),
     *("predicted_ms", "predicted_low_ms", "predicted_high_ms", "prediction_error_percent"),
     *("clocks_before", "clocks_after", "throttled", "output"),
@@ -43,12 +45,17 @@ def bench_csv(blocks: Sequence[BenchBlock]) -> str:
 
 
 def bench_json(
-    blocks: Sequence[BenchBlock], job: BenchNetworksJob, protocol: Mapping[str, Any], left_out: Sequence[str]
+    blocks: Sequence[BenchBlock],
+    processing: Sequence[ProcessingTimes],
+    job: BenchNetworksJob,
+    protocol: Mapping[str, Any],
+    left_out: Sequence[str],
 ) -> dict[str, Any]:
     """All that was measured, as plain data.
 
     Args:
         blocks: What was measured.
+        processing: What comes before and after a network.
         job: The settings.
         protocol: How it was measured.
         left_out: What was not, and why.
@@ -61,6 +68,7 @@ def bench_json(
         "protocol": dict(protocol),
         "seed": job.seed,
         "blocks": [_block_json(block) for block in blocks],
+        "processing": [one.as_json() for one in processing],
         "left_out": list(left_out),
     }
 
@@ -99,6 +107,8 @@ def _csv_row(block: BenchBlock, row: TimedNetwork) -> dict[str, Any]:
         "fps": f"{row.fps:.3f}",
         "parameters": network.parameters,
         "macs": network.macs,
+        "weight_bytes": None if network.memory is None else network.memory.weights,
+        "activation_bytes": None if network.memory is None else network.memory.activations,
         "miou_percent": None if known is None else f"{100 * known.miou:.3f}",
         "miou_of": None if known is None else known.kind,
         "miou_is_published": None if known is None else str(known.is_published).lower(),
@@ -158,6 +168,7 @@ def _row_json(row: TimedNetwork) -> dict[str, Any]:
         "fps": row.fps,
         "parameters": network.parameters,
         "macs": network.macs,
+        "memory_fp32": None if network.memory is None else network.memory.as_json(),
         "miou": None if row.accuracy is None else asdict(row.accuracy),
         "predicted_ms": prediction.ms,
         "predicted_low_ms": prediction.low_ms,

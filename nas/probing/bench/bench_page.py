@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas.measuring.processing_times import ProcessingTimes
 from nas.probing.bench.bench_summary import HEADER, block_notes, block_title, by_time, row_cells
 from nas.probing.bench.network_times import BenchBlock
 from nas.reports.accuracy_chart import ChartPanel, ChartPoint, draw_accuracy_chart, front
@@ -25,15 +26,19 @@ def bench_chart(blocks: Sequence[BenchBlock]) -> bytes:
     return figure_bytes(draw_accuracy_chart([_panel(block) for block in blocks]), dpi=_DPI, metadata={"Software": None})
 
 
-def bench_page(blocks: Sequence[BenchBlock], protocol: Mapping[str, Any], left_out: Sequence[str]) -> str:
+def bench_page(
+    blocks: Sequence[BenchBlock], processing: Sequence[ProcessingTimes], protocol: Mapping[str, Any], left_out: Sequence[str]
+) -> str:
     """The page: every block with its table, its chart and what is to be known of it.
 
     Args:
         blocks: What was measured.
+        processing: What comes before and after a network.
         protocol: How.
         left_out: What was not, and why.
     """
     sections = [(block_title(block), _block(block)) for block in blocks]
+    sections += [("Before and after a network", _processing(one)) for one in processing]
     if left_out:
         sections.append(("Not timed", "".join(note(one) for one in left_out)))
     sections.append(("Protocol", table([], _facts(protocol), facts=True)))
@@ -65,6 +70,12 @@ def _panel(block: BenchBlock) -> ChartPanel:
                 ChartPoint(name=row.network.name, ms=row.ms, miou=known.miou, kind=known.kind, is_published=known.is_published)
             )
     return ChartPanel(block_title(block), points)
+
+
+def _processing(times: ProcessingTimes) -> str:
+    steps = [[step.step, *(f"{ms:.3f}" for ms in (step.median_ms, step.p10_ms, step.p90_ms)), step.what] for step in times.steps]
+    first, *_, last = times.summary()
+    return "\n".join([note(first), table(["step", "ms", "p10", "p90", "what"], steps), note(last.strip())])
 
 
 def _facts(protocol: Mapping[str, Any]) -> list[list[str]]:

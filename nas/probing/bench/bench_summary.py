@@ -6,11 +6,24 @@ from collections.abc import Iterator
 
 from nas.cost.frame_rate import in_words
 from nas.files.command_words import setting
-from nas.probing.bench.benched_networks import GENOTYPE, ONNX
+from nas.probing.bench.benched_networks import GENOTYPE, ONNX, BenchedNetwork
 from nas.probing.bench.network_times import BenchBlock, TimedNetwork
 from nas.reports.text_table import text_table
 
-HEADER = ("network", "ms", "p10", "p90", "FPS", "mIoU %", "parameters", "GMACs", "predicted ms", "error")
+HEADER = (
+    "network",
+    "ms",
+    "p10",
+    "p90",
+    "FPS",
+    "mIoU %",
+    "parameters",
+    "GMACs",
+    "weights MB",
+    "activations MB",
+    "predicted ms",
+    "error",
+)
 
 
 def block_lines(block: BenchBlock) -> list[str]:
@@ -40,9 +53,15 @@ def row_cells(row: TimedNetwork) -> list[str]:
         "-" if known is None else f"{100 * known.miou:.2f}{'*' if known.is_published else ''}",
         f"{network.parameters:,}",
         "-" if network.macs is None else f"{network.macs / 1e9:.3f}",
+        *("-" if size is None else f"{size / 1e6:.1f}" for size in _sizes(network)),
         "-" if row.prediction.ms is None else f"{row.prediction.ms:.3f}",
         "-" if error is None else f"{error:+.1%}",
     ]
+
+
+def _sizes(network: BenchedNetwork) -> tuple[int | None, int | None]:
+    """Bytes of the weights, and most bytes of maps that are alive."""
+    return (None, None) if network.memory is None else (network.memory.weights, network.memory.activations)
 
 
 def block_notes(block: BenchBlock) -> Iterator[str]:
@@ -71,6 +90,8 @@ def block_notes(block: BenchBlock) -> Iterator[str]:
     for row in block.rows:
         if row.network.macs is None:
             yield f"MACs of {row.network.name} are not known: a shape does not follow from the file, or an operator is not counted"
+        if row.network.memory is None:
+            yield f"memory of {row.network.name} is not known: the size of a map does not follow from the file"
 
 
 def _not_predicted(block: BenchBlock) -> Iterator[str]:

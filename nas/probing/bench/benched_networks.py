@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,6 +13,9 @@ from nas.config.bench_networks_job import BenchNetworksJob
 from nas.errors import ConfigError, GenotypeError
 from nas.exporting.onnx_counts import count_onnx_macs, count_onnx_parameters
 from nas.exporting.onnx_file import FixedGraph, OnnxFile, is_onnx, read_onnx
+from nas.measuring.memory.map_lifetimes import Memory
+from nas.measuring.memory.network_memory import memory_of
+from nas.measuring.memory.onnx_memory import onnx_memory
 from nas.measuring.operation_graphs import OperationFile
 from nas.measuring.runners.runner import SizedGraph, SizedNetwork, Timeable
 from nas.network.build import build_network
@@ -19,6 +23,9 @@ from nas.network.network import Network
 from nas.reports.network_summary import count_macs, count_parameters
 from nas.space.design import Design, load_design
 from nas.space.search_space import SpaceEntry
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 GENOTYPE, ONNX = "genotype", "onnx"
 """Kinds of networks."""
@@ -34,6 +41,7 @@ class BenchedNetwork:
         size: (height, width) of its images in pixels.
         parameters: Number of those that run.
         macs: Multiply-accumulates for one image; None: they do not follow from the file.
+        memory: What it needs in fp32 for one image; None: it does not follow from the file.
         output: What it ends with: `labels`, or of an ONNX file element type and shape.
         timeable: What a runner times.
         design: Its architecture; None: it is an ONNX file.
@@ -44,6 +52,7 @@ class BenchedNetwork:
     size: tuple[int, int]
     parameters: int
     macs: int | None
+    memory: Memory | None
     output: str
     timeable: Timeable
     design: Design | None
@@ -99,6 +108,7 @@ def at_size(network: Design | OnnxFile, size: tuple[int, int], job: BenchNetwork
         size=size,
         parameters=sum(count_parameters(graph.deployed()).values()),
         macs=sum(count_macs(graph).values()),
+        memory=memory_of(graph),
         output="labels",
         timeable=SizedNetwork(partial(fresh_network, design, seed=job.seed), size),
         design=design,
@@ -110,6 +120,16 @@ def fresh_network(design: Design, *, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_network(design).eval()
+
+
+def _onnx_memory(model: ModelProto, *, batch: int) -> Memory | None:
+    from onnx.shape_inference import InferenceError
+
+    try:
+        memory = onnx_memory(model)
+    except (ConfigError, InferenceError):
+        return None
+    return replace(memory, activations=memory.activations // batch, body=memory.body // batch)
 
 
 def _onnx_at(graph: FixedGraph, size: tuple[int, int], *, name: str, batch: int) -> BenchedNetwork:
@@ -127,6 +147,7 @@ def _onnx_at(graph: FixedGraph, size: tuple[int, int], *, name: str, batch: int)
         size=size,
         parameters=count_onnx_parameters(graph.model),
         macs=None if macs is None else macs // batch,
+        memory=_onnx_memory(graph.model, batch=batch),
         output=f"{graph.output_type} {'x'.join(map(str, graph.output_shape))}",
         timeable=SizedGraph(f"{name} at {size[0]}x{size[1]}", lambda: file),
         design=None,
