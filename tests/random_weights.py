@@ -11,7 +11,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def as_if_trained(module: M, seed: int = 0) -> M:
-    """The module in evaluation mode, with random running statistics, scales and shifts of all batch norms and random biases."""
+    """The module in evaluation mode, with random running statistics, scales and shifts of all batch norms, random biases and slopes."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for part in module.modules():
@@ -22,4 +22,6 @@ def as_if_trained(module: M, seed: int = 0) -> M:
                 part.bias.normal_(generator=generator)
             elif isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and part.bias is not None:
                 part.bias.normal_(generator=generator)
+            elif isinstance(part, nn.PReLU):
+                part.weight.normal_(0.25, 0.2, generator=generator)
     return module.eval()

@@ -11,6 +11,7 @@ FILES = {
     "context_net": "context_net",
     "dabnet": "dabnet",
     "ddrnet_23_slim": "ddrnet_23_slim",
+    "erfnet": "erfnet",
     "fassd_net": "fassd_net",
     "fassd_net_l1": "fassd_net",
     "fassd_net_l2": "fassd_net",

@@ -61,7 +61,7 @@ class Down(nn.Module):
         return self.bn_prelu(torch.cat([y, functional.max_pool2d(x, 2)], dim=1) if self.pools else y)
 
 
-class Reference(nn.Module):
+class DABNet(nn.Module):
     """[N, 3, H, W], sides that give even maps at 1/2 and 1/4 -> logits of 19 classes."""
 
     def __init__(self) -> None:

@@ -13,10 +13,12 @@ from torch.nn import functional
 import nas
 from nas.errors import CheckpointError
 from tests.random_weights import as_if_trained
+from tests.search_spaces.zoo.dabnet_reference import DABNet
 from tests.search_spaces.zoo.ddrnet_reference import DDRNet
 from tests.search_spaces.zoo.fassd_net_reference import FASSDNet
 
 REFERENCES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, int], ...]]] = {
+    "dabnet": (DABNet, ((128, 256), (127, 191))),
     "ddrnet_23_slim": (DDRNet, ((128, 256), (136, 248))),
     **{name: (partial(FASSDNet, name), ((128, 256), (131, 247))) for name in ("fassd_net", "fassd_net_l1", "fassd_net_l2")},
 }

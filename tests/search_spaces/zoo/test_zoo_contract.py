@@ -21,7 +21,7 @@ from tests.search_spaces.zoo.zoo_networks import NAMES, facts, published, small
 
 ODD = (67, 93)
 FACTS = facts()
-OVERFITTING_STEPS = 80
+OVERFITTING_STEPS = 240
 UNPADDED = {
     "context_net": (864 * (512 * 1024 - 511 * 1023) + (864 + 2336 + 14016 + 6144) * (128 * 256 - 127 * 255)) / 1e9,
 }
@@ -101,4 +101,6 @@ def test_it_overfits_four_images(name: str):
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
+        if losses[-1] < 0.35:
+            break
     assert losses[-1] < 0.35 < losses[0]
