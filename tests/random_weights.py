@@ -11,7 +11,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def as_if_trained(module: M, seed: int = 0) -> M:
-    """The module in evaluation mode, with random running statistics, scales and shifts of all batch norms, random biases and slopes."""
+    """The module in evaluation mode, with random running statistics, scales and shifts of all batch norms, biases and slopes."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for part in module.modules():

@@ -119,7 +119,16 @@ def windows(size: int, kernel: int, stride: int) -> int:
     return (size - min(kernel, size)) // stride + 1
 
 
-DROPOUTS = {"dropout_10": 0.1, "dropout_20": 0.2, "channel_dropout_3": 0.03, "channel_dropout_30": 0.3}
+DROPOUTS = {
+    "dropout_10": 0.1,
+    "dropout_20": 0.2,
+    "channel_dropout_1": 0.01,
+    "channel_dropout_2": 0.02,
+    "channel_dropout_3": 0.03,
+    "channel_dropout_10": 0.1,
+    "channel_dropout_20": 0.2,
+    "channel_dropout_30": 0.3,
+}
 """Kinds that drop values, or whole channels, in training -> probability."""
 FREE_KINDS = frozenset({"identity", "none", *DROPOUTS})
 """Kinds that a derived network does not execute at all: the value is passed on, or nothing is. Nothing else costs zero."""

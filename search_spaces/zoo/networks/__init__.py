@@ -11,12 +11,17 @@ FILES = {
     "context_net": "context_net",
     "dabnet": "dabnet",
     "ddrnet_23_slim": "ddrnet_23_slim",
+    "edanet": "edanet",
+    "enet": "enet",
     "erfnet": "erfnet",
+    "espnet": "espnet",
+    "espnet_v2": "espnet_v2",
     "fassd_net": "fassd_net",
     "fassd_net_l1": "fassd_net",
     "fassd_net_l2": "fassd_net",
     "fast_scnn": "fast_scnn",
     "fc_hardnet_70": "hardnet",
+    "lednet": "lednet",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
