@@ -21,11 +21,12 @@ from tests.small_jobs import CHECKOUT
 from tests.squeezenas_reference import Reference
 
 pytestmark = pytest.mark.pages
-PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks")
+PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks", "bench-networks")
 SHORT = {
     "profile": ["rounds=1", "max_rounds=1"],
     "profile plan": ["rounds=1", "max_rounds=1"],
     "profile validate": ["samples=8", "rounds=1", "calibrate=false"],
+    "bench": ["rounds=1", "bench.processing=false"],
     "search": ["search.max_steps=2", "search.init_channels=2", "search.eval_every=0"],
     "train": ["train.max_steps=2", "train.batch_size=2"],
 }

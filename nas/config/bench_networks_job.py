@@ -22,11 +22,19 @@ class BenchSettings:
 
     sizes: Any = None
     """Sizes of the images, e.g. [[360,480],[512,1024]], each [height, width] in pixels; null: the deployed size of each network."""
+    evaluations: Any = path_setting(None)
+    """Folders of evaluations, or one, whose mIoU is shown beside the networks with the weights or the ONNX file that was evaluated;
+    null: the eval.json in the folder of each run alone."""
     processing: bool = True
     """Time what comes before and after a network, too, on one thread of this machine: decode, resize, normalise, argmax, resize of
     labels. Only with runner=local and protocol=rounds."""
     picture: str | None = path_setting(None)
     """A picture for that, which is resized to each size; null: a drawn scene that has each size already."""
+
+    @property
+    def evaluation_folders(self) -> list[str]:
+        """The folders of evaluations, as they are given."""
+        return list(self.evaluations) if isinstance(self.evaluations, list) else [self.evaluations] if self.evaluations else []
 
     def __post_init__(self) -> None:
         """Check the values."""

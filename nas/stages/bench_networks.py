@@ -74,7 +74,8 @@ def bench_networks(
         ResumableError: If the worker or the connection to it stopped.
     """
     groups, left_out = _groups(job, spaces)
-    given, known = given_tables(job.latency.table), accuracies([one for group in groups for one in group.networks])
+    networks = [one for group in groups for one in group.networks]
+    given, known = given_tables(job.latency.table), accuracies(networks, job.bench.evaluation_folders)
     each = PASSES if job.protocol == "survey" else SERIES * (job.rounds or DEFAULT_ROUNDS)
     progress = _Progress(sum(len(group.networks) for group in groups) * each, on_progress)
     with held_out(job.out, "bench") as out:

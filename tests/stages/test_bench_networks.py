@@ -18,11 +18,15 @@ from nas.cost.genotype_latency import predict
 from nas.cost.latency_table import LatencyTable, save_table
 from nas.cost.table_parts import Reference
 from nas.errors import ConfigError, DataError, GenotypeError
+from nas.exporting.onnx_file import read_onnx
+from nas.files.file_digest import file_digest
 from nas.measuring.memory.network_memory import memory_of
 from nas.measuring.reference_operation import NETWORKS_REFERENCE
 from nas.network.build import build_network
 from nas.ops import is_free
+from nas.probing.bench.accuracies import Accuracy, accuracies
 from nas.probing.bench.bench_files import COLUMNS
+from nas.probing.bench.benched_networks import at_size
 from nas.reports.network_summary import count_macs
 from nas.space.design import Design, load_design
 from nas.stages.bench_networks import BenchNetworksResult, bench_networks
@@ -204,6 +208,29 @@ def test_miou_is_measured_in_the_folder_of_a_run_or_published_of_one_data_set(de
     assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
     with Image.open(desk / "out" / "bench.png") as picture:
         assert picture.width > 500
+
+
+def evaluation(folder: Path, digest: str, *, miou: float | None = 0.5) -> str:
+    """A folder that an evaluation of such a file might have written."""
+    folder.mkdir()
+    stated = {"miou": miou, "split": "val", "data": "camvid", "weights": "theirs", "weights_sha256": digest}
+    (folder / "eval.json").write_text(json.dumps(stated))
+    return folder.name
+
+
+def test_an_evaluation_elsewhere_counts_for_the_very_file_that_it_is_of(desk: Path) -> None:
+    (network,) = [at_size(read_onnx("theirs.onnx"), (32, 48), the_job("theirs.onnx"), name="theirs.onnx", batch=1)]
+    good = evaluation(desk / "good", file_digest(desk / "theirs.onnx"))
+    other, empty = evaluation(desk / "other", "0" * 64), evaluation(desk / "empty", "0" * 64, miou=None)
+    assert accuracies([network]) == {}
+    assert accuracies([network], [good]) == {"theirs.onnx": Accuracy(miou=0.5, kind="measured: val of camvid", is_published=False)}
+    for folder, reason in (
+        (other, "is of theirs, which is none of"),
+        (empty, "no eval.json with"),
+        ("nowhere", "no eval.json with"),
+    ):
+        with pytest.raises(ConfigError, match=f"bench.evaluations: {folder} (has )?{reason}"):
+            accuracies([network], [good, folder])
 
 
 @pytest.mark.parametrize("figures", [{"cityscapes_val": "high"}, {"cityscapes_val": 0.7e3}, {"cityscapes_test": True}])

@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 COLUMNS = (
     *("network", "kind", "device", "runtime", "runtime_version", "height", "width", "batch", "classes"),
     *("ms", "statistic", "median_ms", "p10_ms", "p90_ms", "mean_ms", "samples", "fps", "parameters", "macs"),
-    *("weight_bytes", "activation_bytes"),
+    *("weight_bytes", "activation_bytes", "activation_bytes_before_last_resize"),
     *("miou_percent", "miou_of", "miou_is_published"),
     *("predicted_ms", "predicted_low_ms", "predicted_high_ms", "prediction_error_percent"),
     *("clocks_before", "clocks_after", "throttled", "output"),
@@ -109,6 +109,7 @@ def _csv_row(block: BenchBlock, row: TimedNetwork) -> dict[str, Any]:
         "macs": network.macs,
         "weight_bytes": None if network.memory is None else network.memory.weights,
         "activation_bytes": None if network.memory is None else network.memory.activations,
+        "activation_bytes_before_last_resize": None if network.memory is None else network.memory.body,
         "miou_percent": None if known is None else f"{100 * known.miou:.3f}",
         "miou_of": None if known is None else known.kind,
         "miou_is_published": None if known is None else str(known.is_published).lower(),
