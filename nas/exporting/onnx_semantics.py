@@ -17,6 +17,8 @@ from nas.worker.quiet_onnxruntime import import_onnxruntime
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
+MODES = {b"nearest": "nearest", b"linear": "bilinear", b"cubic": "bicubic"}
+"""Mode of a Resize -> that of `torch.nn.functional.interpolate`."""
 TIED = 3
 """Every so many-th class shares the largest score in the test of ties, from the second on."""
 
@@ -97,7 +99,9 @@ def _maps(model: ModelProto, images: NDArray[np.float32], names: Sequence[str]) 
 def _difference(node: NodeProto, before: NDArray[Any], after: NDArray[Any]) -> float:
     source = torch.from_numpy(before).float()
     height, width = after.shape[2:]
-    expected = functional.interpolate(source, size=(height, width), mode="bilinear", align_corners=_aligns_corners(node))
+    mode = MODES[next((attribute.s for attribute in node.attribute if attribute.name == "mode"), b"nearest")]
+    corners = None if mode == "nearest" else _aligns_corners(node)
+    expected = functional.interpolate(source, size=(height, width), mode=mode, align_corners=corners)
     largest = float(source.abs().max())
     return float((torch.from_numpy(after).float() - expected).abs().max()) / largest if largest else 0.0
 

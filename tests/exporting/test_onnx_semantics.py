@@ -62,9 +62,24 @@ def test_another_choice_among_equal_logits_is_seen():
     assert semantics_of(model, IMAGES).argmax == "other"
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value"), [("coordinate_transformation_mode", "asymmetric"), ("mode", "nearest"), ("mode", "cubic")]
-)
+class Enlarged(nn.Module):
+    """One resize by a factor that is no whole number."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, x):
+        return functional.interpolate(x, size=(13, 20), mode=self.mode)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_every_mode_is_compared_with_its_own(mode):
+    model = trace_onnx(Enlarged(mode).eval(), {"x": torch.zeros(1, 3, 9, 7)}, output="y", opset=17)
+    assert semantics_of(model, IMAGES).resize_difference < 1e-5
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("coordinate_transformation_mode", "asymmetric"), ("mode", "nearest")])
 def test_another_way_of_resizing_is_seen(attribute, value):
     model = file_of()
     for node in (node for node in model.graph.node if node.op_type == "Resize"):
