@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 import nas
 from nas.config.jobs import ExportJob
@@ -24,7 +25,7 @@ from nas.space.design import design_of, load_design
 from nas.space.genotype import Genotype, save_genotype
 from nas.stages import export as exporting
 from nas.stages.export import export
-from search_spaces import SEARCH_SPACES
+from search_spaces import SEARCH_SPACES, all_spaces
 from tests.random_weights import as_if_trained
 from tests.small_jobs import SIZE, random_genotype
 
@@ -210,6 +211,21 @@ def test_without_a_target_the_report_has_all_and_the_summary_a_line(plain):
     assert "openvino 3" in line
     assert (report["onnxruntime"]["argmax"], report["onnxruntime"]["corner_aligned"]) == ("logits", 0)
     assert report["onnxruntime"]["resize_difference"] < 1e-6
+
+
+def test_a_batch_norm_without_a_convolution_before_it_stays_in_the_file(tmp_path):
+    """DABNet begins its blocks with a batch norm, and PReLU behind it."""
+    design = load_design("zoo/dabnet", all_spaces())
+    torch.manual_seed(0)
+    network = as_if_trained(build_network(design, 11))
+    save_weights(tmp_path / "weights.safetensors", network.state_dict())
+    job = ExportJob(genotype="zoo/dabnet", weights=str(tmp_path / "weights.safetensors"), out=str(tmp_path / "out"))
+    job.export = ExportSettings(input=[32, 48])
+    report = export(job, all_spaces()).report
+    norms = sum(isinstance(part, nn.BatchNorm2d) for part in network.modules())
+    assert report["passed"]
+    assert 0 < report["nodes"]["BatchNormalization"] < norms
+    assert report["batch_norms_folded"] == norms - report["nodes"]["BatchNormalization"]
 
 
 @pytest.mark.parametrize("size", [(45, 60), (96, 128), (1, 1), (2, 3), (256, 255)])
