@@ -92,7 +92,7 @@ def peak(steps: Sequence[Step], outputs: Collection[str]) -> tuple[int, str]:
     """Most bytes that are alive at a step, and the name of the first such step.
 
     Args:
-        steps: In the order of execution; a map that no step makes takes nothing.
+        steps: In the order of execution; a map that no step makes takes nothing, and neither does one that nobody reads.
         outputs: Maps that stay to the end.
 
     >>> conv = Step("conv", ["image"], {"a": 40})
@@ -100,17 +100,18 @@ def peak(steps: Sequence[Step], outputs: Collection[str]) -> tuple[int, str]:
     >>> peak([Step("input", [], {"image": 30}), conv, relu], ["b"])
     (70, 'conv')
     """
-    last = {one: number for number, step in enumerate(steps) for one in (*step.makes, *step.reads)}
+    last = {one: number for number, step in enumerate(steps) for one in step.reads}
     alive: dict[str, int] = {}
     most, at = 0, ""
     for number, step in enumerate(steps):
+        makes = {one: size for one, size in step.makes.items() if one in last or one in outputs}
         ending = [one for one in {*step.reads} if last[one] == number and one in alive and one not in outputs]
-        made = sum(step.makes.values())
+        made = sum(makes.values())
         over = step.pointwise and made in [alive[one] for one in ending]
         now = sum(alive.values()) + (0 if over else made)
         if now > most:
             most, at = now, step.name
-        alive |= step.makes
-        for one in (*ending, *(made for made in step.makes if last[made] == number and made not in outputs)):
+        alive |= makes
+        for one in ending:
             del alive[one]
     return most, at

@@ -25,7 +25,7 @@ def memory_of(graph: Graph, bytes_per_value: int = 4) -> Memory:
     """Memory of the part of a derived network that a device runs, for one image.
 
     Weights are parameters and buffers as PyTorch holds them. A batch norm of C channels is 4 C values there; an exported file keeps
-    C of them at most.
+    at most C of them where a convolution before it takes it up.
 
     Args:
         graph: Of a derived network.
