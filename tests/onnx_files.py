@@ -31,6 +31,7 @@ def write_file(
     classes: int = CLASSES,
     stated: bool = True,
     second_output: bool = False,
+    half: bool = False,
     metadata: dict[str, str] | None = None,
 ) -> Path:
     """Write the file.
@@ -46,13 +47,15 @@ def write_file(
         classes: Number of classes.
         stated: Whether the shape of the logits states the number of classes.
         second_output: Whether the averaged images are an output, too, after the first.
+        half: Images and logits are float16.
         metadata: Properties of the file.
     """
     weight, bias = weights(classes)
     height, width = (side or f"side{axis}" for axis, side in enumerate(size))
     shape: list[Any] = [batch or "n", height, width, 3] if nhwc else [batch or "n", 3, height, width]
     nodes = [helper.make_node("Transpose", ["images"], ["x"], perm=[0, 3, 1, 2])] if nhwc else []
-    source = "x" if nhwc else "images"
+    nodes += [helper.make_node("Cast", ["images"], ["wide"], to=TensorProto.FLOAT)] if half else []
+    source = "x" if nhwc else "wide" if half else "images"
     nodes.append(helper.make_node("AveragePool", [source], ["pooled"], kernel_shape=[stride, stride], strides=[stride, stride]))
     nodes.append(helper.make_node("Conv", ["pooled", "weight", "bias"], ["logits"]))
     end, kind = "logits", TensorProto.FLOAT
@@ -60,6 +63,9 @@ def write_file(
         nodes.append(helper.make_node("ArgMax", ["logits"], ["indices"], axis=1, keepdims=int(keepdims)))
         nodes.append(helper.make_node("Cast", ["indices"], ["labels"], to=labels))
         end, kind = "labels", labels
+    if half:
+        nodes.append(helper.make_node("Cast", ["logits"], ["narrow"], to=TensorProto.FLOAT16))
+        end, kind = "narrow", TensorProto.FLOAT16
     if nhwc and (labels is None or keepdims):
         nodes.append(helper.make_node("Transpose", [end], ["last"], perm=[0, 2, 3, 1]))
         end = "last"
@@ -73,7 +79,7 @@ def write_file(
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT16 if half else TensorProto.FLOAT, shape)],
         outputs,
         [numpy_helper.from_array(weight.reshape(classes, 3, 1, 1), "weight"), numpy_helper.from_array(bias, "bias")],
     )

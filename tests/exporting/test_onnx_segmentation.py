@@ -65,6 +65,12 @@ def test_images_fed_as_ours_are_not_touched():
     assert feed_of(OnnxFileSettings(), None, "m.onnx").normalised(images) is images
 
 
+def test_a_file_may_read_and_give_float16(tmp_path):
+    logits = opened(write_file(tmp_path / "m.onnx", half=True))(fed())
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, expected(), rtol=2e-2, atol=2e-2)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 5])
 def test_a_fixed_number_of_images_is_filled_up(tmp_path, batch):
     network = opened(write_file(tmp_path / "m.onnx", batch=batch, size=SIZE))
