@@ -18,6 +18,7 @@ LAYERS = (*CONVOLUTIONS, BIAS, *NORMS, *ACTIVATIONS)
 CHAINS = (
     "bn",
     "bn_relu",
+    "bn_leaky",
     "bn_prelu",
     "bn3_relu",
     "bn3_prelu",
@@ -40,7 +41,9 @@ CHAINS = (
     "conv_bias_bn_relu",
     "conv_bias_bn3_relu",
     "conv_bias_bn3",
+    "deconv_bn_relu",
     "deconv_bias",
+    "deconv_bias_bn_relu",
     "deconv_bias_bn3_relu",
 )
 """The kinds that there are; `conv_bn_relu`, `relu_conv_bn`, `plain_conv`, `bare_conv`, `conv_sigmoid` have modules of their own."""

@@ -6,7 +6,9 @@ from nas.space.graph import Value
 from search_spaces.zoo.layers import Layers
 
 
-def basic_block(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1, relu: bool = True) -> Value:
+def basic_block(  # noqa: PLR0913
+    net: Layers, name: str, x: Value, channels: int, *, stride: int = 1, relu: bool = True, activation: str = "relu"
+) -> Value:
     """Two 3x3 convolutions beside a shortcut: `NAME.conv1`, `.conv2`, `.shortcut`, `.sum`, `.relu`.
 
     Args:
@@ -16,8 +18,9 @@ def basic_block(net: Layers, name: str, x: Value, channels: int, *, stride: int 
         channels: That go out.
         stride: Of the first convolution and of the shortcut.
         relu: Whether the sum passes a ReLU.
+        activation: Behind the first convolution.
     """
-    y = net.conv(f"{name}.conv1", x, channels, stride=stride)
+    y = net.conv(f"{name}.conv1", x, channels, stride=stride, layers=f"conv_bn_{activation}")
     y = net.conv(f"{name}.conv2", y, channels, layers="conv_bn")
     return _joined(net, name, x, y, stride=stride, relu=relu)
 

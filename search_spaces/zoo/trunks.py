@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nas.space.graph import Value
 from search_spaces.zoo.layers import Layers
+from search_spaces.zoo.residual_blocks import basic_block
 
 RESNET18 = (2, 2, 2, 2)
 RESNET34 = (3, 4, 6, 3)
@@ -56,23 +57,13 @@ def resnet(  # noqa: PLR0913
         strides: Stride of the first block of each stage.
         channels: Channels of each stage.
         activation: `relu` or `leaky`.
-        part: First component of the nodes' names; PART.STAGE.BLOCK.*, from 1 and from 0.
+        part: First component of the nodes' names; PART.STAGE.BLOCK.*, counted from 1 and from 0.
     """
     stages = []
     for number, (count, stride, width) in enumerate(zip(blocks, strides, channels, strict=True), start=1):
         for block in range(count):
             name = f"{part}.{number}.{block}"
-            residual = basic_block(net, name, x, width, stride=stride if block == 0 else 1, activation=activation)
-            x = residual.out
-        stages.append(residual)
+            total = basic_block(net, name, x, width, stride=stride if block == 0 else 1, relu=False, activation=activation)
+            x = net.op(f"{name}.{activation}", activation, total)
+        stages.append(Residual(total, x))
     return stages
-
-
-def basic_block(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1, activation: str = "relu") -> Residual:
-    """Two 3x3, each with batch norm, added to the input, which passes a 1x1 where shapes differ (arXiv:1512.03385, Fig. 3)."""
-    y = net.conv(f"{name}.conv1", x, channels, stride=stride, layers=f"conv_bn_{activation}")
-    y = net.conv(f"{name}.conv2", y, channels, layers="conv_bn")
-    if stride != 1 or channels != x.channels:
-        x = net.conv(f"{name}.shortcut", x, channels, 1, stride=stride, layers="conv_bn")
-    total = net.add(f"{name}.sum", y, x)
-    return Residual(total, net.op(f"{name}.act", activation, total))

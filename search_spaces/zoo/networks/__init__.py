@@ -11,6 +11,7 @@ FILES = {
     "context_net": "context_net",
     "dabnet": "dabnet",
     "ddrnet_23_slim": "ddrnet_23_slim",
+    "df1_seg": "df1_seg",
     "edanet": "edanet",
     "enet": "enet",
     "erfnet": "erfnet",
@@ -21,7 +22,10 @@ FILES = {
     "fassd_net_l2": "fassd_net",
     "fast_scnn": "fast_scnn",
     "fc_hardnet_70": "hardnet",
+    "ldn121": "ldn121",
     "lednet": "lednet",
+    "linknet": "linknet",
+    "shelfnet18": "shelfnet18",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
