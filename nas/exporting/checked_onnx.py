@@ -1,15 +1,15 @@
-"""ONNX files of anybody, opened in ONNX Runtime: of a broken, strange or divided one it is said in a line what is wrong."""
+"""ONNX files of anybody, opened in ONNX Runtime: of a broken or strange one it is said in a line what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import ConfigError
 from nas.exporting.required_packages import require_packages
-from nas.files.regular_file import read_regular
+from nas.files.regular_file import open_regular, read_regular
 from nas.worker.plain_json import one_line
 from nas.worker.quiet_onnxruntime import import_onnxruntime
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 MAX_BYTES = (1 << 31) - 1
-"""Largest file that is read, that of Protocol Buffers."""
+"""Most bytes that are read, the file and what lies beside it together: those of a message of Protocol Buffers."""
 PROVIDER = "CPUExecutionProvider"
 FATAL_ONLY = 4
 """Severity of what ONNX Runtime writes to the terminal: its errors are told by exceptions."""
@@ -80,7 +80,7 @@ class OnnxSession:
 
 
 def open_onnx(path: Path, *, threads: int) -> OnnxSession:
-    """Read, check and load a file; weights outside of it are refused, for they could be any file of this machine.
+    """Read, check and load a file; ONNX Runtime is given bytes alone, and follows no name of another file.
 
     Args:
         path: The file.
@@ -94,7 +94,7 @@ def open_onnx(path: Path, *, threads: int) -> OnnxSession:
     content = read_regular(path, MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ConfigError(f"onnx: {path}: got more than {MAX_BYTES:,} bytes, expected one file of at most so many")
-    model = _checked(path, content)
+    model, content = _checked(path, content)
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, FATAL_ONLY
@@ -107,24 +107,49 @@ def open_onnx(path: Path, *, threads: int) -> OnnxSession:
     return OnnxSession(path, session, inputs, outputs, properties, str(onnxruntime.__version__))
 
 
-def _checked(path: Path, content: bytes) -> ModelProto:
-    """The model of a file; raises `ConfigError` where it is none, or not all of it is there."""
+def _checked(path: Path, content: bytes) -> tuple[ModelProto, bytes]:
+    """The model of a file with all of its weights, and its bytes; raises `ConfigError` where it is none, or not all is there."""
     import onnx
 
     try:
         model = onnx.load_model_from_string(content)
-        outside = sum(1 for tensor in tensors_in(model) if _is_outside(tensor))
-        if not outside:
-            onnx.checker.check_model(model)
+        outside = [tensor for tensor in tensors_in(model) if _is_outside(tensor)]
+        if outside:
+            _take_in(outside, path, MAX_BYTES - len(content))
+            content = model.SerializeToString()
+        onnx.checker.check_model(model)
     except Exception as error:
         reason = one_line(error) or "it cannot be parsed"
         raise ConfigError(f"onnx: {path}: got no valid ONNX file: {reason}; export the network again") from error
-    if outside:
-        raise ConfigError(
-            f"onnx: {path}: {outside} of its tensors lie in other files (external data), expected all in one; save it again with "
-            "onnx.save_model(onnx.load(FILE), OUT, save_as_external_data=False)"
-        )
-    return model
+    return model, content
+
+
+def _take_in(outside: Sequence[TensorProto], path: Path, most: int) -> None:
+    """Read values that lie in other files into their tensors: from files beside this one alone, which are no links.
+
+    Raises:
+        ValueError: If they lie elsewhere, or are more than `most` bytes.
+        OSError: If they cannot be read.
+    """
+    for tensor in outside:
+        told = {entry.key: entry.value for entry in tensor.external_data}
+        name = told.get("location", "")
+        beside = path.parent / name
+        if not name or Path(name).name != name or "\\" in name or beside.is_symlink():
+            raise ValueError(f"weights in {name!r}, expected them in a file beside it, which is no link")
+        offset, length = int(told.get("offset", 0)), int(told.get("length", most + 1))
+        if offset < 0 or length < 0:
+            raise ValueError(f"weights of {length} bytes at {offset}")
+        with open_regular(beside) as file:
+            file.seek(offset)
+            tensor.raw_data = file.read(min(length, most + 1))
+        if "length" in told and len(tensor.raw_data) < min(length, most + 1):
+            raise ValueError(f"{name} ends within the weights")
+        most -= len(tensor.raw_data)
+        if most < 0:
+            raise ValueError(f"more than {MAX_BYTES:,} bytes of weights")
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
 
 
 def tensors_in(message: Any) -> Iterator[TensorProto]:  # noqa: ANN401  of Protocol Buffers, which state no types

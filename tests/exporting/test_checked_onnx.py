@@ -1,14 +1,15 @@
-"""ONNX files that are broken, divided or strange are refused in a line, before ONNX Runtime follows them anywhere."""
+"""ONNX files that are broken or strange, or name files elsewhere, are refused in a line; ONNX Runtime follows no name."""
 
 from __future__ import annotations
 
+import os
 import random
 import re
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from nas.errors import ConfigError
 from nas.exporting import checked_onnx, required_packages
@@ -80,44 +81,74 @@ def test_a_file_changed_by_chance_is_refused_in_a_line_or_opens(file, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_weights_in_other_files_are_refused_wherever_they_are_named(file, tmp_path):
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"\x00" * 4096)
-    whole = onnx.load_model(file)
-    names = [tensor.name for tensor in tensors_in(whole)]
-    assert names == ["weight", "bias"]
-    for make in (_outside_weight, _outside_constant, _outside_in_a_branch):
-        model = onnx.ModelProto()
-        model.CopyFrom(whole)
-        make(model)
-        file.write_bytes(model.SerializeToString())
-        assert "1 of its tensors lie in other files (external data), expected all in one" in refused(file)
+def divided(file, location="m.data", **told):
+    """Move the weights of a file into another one, as it is told."""
+    model = onnx.load_model(file)
+    (weight, _) = tensors_in(model)
+    content = weight.raw_data
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, "offset": 8, "length": len(content), **told}.items():
+        if value is not None:
+            weight.external_data.add(key=key, value=str(value))
+    file.write_bytes(model.SerializeToString())
+    return b"12345678" + content
 
 
-def _outside(name):
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
-    tensor.external_data.add(key="location", value="secret")
-    return tensor
+def test_weights_in_a_file_beside_it_are_read(file):
+    images = {"images": np.random.default_rng(0).normal(size=(1, 3, 12, 8)).astype(np.float32)}
+    expected = open_onnx(file, threads=1).run("logits", images)
+    whole = file.read_bytes()
+    for told in ({}, {"length": None}):
+        file.write_bytes(whole)
+        (file.parent / "m.data").write_bytes(divided(file, **told))
+        assert np.array_equal(open_onnx(file, threads=1).run("logits", images), expected)
 
 
-def _outside_weight(model):
-    model.graph.initializer.append(_outside("more"))
+@pytest.mark.parametrize(
+    ("location", "told", "said"),
+    [
+        ("../m.data", {}, "weights in '../m.data', expected them in a file beside it"),
+        ("/weights/m.data", {}, "weights in '/weights/m.data', expected them in a file beside it"),
+        ("..", {}, "Is a directory"),
+        ("", {}, "weights in '', expected"),
+        ("link", {}, "weights in 'link', expected them in a file beside it, which is no link"),
+        ("pipe", {}, "is a pipe or a device"),
+        ("gone", {}, "No such file"),
+        ("m.data", {"offset": 9}, "m.data ends within the weights"),
+        ("m.data", {"offset": -1}, "bytes at -1"),
+        ("m.data", {"length": "x"}, "invalid literal"),
+        ("m.data", {"length": 4}, "no valid ONNX file"),
+        ("m.data", {"offset": 10**30}, "no valid ONNX file"),
+    ],
+)
+def test_weights_elsewhere_are_refused(file, location, told, said):
+    content = divided(file, location, **told)
+    (file.parent / "m.data").write_bytes(content)
+    (file.parent / "link").symlink_to("m.data")
+    os.mkfifo(file.parent / "pipe")
+    assert said in refused(file)
 
 
-def _outside_constant(model):
-    model.graph.node.append(helper.make_node("Constant", [], ["more"], value=_outside("more")))
+def test_weights_beside_a_file_are_bounded_in_all(file, monkeypatch):
+    (file.parent / "m.data").write_bytes(divided(file, length=None) + bytes(2000))
+    monkeypatch.setattr(checked_onnx, "MAX_BYTES", 1500)
+    assert "more than 1,500 bytes of weights" in refused(file)
 
 
-def _outside_in_a_branch(model):
-    inner = helper.make_graph(
-        [helper.make_node("Identity", ["more"], ["out"])],
-        "inner",
-        [],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1])],
-        [_outside("more")],
-    )
-    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
-    model.graph.node.append(helper.make_node("If", ["yes"], ["either"], then_branch=inner, else_branch=inner.__class__()))
+@pytest.mark.parametrize("where", ["constant", "branch"])
+def test_weights_elsewhere_are_found_wherever_they_are_named(file, where):
+    model = onnx.load_model(file)
+    tensor = TensorProto(name="more", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../secret")
+    inner = helper.make_graph([helper.make_node("Identity", ["more"], ["out"])], "inner", [], [], [tensor])
+    nodes = {
+        "constant": helper.make_node("Constant", [], ["more"], value=tensor),
+        "branch": helper.make_node("If", ["yes"], ["either"], then_branch=inner, else_branch=inner),
+    }
+    model.graph.node.append(nodes[where])
+    file.write_bytes(model.SerializeToString())
+    assert "weights in '../secret', expected" in refused(file)
 
 
 @pytest.mark.parametrize(
