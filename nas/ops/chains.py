@@ -7,8 +7,9 @@ from __future__ import annotations
 
 NORMS = {"bn": 1e-5, "bn3": 1e-3}
 """Batch norms by the epsilon that is added to the variance."""
-ACTIVATIONS = ("relu", "prelu", "leaky", "elu", "reu", "relu6", "hswish", "sigmoid")
-"""`leaky` has a slope of 0.01 below 0, `reu` is x e^x there; `prelu` learns a slope for each channel."""
+ACTIVATIONS = ("relu", "prelu", "prelu1", "leaky", "elu", "reu", "relu6", "hswish", "sigmoid")
+"""`leaky` has a slope of 0.01 below 0, `reu` is x e^x there; `prelu` learns a slope for each channel, `prelu1` one for
+all of them."""
 CONVOLUTIONS = ("conv", "deconv")
 """A convolution without bias, and a transposed one whose result is cropped to the size of a second input."""
 BIAS = "bias"
@@ -20,17 +21,21 @@ CHAINS = (
     "bn_relu",
     "bn_leaky",
     "bn_prelu",
+    "bn_prelu1",
+    "bn3",
     "bn3_relu",
     "bn3_prelu",
     "relu",
     "leaky",
     "prelu",
+    "prelu1",
     "reu",
     "sigmoid",
     "bn_relu_conv",
     "bn_relu_conv_bias",
     "conv_bn",
     "conv_bn_prelu",
+    "conv_bn_prelu1",
     "conv_bn_leaky",
     "conv_bn_reu",
     "conv_bn_sigmoid",
@@ -41,10 +46,12 @@ CHAINS = (
     "conv_bias_bn_relu",
     "conv_bias_bn3_relu",
     "conv_bias_bn3",
-    "deconv_bn_relu",
+    "deconv",
     "deconv_bias",
     "deconv_bias_bn_relu",
     "deconv_bias_bn3_relu",
+    "deconv_bn_relu",
+    "deconv_bn3_prelu",
 )
 """The kinds that there are; `conv_bn_relu`, `relu_conv_bn`, `plain_conv`, `bare_conv`, `conv_sigmoid` have modules of their own."""
 

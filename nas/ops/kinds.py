@@ -39,6 +39,10 @@ def _two_inputs_and_pixels(spec: OpSpec) -> InputShapes:
     return (*_two_inputs(spec), (1, spec.height, spec.width))
 
 
+def _two_inputs_and_target(spec: OpSpec) -> InputShapes:
+    return (*_two_inputs(spec), (1, spec.out_height, spec.out_width))
+
+
 def _concat_inputs(spec: OpSpec) -> InputShapes:
     """The first map as stated, the rest of the output's channels shared out over the other maps."""
     rest, others = spec.out_channels - spec.in_channels, spec.groups - 1
@@ -110,6 +114,8 @@ KINDS: dict[str, Kind] = {
     "last_channels": Kind(mac_counts.no_macs),
     "resize_nearest": Kind(mac_counts.no_macs, _input_and_target),
     "shrink": Kind(mac_counts.no_macs),
+    "pool_positions": Kind(mac_counts.no_macs),
+    "unpool": Kind(mac_counts.no_macs, _two_inputs_and_target),
     **dict.fromkeys(DROPOUTS, Kind(mac_counts.no_macs)),
     "identity": Kind(mac_counts.no_macs),
     "none": Kind(mac_counts.no_macs),

@@ -58,8 +58,8 @@ class LayerChain(nn.Module):
                 channels = spec.out_channels
             elif layer in NORMS:
                 self.bn = nn.BatchNorm2d(channels, eps=NORMS[layer])
-            elif layer == "prelu":
-                self.prelu = nn.PReLU(channels)
+            elif layer in ("prelu", "prelu1"):
+                self.prelu = nn.PReLU(channels if layer == "prelu" else 1)
 
     def _convolution(self, spec: OpSpec, *, bias: bool) -> nn.Module:
         return padded_conv(spec, spec.in_channels, spec.out_channels, groups=spec.groups, bias=bias)

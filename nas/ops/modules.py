@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nas.ops.even_conv import EvenConv
 from nas.ops.spec import OpSpec
 
 
@@ -371,13 +372,16 @@ def same_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int 
 def padded_conv(spec: OpSpec, in_channels: int, out_channels: int, *, groups: int, bias: bool) -> nn.Conv2d:
     """A convolution padded so that the output has ceil(size / stride) pixels."""
     height, width = spec.kernels
-    kind = StridedPointwise if height == width == 1 and spec.stride > 1 else nn.Conv2d
+    odd_height, odd_width = height % 2, width % 2
+    kind = nn.Conv2d if odd_height and odd_width else EvenConv
+    if height == width == 1 and spec.stride > 1:
+        kind = StridedPointwise
     conv = kind(
         in_channels,
         out_channels,
         (height, width),
         stride=spec.stride,
-        padding=(spec.dilation * (height // 2), spec.dilation * (width // 2)),
+        padding=(spec.dilation * (height // 2) * odd_height, spec.dilation * (width // 2) * odd_width),
         dilation=spec.dilation,
         groups=groups,
         bias=bias,

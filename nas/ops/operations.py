@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.ops import decoding, gates, modules, pooling, resizing, zoomed
+from nas.ops import decoding, gates, modules, pooling, resizing, unpooling, zoomed
 from nas.ops.chains import CHAINS
 from nas.ops.dropout import build_dropout
 from nas.ops.inverted_residual import InvertedResidual
@@ -77,6 +77,8 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     "last_channels": gates.LastChannels,
     "resize_nearest": lambda spec: resizing.ResizeNearest(),  # noqa: ARG005
     "shrink": resizing.Shrink,
+    "pool_positions": lambda spec: unpooling.PoolPositions(),  # noqa: ARG005
+    "unpool": lambda spec: unpooling.Unpool(),  # noqa: ARG005
     **dict.fromkeys(DROPOUTS, build_dropout),
     "identity": lambda spec: nn.Identity(),  # noqa: ARG005
     "none": lambda spec: nn.Identity(),  # noqa: ARG005

@@ -126,6 +126,14 @@ class Layers:
         """`max_pool` or `avg_pool` over windows."""
         return self.op(name, kind, x, kernel=kernel, stride=stride)
 
+    def pool_positions(self, name: str, x: Value) -> Value:
+        """Where the largest value of each window of 2x2 pixels stands, for `unpool`."""
+        return self.op(name, "pool_positions", x, kernel=2, stride=2)
+
+    def unpool(self, name: str, x: Value, positions: Value, like: Value) -> Value:
+        """`x` spread to the size of `like`, each value at the position in its window of 2x2 pixels."""
+        return self.op(name, "unpool", x, positions, like, size=(like.height, like.width), kernel=2, stride=2)
+
     def halve(self, name: str, x: Value, channels: int, *, conv: str = "conv_bias", norm: str = "bn3_relu") -> Value:
         """Half the size: a 3x3 convolution, beside max pooling where channels grow; then norm and activation.
 

@@ -43,12 +43,23 @@ KEEPING_CHANNELS = {
     "channel_shuffle",
     "resize_nearest",
     "shrink",
+    "pool_positions",
+    "unpool",
     *DROPOUTS,
     *(name for name in CHAINS if not {"conv", "deconv"} & set(layers_of(name))),
 }
 ZOOMABLE = {"conv_2x", "conv_downup", "conv_2x_downup"}
 DECONVS = {name for name in CHAINS if "deconv" in layers_of(name)}
 WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual", "avg_pool", *ZOOMABLE, *CHAINS}
+HALVED_OR_DOUBLED = {
+    "factorized_reduce",
+    "reduce_bn_relu",
+    "window_pool",
+    "shrink",
+    "pool_positions",
+    "unpool",
+    *DECONVS,
+}
 GROUPS = {"concat": 3, "channel_shuffle": 2}
 
 
@@ -67,11 +78,13 @@ def spec_of_kind(kind: str) -> OpSpec:
         "square_bin_pool": (3, 2),
         "resize_nearest": (13, 9),
         "shrink": (4, 3),
+        "pool_positions": (4, 3),
+        "unpool": (13, 9),
         "channel_conv_sigmoid": (1, 1),
         **dict.fromkeys(DECONVS, (13, 9)),
     }
     channels = {"argmax": 1, "concat": 15, "channel_statistics": 2, "channel_dot": 1, "first_channels": 2, "last_channels": 2}
-    stride = 2 if kind in ("factorized_reduce", "reduce_bn_relu", "window_pool", "shrink", *DECONVS) else 1
+    stride = 2 if kind in HALVED_OR_DOUBLED else 1
     keeps = kind in KEEPING_CHANNELS
     height, width = sizes.get(kind, (7, 5))
     return OpSpec(
@@ -105,6 +118,7 @@ SPECS += [
 ]
 SPECS += [replace(spec_of_kind(kind), kernel=2, stride=2, out_height=4, out_width=3) for kind in ("max_pool", "avg_pool")]
 SPECS += [replace(spec_of_kind(kind), kernel=2) for kind in sorted(DECONVS)]
+SPECS += [replace(spec_of_kind("conv_bn_relu"), kernel=2, stride=2, out_height=4, out_width=3)]
 SPECS += [
     replace(spec_of_kind("conv_bn3_prelu"), kernel_width=1, dilation=2),
     replace(spec_of_kind("conv_bn"), kernel=1, kernel_width=3),
@@ -142,8 +156,9 @@ def test_inputs_are_left_alone_and_gradients_flow(spec: OpSpec) -> None:
     output = _run(module, inputs)
     for x, copy in zip(inputs, copies, strict=True):
         assert torch.equal(x, copy)
-    if spec.kind == "argmax":
-        assert not output.is_floating_point()
+    if spec.kind in ("argmax", "pool_positions"):
+        assert not output.requires_grad
+        assert spec.kind != "argmax" or not output.is_floating_point()
         return
     (output * torch.randn_like(output)).sum().backward()
     assert inputs[0].grad is not None
