@@ -6,7 +6,7 @@ and whatever only they read are gone, identities are passed through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,13 @@ class Graph:
         What is idle is left out.
         """
         return _prune(self.nodes, {"labels": self.outputs["labels"]}) if "labels" in self.outputs else replace(self, idle={})
+
+    def without(self, names: Collection[str]) -> Graph:
+        """The same without some outputs; what leads to them alone is idle."""
+        kept = _prune(self.nodes, {name: number for name, number in self.outputs.items() if name not in names})
+        running = {node.module for node in kept.nodes}
+        idle = {node.module: node.spec for node in self.nodes if node.role == "op" and node.module not in running}
+        return replace(kept, idle={**self.idle, **idle})
 
     def specs(self) -> tuple[OpSpec, ...]:
         """The distinct operations of the deployed graph that cost something, sorted: its profile plan."""

@@ -20,11 +20,13 @@ class Outputs:
         scores: Scores of the classes, at any size: [N, K, h, w].
         resize: Kind of the operation that brings them to the size of the images.
         auxiliary: Name -> scores of an auxiliary head, at any size, for training alone.
+        unread: Values that the published code computes and throws away; weights that lead to them alone are held and never run.
     """
 
     scores: Value
     resize: str = "resize"
     auxiliary: Mapping[str, Value] = field(default_factory=dict)
+    unread: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,13 +21,13 @@ LAYERS_OF = {
 
 
 def named_tensors(graph: Graph, names_of: Callable[[str], Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Our tensors -> the official ones, for each module once.
+    """Our tensors -> the official ones, for each module once, and for what is idle.
 
     Args:
         graph: The network.
         names_of: Path of a module with weights -> official prefix of its layers `conv`, `bn` and `prelu`, as far as it has them.
     """
-    modules = {node.module: node.spec for node in graph.nodes if node.role != "input"}
+    modules = {node.module: node.spec for node in graph.nodes if node.role != "input"} | dict(graph.idle)
     keys: dict[str, tuple[str, ...]] = {}
     for path, spec in modules.items():
         tensors = list(_tensors(spec))

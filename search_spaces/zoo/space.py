@@ -64,7 +64,8 @@ class Zoo(SearchSpace):
             name: layers.resize(f"{name}.logits", scores, layers.image, kind=outputs.resize)
             for name, scores in outputs.auxiliary.items()
         }
-        return builder.finish(logits=logits, labels=labels, **auxiliary)
+        unread = {f"unread.{number}": value for number, value in enumerate(outputs.unread)}
+        return builder.finish(logits=logits, labels=labels, **auxiliary, **unread).without(unread)
 
     def official_keys(self, graph: Graph) -> OfficialKeys | None:
         """Names in the checkpoints that the network's authors released."""

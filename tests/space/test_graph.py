@@ -236,3 +236,15 @@ def test_what_is_idle_is_no_node_and_not_deployed():
     assert held not in graph.specs()
     assert held not in [operation for _, operation in graph.operations()]
     assert graph.deployed().idle == builder.finish(logits=logits).deployed().idle == {}
+
+
+def test_without_an_output_what_leads_to_it_alone_is_idle():
+    builder = NetworkBuilder((4, 4), {}, {})
+    image = builder.image()
+    shared = builder.op("shared", spec("bare_conv", image), image)
+    spare = builder.op("spare", spec("bare_conv", shared, channels=7), shared)
+    again = builder.op("again", spec("bare_conv", image), spare, module_name="shared")
+    graph = builder.finish(logits=shared, spare=again).without(["spare"])
+    assert [node.name for node in graph.nodes] == ["image", "shared"]
+    assert graph.outputs == {"logits": 1}
+    assert graph.idle == {"spare": spec("bare_conv", shared, channels=7)}

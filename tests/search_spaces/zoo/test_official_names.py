@@ -16,11 +16,16 @@ from tests.random_weights import as_if_trained
 from tests.search_spaces.zoo.dabnet_reference import DABNet
 from tests.search_spaces.zoo.ddrnet_reference import DDRNet
 from tests.search_spaces.zoo.fassd_net_reference import FASSDNet
+from tests.search_spaces.zoo.jetseg_reference import JetSeg
 
 REFERENCES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, int], ...]]] = {
     "dabnet": (DABNet, ((128, 256), (127, 191))),
     "ddrnet_23_slim": (DDRNet, ((128, 256), (136, 248))),
     **{name: (partial(FASSDNet, name), ((128, 256), (131, 247))) for name in ("fassd_net", "fassd_net_l1", "fassd_net_l2")},
+    "jetseg_workstation": (partial(JetSeg, "workstation", 2048), ((64, 128), (69, 123))),
+    "jetseg_agx": (partial(JetSeg, "agx", 2048), ((64, 128), (69, 123))),
+    "jetseg_nano": (partial(JetSeg, "nano", 2048), ((64, 128), (69, 123))),
+    "jetseg_nano_512": (partial(JetSeg, "nano", 512), ((64, 128), (69, 123))),
 }
 """Network -> its second implementation, which may return scores at any size, and sizes of images that the official code takes."""
 
