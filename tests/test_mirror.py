@@ -106,12 +106,14 @@ TESTED_IN = {
     "search_spaces/lgcnet/pooling_heads": "search_spaces/lgcnet/test_lgcnet_options",
     "search_spaces/squeezenas/config": "search_spaces/squeezenas/test_space",
     "search_spaces/squeezenas/decoders": "search_spaces/squeezenas/test_squeezenas_facts",
+    "search_spaces/zoo/bisenet_parts": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/config": "search_spaces/zoo/test_space",
     "search_spaces/zoo/hand_made": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/layers": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/networks": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/pyramids": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/residual_blocks": "search_spaces/zoo/test_zoo_contract",
+    "search_spaces/zoo/stdc_trunk": "search_spaces/zoo/test_zoo_contract",
 }
 """A module, or a folder of which no module needs to have a file of its own -> the test file below tests/."""
 

@@ -30,6 +30,8 @@ FILES = {
     "lednet": "lednet",
     "linknet": "linknet",
     "shelfnet18": "shelfnet18",
+    "stdc1": "stdc",
+    "stdc2": "stdc",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
