@@ -29,6 +29,7 @@ FILES = {
     "ldn121": "ldn121",
     "lednet": "lednet",
     "linknet": "linknet",
+    "pp_liteseg_t": "pp_liteseg",
     "shelfnet18": "shelfnet18",
     "stdc1": "stdc",
     "stdc2": "stdc",
