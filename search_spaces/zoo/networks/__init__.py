@@ -7,7 +7,9 @@ from importlib import import_module
 from search_spaces.zoo.hand_made import HandMade
 
 FILES = {
+    "bisenet_r18": "bisenet",
     "bisenet_v2": "bisenet_v2",
+    "bisenet_xception39": "bisenet",
     "context_net": "context_net",
     "dabnet": "dabnet",
     "ddrnet_23_slim": "ddrnet_23_slim",
