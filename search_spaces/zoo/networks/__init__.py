@@ -24,6 +24,7 @@ FILES = {
     "fassd_net_l2": "fassd_net",
     "fast_scnn": "fast_scnn",
     "fc_hardnet_70": "hardnet",
+    "icnet": "icnet",
     "jetseg_agx": "jetseg",
     "jetseg_nano": "jetseg",
     "jetseg_nano_512": "jetseg",
