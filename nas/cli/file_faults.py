@@ -39,7 +39,7 @@ def try_out(job: Any, writes: Writes, verb: str = "") -> None:  # noqa: ANN401  
     """
     if writes == "nothing" or job.out is None and (writes == "named folder" or getattr(job, "plan", False) is True):
         return
-    if writes == "file":
+    if writes == "file" or getattr(job, "writes_file", False):
         if job.out is not None:
             try_file(Path(job.out))
         return

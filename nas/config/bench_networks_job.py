@@ -8,11 +8,10 @@ from typing import Any
 from nas.config.checks import at_least, check_size, check_ssh, check_tables, one_of, require
 from nas.config.settings import SshSettings
 from nas.devices.path_settings import expand_home, path_setting
+from nas.devices.runtimes import RUNNERS
 from nas.files.value_text import value_text
 
 DEFAULT_ROUNDS = 10
-BENCH_RUNNERS = ("local", "ssh")
-"""Where networks are timed: a part of `nas.devices.runtimes.RUNNERS`."""
 PROTOCOLS = ("rounds", "survey")
 
 
@@ -80,7 +79,10 @@ class BenchNetworksJob:
     device: str = "auto"
     """Name of the device; auto: a slug of its CPU or GPU model."""
     runner: str = "local"
-    """local: this machine. ssh: the machine host=."""
+    """local: this machine. ssh: the machine host=. bundle: no machine yet; writes a zip to carry to one by hand, whose result
+    result= reads."""
+    result: str | None = path_setting(None)
+    """result.json of a bundle, with runner=bundle and otherwise the same settings as when the bundle was made."""
     host: str | None = None
     """[USER@]HOST[:PORT] with runner=ssh; a Host of the SSH configuration works, too."""
     ssh: SshSettings = field(default_factory=SshSettings)
@@ -95,7 +97,8 @@ class BenchNetworksJob:
     seed: int = 0
     """Seed of the weights and of the order of measuring."""
     out: str | None = path_setting(None)
-    """Folder of bench.csv, bench.json, bench.png and bench.html; null: a fresh one under runs/."""
+    """Folder of bench.csv, bench.json, bench.png and bench.html, null: a fresh one under runs/; or of a bundle the zip, null:
+    segnas-networks-RUNTIME.zip."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -104,12 +107,20 @@ class BenchNetworksJob:
             good = len(values) >= 1 and all(isinstance(one, str) for one in values) and len(set(values)) == len(values)
             require(good, f"{key}: got {value_text(values)}, expected one or more names, each once")
         at_least("", self, {"num_classes": 1, "rounds": 1, "seed": 0})
-        one_of("runner", self.runner, BENCH_RUNNERS)
+        one_of("runner", self.runner, RUNNERS)
         check_ssh(self.runner, self.host, self.ssh)
+        if self.runner == "bundle":
+            require(len(self.runtimes) == 1, f"runtime: got {value_text(self.runtimes)} with runner=bundle, expected one")
+        require(self.result is None or self.runner == "bundle", f"result: got {self.result}; give runner=bundle with it")
         one_of("protocol", self.protocol, PROTOCOLS)
         if self.protocol == "survey":
             require(self.rounds is None, f"rounds: got {self.rounds} with protocol=survey, which has none; leave rounds away")
             require(self.runner == "local", f"runner: got {self.runner} with protocol=survey, expected local, or protocol=rounds")
+
+    @property
+    def writes_file(self) -> bool:
+        """Whether `out` is a file: that of a bundle."""
+        return self.runner == "bundle" and self.result is None
 
     @property
     def names(self) -> list[str]:

@@ -40,6 +40,11 @@ class NetworkTimings:
         reference = [timing.ms for timing in self.timings if timing.is_reference]
         return float(np.median(reference)) if reference else None
 
+    @property
+    def reference_key(self) -> str | None:
+        """Key of the reference operation; None: it was not timed."""
+        return next((timing.key for timing in self.timings if timing.is_reference), None)
+
     def samples(self, *, level_ms: float | None = None) -> NDArray[np.float64]:
         """Samples [networks, 2 series, rounds] in ms, each the mean of a call, without what drifts between the rounds.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,15 @@ from nas.config.bench_networks_job import DEFAULT_ROUNDS, BenchNetworksJob
 from nas.devices.runtimes import runs_onnx
 from nas.errors import ConfigError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
+from nas.files.command_words import setting
 from nas.measuring.network_rounds import SERIES
 from nas.measuring.processing_times import ProcessingTimes, time_processing
+from nas.measuring.reference_operation import NETWORKS_REFERENCE
+from nas.measuring.runners.carried_networks import CarriedTimings, NetworkBundle, read_network_result, write_network_bundle
 from nas.measuring.runners.open_runner import open_runner
 from nas.measuring.runners.request import request_for_networks
+from nas.measuring.runners.runner import TimesNetworks
+from nas.measuring.runners.worker_result import WorkerResult
 from nas.measuring.survey_protocol import PASSES, check_survey_runtime, survey_line, survey_protocol
 from nas.probing.bench.accuracies import accuracies
 from nas.probing.bench.bench_files import CSV, JSON, bench_csv, bench_json, rounds_protocol
@@ -61,8 +66,8 @@ class BenchNetworksResult:
 
 def bench_networks(
     job: BenchNetworksJob, spaces: Mapping[str, SpaceEntry], *, on_progress: OnProgress | None = None
-) -> BenchNetworksResult:
-    """Time networks side by side, and write what was measured.
+) -> BenchNetworksResult | NetworkBundle:
+    """Time networks side by side, or read what a bundle has timed, and write what was measured; or write a bundle that does.
 
     Args:
         job: Which networks, at which sizes, where and how.
@@ -70,32 +75,63 @@ def bench_networks(
         on_progress: See `OnProgress`.
 
     Raises:
-        UserError: If a network, a setting, a table or the folder cannot be used, or the place refuses.
+        UserError: If a network, a setting, a table, a result or the folder cannot be used, or the place refuses.
         ResumableError: If the worker or the connection to it stopped.
     """
     groups, left_out = _groups(job, spaces)
     networks = [one for group in groups for one in group.networks]
+    if job.writes_file:
+        timeables = [one.timeable for one in networks]
+        return write_network_bundle(
+            timeables, _names(groups), NETWORKS_REFERENCE, groups[0].request, out=job.out, command=_import_command(job)
+        )
+    carried = None if job.result is None else read_network_result(Path(job.result), _names(groups), groups[0].request)
     given, known = given_tables(job.latency.table), accuracies(networks, job.bench.evaluation_folders)
-    each = PASSES if job.protocol == "survey" else SERIES * (job.rounds or DEFAULT_ROUNDS)
-    progress = _Progress(sum(len(group.networks) for group in groups) * each, on_progress)
+    rounds = (job.rounds or DEFAULT_ROUNDS) if carried is None else carried.request.effort.rounds
+    progress = _Progress(len(networks) * (PASSES if job.protocol == "survey" else SERIES * rounds), on_progress)
     with held_out(job.out, "bench") as out:
         processing, blocks = _processing(job, groups), []
-        for request in dict.fromkeys(group.request for group in groups):
-            with open_runner(job, request) as runner:
-                at_hand = table_for(runner, job.latency.table, given)
-                for group in (one for one in groups if one.request == request):
-                    blocks.append(
-                        timed_block(group, runner, at_hand, known, protocol=job.protocol, seed=job.seed, on_progress=progress.step)
-                    )
-                    progress.next_block()
+        for group, place in _places(job, groups, carried):
+            at_hand = table_for(place, job.latency.table, given)
+            blocks.append(
+                timed_block(group, place, at_hand, known, protocol=job.protocol, seed=job.seed, on_progress=progress.step)
+            )
+            progress.next_block()
         result = BenchNetworksResult(out=out, protocol=job.protocol, blocks=blocks, processing=processing, left_out=left_out)
-        protocol = survey_protocol() if job.protocol == "survey" else rounds_protocol(job.rounds or DEFAULT_ROUNDS)
+        protocol = survey_protocol() if job.protocol == "survey" else rounds_protocol(rounds)
         content = bench_json(blocks, processing, job, protocol, left_out)
         write_text_atomic(out / CSV, bench_csv(blocks))
         write_text_atomic(out / JSON, json.dumps(content, indent=1, allow_nan=False) + "\n")
         write_bytes_atomic(out / PNG, bench_chart(blocks))
         write_text_atomic(out / HTML, bench_page(blocks, processing, protocol, left_out))
         return result
+
+
+def _places(
+    job: BenchNetworksJob, groups: Sequence[TimedGroup], carried: WorkerResult | None
+) -> Iterator[tuple[TimedGroup, TimesNetworks]]:
+    """Each group with where it is timed, or was."""
+    if carried is not None:
+        device, first = None if job.device == "auto" else job.device, 0
+        for group in groups:
+            yield group, CarriedTimings(carried, first=first, device=device)
+            first += len(group.networks)
+        return
+    for request in dict.fromkeys(group.request for group in groups):
+        with open_runner(job, request) as runner:
+            yield from ((group, runner) for group in groups if group.request == request)
+
+
+def _names(groups: Sequence[TimedGroup]) -> list[str]:
+    """What the networks of a bundle are called in it."""
+    return [f"{one.name} at {one.size[0]}x{one.size[1]}" for group in groups for one in group.networks]
+
+
+def _import_command(job: BenchNetworksJob) -> str:
+    """The command that reads the result of a bundle."""
+    given = {"bench.sizes": job.bench.sizes, "num_classes": job.num_classes, "accelerator": job.accelerator}
+    words = [setting("networks", job.names), *(setting(key, value) for key, value in given.items() if value is not None)]
+    return " ".join(["nas bench", *words, setting("runtime", job.runtimes[0]), "runner=bundle", "result=result.json"])
 
 
 def _groups(job: BenchNetworksJob, spaces: Mapping[str, SpaceEntry]) -> tuple[list[TimedGroup], list[str]]:

@@ -152,7 +152,7 @@ def run_job(
         timings = [[numbers[one.key], one.round_index, one.ms, one.calls, one.is_reference] for one in journal.timings]
         journal.close()
         path = save_result(dict(seen, job=job.raw, timings=timings), folder)
-        events.event("result", seen, f"wrote {path}; carry it back and run there: nas profile import file={os.path.basename(path)}")
+        events.event("result", seen, f"wrote {path}; carry it back, README.txt says what reads it there")
 
 
 def about_device(runtime: Runtime, setup: Setup) -> Dict[str, Any]:

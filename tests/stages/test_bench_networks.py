@@ -53,7 +53,9 @@ def the_job(*networks: str, sizes: list[list[int]] | None = None, **changes: Any
 
 
 def bench(*networks: str, **changes: Any) -> BenchNetworksResult:
-    return bench_networks(the_job(*networks, **changes), SEARCH_SPACES)
+    result = bench_networks(the_job(*networks, **changes), SEARCH_SPACES)
+    assert isinstance(result, BenchNetworksResult)
+    return result
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -283,7 +285,14 @@ WRONG = {
     "a size of nothing": (["networks=[one.yaml]", "bench.sizes=[[0,48]]"], "expected [HEIGHT,WIDTH] in pixels, both at least 1"),
     "no such runtime": (["networks=[one.yaml]", "runtime=tensorflow"], "runtime: got 'tensorflow'"),
     "no rounds": (["networks=[one.yaml]", "rounds=0"], "rounds: got 0, expected at least 1"),
-    "a bundle": (["networks=[one.yaml]", "runner=bundle"], "runner: got 'bundle', expected one of local, ssh"),
+    "a bundle of two runtimes": (["networks=[one.yaml]", "runner=bundle", "runtime=[onnxruntime,tensorrt]"], "expected one"),
+    "a bundle for this process": (["networks=[one.yaml]", "runner=bundle"], "runtime: got 'torch-eager', expected"),
+    "a bundle that is no zip": (["networks=[one.yaml]", "runner=bundle", "runtime=onnxruntime"], "out: got new, expected a .zip"),
+    "a result without a bundle": (["networks=[one.yaml]", "result=r.json"], "result: got r.json; give runner=bundle with it"),
+    "a result that is not there": (
+        ["networks=[one.yaml]", "runner=bundle", "runtime=onnxruntime", "result=r.json"],
+        "r.json: cannot be read",
+    ),
     "the survey with another runtime": (
         ["networks=[one.yaml]", "protocol=survey", "runtime=onnxruntime"],
         "runtime: got onnxruntime-",

@@ -18,9 +18,11 @@ from nas.cost.table_parts import parse_key
 from nas.devices.runtimes import WORKER_RUNTIMES, hardware_note
 from nas.errors import ConfigError
 from nas.files.atomic import write_bytes_atomic
-from nas.measuring.operation_graphs import SAME_DAY, OperationFile, operation_file
+from nas.measuring.network_rounds import SERIES, series_key
+from nas.measuring.operation_graphs import SAME_DAY, OperationFile, network_file, operation_file
 from nas.measuring.reference_operation import choose_reference
 from nas.measuring.runners.request import Request
+from nas.measuring.runners.runner import SizedNetwork, Timeable
 from nas.measuring.runners.worker_file import worker_source
 from nas.measuring.table_filling import check_writable
 from nas.ops import is_free
@@ -39,8 +41,10 @@ This folder measures how long operations of neural networks take on this device 
 It needs Python 3.6 or newer and {needs}; nothing is installed, nothing leaves the folder.
 It can be stopped and started again at any time. At its end there is result.json: carry that back, and run there
 
-    nas profile import file=result.json
+    {command}
 """
+IMPORT = "nas profile import file=result.json"
+"""What reads the result of operations."""
 NEEDS = {
     "onnxruntime": "onnxruntime",
     "onnxruntime-tensorrt": "onnxruntime with its TensorRT provider",
@@ -76,7 +80,7 @@ class BundleResult:
             f"{self.path}: {self.operations} operations to measure{held}, {self.size / 1e6:.1f} MB",
             *([] if self.note is None else [self.note]),
             "copy it to the device, unpack it in an empty folder and run there: python3 -I worker.py",
-            "next: carry its result.json back and run: nas profile import file=result.json",
+            f"next: carry its result.json back and run: {IMPORT}",
         ]
 
 
@@ -131,9 +135,40 @@ def measurement_files(
     }
 
 
-def bundle_archive(files: Mapping[str, bytes], request: Request) -> bytes:
-    """One zip with the files of a measurement and a word on how to use them."""
-    text = README.format(runtime=request.runtime, needs=NEEDS[request.runtime.backend])
+def network_files(
+    networks: Sequence[Timeable], reference: OpSpec, request: Request, *, key: Callable[[int, int], str] = series_key
+) -> dict[str, bytes]:
+    """The files of a measurement of whole networks, each in every series, by name.
+
+    Args:
+        networks: The networks.
+        reference: The reference operation.
+        request: How.
+        key: Key of a network of a series, by the numbers of both.
+    """
+    script, batch = WORKER_RUNTIMES[request.runtime.backend].script, request.runtime.batch
+
+    def items() -> Iterator[tuple[Sequence[str], OperationFile]]:
+        for number, one in enumerate(networks):
+            keys = [key(number, series) for series in range(SERIES)]
+            if isinstance(one, SizedNetwork):
+                yield keys, network_file(one.make(), size=one.size, batch=batch, script=script)
+            else:
+                yield keys, one.make()
+        yield (reference.key,), operation_file(reference, batch=batch, script=script)
+
+    return measurement_files(items(), request, planned=SERIES * len(networks), reference=reference.key)
+
+
+def bundle_archive(files: Mapping[str, bytes], request: Request, *, command: str = IMPORT) -> bytes:
+    """One zip with the files of a measurement and a word on how to use them.
+
+    Args:
+        files: The files by name.
+        request: How is measured.
+        command: What reads the result.
+    """
+    text = README.format(runtime=request.runtime, needs=NEEDS[request.runtime.backend], command=command)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, content in {README_FILE: text.encode(), **files}.items():

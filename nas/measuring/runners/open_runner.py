@@ -17,7 +17,7 @@ from nas.measuring.runners.in_process import InProcess
 from nas.measuring.runners.local_place import LocalPlace
 from nas.measuring.runners.place import Place
 from nas.measuring.runners.request import Request
-from nas.measuring.runners.runner import Runner
+from nas.measuring.runners.runner import Runner, TimesNetworks
 from nas.measuring.runners.worker_runner import WorkerRunner
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def open_runner(job: ProfileJob | ValidateJob | BenchNetworksJob, request: Reque
         yield WorkerRunner(place, request)
 
 
-def check_table(table: LatencyTable, runner: Runner, path: Path) -> None:
+def check_table(table: LatencyTable, runner: TimesNetworks, path: Path) -> None:
     """Refuse a table of another device, another version of the runtime or another kind of samples than a runner has.
 
     Args:

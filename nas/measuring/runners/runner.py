@@ -70,12 +70,33 @@ Timeable = SizedNetwork | SizedGraph
 """A whole network that a runner times."""
 
 
-class Runner(Protocol):
-    """Where timings are taken, by the worker's code."""
+class TimesNetworks(Protocol):
+    """Where whole networks are timed, or were."""
 
     @property
     def conditions(self) -> Conditions:
         """The conditions of a measurement now."""
+
+    def time_networks(
+        self, networks: Sequence[Timeable], reference: OpSpec | None, *, seed: int, on_progress: OnProgress | None = None
+    ) -> tuple[NetworkTimings, Observed]:
+        """Time whole networks, and see what the device is like meanwhile.
+
+        Args:
+            networks: The networks.
+            reference: The operation by which samples are brought to one level of speed; None, in this process alone: they stay as
+                they are.
+            seed: Seed of the orders, where those are free.
+            on_progress: See `OnProgress`.
+
+        Raises:
+            UserError: If the place refuses.
+            ResumableError: If it stopped before its time; the same call goes on.
+        """
+
+
+class Runner(TimesNetworks, Protocol):
+    """Where timings are taken, by the worker's code."""
 
     @property
     def effort(self) -> Effort:
@@ -90,23 +111,6 @@ class Runner(Protocol):
             plan: The operations.
             reference: The reference operation.
             journal: Where the timings are and will be.
-            on_progress: See `OnProgress`.
-
-        Raises:
-            UserError: If the place refuses.
-            ResumableError: If it stopped before its time; the same call goes on.
-        """
-
-    def time_networks(
-        self, networks: Sequence[Timeable], reference: OpSpec | None, *, seed: int, on_progress: OnProgress | None = None
-    ) -> tuple[NetworkTimings, Observed]:
-        """Time whole networks, and see what the device is like meanwhile.
-
-        Args:
-            networks: The networks.
-            reference: The operation by which samples are brought to one level of speed; None, in this process alone: they stay as
-                they are.
-            seed: Seed of the orders, where those are free.
             on_progress: See `OnProgress`.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from nas.measuring.runners.untrusted_text import plain
 from nas.measuring.runners.worker_identity import Identity
 from nas.measuring.table_filling import ProfileResult, fill_from_log
 from nas.ops import KINDS
-from nas.ops.spec import OpSpec
 from nas.worker.drift import REFERENCE_EVERY, Timing
 from nas.worker.result import MAX_RESULT_BYTES as MAX_BYTES
 from nas.worker.result import RESULT_VERSION, checksum
@@ -38,6 +38,9 @@ MAX_OPERATIONS, MAX_TIMINGS, MAX_WORDS = 20_000, 100_000, 100
 FIRST_DATE = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
 """Before that there was no worker: the clock of the device was wrong."""
 
+NETWORK_KEY = re.compile(r"network [0-9]{1,4} series [0-9]: [^\n]{1,480}")
+"""Beginning of the key of a whole network."""
+_OF = {True: "networks", False: "operations"}
 _FIELDS = ("format_version", "device", "before", "after", "throttled", "energy", "started_at", "finished_at")
 _LATER_FIELDS = ("without_graph", "graphs")
 """What workers of versions before did not state."""
@@ -50,7 +53,7 @@ class WorkerResult:
     Args:
         request: How it was to measure.
         identity: What it was on.
-        plan: The operations that it was to measure.
+        keys: Keys of the operations that it was to measure, or of the networks.
         log: Their timings.
         observed: What was seen of the device.
         finished_at: When it ended by the device's clock, in s since 1970.
@@ -59,7 +62,7 @@ class WorkerResult:
 
     request: Request
     identity: Identity
-    plan: tuple[OpSpec, ...]
+    keys: tuple[str, ...]
     log: Log
     observed: Observed
     finished_at: float
@@ -110,7 +113,13 @@ def import_result(source: Path, *, device: str | None = None, out: str | None = 
     effort = effort_in(result.request, result.identity)
     try:
         profile = fill_from_log(
-            result.log, result.plan, conditions, result.observed, path=path, effort=effort, measured_at=measured_at
+            result.log,
+            [parse_key(key) for key in result.keys],
+            conditions,
+            result.observed,
+            path=path,
+            effort=effort,
+            measured_at=measured_at,
         )
     except OSError as error:
         raise ConfigError(f"out: {path} cannot be written ({error.strerror}); give another out=") from error
@@ -121,14 +130,18 @@ def import_result(source: Path, *, device: str | None = None, out: str | None = 
     return ImportedResult(profile=profile, notes=tuple(notes))
 
 
-def read_result(path: Path) -> WorkerResult:
+def read_result(path: Path, *, of_networks: bool = False) -> WorkerResult:
     """The result in a file.
+
+    Args:
+        path: The file.
+        of_networks: Whether it is one of whole networks; else of operations.
 
     Raises:
         TableError: One line with the file and its first defect: no result is made of a file that has one.
     """
     try:
-        return parse_result(_content(path).decode("ascii"))
+        return parse_result(_content(path).decode("ascii"), of_networks=of_networks)
     except TableError:
         raise
     except OSError as error:
@@ -146,8 +159,8 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def parse_result(text: str) -> WorkerResult:
-    """The result that a text states.
+def parse_result(text: str, *, of_networks: bool = False) -> WorkerResult:
+    """The result that a text states; see `read_result`.
 
     Raises:
         ValueError: For the first defect.
@@ -160,7 +173,7 @@ def parse_result(text: str) -> WorkerResult:
         raise ValueError(f"format_version: got {shorten(fields['format_version'])}, expected {RESULT_VERSION}")
     job = job_fields(fields["job"])
     request = _request(job)
-    keys, planned, reference = _operations(job)
+    keys, planned, reference = _operations(job, of_networks=of_networks)
     check_graphs(job, fields.get("graphs"))
     identity = Identity.parse(fields["device"], "device")
     effort = effort_in(request, identity)
@@ -171,7 +184,7 @@ def parse_result(text: str) -> WorkerResult:
     return WorkerResult(
         request=request,
         identity=identity,
-        plan=tuple(parse_key(key) for key in keys[:planned]),
+        keys=tuple(keys[:planned]),
         log=log,
         observed=observed_in(rest, keys[:planned]),
         finished_at=as_number(fields["finished_at"], "finished_at"),
@@ -282,24 +295,32 @@ def _effort(value: object, ci: float, where: str) -> Effort:
     return Effort(rounds=fewest, max_rounds=most, ci=ci)
 
 
-def _operations(job: Mapping[str, object]) -> tuple[list[str], int, int]:
-    """Keys of the operations, how many were to be measured, and the number of the reference operation."""
+def _operations(job: Mapping[str, object], *, of_networks: bool) -> tuple[list[str], int, int]:
+    """Keys of the operations or networks, how many were to be measured, and the number of the reference operation."""
     listed = as_list(job["operations"], "job.operations")
     if not 1 <= len(listed) <= MAX_OPERATIONS:
         raise ValueError(f"job.operations: got {len(listed)}, expected 1 to {MAX_OPERATIONS}")
     keys: list[str] = []
     for number in range(len(listed)):
         where, one = f"job.operations[{number}]", operation_fields(job, number)
-        spec = parse_key(as_text(one["key"], f"{where}.key"))
-        if spec.kind not in KINDS:
-            raise ValueError(f"{where}.key: got an operation of kind {shorten(spec.kind)}, expected one of {', '.join(KINDS)}")
-        keys.append(spec.key)
+        key = as_text(one["key"], f"{where}.key")
+        if of_networks is not bool(NETWORK_KEY.match(key)) and not (of_networks and number == len(listed) - 1):
+            remedy = "nas profile import reads it" if of_networks else "nas bench with result= reads it"
+            raise ValueError(f"{where}.key: got {shorten(key)}, expected a result of {_OF[of_networks]}; {remedy}")
+        keys.append(key if NETWORK_KEY.match(key) else _operation_key(key, f"{where}.key"))
     if len(set(keys)) < len(keys):
         raise ValueError("job.operations: got an operation twice, expected each once")
     planned, reference = (as_count(job[name], f"job.{name}", minimum=0) for name in ("planned", "reference"))
     if not 1 <= planned <= len(keys) <= planned + 1 or reference >= len(keys):
         raise ValueError(f"job: got planned {shorten(planned)} and reference {shorten(reference)} of {len(keys)} operations")
     return keys, planned, reference
+
+
+def _operation_key(key: str, where: str) -> str:
+    spec = parse_key(key)
+    if spec.kind not in KINDS:
+        raise ValueError(f"{where}: got an operation of kind {shorten(spec.kind)}, expected one of {', '.join(KINDS)}")
+    return spec.key
 
 
 def _timings(value: object, keys: Sequence[str], *, reference: str, effort: Effort) -> Log:

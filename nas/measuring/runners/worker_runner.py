@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas.devices.runtimes import WORKER_RUNTIMES
 from nas.errors import WorkerStoppedError
 from nas.measuring.journal import TableJournal
 from nas.measuring.network_rounds import SERIES, NetworkTimings, series_key
-from nas.measuring.operation_graphs import OperationFile, network_file, operation_file
-from nas.measuring.runners.bundle import measurement_files
+from nas.measuring.runners.bundle import network_files
 from nas.measuring.runners.conditions import conditions_in, effort_in
 from nas.measuring.runners.place import Place
 from nas.measuring.runners.request import Request
-from nas.measuring.runners.runner import Observed, SizedNetwork, Timeable
+from nas.measuring.runners.runner import Observed, Timeable
 from nas.measuring.runners.worker_result import observed_in
 from nas.measuring.runners.worker_run import WorkerRun
 from nas.ops.spec import OpSpec
@@ -58,7 +56,7 @@ class WorkerRunner:
         del seed  # the worker's orders are always the same
         assert reference is not None
         log = Log()
-        files = self._network_files(networks, reference)
+        files = network_files(networks, reference, self._request)
         result = self._run.measure(files, log, identity=self._identity, on_progress=on_progress)
         if count := networks_without_graph(result, len(networks)):
             _log.warning(
@@ -84,21 +82,6 @@ class WorkerRunner:
             return observed_in(result, keys)
         except ValueError as error:
             raise WorkerStoppedError(f"{self._place.name}: the worker said what no worker says: {error}") from error
-
-    def _network_files(self, networks: Sequence[Timeable], reference: OpSpec) -> dict[str, bytes]:
-        """The measurement: each network twice, and the reference operation."""
-        script, batch = WORKER_RUNTIMES[self._request.runtime.backend].script, self._request.runtime.batch
-
-        def items() -> Iterator[tuple[Sequence[str], OperationFile]]:
-            for number, one in enumerate(networks):
-                keys = [series_key(number, series) for series in range(SERIES)]
-                if isinstance(one, SizedNetwork):
-                    yield keys, network_file(one.make(), size=one.size, batch=batch, script=script)
-                else:
-                    yield keys, one.make()
-            yield (reference.key,), operation_file(reference, batch=batch, script=script)
-
-        return measurement_files(items(), self._request, planned=SERIES * len(networks), reference=reference.key)
 
 
 def networks_without_graph(result: Mapping[str, Any], networks: int) -> int:

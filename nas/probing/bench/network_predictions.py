@@ -12,7 +12,7 @@ from nas.cost.prediction import predict_on
 from nas.errors import ConfigError, TableError
 from nas.files.value_text import value_text
 from nas.measuring.runners.open_runner import check_table
-from nas.measuring.runners.runner import Runner
+from nas.measuring.runners.runner import TimesNetworks
 from nas.probing.bench.benched_networks import BenchedNetwork
 
 AUTO, NONE = "auto", "none"
@@ -68,7 +68,7 @@ def given_tables(names: str | list[str]) -> dict[Path, LatencyTable]:
     return {path: read_table(path) if str(path) in listed else read_named(path) for path in paths}
 
 
-def table_for(runner: Runner, names: str | list[str], given: dict[Path, LatencyTable]) -> TableAtHand:
+def table_for(runner: TimesNetworks, names: str | list[str], given: dict[Path, LatencyTable]) -> TableAtHand:
     """The table of what a runner measures.
 
     Args:

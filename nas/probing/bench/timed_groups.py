@@ -10,7 +10,7 @@ from nas.measuring.network_rounds import noise_floor
 from nas.measuring.reference_operation import NETWORKS_REFERENCE
 from nas.measuring.runners.in_process import InProcess
 from nas.measuring.runners.request import Request
-from nas.measuring.runners.runner import Observed, Runner, SizedNetwork
+from nas.measuring.runners.runner import Observed, SizedNetwork, TimesNetworks
 from nas.measuring.survey_protocol import PASSES, time_survey
 from nas.probing.bench.accuracies import Accuracy
 from nas.probing.bench.benched_networks import BenchedNetwork
@@ -49,7 +49,7 @@ class _Samples:
 
 def timed_block(  # noqa: PLR0913
     group: TimedGroup,
-    runner: Runner,
+    runner: TimesNetworks,
     at_hand: TableAtHand,
     known: Mapping[str, Accuracy],
     *,
@@ -99,25 +99,26 @@ def timed_block(  # noqa: PLR0913
     )
 
 
-def _in_rounds(group: TimedGroup, runner: Runner, at_hand: TableAtHand, *, seed: int, on_progress: OnProgress) -> _Samples:
+def _in_rounds(group: TimedGroup, runner: TimesNetworks, at_hand: TableAtHand, *, seed: int, on_progress: OnProgress) -> _Samples:
     level = None if at_hand.table is None else at_hand.table.reference
     reference = NETWORKS_REFERENCE if level is None else parse_key(level.key)
     networks = [one.timeable for one in group.networks]
     timings, observed = runner.time_networks(networks, reference, seed=seed, on_progress=on_progress)
     assert timings.reference_ms is not None
+    assert timings.reference_key is not None
     samples = timings.samples()
     return _Samples(
         of_networks=[own.flatten() for own in samples],
         statistic="median",
         observed=observed,
-        reference=reference.key,
+        reference=timings.reference_key,
         reference_ms=timings.reference_ms,
-        slowdown=None if level is None else timings.reference_ms / level.median_ms,
+        slowdown=timings.reference_ms / level.median_ms if level is not None and level.key == timings.reference_key else None,
         noise_floor=noise_floor(samples),
     )
 
 
-def _by_survey(group: TimedGroup, runner: Runner, *, on_progress: OnProgress) -> _Samples:
+def _by_survey(group: TimedGroup, runner: TimesNetworks, *, on_progress: OnProgress) -> _Samples:
     assert isinstance(runner, InProcess)
     networks = [one.timeable for one in group.networks if isinstance(one.timeable, SizedNetwork)]
     done = 0
