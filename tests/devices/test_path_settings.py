@@ -85,7 +85,7 @@ def test_no_exception_is_out_of_date() -> None:
 
 def given(config: type[Any], name: str, value: str) -> Any:  # noqa: ANN401
     """An instance with the path."""
-    least: dict[str, dict[str, Any]] = {"LatencySettings": {"table": "none"}}
+    least: dict[str, dict[str, Any]] = {"LatencySettings": {"table": "none"}, "BenchNetworksJob": {"runner": "bundle"}}
     return config(**{**least.get(config.__name__, {}), name: value})
 
 
