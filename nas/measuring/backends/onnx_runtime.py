@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 
+import torch
+
+from nas.devices.memory import available_bytes
 from nas.devices.runtime_name import RuntimeName
 from nas.devices.this_machine import check_accelerator
 from nas.errors import ConfigError
 from nas.measuring.backends.module_runtime import require_fp32
+from nas.measuring.backends.network_sessions import NetworkSessions
 from nas.measuring.operation_graphs import OperationFile, network_file, operation_file
 from nas.network.network import Network
 from nas.ops.spec import OpSpec
@@ -52,6 +56,7 @@ class OnnxRuntime:
         self.version = self._sessions.version
         self.clock, self.cuda_graphs = self._sessions.clock, self._sessions.graphs
         self._ready = ReadyOperations(self._make, keep_bytes=keep_bytes)
+        self._networks = NetworkSessions(lambda: available_bytes(torch.device(accelerator)))
 
     def measuring(self) -> AbstractContextManager[None]:
         """Nothing to set in the process: each session has its own number of threads."""
@@ -63,14 +68,12 @@ class OnnxRuntime:
 
     def prepare_network(self, network: Network, *, size: tuple[int, int]) -> Run:
         """Open a session with the graph of the network from images to label map."""
-        run, _ = self._open(
-            f"the network at {size[0]}x{size[1]}", network_file(network, size=size, batch=self.runtime.batch, script=False)
-        )
-        return run
+        file = network_file(network, size=size, batch=self.runtime.batch, script=False)
+        return self.prepare_file(file, name=f"the network at {size[0]}x{size[1]}")
 
     def prepare_file(self, file: OperationFile, *, name: str) -> Run:
-        """Open a session with a graph."""
-        return self._open(name, file)[0]
+        """Open a session with a graph; it is opened again where others needed its memory."""
+        return self._networks.hold(lambda: self._open(name, file)[0])
 
     def _make(self, key: str) -> tuple[Run, int]:
         return self._open(key, operation_file(OpSpec.from_key(key), batch=self.runtime.batch, script=False))
