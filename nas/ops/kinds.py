@@ -134,6 +134,15 @@ def kind_of(spec: OpSpec) -> Kind:
         raise ValueError(f"got operation kind {spec.kind!r}, expected one of {', '.join(KINDS)}") from None
 
 
+def sized_by_last_input(kind: str) -> bool:
+    """Whether the last input of an operation states the size of the output and nothing else.
+
+    >>> sized_by_last_input("resize"), sized_by_last_input("add")
+    (True, False)
+    """
+    return KINDS[kind].input_shapes in (_input_and_target, _two_inputs_and_target)
+
+
 def macs(spec: OpSpec) -> int:
     """Multiply-accumulates of `spec` for one image."""
     return kind_of(spec).macs(spec)

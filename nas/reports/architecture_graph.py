@@ -11,22 +11,25 @@ from collections import defaultdict
 import networkx as nx
 
 from nas.ops import OpSpec
+from nas.ops.kinds import sized_by_last_input
+from nas.ops.spec import DROPOUTS
 from nas.space.graph import Graph, Node
 
 _SUMS = frozenset({"add", "select"})
-_JOINS = frozenset({"add", "select", "concat", "multiply"})
+_PRODUCTS = frozenset({"multiply", "gate_channels", "gate_pixels", "channel_dot"})
+_JOINS = frozenset({"add", "select", "concat", "shift", "blend", "unpool", *_PRODUCTS})
 
 
 def architecture_graph(graph: Graph) -> nx.MultiDiGraph:
     """The structure of a supernet or of a derived network; a directed graph without cycles.
 
     Vertices are numbered as in `graph`, with the attributes `name`, `part`, `channels`, `height`, `width` (pixels), `stride` (how
-    much smaller than the image, a power of two), `join` (sum, product, concat or empty), `joins` (nodes that join their
-    inputs here) and `output`.
+    much smaller than the image, a power of two), `join` (sum, product, concat, blend, unpool or empty), `joins` (nodes that join
+    their inputs here) and `output`.
     Edges have `name` (of the node that computes it; empty where a tensor is read as it is), `operations` (labels; several while
     the decision is open), `specs` (in the order of the labels), `decisions`, `option` (what was chosen, or None) and `inside`
     (whether both ends are of one part).
-    Inputs of which an operation reads only the size are left out.
+    Inputs of which an operation reads only the size are left out, and so is dropout, which a deployed network does not execute.
     """
     return _Contraction(graph).structure()
 
@@ -60,10 +63,13 @@ class _Contraction:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.inputs = [_data_inputs(node) for node in graph.nodes]
+        self.inputs: list[tuple[int, ...]] = []
+        for node in graph.nodes:
+            inputs = _data_inputs(node)
+            self.inputs.append(tuple(self.inputs[i][0] if _kind(graph.nodes[i]) in DROPOUTS else i for i in inputs))
         self.readers: dict[int, list[int]] = defaultdict(list)
         for reader, inputs in enumerate(self.inputs):
-            for source in inputs:
+            for source in inputs if _kind(graph.nodes[reader]) not in DROPOUTS else ():
                 self.readers[source].append(reader)
         self.merged = {self.inputs[i][0]: i for i in range(len(graph.nodes)) if self._joins_again(i)}
         self.on_edges = {i for i in range(len(graph.nodes)) if self._is_term(i)}
@@ -73,7 +79,7 @@ class _Contraction:
         image_height, image_width = _image_size(self.graph)
         concat_of = {vertex: concat for concat, vertex in self.merged.items()}
         for index, node in enumerate(self.graph.nodes):
-            if index in self.on_edges or index in self.merged:
+            if index in self.on_edges or index in self.merged or _kind(node) in DROPOUTS:
                 continue
             joins = [self.graph.nodes[concat_of[index]].name, node.name] if index in concat_of else []
             if _kind(node) in _JOINS:
@@ -87,7 +93,7 @@ class _Contraction:
                 height=height,
                 width=width,
                 stride=_stride(image_height, height),
-                join="sum" if _kind(node) in _SUMS else "product" if _kind(node) == "multiply" else "concat" if joins else "",
+                join=_join(node) if joins else "",
                 joins=tuple(joins),
                 output=tuple(name for name, output in self.graph.outputs.items() if output == index),
             )
@@ -142,9 +148,22 @@ def _kind(node: Node) -> str:
     return node.spec.kind if () in node.specs else ""
 
 
+def _join(node: Node) -> str:
+    """How a vertex joins what it reads; a convolution of a concatenation counts as one."""
+    kind = _kind(node)
+    if kind in _PRODUCTS:
+        return "product"
+    if kind in _SUMS or kind == "shift":
+        return "sum"
+    return kind if kind in _JOINS else "concat"
+
+
 def _data_inputs(node: Node) -> tuple[int, ...]:
-    """The inputs whose values are read; an operation other than a join reads only the size of its further inputs."""
-    return node.inputs if _kind(node) in _JOINS else node.inputs[:1]
+    """The inputs whose values are read, and not only their size; of an open operation, the first."""
+    kind = _kind(node)
+    if not kind:
+        return node.inputs[:1]
+    return node.inputs[:-1] if kind != "select" and sized_by_last_input(kind) else node.inputs
 
 
 def _candidates(node: Node) -> dict[str, OpSpec]:

@@ -55,19 +55,30 @@ class Layout:
         frames: Rectangle of each part.
         routes: Corners of each connection between parts: (source, target) -> points.
         line_of: Number of the line that each part of a line stands in.
+        arcs: Height of a connection within a row of a part above the centres of its vertices: (source, target) -> height.
         size: Width and height of everything.
+        top: Upper side of everything.
+        box: Width and height of a vertex.
     """
 
     positions: dict[int, tuple[float, float]] = field(default_factory=dict)
     frames: dict[str, Frame] = field(default_factory=dict)
     routes: dict[tuple[int, int], list[tuple[float, float]]] = field(default_factory=dict)
     line_of: dict[str, int] = field(default_factory=dict)
+    arcs: dict[tuple[int, int], float] = field(default_factory=dict)
     size: tuple[float, float] = (0.0, 0.0)
+    top: float = 0.0
+    box: tuple[float, float] = BOX
+
+    def frame_at(self, position: tuple[float, float]) -> Frame:
+        """The frame around the centre of a vertex."""
+        x, y = position
+        return next(f for f in self.frames.values() if f.left <= x <= f.right and f.bottom <= y <= f.top)
 
 
 def lay_out(structure: nx.MultiDiGraph) -> Layout:
     """Place the vertices of an architecture graph and route the connections between its parts."""
-    parts = _vertices_by_part(structure)
+    parts = vertices_by_part(structure)
     lines, tail = _lines(structure, parts)
     layout = Layout()
     inner = {part: _inner(structure, vertices) for part, vertices in parts.items()}
@@ -87,12 +98,12 @@ def lay_out(structure: nx.MultiDiGraph) -> Layout:
     for part in tail:
         right = _place_tail(layout, structure, part, parts[part], left=right) + _GAP
     _route(layout, structure, lines)
-    top = max(frame.top for frame in layout.frames.values())
-    layout.size = (right - _GAP, max(top, 0.0) - min([*bottoms, *(frame.bottom for frame in layout.frames.values())]))
+    layout.top = max(frame.top for frame in layout.frames.values())
+    layout.size = (right - _GAP, max(layout.top, 0.0) - min([*bottoms, *(frame.bottom for frame in layout.frames.values())]))
     return layout
 
 
-def _vertices_by_part(structure: nx.MultiDiGraph) -> dict[str, list[int]]:
+def vertices_by_part(structure: nx.MultiDiGraph) -> dict[str, list[int]]:
     """The vertices of each part in order; the image stands with the part that reads it."""
     parts: dict[str, list[int]] = defaultdict(list)
     for vertex, part in structure.nodes(data="part"):
@@ -203,7 +214,7 @@ def _route(layout: Layout, structure: nx.MultiDiGraph, lines: Sequence[Sequence[
     leaving: dict[str, int] = defaultdict(int)
     entering: dict[str, int] = defaultdict(int)
     for source, target in sorted(set(structure.edges())):
-        before, after = _frame_of(layout, source), _frame_of(layout, target)
+        before, after = layout.frame_at(layout.positions[source]), layout.frame_at(layout.positions[target])
         if before is after or _straight(layout, before, after, order, lines):
             continue
         line = layout.line_of.get(after.part, layout.line_of.get(before.part, 0))
@@ -212,16 +223,11 @@ def _route(layout: Layout, structure: nx.MultiDiGraph, lines: Sequence[Sequence[
         into = after.left - 0.09 - 0.06 * (entering[after.part] % 3)
         leaving[before.part] += 1
         entering[after.part] += 1
-        lane = _free_lane(used[line], (min(out, into), max(out, into)))
+        lane = free_lane(used[line], (min(out, into), max(out, into)))
         y = max(layout.frames[part].top for part in lines[line]) + _LANES_MARGIN + lane * _LANE
         layout.routes[source, target] = [
             (x0 + BOX[0] / 2, y0), (out, y0), (out, y), (into, y), (into, y1), (x1 - BOX[0] / 2, y1)
         ]  # fmt: skip
-
-
-def _frame_of(layout: Layout, vertex: int) -> Frame:
-    x, y = layout.positions[vertex]
-    return next(f for f in layout.frames.values() if f.left <= x <= f.right and f.bottom <= y <= f.top)
 
 
 def _straight(layout: Layout, before: Frame, after: Frame, order: Mapping[str, int], lines: Sequence[Sequence[str]]) -> bool:
@@ -234,7 +240,7 @@ def _straight(layout: Layout, before: Frame, after: Frame, order: Mapping[str, i
     return order[before.part] == len(lines[line]) - 1
 
 
-def _free_lane(lanes: list[list[tuple[float, float]]], span: tuple[float, float]) -> int:
+def free_lane(lanes: list[list[tuple[float, float]]], span: tuple[float, float]) -> int:
     """The lowest lane in which nothing overlaps `span`; the span is entered there."""
     for number, spans in enumerate(lanes):
         if all(span[1] < left or right < span[0] for left, right in spans):

@@ -19,7 +19,8 @@ from matplotlib.path import Path as Outline
 
 from nas.ops import macs
 from nas.reports.architecture_graph import architecture_graph
-from nas.reports.layout import BOX, Frame, Layout, lay_out
+from nas.reports.flow_layout import flow_layout
+from nas.reports.layout import Frame, Layout, lay_out
 from nas.space.genotype import Genotype
 from nas.space.graph import Graph
 
@@ -44,7 +45,7 @@ OP_COLOURS: dict[str, str] = {
 
 _OTHERS = ("#17becf", "#bcbd22", "#7f7f7f", "#9467bd", "#ff7f0e", "#1f77b4", "#2ca02c", "#8c564b")
 _FIXED = "#9aa0a6"
-_FRAMES = {1: "#fafafa", 2: "#fff7ec", 4: "#fef3d9", 8: "#e8f3e6", 16: "#e3eef8", 32: "#ece7f5"}
+_FRAMES = {1: "#fafafa", 2: "#fff7ec", 4: "#fef3d9", 8: "#e8f3e6", 16: "#e3eef8", 32: "#ece7f5", 64: "#f6e8ee"}
 _INK = "#22262b"
 _FAINT = "#5b6168"
 _SKIP = "skip_connect"
@@ -52,6 +53,8 @@ _DASHED = (_SKIP, "none")
 _BARS_HEIGHT = 1.5
 _LEAST_WIDTH = 7.5
 _LEGEND_COLUMN = 2.3
+_LETTERS_AN_INCH = 15.0
+"""Letters of the labels of vertices, at their largest size, in an inch."""
 
 
 def draw_genotype(genotype: Genotype, graph: Graph, *, parts_ms: Mapping[str, float] | None = None) -> Figure:
@@ -65,7 +68,7 @@ def draw_genotype(genotype: Genotype, graph: Graph, *, parts_ms: Mapping[str, fl
     height, width = genotype.deploy.input
     total = sum(macs(spec) for _, spec in graph.operations())
     facts = [
-        f"{len(genotype.choices)} decisions",
+        *([f"{len(genotype.choices)} decisions"] if genotype.choices else []),
         f"input {height}×{width}",
         f"{genotype.deploy.init_channels} initial channels",
         f"{genotype.deploy.num_classes} classes",
@@ -75,7 +78,7 @@ def draw_genotype(genotype: Genotype, graph: Graph, *, parts_ms: Mapping[str, fl
         facts.append(f"{sum(parts_ms.values()):.2f} ms predicted")
     structure = architecture_graph(graph)
     _mark_chosen(structure, genotype.choices)
-    return _draw(structure, title=genotype.space, facts=facts, parts_ms=parts_ms)
+    return _draw(structure, title=str(genotype.provenance.get("title", genotype.space)), facts=facts, parts_ms=parts_ms)
 
 
 def draw_space(graph: Graph, *, title: str = "supernet") -> Figure:
@@ -94,7 +97,8 @@ def draw_space(graph: Graph, *, title: str = "supernet") -> Figure:
 
 
 def _draw(structure: nx.MultiDiGraph, *, title: str, facts: Sequence[str], parts_ms: Mapping[str, float] | None) -> Figure:
-    layout = lay_out(structure)
+    decided = any(edge["decisions"] or edge["option"] for _, _, edge in structure.edges(data=True))
+    layout = lay_out(structure) if decided else flow_layout(structure)
     counts = Counter(label for _, _, edge in structure.edges(data=True) if edge.get("chosen") for label in edge["operations"])
     colours = _colours(counts)
     width = max(layout.size[0] + 0.5, _LEAST_WIDTH)
@@ -104,19 +108,20 @@ def _draw(structure: nx.MultiDiGraph, *, title: str, facts: Sequence[str], parts
     figure = Figure(figsize=(width, height + bars), facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, bars / (height + bars), 1.0, height / (height + bars)))
-    top = max(frame.top for frame in layout.frames.values()) + legend.head
+    top = layout.top + legend.head
     axes.set_xlim(-0.25, width - 0.25)
     axes.set_ylim(top - height, top)
     axes.set_axis_off()
     axes.text(0.0, top - 0.2, title, fontsize=15, fontweight="bold", color=_INK, va="center")
     axes.text(0.0, top - 0.45, "   ".join(facts), fontsize=9, color=_FAINT, va="center")
-    _draw_legend(axes, counts, colours, place=legend, top=top)
+    if counts:
+        _draw_legend(axes, counts, colours, place=legend, top=top)
     for frame in layout.frames.values():
         _draw_frame(axes, frame, structure, layout)
     for source, target in sorted(set(structure.edges())):
         _draw_connection(axes, structure, layout, (source, target), colours)
     for vertex in structure:
-        _draw_vertex(axes, structure.nodes[vertex], layout.positions[vertex])
+        _draw_vertex(axes, structure.nodes[vertex], layout.positions[vertex], layout.box)
     if parts_ms:
         _draw_bars(figure, parts_ms, share=bars / (height + bars), width=width)
     return figure
@@ -192,14 +197,16 @@ def _draw_frame(axes: Axes, frame: Frame, structure: nx.MultiDiGraph, layout: La
         axes.text(frame.right - 0.1, frame.top - 0.14, note, fontsize=7, color=_FAINT, va="center", ha="right", zorder=5)
 
 
-def _draw_vertex(axes: Axes, vertex: Mapping[str, object], centre: tuple[float, float]) -> None:
-    x, y = centre
+def _draw_vertex(axes: Axes, vertex: Mapping[str, object], centre: tuple[float, float], size: tuple[float, float]) -> None:
+    (x, y), (width, height) = centre, size
     box = FancyBboxPatch(
-        (x - BOX[0] / 2, y - BOX[1] / 2), BOX[0], BOX[1],
+        (x - width / 2, y - height / 2), width, height,
         boxstyle="round,pad=0,rounding_size=0.08", facecolor="white", edgecolor=_INK, linewidth=0.9, zorder=4,
     )  # fmt: skip
     axes.add_patch(box)
-    axes.text(x, y - 0.01, _vertex_text(vertex), fontsize=7.5, color=_INK, ha="center", va="center", zorder=5)
+    text = _vertex_text(vertex)
+    font = min(7.5, _LETTERS_AN_INCH * 7.5 * width / len(text))
+    axes.text(x, y - 0.01, text, fontsize=font, color=_INK, ha="center", va="center", zorder=5)
 
 
 def _vertex_text(vertex: Mapping[str, object]) -> str:
@@ -224,7 +231,10 @@ def _draw_connection(
         colour, _, wide = strokes[0] if len(strokes) == 1 else (_FIXED, "-", 1.0)
         _draw_route(axes, layout.routes[ends], colour=colour, width=wide)
         return
-    start, end = _ports(layout.positions[source], layout.positions[target])
+    if ends in layout.arcs:
+        _draw_arc(axes, layout, ends, colour=strokes[0][0])
+        return
+    start, end = _ports(layout.positions[source], layout.positions[target], layout.box)
     for i, (colour, style, wide) in enumerate(strokes):
         dx, dy = _aside(start, end, 0.024 * (i - (len(strokes) - 1) / 2))
         axes.add_patch(
@@ -236,14 +246,29 @@ def _draw_connection(
         )  # fmt: skip
 
 
-def _ports(source: tuple[float, float], target: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+def _ports(
+    source: tuple[float, float], target: tuple[float, float], box: tuple[float, float]
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """Ends of a connection: at the sides, or above and below where the vertices stand over one another."""
     (x0, y0), (x1, y1) = source, target
-    if abs(x1 - x0) < BOX[0]:
+    if abs(x1 - x0) < box[0]:
         sign = 1 if y1 > y0 else -1
-        return (x0, y0 + sign * BOX[1] / 2), (x1, y1 - sign * BOX[1] / 2)
+        return (x0, y0 + sign * box[1] / 2), (x1, y1 - sign * box[1] / 2)
     sign = 1 if x1 > x0 else -1
-    return (x0 + sign * BOX[0] / 2, y0), (x1 - sign * BOX[0] / 2, y1)
+    return (x0 + sign * box[0] / 2, y0), (x1 - sign * box[0] / 2, y1)
+
+
+def _draw_arc(axes: Axes, layout: Layout, ends: tuple[int, int], *, colour: str) -> None:
+    """A connection above the vertices between its ends."""
+    (x0, y), (x1, _) = (layout.positions[vertex] for vertex in ends)
+    top = y + layout.box[1] / 2
+    bend = 2 * (y + layout.arcs[ends] - top) / (x0 - x1)
+    axes.add_patch(
+        FancyArrowPatch(
+            (x0, top), (x1, top), arrowstyle="-|>", connectionstyle=f"arc3,rad={bend}", mutation_scale=6,
+            shrinkA=0, shrinkB=0, linewidth=1.0, color=colour, zorder=2,
+        )
+    )  # fmt: skip
 
 
 def _aside(start: tuple[float, float], end: tuple[float, float], distance: float) -> tuple[float, float]:
@@ -313,7 +338,8 @@ def _draw_bars(figure: Figure, parts_ms: Mapping[str, float], *, share: float, w
     axes.bar(range(len(values)), values, color="#6d8fb3", width=0.62)
     for i, value in enumerate(values):
         axes.text(i, value, f"{value:.2f}", ha="center", va="bottom", fontsize=7.5, color=_INK)
-    axes.set_xticks(range(len(values)), labels, fontsize=8)
+    crowded = max(map(len, labels)) * len(labels) > _LETTERS_AN_INCH * width
+    axes.set_xticks(range(len(values)), labels, fontsize=8, rotation=20 if crowded else 0, ha="right" if crowded else "center")
     axes.set_ylabel("ms", fontsize=8)
     axes.set_xlim(-0.6, len(values) - 0.4)
     axes.set_ylim(0, 1.2 * max([*values, 1e-9]))

@@ -6,11 +6,13 @@ import torch
 
 import nas
 from nas.ops import OpSpec
+from nas.ops.spec import DROPOUTS
 from nas.reports.architecture_graph import architecture_graph
 from nas.space.deployment import Deployment
 from nas.space.design import design_of
 from nas.space.graph import NetworkBuilder
 from search_spaces import SEARCH_SPACES
+from tests.search_spaces.zoo.zoo_networks import published
 
 ENTRY = SEARCH_SPACES["lgcnet"]
 SPACE = ENTRY.build(ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8))
@@ -105,3 +107,28 @@ def test_a_product_reads_both_of_its_factors_and_an_edge_knows_what_was_chosen_f
     assert structure.in_degree(product) == 2
     drawn = {edge["name"].removesuffix(".op"): edge["option"] for _, _, edge in structure.edges(data=True) if edge["option"]}
     assert drawn == {name: option for name, option in genotype.choices.items() if option != "skip"}
+
+
+@pytest.mark.parametrize("name", ["fast_scnn", "enet", "pp_liteseg_t", "shelfnet18"])
+def test_every_node_of_a_hand_made_network_but_dropout_is_named_once(name):
+    graph = published(name).graph
+    structure = architecture_graph(graph)
+    on_edges = [name for _, _, name in structure.edges(data="name") if name]
+    at_joins = [name for _, names in structure.nodes(data="joins") for name in names]
+    executed = [node.name for node in graph.nodes if node.role != "input" and node.spec.kind not in DROPOUTS]
+    assert len(executed) < len(graph.nodes) - 1 or name == "pp_liteseg_t"
+    assert sorted(on_edges + at_joins) == sorted(executed)
+
+
+def test_what_reads_dropout_reads_what_stands_before_it():
+    structure = architecture_graph(published("fast_scnn").graph)
+    vertex = {name: index for index, name in structure.nodes(data="name")}
+    assert structure.has_edge(vertex["head.1.pointwise"], vertex["classifier.conv"])
+
+
+def test_gates_and_sums_over_a_map_read_both_of_their_inputs():
+    structure = architecture_graph(published("shelfnet18").graph)
+    vertex = {name: index for index, name in structure.nodes(data="name")}
+    gated = vertex["decoder.0.gated"]
+    assert set(structure.predecessors(gated)) == {vertex["decoder.0.refine"], vertex["decoder.0.gate"]}
+    assert structure.nodes[gated]["join"] == "product"

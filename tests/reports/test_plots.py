@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 from nas.ops.candidates import CANDIDATE_OPS
@@ -14,6 +15,7 @@ from nas.space.deployment import Deployment
 from nas.space.design import design_of
 from nas.space.genotype import Genotype
 from search_spaces import SEARCH_SPACES
+from tests.search_spaces.zoo.zoo_networks import published
 
 ENTRY = SEARCH_SPACES["lgcnet"]
 CONFIG = ENTRY.config(num_cells=3, reduction_cells=[1, 2], fused_cells=[0, 1, 2], head_channels=8)
@@ -124,3 +126,22 @@ def test_drawing_leaves_no_figure_behind_in_pyplot():
 def test_every_candidate_has_a_colour_of_its_own():
     assert set(CANDIDATE_OPS) <= set(OP_COLOURS)
     assert len(set(OP_COLOURS.values())) == len(OP_COLOURS)
+
+
+@pytest.mark.parametrize("name", ["fast_scnn", "shelfnet18", "ldn121"])
+def test_a_hand_made_network_has_its_title_no_legend_and_labels_within_their_boxes(name):
+    design = published(name)
+    figure = draw_genotype(design.genotype, design.graph)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    title, facts, *labels = axes.texts
+    assert title.get_text() == design.genotype.provenance["title"]
+    assert facts.get_text().startswith("input 1024×2048   ")
+    assert axes.get_legend() is None
+    boxes = [patch.get_window_extent() for patch in axes.patches if isinstance(patch, FancyBboxPatch)]
+    for label in labels:
+        text = label.get_window_extent()
+        assert any(b.x0 <= text.x0 and text.x1 <= b.x1 and b.y0 <= text.y0 and text.y1 <= b.y1 for b in boxes), label.get_text()
+        centre = (text.x0 + text.x1) / 2, (text.y0 + text.y1) / 2
+        smallest = min((b for b in boxes if b.contains(*centre)), key=lambda b: b.width)
+        assert text.width <= smallest.width, label.get_text()
