@@ -36,8 +36,6 @@ FILES = {
     "shelfnet18": "shelfnet18",
     "stdc1": "stdc",
     "stdc2": "stdc",
-    "segnet": "segnet",
-    "segnet_basic": "segnet",
     "shelfnet18": "shelfnet18",
     "sqnet": "sqnet",
     "swiftnet_rn18": "swiftnet_rn18",
