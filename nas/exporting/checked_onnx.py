@@ -90,11 +90,7 @@ def open_onnx(path: Path, *, threads: int) -> OnnxSession:
         ConfigError: If packages are missing, or the file is none that ONNX Runtime can run.
         OSError: If it cannot be read.
     """
-    require_packages()
-    content = read_regular(path, MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"onnx: {path}: got more than {MAX_BYTES:,} bytes, expected one file of at most so many")
-    model, content = _checked(path, content)
+    model, content = checked_model(path)
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, FATAL_ONLY
@@ -107,10 +103,23 @@ def open_onnx(path: Path, *, threads: int) -> OnnxSession:
     return OnnxSession(path, session, inputs, outputs, properties, str(onnxruntime.__version__))
 
 
-def _checked(path: Path, content: bytes) -> tuple[ModelProto, bytes]:
-    """The model of a file with all of its weights, and its bytes; raises `ConfigError` where it is none, or not all is there."""
+def checked_model(path: Path, *, key: str = "onnx") -> tuple[ModelProto, bytes]:
+    """The model of a file with all of its weights, and its bytes.
+
+    Args:
+        path: The file.
+        key: The setting that names it, for errors.
+
+    Raises:
+        ConfigError: If packages are missing, or the file is none, or not all is there.
+        OSError: If it cannot be read.
+    """
+    require_packages()
     import onnx
 
+    content = read_regular(path, MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{key}: {path}: got more than {MAX_BYTES:,} bytes, expected one file of at most so many")
     try:
         model = onnx.load_model_from_string(content)
         outside = [tensor for tensor in tensors_in(model) if _is_outside(tensor)]
@@ -120,7 +129,7 @@ def _checked(path: Path, content: bytes) -> tuple[ModelProto, bytes]:
         onnx.checker.check_model(model)
     except Exception as error:
         reason = one_line(error) or "it cannot be parsed"
-        raise ConfigError(f"onnx: {path}: got no valid ONNX file: {reason}; export the network again") from error
+        raise ConfigError(f"{key}: {path}: got no valid ONNX file: {reason}; export the network again") from error
     return model, content
 
 

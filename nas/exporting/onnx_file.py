@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import ConfigError
-from nas.files.regular_file import read_regular
+from nas.exporting.checked_onnx import checked_model
 from nas.files.shortening import shorten
 from nas.worker.quiet_onnxruntime import import_onnxruntime
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 SUFFIX = ".onnx"
-MAX_BYTES = 2**31
-"""Largest file that is read; no message of protobuf is larger."""
 _ELEMENT_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 """What an output may hold -> its name in NumPy."""
 
@@ -99,8 +97,9 @@ def read_onnx(source: str) -> OnnxFile:
 
     Raises:
         ConfigError: If it is none, or has not one input of images and one output.
+        OSError: If it cannot be read.
     """
-    model = _loaded(source)
+    model, _ = checked_model(Path(source), key="networks")
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]  # old files list weights as inputs
     outputs = list(model.graph.output)
@@ -117,23 +116,6 @@ def read_onnx(source: str) -> OnnxFile:
         )
     batch, channels, height, width = dims
     return OnnxFile(source=source, model=model, input_name=value.name, shape=(batch, channels, height, width))
-
-
-def _loaded(source: str) -> ModelProto:
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError(f"networks: {source} needs the package onnx: pip install 'segnas[export]'") from error
-    try:
-        model = onnx.load_model_from_string(read_regular(Path(source), MAX_BYTES))
-        onnx.load_external_data_for_model(model, str(Path(source).parent))
-    except OSError as error:
-        raise ConfigError(f"networks: {source} cannot be read ({error.strerror or error}); expected an ONNX file") from error
-    except Exception as error:  # of protobuf or of onnx, which do not state their classes
-        raise ConfigError(f"networks: {source} is no ONNX file ({_reason(error)}); give another one") from error
-    if not model.graph.node:
-        raise ConfigError(f"networks: {source} holds no graph; give another file")
-    return model
 
 
 def _with_input(model: ModelProto, name: str, shape: tuple[int, ...]) -> ModelProto:
@@ -158,10 +140,7 @@ def _run_once(model: ModelProto, name: str, shape: tuple[int, ...], named: str) 
     """Shape and element type of the output."""
     import numpy as np
 
-    try:
-        onnxruntime = import_onnxruntime()
-    except ImportError as error:
-        raise ConfigError(f"networks: {named} needs the package onnxruntime: pip install 'segnas[export]'") from error
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is said below
     try:

@@ -57,16 +57,16 @@ def test_files_of_another_kind_are_refused(shape: tuple[int, ...], outputs: int,
         read_onnx(str(path))
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"), [(b"\x08\xff no", "is no ONNX file"), (b"", "holds no graph"), (None, "cannot be read")]
-)
-def test_what_is_no_file_of_onnx_is_refused(content: bytes | None, reason: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\x08\xff no", b""])
+def test_what_is_no_file_of_onnx_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"networks: {path} {reason}") as refused:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"networks: {path}: got no valid ONNX file") as refused:
         read_onnx(str(path))
     assert "\n" not in str(refused.value)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_onnx(str(path))
 
 
 def test_the_suffix_tells_an_onnx_file() -> None:

@@ -274,7 +274,7 @@ WRONG = {
         "networks: got [one.yaml,one.yaml], expected one or more names, each once",
     ),
     "a network that is not there": (["networks=[nowhere]"], "nowhere"),
-    "an ONNX file that is not there": (["networks=[nowhere.onnx]"], "networks: nowhere.onnx cannot be read"),
+    "an ONNX file that is not there": (["networks=[nowhere.onnx]"], "nowhere.onnx"),
     "ONNX files alone in PyTorch": (["networks=[theirs.onnx]", "bench.sizes=[[32,32]]"], "add runtime=onnxruntime"),
     "a free size": (
         ["networks=[theirs.onnx]", "runtime=onnxruntime"],
