@@ -34,10 +34,9 @@ FILES = {
     "linknet": "linknet",
     "pp_liteseg_t": "pp_liteseg",
     "shelfnet18": "shelfnet18",
+    "sqnet": "sqnet",
     "stdc1": "stdc",
     "stdc2": "stdc",
-    "shelfnet18": "shelfnet18",
-    "sqnet": "sqnet",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
