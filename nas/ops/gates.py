@@ -37,6 +37,20 @@ class Blend(nn.Module):
         return gate * x + (1 - gate) * other
 
 
+class Complement(nn.Module):
+    """What a gate keeps out: y = 1 - x.
+
+    The boundary-attention-guided fusion of Xu et al., "PIDNet", CVPR 2023, arXiv:2206.02066, Fig. 7.
+
+    Shapes:
+        [N, C, H, W] -> [N, C, H, W].
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Subtract from one."""
+        return 1 - x
+
+
 class ChannelDot(nn.Module):
     """Sigmoid of the scalar product of two maps at each pixel: a = sigmoid(sum_c x_c y_c).
 

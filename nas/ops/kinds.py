@@ -107,6 +107,7 @@ KINDS: dict[str, Kind] = {
     "gate_pixels": Kind(mac_counts.no_macs, _map_and_pixels),
     "shift": Kind(mac_counts.no_macs, _map_and_vector),
     "blend": Kind(mac_counts.no_macs, _two_inputs_and_pixels),
+    "complement": Kind(mac_counts.no_macs),
     "channel_dot": Kind(mac_counts.no_macs, _two_inputs),
     "channel_conv_sigmoid": Kind(mac_counts.channel_conv_macs),
     "channel_shuffle": Kind(mac_counts.no_macs),

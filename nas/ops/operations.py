@@ -70,6 +70,7 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     "gate_pixels": lambda spec: decoding.Multiply(),  # noqa: ARG005
     "shift": lambda spec: gates.Shift(),  # noqa: ARG005
     "blend": lambda spec: gates.Blend(),  # noqa: ARG005
+    "complement": lambda spec: gates.Complement(),  # noqa: ARG005
     "channel_dot": lambda spec: gates.ChannelDot(),  # noqa: ARG005
     "channel_conv_sigmoid": gates.ChannelConvSigmoid,
     "channel_shuffle": gates.ChannelShuffle,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from nas.space.graph import Value
 from search_spaces.zoo.layers import Layers
-from search_spaces.zoo.residual_blocks import basic_block
 
 RESNET18 = (2, 2, 2, 2)
 RESNET34 = (3, 4, 6, 3)
@@ -61,9 +60,39 @@ def resnet(  # noqa: PLR0913
     """
     stages = []
     for number, (count, stride, width) in enumerate(zip(blocks, strides, channels, strict=True), start=1):
-        for block in range(count):
-            name = f"{part}.{number}.{block}"
-            total = basic_block(net, name, x, width, stride=stride if block == 0 else 1, relu=False, activation=activation)
-            x = net.op(f"{name}.{activation}", activation, total)
-        stages.append(Residual(total, x))
+        stages.append(basic_stage(net, f"{part}.{number}", x, width, count, stride=stride, activation=activation))
+        x = stages[-1].out
     return stages
+
+
+def basic_stage(  # noqa: PLR0913
+    net: Layers, name: str, x: Value, channels: int, blocks: int, *, stride: int = 1, activation: str = "relu"
+) -> Residual:
+    """Basic blocks NAME.0, NAME.1, ..., of which the first one has the stride: the last one."""
+    last = Residual(x, x)
+    for block in range(blocks):
+        last = basic_block(net, f"{name}.{block}", last.out, channels, stride=1 if block else stride, activation=activation)
+    return last
+
+
+def basic_block(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1, activation: str = "relu") -> Residual:
+    """Two 3x3, each with batch norm, added to the input, which passes a 1x1 where shapes differ (arXiv:1512.03385, Fig. 3)."""
+    y = net.conv(f"{name}.conv1", x, channels, stride=stride, layers=f"conv_bn_{activation}")
+    y = net.conv(f"{name}.conv2", y, channels, layers="conv_bn")
+    return _joined(net, name, x, y, stride=stride, activation=activation)
+
+
+def bottleneck(net: Layers, name: str, x: Value, channels: int, *, expansion: int = 2, stride: int = 1) -> Residual:
+    """1x1, 3x3 with the stride and 1x1 to `expansion` times the channels, added to the input alike (arXiv:1512.03385, Fig. 5)."""
+    y = net.conv(f"{name}.conv1", x, channels, 1)
+    y = net.conv(f"{name}.conv2", y, channels, stride=stride)
+    y = net.conv(f"{name}.conv3", y, expansion * channels, 1, layers="conv_bn")
+    return _joined(net, name, x, y, stride=stride, activation="relu")
+
+
+def _joined(net: Layers, name: str, x: Value, y: Value, *, stride: int, activation: str) -> Residual:
+    """The sum of a branch and of its shortcut, which is a 1x1 where shapes differ."""
+    if stride != 1 or y.channels != x.channels:
+        x = net.conv(f"{name}.shortcut", x, y.channels, 1, stride=stride, layers="conv_bn")
+    total = net.add(f"{name}.sum", y, x)
+    return Residual(total, net.op(f"{name}.act", activation, total))

@@ -39,6 +39,7 @@ KEEPING_CHANNELS = {
     "gate_pixels",
     "shift",
     "blend",
+    "complement",
     "channel_conv_sigmoid",
     "channel_shuffle",
     "resize_nearest",

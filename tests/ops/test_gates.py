@@ -23,6 +23,7 @@ def test_a_blend_lies_between_its_maps_and_a_dot_is_squashed():
     x, other = torch.ones(1, 4, 1, 2), torch.zeros(1, 4, 1, 2)
     gate = torch.tensor([0.25, 1.0]).reshape(1, 1, 1, 2)
     assert module_of("blend")(x, other, gate)[0, 0, 0].tolist() == [0.25, 1.0]
+    assert module_of("complement")(gate)[0, 0, 0].tolist() == [0.75, 0.0]
     dot = module_of("channel_dot", out=1)(2 * x, x)
     assert torch.allclose(dot, torch.sigmoid(torch.tensor(8.0)).expand(1, 1, 1, 2))
 

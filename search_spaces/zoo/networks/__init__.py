@@ -33,6 +33,7 @@ FILES = {
     "lednet": "lednet",
     "linknet": "linknet",
     "pp_liteseg_t": "pp_liteseg",
+    "pidnet_s": "pidnet_s",
     "shelfnet18": "shelfnet18",
     "sqnet": "sqnet",
     "stdc1": "stdc",

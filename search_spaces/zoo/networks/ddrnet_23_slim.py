@@ -8,13 +8,12 @@ from nas.space.graph import Graph, Value
 from search_spaces.zoo.hand_made import HandMade, OfficialKeys, Outputs
 from search_spaces.zoo.layers import Layers
 from search_spaces.zoo.official_names import named_tensors
-from search_spaces.zoo.residual_blocks import basic_stage, bottleneck
+from search_spaces.zoo.pyramids import averaged_scales
+from search_spaces.zoo.trunks import Residual, basic_stage, bottleneck
 
 WIDTH = 32
 HIGH = 2 * WIDTH
 """Channels of the branch at 1/8."""
-POOLS = ((5, 2), (9, 4), (17, 8))
-"""Windows and strides of the pyramid's averages."""
 
 
 def describe(net: Layers) -> Outputs:
@@ -26,48 +25,43 @@ def describe(net: Layers) -> Outputs:
     """
     x = net.conv("stem.0", net.image, WIDTH, stride=2, layers="conv_bias_bn_relu")
     x = net.conv("stem.1", x, WIDTH, stride=2, layers="conv_bias_bn_relu")
-    x = _stage(net, "low.1", x, WIDTH, stride=1)
-    eighth = _stage(net, "low.2", net.relu("low.1.relu", x), 2 * WIDTH, stride=2)
-    low = high = net.relu("low.2.relu", eighth)
+    x = basic_stage(net, "low.1", x, WIDTH, 2).out
+    low = high = basic_stage(net, "low.2", x, 2 * WIDTH, 2, stride=2).out
     auxiliary = {}
     for stage in (3, 4):
-        low = _stage(net, f"low.{stage}", low, 2**stage * WIDTH // 2, stride=2)
-        high = _stage(net, f"high.{stage}", high, HIGH, stride=1)
-        low, high = _exchange(net, f"exchange.{stage}", low, high, steps=stage - 2)
+        low, high = _exchange(
+            net,
+            f"exchange.{stage}",
+            basic_stage(net, f"low.{stage}", low, 2**stage * WIDTH // 2, 2, stride=2),
+            basic_stage(net, f"high.{stage}", high, HIGH, 2),
+            steps=stage - 2,
+        )
         if stage == 3:
             auxiliary["aux8"] = _head(net, "aux8", high)
         low, high = net.relu(f"exchange.{stage}.low_relu", low), net.relu(f"exchange.{stage}.high_relu", high)
-    high = bottleneck(net, "high.5.0", high, HIGH)
-    low = net.relu("low.5.relu", bottleneck(net, "low.5.0", low, low.channels, stride=2))
-    context = _pyramid(net, "pyramid", low)
+    high = bottleneck(net, "high.5.0", high, HIGH).sum
+    context = _pyramid(net, "pyramid", bottleneck(net, "low.5.0", low, low.channels, stride=2).sum)
     return Outputs(scores=_head(net, "head", net.add("head.sum", net.resize("head.up", context, high), high)), auxiliary=auxiliary)
 
 
-def _stage(net: Layers, name: str, x: Value, channels: int, *, stride: int) -> Value:
-    """Two basic blocks, the second one without ReLU at its end."""
-    return basic_stage(net, name, x, channels, 2, stride=stride, relu=False)
-
-
-def _exchange(net: Layers, name: str, low: Value, high: Value, *, steps: int) -> tuple[Value, Value]:
+def _exchange(net: Layers, name: str, low: Residual, high: Residual, *, steps: int) -> tuple[Value, Value]:
     """Both branches with what the other one gives: upwards a 1x1 convolution, downwards so many 3x3 ones of stride 2."""
-    up = net.conv(f"{name}.up", net.relu(f"{name}.up_relu", low), HIGH, 1, layers="conv_bn")
-    down = net.relu(f"{name}.down_relu", high)
+    up = net.conv(f"{name}.up", low.out, HIGH, 1, layers="conv_bn")
+    down = high.out
     for step in range(steps):
         last = step == steps - 1
-        channels = low.channels if last else low.channels // 2
+        channels = low.sum.channels if last else low.sum.channels // 2
         down = net.conv(f"{name}.down.{step}", down, channels, stride=2, layers="conv_bn" if last else "conv_bn_relu")
-    up = net.resize(f"{name}.resize", up, high)
-    return net.add(f"{name}.low", low, down), net.add(f"{name}.high", high, up)
+    up = net.resize(f"{name}.resize", up, high.sum)
+    return net.add(f"{name}.low", low.sum, down), net.add(f"{name}.high", high.sum, up)
 
 
 def _pyramid(net: Layers, name: str, x: Value) -> Value:
     """Deep aggregation pyramid pooling: averages of growing windows, each added to the result of the smaller one, then 3x3."""
-    levels = [net.conv(f"{name}.scale0", x, 128, 1, layers="bn_relu_conv")]
-    pooled = [net.pool(f"{name}.pool{i}", x, kernel, kind="avg_pool", stride=stride) for i, (kernel, stride) in enumerate(POOLS, 1)]
-    for i, level in enumerate([*pooled, net.global_pool(f"{name}.pool4", x)], 1):
-        level = net.resize(f"{name}.up{i}", net.conv(f"{name}.scale{i}", level, 128, 1, layers="bn_relu_conv"), x)
-        level = net.add(f"{name}.sum{i}", level, levels[-1])
-        levels.append(net.conv(f"{name}.process{i}", level, 128, layers="bn_relu_conv"))
+    first, wider = averaged_scales(net, name, x, 128)
+    levels = [first]
+    for i, level in enumerate(wider, 1):
+        levels.append(net.conv(f"{name}.process{i}", net.add(f"{name}.sum{i}", level, levels[-1]), 128, layers="bn_relu_conv"))
     context = net.conv(f"{name}.compression", net.concat(f"{name}.concat", levels), 4 * WIDTH, 1, layers="bn_relu_conv")
     return net.add(f"{name}.sum", context, net.conv(f"{name}.shortcut", x, 4 * WIDTH, 1, layers="bn_relu_conv"))
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from nas.network.network import Network
 from nas.space.graph import NetworkBuilder
 from search_spaces.zoo.layers import Layers
-from search_spaces.zoo.trunks import resnet, resnet_stem
+from search_spaces.zoo.trunks import bottleneck, resnet, resnet_stem
 from tests.random_weights import as_if_trained
 
 ACTIVATIONS = {"relu": functional.relu, "leaky": functional.leaky_relu}
@@ -46,3 +46,18 @@ def test_blocks_add_their_input_and_halve_the_size_where_a_stage_begins_with_a_s
     assert torch.allclose(outputs["sum"], sums[1], rtol=1e-4, atol=1e-4)
     assert torch.allclose(outputs["logits"], x, rtol=1e-4, atol=1e-4)
     assert x.shape == (2, 8, 5, 7)
+
+
+def test_a_bottleneck_widens_behind_its_3x3():
+    net = Layers(builder := NetworkBuilder((9, 13), {}, {}), num_classes=3)
+    block = bottleneck(net, "block", net.image, 4, expansion=3, stride=2)
+    network = as_if_trained(Network(builder.finish(sum=block.sum, logits=block.out)))
+    images = torch.randn(2, 3, 9, 13)
+    block = network.block
+    y = normed(block.conv2, functional.relu(normed(block.conv1, images)), stride=2)
+    total = normed(block.conv3, functional.relu(y)) + normed(block.shortcut, images, stride=2)
+    with torch.no_grad():
+        outputs = network.forward_with_aux(images)
+    assert total.shape == (2, 12, 5, 7)
+    assert torch.allclose(outputs["sum"], total, rtol=1e-4, atol=1e-4)
+    assert torch.equal(outputs["logits"], outputs["sum"].relu())
