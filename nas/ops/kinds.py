@@ -43,6 +43,10 @@ def _two_inputs_and_target(spec: OpSpec) -> InputShapes:
     return (*_two_inputs(spec), (1, spec.out_height, spec.out_width))
 
 
+def _queries_keys_values(spec: OpSpec) -> InputShapes:
+    return (*_two_inputs(spec), (spec.out_channels, spec.height, spec.width))
+
+
 def _concat_inputs(spec: OpSpec) -> InputShapes:
     """The first map as stated, the rest of the output's channels shared out over the other maps."""
     rest, others = spec.out_channels - spec.in_channels, spec.groups - 1
@@ -113,6 +117,8 @@ KINDS: dict[str, Kind] = {
     "channel_shuffle": Kind(mac_counts.no_macs),
     "first_channels": Kind(mac_counts.no_macs),
     "last_channels": Kind(mac_counts.no_macs),
+    "fast_attention": Kind(mac_counts.fast_attention_macs, _queries_keys_values),
+    "relu_linear_attention": Kind(mac_counts.relu_linear_attention_macs),
     "resize_nearest": Kind(mac_counts.no_macs, _input_and_target),
     "shrink": Kind(mac_counts.no_macs),
     "pool_positions": Kind(mac_counts.no_macs),

@@ -1,7 +1,7 @@
 """Multiply-accumulates of each kind of operation, as pure functions of its spec.
 
-Counted are the products of convolutions, for one image. Batch norm, activations, pooling, resizing, additions and copies have
-no kernel weights to multiply by and count zero here; a latency table measures them like everything else.
+Counted are the products of convolutions and those of matrices in attention, for one image. Batch norm, activations, pooling,
+resizing, additions and copies have nothing to multiply by and count zero here; a latency table measures them like everything else.
 """
 
 from __future__ import annotations
@@ -29,6 +29,17 @@ def deconv_macs(spec: OpSpec) -> int:
 def channel_conv_macs(spec: OpSpec) -> int:
     """A kernel of k channels moves along the channels of one pixel: k * C."""
     return spec.kernel * spec.in_channels
+
+
+def fast_attention_macs(spec: OpSpec) -> int:
+    """Values by keys, and the result by queries, of d = Cin channels each: 2 d Cout H W."""
+    return 2 * spec.in_channels * spec.out_channels * _out_pixels(spec)
+
+
+def relu_linear_attention_macs(spec: OpSpec) -> int:
+    """The same for each head of d = Cout / heads channels, with the sum of similarities as one more value: 2 d (d + 1) H W."""
+    depth = spec.out_channels // spec.groups
+    return 2 * spec.groups * depth * (depth + 1) * _out_pixels(spec)
 
 
 def sep_conv_macs(spec: OpSpec) -> int:

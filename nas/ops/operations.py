@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.ops import decoding, gates, modules, pooling, resizing, unpooling, zoomed
+from nas.ops import attention, decoding, gates, modules, pooling, resizing, unpooling, zoomed
 from nas.ops.chains import CHAINS
 from nas.ops.dropout import build_dropout
 from nas.ops.inverted_residual import InvertedResidual
@@ -76,6 +76,8 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     "channel_shuffle": gates.ChannelShuffle,
     "first_channels": gates.FirstChannels,
     "last_channels": gates.LastChannels,
+    "fast_attention": lambda spec: attention.FastAttention(),  # noqa: ARG005
+    "relu_linear_attention": attention.ReLULinearAttention,
     "resize_nearest": lambda spec: resizing.ResizeNearest(),  # noqa: ARG005
     "shrink": resizing.Shrink,
     "pool_positions": lambda spec: unpooling.PoolPositions(),  # noqa: ARG005

@@ -49,6 +49,7 @@ KEEPING_CHANNELS = {
     *DROPOUTS,
     *(name for name in CHAINS if not {"conv", "deconv"} & set(layers_of(name))),
 }
+ATTENTION = {"fast_attention", "relu_linear_attention"}
 ZOOMABLE = {"conv_2x", "conv_downup", "conv_2x_downup"}
 DECONVS = {name for name in CHAINS if "deconv" in layers_of(name)}
 WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual", "avg_pool", *ZOOMABLE, *CHAINS}
@@ -61,7 +62,7 @@ HALVED_OR_DOUBLED = {
     "unpool",
     *DECONVS,
 }
-GROUPS = {"concat": 3, "channel_shuffle": 2}
+GROUPS = {"relu_linear_attention": 2, "concat": 3, "channel_shuffle": 2}
 
 
 def spec_of_kind(kind: str) -> OpSpec:
@@ -84,7 +85,15 @@ def spec_of_kind(kind: str) -> OpSpec:
         "channel_conv_sigmoid": (1, 1),
         **dict.fromkeys(DECONVS, (13, 9)),
     }
-    channels = {"argmax": 1, "concat": 15, "channel_statistics": 2, "channel_dot": 1, "first_channels": 2, "last_channels": 2}
+    channels = {
+        "argmax": 1,
+        "concat": 15,
+        "channel_statistics": 2,
+        "channel_dot": 1,
+        "first_channels": 2,
+        "last_channels": 2,
+        "relu_linear_attention": 2,
+    }
     stride = 2 if kind in HALVED_OR_DOUBLED else 1
     keeps = kind in KEEPING_CHANNELS
     height, width = sizes.get(kind, (7, 5))
@@ -168,12 +177,12 @@ def test_inputs_are_left_alone_and_gradients_flow(spec: OpSpec) -> None:
 
 
 @pytest.mark.parametrize("kind", list(OPERATIONS))
-def test_macs_are_a_whole_number_and_positive_exactly_where_there_are_kernel_weights(kind: str) -> None:
+def test_macs_are_a_whole_number_and_positive_exactly_where_there_are_kernels_or_products_of_matrices(kind: str) -> None:
     spec = spec_of_kind(kind)
     count = macs(spec)
     assert isinstance(count, int)
     kernels = [m for m in build(spec).modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d)]
-    assert (count > 0) == bool(kernels)
+    assert (count > 0) == (bool(kernels) or kind in ATTENTION)
 
 
 @pytest.mark.parametrize("kind", list(OPERATIONS))

@@ -19,6 +19,7 @@ FILES = {
     "erfnet": "erfnet",
     "espnet": "espnet",
     "espnet_v2": "espnet_v2",
+    "efficientvit_b0": "efficientvit_b0",
     "fassd_net": "fassd_net",
     "fassd_net_l1": "fassd_net",
     "fassd_net_l2": "fassd_net",
