@@ -15,11 +15,11 @@ FILES = {
     "ddrnet_23_slim": "ddrnet_23_slim",
     "df1_seg": "df1_seg",
     "edanet": "edanet",
+    "efficientvit_b0": "efficientvit_b0",
     "enet": "enet",
     "erfnet": "erfnet",
     "espnet": "espnet",
     "espnet_v2": "espnet_v2",
-    "efficientvit_b0": "efficientvit_b0",
     "fassd_net": "fassd_net",
     "fassd_net_l1": "fassd_net",
     "fassd_net_l2": "fassd_net",
@@ -44,6 +44,7 @@ FILES = {
     "shelfnet18": "shelfnet18",
     "sqnet": "sqnet",
     "regseg": "regseg",
+    "shelfnet18": "shelfnet18",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""

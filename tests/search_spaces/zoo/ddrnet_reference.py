@@ -113,4 +113,4 @@ class DDRNet(nn.Module):
         deep, fine = run(self.layer4, deep.relu()), run(self.layer4_, fine.relu())
         deep, fine = deep + self.down4(fine.relu()), fine + enlarged(self.compression4(deep.relu()), fine)
         fine = self.layer5_(fine.relu())
-        return self.final_layer(fine + enlarged(self.spp(self.layer5(deep.relu()).relu()), fine))
+        return self.final_layer(fine + enlarged(self.spp(self.layer5(deep.relu())), fine))

@@ -12,6 +12,7 @@ from nas.exporting.folding import fold_batch_norms
 from nas.exporting.onnx_check import compare
 from nas.exporting.onnx_graph import trace_onnx
 from nas.network.build import build_network
+from nas.network.norm_statistics import estimated_anew
 from nas.ops import OpSpec, is_free, macs
 from nas.reports.network_summary import count_idle, count_macs, count_parameters
 from nas.space.deployment import Deployment
@@ -84,10 +85,12 @@ def test_the_prediction_is_the_sum_of_look_ups_for_any_number_of_classes(name: s
 @pytest.mark.parametrize("name", NAMES)
 def test_its_onnx_file_agrees(name: str, size: tuple[int, int]):
     design = small(name, size=size)
+    torch.manual_seed(0)
     network = as_if_trained(build_network(design), 0).eval()
-    images = torch.zeros(1, 3, *design.deployment.input)
-    model = trace_onnx(fold_batch_norms(network), {"images": images}, output="logits", opset=17)
-    found = compare(model, network, size=design.deployment.input, precision="fp32", output="logits")
+    images = torch.randn(4, 3, *design.deployment.input)
+    with estimated_anew(network, network, [images]):  # else gates are so steep that rounding alone opens and shuts them
+        model = trace_onnx(fold_batch_norms(network), {"images": images[:1]}, output="logits", opset=17)
+        found = compare(model, network, size=design.deployment.input, precision="fp32", output="logits")
     assert found.max_abs_difference <= 1e-4 * max(1.0, found.largest_logit)
     assert found.argmax_agreement > 0.999
 
