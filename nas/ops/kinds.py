@@ -120,6 +120,7 @@ KINDS: dict[str, Kind] = {
     "fast_attention": Kind(mac_counts.fast_attention_macs, _queries_keys_values),
     "relu_linear_attention": Kind(mac_counts.relu_linear_attention_macs),
     "resize_nearest": Kind(mac_counts.no_macs, _input_and_target),
+    "pad": Kind(mac_counts.no_macs),
     "shrink": Kind(mac_counts.no_macs),
     "pool_positions": Kind(mac_counts.no_macs),
     "unpool": Kind(mac_counts.no_macs, _two_inputs_and_target),

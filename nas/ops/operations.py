@@ -79,6 +79,7 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     "fast_attention": lambda spec: attention.FastAttention(),  # noqa: ARG005
     "relu_linear_attention": attention.ReLULinearAttention,
     "resize_nearest": lambda spec: resizing.ResizeNearest(),  # noqa: ARG005
+    "pad": resizing.Pad,
     "shrink": resizing.Shrink,
     "pool_positions": lambda spec: unpooling.PoolPositions(),  # noqa: ARG005
     "unpool": lambda spec: unpooling.Unpool(),  # noqa: ARG005

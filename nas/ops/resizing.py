@@ -1,4 +1,4 @@
-"""Resizing beside the bilinear one of decoders: to the nearest pixel, and to a fraction of the size."""
+"""Changes of size beside the bilinear one of decoders: to the nearest pixel, to a fraction of the size, by a margin of zeros."""
 
 from __future__ import annotations
 
@@ -20,6 +20,28 @@ class ResizeNearest(nn.Module):
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """[N, C, H, W], [N, *, H', W'] -> [N, C, H', W']."""
         return functional.interpolate(x, size=like.shape[2:], mode="nearest")
+
+
+class Pad(nn.Module):
+    """Zeros around a map, in a margin of k pixels.
+
+    What goes up in the official code of Hu et al., "Real-time Semantic Segmentation with Fast Attention", RA-L 2021,
+    arXiv:2007.03815, whose 1x1 convolution is padded.
+
+    Args:
+        spec: Margin k (as its kernel).
+
+    Shapes:
+        [N, C, H, W] -> [N, C, H + 2 k, W + 2 k].
+    """
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        self.margin = spec.kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad."""
+        return functional.pad(x, (self.margin, self.margin, self.margin, self.margin))
 
 
 class Shrink(nn.Module):

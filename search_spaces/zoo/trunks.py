@@ -45,6 +45,7 @@ def resnet(  # noqa: PLR0913
     strides: Sequence[int] = STRIDES,
     channels: Sequence[int] = CHANNELS,
     activation: str = "relu",
+    sums: str | None = None,
     part: str = "stage",
 ) -> list[Residual]:
     """Stages of residual blocks: the last block of each.
@@ -56,30 +57,42 @@ def resnet(  # noqa: PLR0913
         strides: Stride of the first block of each stage.
         channels: Channels of each stage.
         activation: `relu` or `leaky`.
+        sums: That of the sums, where it is another one.
         part: First component of the nodes' names; PART.STAGE.BLOCK.*, counted from 1 and from 0.
     """
     stages = []
     for number, (count, stride, width) in enumerate(zip(blocks, strides, channels, strict=True), start=1):
-        stages.append(basic_stage(net, f"{part}.{number}", x, width, count, stride=stride, activation=activation))
+        stages.append(basic_stage(net, f"{part}.{number}", x, width, count, stride=stride, activation=activation, sums=sums))
         x = stages[-1].out
     return stages
 
 
 def basic_stage(  # noqa: PLR0913
-    net: Layers, name: str, x: Value, channels: int, blocks: int, *, stride: int = 1, activation: str = "relu"
+    net: Layers,
+    name: str,
+    x: Value,
+    channels: int,
+    blocks: int,
+    *,
+    stride: int = 1,
+    activation: str = "relu",
+    sums: str | None = None,
 ) -> Residual:
     """Basic blocks NAME.0, NAME.1, ..., of which the first one has the stride: the last one."""
     last = Residual(x, x)
     for block in range(blocks):
-        last = basic_block(net, f"{name}.{block}", last.out, channels, stride=1 if block else stride, activation=activation)
+        first = stride if block == 0 else 1
+        last = basic_block(net, f"{name}.{block}", last.out, channels, stride=first, activation=activation, sums=sums)
     return last
 
 
-def basic_block(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1, activation: str = "relu") -> Residual:
+def basic_block(  # noqa: PLR0913
+    net: Layers, name: str, x: Value, channels: int, *, stride: int = 1, activation: str = "relu", sums: str | None = None
+) -> Residual:
     """Two 3x3, each with batch norm, added to the input, which passes a 1x1 where shapes differ (arXiv:1512.03385, Fig. 3)."""
     y = net.conv(f"{name}.conv1", x, channels, stride=stride, layers=f"conv_bn_{activation}")
     y = net.conv(f"{name}.conv2", y, channels, layers="conv_bn")
-    return _joined(net, name, x, y, stride=stride, activation=activation)
+    return _joined(net, name, x, y, stride=stride, activation=sums or activation)
 
 
 def bottleneck(net: Layers, name: str, x: Value, channels: int, *, expansion: int = 2, stride: int = 1) -> Residual:

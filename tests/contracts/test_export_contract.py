@@ -53,6 +53,7 @@ LARGER = {
     "bin_pool": larger_bin_pool,
     "channel_conv_sigmoid": lambda spec: dataclasses.replace(spec, in_channels=9, out_channels=9),
     "square_bin_pool": larger_bin_pool,
+    "pad": lambda spec: dataclasses.replace(doubled(spec), out_height=2 * spec.height + 2, out_width=2 * spec.width + 2),
 }
 
 
@@ -107,6 +108,7 @@ def differences(specs, *, opset, half=False):
         (got,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items() if name in names})
         with torch.no_grad():
             expected = [output.flatten(1).float().numpy() for output in plain.outputs(*inputs.values())]
+        assert np.isfinite(got).all()
         assert got.shape == (batch, sum(one.shape[1] for one in expected))
         ends = np.cumsum([one.shape[1] for one in expected])[:-1]
         for spec, one, other in zip(specs, expected, np.split(got, ends, axis=1), strict=True):

@@ -1,4 +1,4 @@
-"""Resizing to the nearest pixel and to a fraction of the size."""
+"""Resizing to the nearest pixel and to a fraction of the size, margins."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def test_nearest_repeats_pixels_and_shrinking_averages_neighbours():
     assert nearest(x, torch.zeros(1, 1, 4, 3))[0, 0].tolist() == [[1, 1, 2], [1, 1, 2], [3, 3, 5], [3, 3, 5]]
     shrink = build(OpSpec(kind="shrink", **shape, out_height=1, out_width=1, stride=2))
     assert shrink(x).tolist() == [[[[2.75]]]]
+
+
+def test_a_margin_is_of_zeros():
+    pad = build(OpSpec(kind="pad", in_channels=1, height=1, width=2, out_channels=1, out_height=3, out_width=4))
+    assert pad(torch.ones(1, 1, 1, 2))[0, 0].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]

@@ -20,6 +20,8 @@ FILES = {
     "erfnet": "erfnet",
     "espnet": "espnet",
     "espnet_v2": "espnet_v2",
+    "fanet_18": "fanet",
+    "fanet_34": "fanet",
     "fassd_net": "fassd_net",
     "fassd_net_l1": "fassd_net",
     "fassd_net_l2": "fassd_net",

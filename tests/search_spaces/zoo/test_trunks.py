@@ -23,11 +23,11 @@ def normed(part: nn.Module, x: Tensor, *, stride: int = 1) -> Tensor:
     return functional.batch_norm(x, part.bn.running_mean, part.bn.running_var, part.bn.weight, part.bn.bias)
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky"])
-def test_blocks_add_their_input_and_halve_the_size_where_a_stage_begins_with_a_stride(activation: str):
+@pytest.mark.parametrize(("activation", "sums"), [("relu", None), ("leaky", None), ("leaky", "relu")])
+def test_blocks_add_their_input_and_halve_the_size_where_a_stage_begins_with_a_stride(activation: str, sums: str | None):
     net = Layers(builder := NetworkBuilder((33, 49), {}, {}), num_classes=3)
     stem = resnet_stem(net, "stem", net.image, activation=activation)
-    first, second = resnet(net, stem, (2, 1), strides=(2, 1), channels=(64, 8), activation=activation, part="trunk")
+    first, second = resnet(net, stem, (2, 1), strides=(2, 1), channels=(64, 8), activation=activation, sums=sums, part="trunk")
     network = Network(builder.finish(sum=first.sum, logits=second.out))
     as_if_trained(network, 0)
     act = ACTIVATIONS[activation]
@@ -35,15 +35,15 @@ def test_blocks_add_their_input_and_halve_the_size_where_a_stage_begins_with_a_s
     x = functional.max_pool2d(act(normed(network.stem.conv, images, stride=2)), 3, 2, 1)
     stages = network.trunk.get_submodule("1"), network.trunk.get_submodule("2")
     blocks = stages[0].get_submodule("0"), stages[0].get_submodule("1"), stages[1].get_submodule("0")
-    sums = []
+    totals = []
     for block, stride in zip(blocks, (2, 1, 1), strict=True):
         y = normed(block.conv2, act(normed(block.conv1, x, stride=stride)))
-        sums.append(y + (normed(block.shortcut, x, stride=stride) if hasattr(block, "shortcut") else x))
-        x = act(sums[-1])
+        totals.append(y + (normed(block.shortcut, x, stride=stride) if hasattr(block, "shortcut") else x))
+        x = ACTIVATIONS[sums or activation](totals[-1])
     assert [hasattr(block, "shortcut") for block in blocks] == [True, False, True]
     with torch.no_grad():
         outputs = network.forward_with_aux(images)
-    assert torch.allclose(outputs["sum"], sums[1], rtol=1e-4, atol=1e-4)
+    assert torch.allclose(outputs["sum"], totals[1], rtol=1e-4, atol=1e-4)
     assert torch.allclose(outputs["logits"], x, rtol=1e-4, atol=1e-4)
     assert x.shape == (2, 8, 5, 7)
 
