@@ -112,7 +112,6 @@ TESTED_IN = {
     "search_spaces/zoo/layers": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/networks": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/pyramids": "search_spaces/zoo/test_zoo_contract",
-    "search_spaces/zoo/residual_blocks": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/stdc_trunk": "search_spaces/zoo/test_zoo_contract",
 }
 """A module, or a folder of which no module needs to have a file of its own -> the test file below tests/."""
