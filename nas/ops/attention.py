@@ -36,7 +36,7 @@ class FastAttention(nn.Module):
 
 def _of_length_one(x: Tensor) -> Tensor:
     """[N, d, H, W], divided by the length over the channels."""
-    return x * x.square().sum(dim=1, keepdim=True).clamp(min=EPS).rsqrt()
+    return x * x.square().sum(dim=1, keepdim=True).clamp(min=EPS).sqrt().reciprocal()
 
 
 class ReLULinearAttention(nn.Module):
