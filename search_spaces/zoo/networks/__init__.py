@@ -50,8 +50,8 @@ FILES = {
     "segnet_basic": "segnet",
     "shelfnet18": "shelfnet18",
     "sqnet": "sqnet",
-    "regseg": "regseg",
-    "shelfnet18": "shelfnet18",
+    "stdc1": "stdc",
+    "stdc2": "stdc",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
