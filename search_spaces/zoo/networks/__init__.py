@@ -46,12 +46,6 @@ FILES = {
     "sqnet": "sqnet",
     "stdc1": "stdc",
     "stdc2": "stdc",
-    "segnet": "segnet",
-    "segnet_basic": "segnet",
-    "shelfnet18": "shelfnet18",
-    "sqnet": "sqnet",
-    "stdc1": "stdc",
-    "stdc2": "stdc",
     "swiftnet_rn18": "swiftnet_rn18",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
