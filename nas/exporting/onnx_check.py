@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nas.data.batches.transforms import normalised
 from nas.data.street import draw_scene
+from nas.exporting.file_positions import give_positions, steered
 from nas.ops.modules import predicted_labels
 from nas.worker.quiet_onnxruntime import import_onnxruntime
 
@@ -25,6 +26,8 @@ FP32_LIMIT = 1e-3
 FP16_LIMIT = 1e-2
 """Largest difference of a logit in fp16, in units of the largest absolute logit: float16 has 11 significant bits, so each of the
 tens of layers in a row rounds by up to 5e-4 of its values; random LGCNet networks of 14 cells differ by 1e-3 to 2e-3."""
+SHORTFALL_LIMITS = {"fp32": 1e-4, "fp16": 1e-2}
+"""How far the value at a position of unpooling may stay below the largest one of its window, in units of the map's largest."""
 BATCHES = (("scene", 1), ("scene", 3), ("noise", 1), ("noise", 3))
 """Inputs of the check: drawn street scenes and uniform noise, and how many at once."""
 
@@ -72,7 +75,7 @@ class Agreement:
 def compare(
     model: ModelProto, reference: Callable[[Tensor], Tensor], *, size: tuple[int, int], precision: str, output: str
 ) -> Agreement:
-    """Run a model in ONNX Runtime beside its PyTorch network.
+    """Run a model in ONNX Runtime beside its PyTorch network, which unpools at the file's positions if it does unpool.
 
     Args:
         model: With one input [N, 3, H, W] and one output.
@@ -84,9 +87,12 @@ def compare(
     run = _session(model)
     differences, agreements, largest, images = [0.0], [], 0.0, 0
     for batch in check_batches(size):
-        with torch.no_grad():
+        result, *positions = run(batch.numpy())
+        with torch.no_grad(), steered(reference, positions) as found:
             expected = reference(batch)
-        got = torch.from_numpy(run(batch.numpy()))
+        if found.shortfall > SHORTFALL_LIMITS[precision]:
+            differences.append(math.inf)
+        got = torch.from_numpy(result)
         labels = got[:, 0] if output == "labels" else predicted_labels(got)
         differences.append(_gap(expected, labels) if output == "labels" else float((got - expected).abs().max()))
         agreements.append(float((labels == predicted_labels(expected)).double().mean()) * len(batch))
@@ -126,11 +132,15 @@ def _gap(logits: Tensor, labels: Tensor) -> float:
     return float((logits.amax(dim=1) - logits.gather(1, labels[:, None])[:, 0]).max())
 
 
-def _session(model: ModelProto) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+def _session(model: ModelProto) -> Callable[[NDArray[np.float32]], list[NDArray[Any]]]:
+    """What runs a model: images -> its output, and the positions of its unpooling."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    copy = type(model)()
+    copy.CopyFrom(model)
+    give_positions(copy)
+    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
     (name,) = (value.name for value in session.get_inputs())
-    return lambda images: np.asarray(session.run(None, {name: images})[0])
+    return lambda images: [np.asarray(one) for one in session.run(None, {name: images})]

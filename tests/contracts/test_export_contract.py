@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from nas.exporting.file_positions import OPERATOR
 from nas.exporting.folding import fold_batch_norms
 from nas.exporting.onnx_graph import node_counts, to_float16, trace_onnx
 from nas.ops import OPERATIONS, OpSpec, build, example_inputs
@@ -154,6 +155,11 @@ def test_file_resizes_by_centres_of_pixels_or_corners_or_to_the_nearest(exported
     assert modes.count(b"align_corners") == by_corners > 0
     assert nearest == sum(spec.kind == "resize_nearest" for spec in SPECS) > 0
     assert modes.count(b"half_pixel") == len(resizes) - by_corners - nearest > 0
+
+
+def test_positions_of_unpooling_alone_are_made_by_the_operator_that_tells_them(exported):
+    model, _ = exported
+    assert node_counts(model)[OPERATOR] == sum(spec.kind == "pool_positions" for spec in SPECS) > 0
 
 
 def test_sizes_are_constants_of_the_file(exported):
