@@ -16,6 +16,8 @@ COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280")
 """Of kinds of mIoU in their order; they begin again where there are more."""
 PLACES = ((5, 4), (5, -11), (-5, 4), (-5, -11), (5, 14), (-5, 14), (5, -21), (-5, -21), (5, 24), (-5, 24))
 """Where a name may stand beside its point, in typographic points."""
+_APART_PX = 3.0
+"""Least pixels between two names in a line, halved."""
 _INK, _FAINT = "#22262b", "#6b7178"
 _HEIGHT, _FLAT = 5.4, 1.6
 """Inches of a panel, and of one in which no mIoU is known."""
@@ -147,7 +149,7 @@ def _write_names(axes: Axes, panel: ChartPanel) -> None:
     """Names beside their points, each where it covers no other name, as far as there is such a place."""
     taken: list[Bbox] = []
     for point in sorted(panel.points, key=lambda one: one.ms):
-        for right, up in PLACES if point.miou is not None else ((0, 6 + 10 * step) for step in range(12)):
+        for right, up in PLACES if point.miou is not None else ((0, 6 + 10 * step) for step in range(5)):
             text = axes.annotate(
                 point.name,
                 (point.ms, 100 * point.miou if point.miou is not None else 0.0),
@@ -158,7 +160,7 @@ def _write_names(axes: Axes, panel: ChartPanel) -> None:
                 fontsize=7.5,
                 color=_INK if point.miou is not None else _FAINT,
             )
-            box = text.get_window_extent()
+            box = text.get_window_extent().padded(_APART_PX, 0.0)
             if not any(box.overlaps(other) for other in taken):
                 break
             text.remove()

@@ -26,6 +26,7 @@ from nas.network.build import build_network
 from nas.ops import is_free
 from nas.probing.bench.accuracies import Accuracy, accuracies
 from nas.probing.bench.bench_files import COLUMNS
+from nas.probing.bench.bench_summary import listed
 from nas.probing.bench.benched_networks import at_size
 from nas.reports.network_summary import count_macs
 from nas.space.design import Design, load_design
@@ -265,6 +266,12 @@ def test_a_picture_that_is_none_is_said_before_networks_are_timed(desk: Path, mo
     job.bench = BenchSettings(picture="picture.jpg")
     with pytest.raises(DataError, match="picture.jpg"):
         bench_networks(job, SEARCH_SPACES)
+
+
+def test_long_lists_are_cut_in_the_summary() -> None:
+    names = [f"n{number}" for number in range(9)]
+    assert listed(names) == "n0, n1, n2, n3, n4, n5 and 3 more"
+    assert listed(names[:7]) == "n0, n1, n2, n3, n4, n5, n6"
 
 
 WRONG = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nas.cost.frame_rate import in_words
 from nas.files.command_words import setting
@@ -24,6 +24,9 @@ HEADER = (
     "predicted ms",
     "error",
 )
+
+LISTED = 6
+"""Networks that a line names; the files have all."""
 
 
 def block_lines(block: BenchBlock) -> list[str]:
@@ -94,6 +97,12 @@ def block_notes(block: BenchBlock) -> Iterator[str]:
             yield f"memory of {row.network.name} is not known: the size of a map does not follow from the file"
 
 
+def listed(texts: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(texts) - LISTED
+    return ", ".join(texts) if more <= 1 else f"{', '.join(texts[:LISTED])} and {more} more"
+
+
 def _not_predicted(block: BenchBlock) -> Iterator[str]:
     """Each reason once, with the networks that it holds for."""
     by_reason: dict[str, list[TimedNetwork]] = {}
@@ -108,12 +117,12 @@ def _not_predicted(block: BenchBlock) -> Iterator[str]:
                 setting("deploy.input", block.size),
                 setting("runtime", block.runtime),
             )
-            lacking = ", ".join(f"{row.prediction.lacking} of {row.network.name}" for row in rows)
+            lacking = listed([f"{row.prediction.lacking} of {row.network.name}" for row in rows])
             yield f"not predicted: {reason}: {lacking}; measure them, e.g. with {' '.join(words)}"
         elif len(rows) == len(block.rows):
             yield f"not predicted: {reason}"
         else:
-            yield f"not predicted: {', '.join(row.network.name for row in rows)}: {reason}"
+            yield f"not predicted: {listed([row.network.name for row in rows])}: {reason}"
 
 
 def _accuracies(block: BenchBlock) -> Iterator[str]:
@@ -123,7 +132,7 @@ def _accuracies(block: BenchBlock) -> Iterator[str]:
         if row.accuracy is not None:
             kinds.setdefault(f"{row.accuracy.kind}{' (*)' if row.accuracy.is_published else ''}", []).append(row.network.name)
     for kind, names in kinds.items():
-        yield f"mIoU {kind}" + (f": {', '.join(names)}" if len(kinds) > 1 else "")
+        yield f"mIoU {kind}" + (f": {listed(names)}" if len(kinds) > 1 else "")
     without = [row.network.name for row in block.rows if row.accuracy is None]
     if kinds and without:
-        yield f"mIoU not known: {', '.join(without)}; nas eval measures it in the folder of a run"
+        yield f"mIoU not known: {listed(without)}; nas eval measures it in the folder of a run"
