@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right.
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
+    """Lines of a table: the first columns to the left, the others to the right.
 
     Args:
         header: Name of each column.
         rows: Cells; as many a row as the header has.
+        left: How many columns stand to the left.
 
     >>> text_table(["part", "ms"], [["stem", "1.25"], ["cells.0", "10.50"]])
     ['part        ms', 'stem      1.25', 'cells.0  10.50']
@@ -20,7 +21,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     return [
         "  ".join(
-            cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if column >= left else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in table
     ]

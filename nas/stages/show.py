@@ -16,6 +16,7 @@ from nas.cost import hidden_by, known_tables, read_table
 from nas.cost.comparable_times import times_in_words
 from nas.errors import ConfigError, TableError
 from nas.files.shipped import published_genotypes
+from nas.reports.published_list import published_list
 from nas.reports.text_table import text_table
 from nas.space.design import load_design
 from nas.space.space_entry import SpaceEntry
@@ -74,9 +75,7 @@ def _show_list(job: ShowJob, spaces: Mapping[str, SpaceEntry]) -> ShowReport:
     if job.list == "spaces":
         return ShowReport(tuple(_described(name, entry.config) for name, entry in spaces.items() if entry.searched))
     if job.list == "genotypes":
-        return ShowReport(
-            tuple(f"{name}  {path}" for name, path in published_genotypes().items()) or ("no published genotypes yet",)
-        )
+        return ShowReport(tuple(published_list(published_genotypes())))
     return ShowReport(tuple(_table_lines()))
 
 
