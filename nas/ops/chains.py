@@ -7,7 +7,7 @@ from __future__ import annotations
 
 NORMS = {"bn": 1e-5, "bn3": 1e-3}
 """Batch norms by the epsilon that is added to the variance."""
-ACTIVATIONS = ("relu", "prelu", "prelu1", "leaky", "elu", "reu", "relu6", "hswish", "sigmoid")
+ACTIVATIONS = ("relu", "prelu", "prelu1", "leaky", "elu", "reu", "relu6", "hswish", "sigmoid", "hsigmoid")
 """`leaky` has a slope of 0.01 below 0, `reu` is x e^x there; `prelu` learns a slope for each channel, `prelu1` one for
 all of them."""
 CONVOLUTIONS = ("conv", "deconv")
@@ -33,6 +33,7 @@ CHAINS = (
     "sigmoid",
     "bn_relu_conv",
     "bn_relu_conv_bias",
+    "relu6_conv_bn",
     "conv_bn",
     "conv_bn_prelu",
     "conv_bn_prelu1",
@@ -41,10 +42,12 @@ CHAINS = (
     "conv_bn_reu",
     "conv_bn_hswish",
     "conv_bn_sigmoid",
+    "conv_bn_hsigmoid",
     "conv_bn3",
     "conv_bn3_prelu",
     "conv_bias_relu",
     "conv_bias_hswish",
+    "conv_bias_relu6",
     "conv_bias_bn",
     "conv_bias_bn_relu",
     "conv_bias_bn3_relu",

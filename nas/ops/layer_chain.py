@@ -30,6 +30,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": functional.relu6,
     "hswish": functional.hardswish,
     "sigmoid": torch.sigmoid,
+    "hsigmoid": functional.hardsigmoid,
 }
 """Activations without weights."""
 

@@ -42,6 +42,11 @@ def relu_linear_attention_macs(spec: OpSpec) -> int:
     return 2 * spec.groups * depth * (depth + 1) * _out_pixels(spec)
 
 
+def softmax_attention_macs(spec: OpSpec) -> int:
+    """Queries by keys, then weights by values: (Cin + Cout) (H W)^2, whatever the heads."""
+    return (spec.in_channels + spec.out_channels) * _out_pixels(spec) ** 2
+
+
 def sep_conv_macs(spec: OpSpec) -> int:
     """Depthwise k * k * Cin * H_out * W_out plus pointwise Cin * Cout * H_out * W_out."""
     return (spec.kernel**2 + spec.out_channels) * spec.in_channels * _out_pixels(spec)

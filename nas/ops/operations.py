@@ -14,6 +14,7 @@ from nas.ops.dropout import build_dropout
 from nas.ops.inverted_residual import InvertedResidual
 from nas.ops.kinds import KINDS, InputShapes, kind_of
 from nas.ops.layer_chain import build_chain
+from nas.ops.softmax_attention import SoftmaxAttention
 from nas.ops.spec import DROPOUTS, OpSpec
 
 
@@ -63,6 +64,7 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     **dict.fromkeys(CHAINS, build_chain),
     "avg_pool": pooling.AvgPool,
     "bin_pool": pooling.BinPool,
+    "shrinking_pool": pooling.ShrinkingPool,
     "square_bin_pool": pooling.SquareBinPool,
     "global_max_pool": lambda spec: pooling.GlobalMaxPool(),  # noqa: ARG005
     "channel_statistics": lambda spec: pooling.ChannelStatistics(),  # noqa: ARG005
@@ -73,6 +75,7 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     "complement": lambda spec: gates.Complement(),  # noqa: ARG005
     "channel_dot": lambda spec: gates.ChannelDot(),  # noqa: ARG005
     "channel_conv_sigmoid": gates.ChannelConvSigmoid,
+    "softmax_attention": SoftmaxAttention,
     "channel_shuffle": gates.ChannelShuffle,
     "first_channels": gates.FirstChannels,
     "last_channels": gates.LastChannels,

@@ -57,6 +57,28 @@ class BinPool(nn.Module):
         return functional.adaptive_avg_pool2d(x, (self.bins, self.bins))
 
 
+class ShrinkingPool(nn.Module):
+    """Average pooling to 1 / s of the size, by bins that share pixels where s divides no side.
+
+    The aggregation of the token pyramid of Zhang et al., "TopFormer", CVPR 2022, arXiv:2204.05525, section 3.1.
+
+    Args:
+        spec: Stride s.
+
+    Shapes:
+        [N, C, H, W] -> [N, C, ceil(H / s), ceil(W / s)].
+    """
+
+    def __init__(self, spec: OpSpec) -> None:
+        super().__init__()
+        self.stride = spec.stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool."""
+        size = (-(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride))
+        return functional.adaptive_avg_pool2d(x, size)
+
+
 class SquareBinPool(BinPool):
     """Average pooling to a grid of b rows of nearly square bins.
 

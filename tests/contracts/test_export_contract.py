@@ -59,12 +59,13 @@ LARGER = {
 
 
 HALVING = {"max_pool", "avg_pool", "shrink"}
+FRACTIONS = {"shrink", "shrinking_pool", "pool_positions"}
 
 
 def larger(spec: OpSpec) -> OpSpec:
     """The same operation at another, even size."""
     halving = spec.kind in {*HALVING, "conv_bn_relu"} and spec.stride == 2 and spec.kernel % 2 == 0
-    return cut_at_odd_sizes(spec) if halving or spec.kind in ("shrink", "pool_positions") else LARGER.get(spec.kind, doubled)(spec)
+    return cut_at_odd_sizes(spec) if halving or spec.kind in FRACTIONS else LARGER.get(spec.kind, doubled)(spec)
 
 
 SPECS = [spec for one in RUNNING for spec in (one, larger(one))]

@@ -45,12 +45,13 @@ KEEPING_CHANNELS = {
     "resize_nearest",
     "pad",
     "shrink",
+    "shrinking_pool",
     "pool_positions",
     "unpool",
     *DROPOUTS,
     *(name for name in CHAINS if not {"conv", "deconv"} & set(layers_of(name))),
 }
-ATTENTION = {"fast_attention", "relu_linear_attention"}
+ATTENTION = {"fast_attention", "relu_linear_attention", "softmax_attention"}
 ZOOMABLE = {"conv_2x", "conv_downup", "conv_2x_downup"}
 DECONVS = {name for name in CHAINS if "deconv" in layers_of(name)}
 WITH_KERNEL = {"max_pool", "conv_bn_relu", "relu_conv_bn", "relu_sep_conv_bn", "inverted_residual", "avg_pool", *ZOOMABLE, *CHAINS}
@@ -59,11 +60,12 @@ HALVED_OR_DOUBLED = {
     "reduce_bn_relu",
     "window_pool",
     "shrink",
+    "shrinking_pool",
     "pool_positions",
     "unpool",
     *DECONVS,
 }
-GROUPS = {"relu_linear_attention": 2, "concat": 3, "channel_shuffle": 2}
+GROUPS = {"relu_linear_attention": 2, "softmax_attention": 2, "concat": 3, "channel_shuffle": 2}
 
 
 def spec_of_kind(kind: str) -> OpSpec:
@@ -82,6 +84,7 @@ def spec_of_kind(kind: str) -> OpSpec:
         "resize_nearest": (13, 9),
         "pad": (9, 7),
         "shrink": (4, 3),
+        "shrinking_pool": (4, 3),
         "pool_positions": (4, 3),
         "unpool": (13, 9),
         "channel_conv_sigmoid": (1, 1),

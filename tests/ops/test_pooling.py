@@ -33,6 +33,10 @@ def test_a_grid_of_square_bins_follows_the_shape_of_the_map():
     assert pooled("bin_pool", kernel=1) == [[7.0]]
 
 
+def test_bins_of_a_fraction_share_pixels_at_odd_sizes():
+    assert pooled("shrinking_pool", stride=2) == [[3, 4.5, 6], [8, 9.5, 11]]
+
+
 def test_extremes_and_statistics():
     assert pooled("global_max_pool") == [[14.0]]
     x = torch.tensor([[1.0, -4.0], [3.0, 2.0]]).reshape(1, 2, 1, 2)

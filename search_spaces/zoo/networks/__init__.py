@@ -47,6 +47,7 @@ FILES = {
     "stdc1": "stdc",
     "stdc2": "stdc",
     "swiftnet_rn18": "swiftnet_rn18",
+    "topformer_t": "topformer",
 }
 """Network -> module of this package, which has it in `NETWORKS`."""
 
