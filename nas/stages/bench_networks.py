@@ -89,8 +89,9 @@ def bench_networks(
     given, known = given_tables(job.latency.table), accuracies(networks, job.bench.evaluation_folders)
     rounds = (job.rounds or DEFAULT_ROUNDS) if carried is None else carried.request.effort.rounds
     progress = _Progress(len(networks) * (PASSES if job.protocol == "survey" else SERIES * rounds), on_progress)
+    processing = _processing(job, groups)
     with held_out(job.out, "bench") as out:
-        processing, blocks = _processing(job, groups), []
+        blocks = []
         for group, place in _places(job, groups, carried):
             at_hand = table_for(place, job.latency.table, given)
             blocks.append(

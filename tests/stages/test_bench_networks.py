@@ -266,6 +266,7 @@ def test_a_picture_that_is_none_is_said_before_networks_are_timed(desk: Path, mo
     job.bench = BenchSettings(picture="picture.jpg")
     with pytest.raises(DataError, match="picture.jpg"):
         bench_networks(job, SEARCH_SPACES)
+    assert not (desk / "out").exists()
 
 
 def test_long_lists_are_cut_in_the_summary() -> None:
