@@ -36,6 +36,17 @@ def named_tensors(graph: Graph, names_of: Callable[[str], Mapping[str, str]]) ->
     return keys
 
 
+def layer_of_block(block: str, layer: str) -> dict[str, str]:
+    """Official prefixes of a layer of a residual block, `conv1`, `conv2`, ... or `shortcut`, as torchvision names them.
+
+    >>> layer_of_block("layer3.0", "conv2"), layer_of_block("layer3.0", "shortcut")
+    ({'conv': 'layer3.0.conv2', 'bn': 'layer3.0.bn2'}, {'conv': 'layer3.0.downsample.0', 'bn': 'layer3.0.downsample.1'})
+    """
+    if layer == "shortcut":
+        return {"conv": f"{block}.downsample.0", "bn": f"{block}.downsample.1"}
+    return {"conv": f"{block}.{layer}", "bn": f"{block}.{layer.replace('conv', 'bn')}"}
+
+
 def _tensors(spec: OpSpec) -> Iterator[tuple[str, str]]:
     """(layer, tensor) of all weights and statistics of an operation."""
     layers = layers_of(spec.kind) if is_chain(spec.kind) else LAYERS_OF.get(spec.kind, ())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from nas.space.graph import Graph, Value
 from search_spaces.zoo.hand_made import HandMade, OfficialKeys, Outputs
 from search_spaces.zoo.layers import Layers
-from search_spaces.zoo.official_names import named_tensors
+from search_spaces.zoo.official_names import layer_of_block, named_tensors
 from search_spaces.zoo.pyramids import averaged_scales
 from search_spaces.zoo.trunks import Residual, basic_stage, bottleneck
 
@@ -88,7 +88,7 @@ def _official(path: str) -> Mapping[str, str]:
         first = 3 * int(rest[0])
         return {"conv": f"conv1.{first}", "bn": f"conv1.{first + 1}"}
     if part in ("low", "high"):
-        return _official_block(f"layer{rest[0]}{'_' if part == 'high' else ''}.{rest[1]}", rest[2])
+        return layer_of_block(f"layer{rest[0]}{'_' if part == 'high' else ''}.{rest[1]}", rest[2])
     if part == "exchange":
         stage, direction, *step = rest
         prefix = f"{'compression' if direction == 'up' else 'down'}{stage}"
@@ -98,13 +98,6 @@ def _official(path: str) -> Mapping[str, str]:
         first = 1 if rest[0] in ("scale1", "scale2", "scale3", "scale4") else 0
         return {"bn": f"spp.{rest[0]}.{first}", "conv": f"spp.{rest[0]}.{first + 2}"}
     return {layer: f"{HEADS[part]}.{name}" for layer, name in HEAD_PARTS[rest[0]].items()}
-
-
-def _official_block(block: str, layer: str) -> Mapping[str, str]:
-    """The same for a layer of a residual block."""
-    if layer == "shortcut":
-        return {"conv": f"{block}.downsample.0", "bn": f"{block}.downsample.1"}
-    return {"conv": f"{block}.{layer}", "bn": f"{block}.{layer.replace('conv', 'bn')}"}
 
 
 NETWORKS = {"ddrnet_23_slim": HandMade(stem_channels=WIDTH, describe=describe, official_keys=official_keys)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from nas.space.graph import Value
-from search_spaces.zoo.hand_made import HandMade, Outputs
+from collections.abc import Mapping
+
+from nas.space.graph import Graph, Value
+from search_spaces.zoo.hand_made import HandMade, OfficialKeys, Outputs
 from search_spaces.zoo.layers import Layers
+from search_spaces.zoo.official_names import NORM_TENSORS, layer_of_block, named_tensors
 from search_spaces.zoo.pyramids import averaged_scales
 from search_spaces.zoo.trunks import basic_block, basic_stage, bottleneck
 
@@ -83,4 +86,46 @@ def _head(net: Layers, name: str, x: Value) -> Value:
     return net.classifier(f"{name}.scores", net.conv(f"{name}.conv", net.op(f"{name}.norm", "bn_relu", x), 128))
 
 
-NETWORKS = {"pidnet_s": HandMade(stem_channels=WIDTH, describe=describe)}
+def official_keys(graph: Graph) -> OfficialKeys:
+    """Names in the official code (XuJiacong/PIDNet), whose auxiliary head is `seghead_p`."""
+    return named_tensors(graph, _official)
+
+
+def official_extras(graph: Graph) -> Mapping[str, str | None]:
+    """The head of the branch of boundaries, which is left out."""
+    del graph
+    norms = [f"bn{i}.{tensor}" for i in (1, 2) for tensor in NORM_TENSORS]
+    return dict.fromkeys(f"seghead_d.{name}" for name in ("conv1.weight", "conv2.weight", "conv2.bias", *norms))
+
+
+STAGES = {"context": "layer{}", "detail": "layer{}_", "boundary": "layer{}_d"}
+PAIRS = {"compression": "compression{}", "query": "pag{}.f_y", "key": "pag{}.f_x", "conv": "diff{}"}
+"""Node -> official convolution and batch norm, `.0` and `.1` there, of a stage."""
+FUSION = {"detail": "dfm.conv_p", "context": "dfm.conv_i"}
+HEADS = {"head": "final_layer", "aux8": "seghead_p"}
+HEAD_PARTS = {"norm": {"bn": "bn1"}, "conv": {"conv": "conv1", "bn": "bn2"}, "scores": {"conv": "conv2"}}
+
+
+def _official(path: str) -> Mapping[str, str]:
+    """Path of a module -> official prefixes of its convolution and of its batch norm."""
+    part, *rest = path.split(".")
+    if part == "stem":
+        first = 3 * int(rest[0])
+        return {"conv": f"conv1.{first}", "bn": f"conv1.{first + 1}"}
+    if part in STAGES:
+        stage, *block, layer = rest
+        number = "" if (part, stage) == ("boundary", "3") else f".{block[0] if block else 0}"
+        return layer_of_block(STAGES[part].format(stage) + number, layer)
+    if part == "pyramid":
+        name = rest[0].replace("process", "scale_process")
+        first = 1 if name in ("scale1", "scale2", "scale3", "scale4") else 0
+        return {"bn": f"spp.{name}.{first}", "conv": f"spp.{name}.{first + 2}"}
+    if part in HEADS:
+        return {layer: f"{HEADS[part]}.{name}" for layer, name in HEAD_PARTS[rest[0]].items()}
+    prefix = FUSION[rest[0]] if part == "fusion" else PAIRS[rest[1]].format(rest[0])
+    return {"conv": f"{prefix}.0", "bn": f"{prefix}.1"}
+
+
+NETWORKS = {
+    "pidnet_s": HandMade(stem_channels=WIDTH, describe=describe, official_keys=official_keys, official_extras=official_extras)
+}

@@ -41,9 +41,9 @@ class Block(nn.Module):
         return y + (self.downsample(x) if hasattr(self, "downsample") else x)
 
 
-def two_blocks(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
-    first = Block([c_in, c_out, c_out], [3, 3], [stride, 1])
-    return nn.Sequential(first, Block([c_out, c_out, c_out], [3, 3], [1, 1]))
+def basic_blocks(c_in: int, c_out: int, stride: int = 1, *, count: int = 2) -> nn.Sequential:
+    rest = [Block([c_out, c_out, c_out], [3, 3], [1, 1]) for _ in range(count - 1)]
+    return nn.Sequential(Block([c_in, c_out, c_out], [3, 3], [stride, 1]), *rest)
 
 
 def run(stage: nn.Sequential, x: Tensor) -> Tensor:
@@ -78,10 +78,10 @@ class Pyramid(nn.Module):
 class Head(nn.Module):
     """Scores of the classes."""
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, width: int = 64) -> None:
         super().__init__()
-        self.bn1, self.conv1 = nn.BatchNorm2d(channels), nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-        self.bn2, self.conv2 = nn.BatchNorm2d(64), nn.Conv2d(64, classes, 1)
+        self.bn1, self.conv1 = nn.BatchNorm2d(channels), nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(width), nn.Conv2d(width, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv2(self.bn2(self.conv1(self.bn1(x).relu())).relu())
@@ -94,10 +94,10 @@ class DDRNet(nn.Module):
         super().__init__()
         stem = [nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU()]
         self.conv1 = nn.Sequential(*stem)
-        self.layer1, self.layer2 = two_blocks(32, 32), two_blocks(32, 64, 2)
-        self.layer3, self.layer4 = two_blocks(64, 128, 2), two_blocks(128, 256, 2)
+        self.layer1, self.layer2 = basic_blocks(32, 32), basic_blocks(32, 64, 2)
+        self.layer3, self.layer4 = basic_blocks(64, 128, 2), basic_blocks(128, 256, 2)
         self.layer5 = nn.Sequential(Block([256, 256, 256, 512], [1, 3, 1], [1, 2, 1]))
-        self.layer3_, self.layer4_ = two_blocks(64, 64), two_blocks(64, 64)
+        self.layer3_, self.layer4_ = basic_blocks(64, 64), basic_blocks(64, 64)
         self.layer5_ = nn.Sequential(Block([64, 64, 64, 128], [1, 3, 1], [1, 1, 1]))
         self.compression3, self.compression4 = (nn.Sequential(*conv_norm(c, 64)) for c in (128, 256))
         self.down3 = nn.Sequential(*conv_norm(64, 128, 3, 2))

@@ -17,6 +17,7 @@ from tests.search_spaces.zoo.dabnet_reference import DABNet
 from tests.search_spaces.zoo.ddrnet_reference import DDRNet
 from tests.search_spaces.zoo.fassd_net_reference import FASSDNet
 from tests.search_spaces.zoo.jetseg_reference import JetSeg
+from tests.search_spaces.zoo.pidnet_reference import PIDNet
 from tests.search_spaces.zoo.regseg_reference import RegSeg
 
 REFERENCES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, int], ...]]] = {
@@ -27,6 +28,7 @@ REFERENCES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, int], ...]
     "jetseg_agx": (partial(JetSeg, "agx", 2048), ((64, 128), (69, 123))),
     "jetseg_nano": (partial(JetSeg, "nano", 2048), ((64, 128), (69, 123))),
     "jetseg_nano_512": (partial(JetSeg, "nano", 512), ((64, 128), (69, 123))),
+    "pidnet_s": (PIDNet, ((128, 256), (131, 187))),
     "regseg": (RegSeg, ((128, 256), (99, 175))),
 }
 """Network -> its second implementation, which may return scores at any size, and sizes of images that the official code takes."""
