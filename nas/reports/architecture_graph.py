@@ -17,15 +17,14 @@ from nas.space.graph import Graph, Node
 
 _SUMS = frozenset({"add", "select"})
 _PRODUCTS = frozenset({"multiply", "gate_channels", "gate_pixels", "channel_dot"})
-_JOINS = frozenset({"add", "select", "concat", "shift", "blend", "unpool", *_PRODUCTS})
 
 
 def architecture_graph(graph: Graph) -> nx.MultiDiGraph:
     """The structure of a supernet or of a derived network; a directed graph without cycles.
 
     Vertices are numbered as in `graph`, with the attributes `name`, `part`, `channels`, `height`, `width` (pixels), `stride` (how
-    much smaller than the image, a power of two), `join` (sum, product, concat, blend, unpool or empty), `joins` (nodes that join
-    their inputs here) and `output`.
+    much smaller than the image, a power of two), `join` (sum, product, concat, the kind of another operation that reads several
+    values, or empty), `joins` (nodes that join their inputs here) and `output`.
     Edges have `name` (of the node that computes it; empty where a tensor is read as it is), `operations` (labels; several while
     the decision is open), `specs` (in the order of the labels), `decisions`, `option` (what was chosen, or None) and `inside`
     (whether both ends are of one part).
@@ -82,7 +81,7 @@ class _Contraction:
             if index in self.on_edges or index in self.merged or _kind(node) in DROPOUTS:
                 continue
             joins = [self.graph.nodes[concat_of[index]].name, node.name] if index in concat_of else []
-            if _kind(node) in _JOINS:
+            if _is_join(node):
                 joins.append(node.name)
             channels, height, width = (3, image_height, image_width) if node.role == "input" else _shape(node)
             structure.add_node(
@@ -104,7 +103,7 @@ class _Contraction:
 
     def _add_edge(self, structure: nx.MultiDiGraph, source: int, target: int, *, joined: bool) -> None:
         node = self.graph.nodes[target]
-        computing: Node | None = node if not joined and _kind(node) not in _JOINS else None
+        computing: Node | None = node if not joined and not _is_join(node) else None
         if source in self.on_edges:
             computing = self.graph.nodes[source]
             source = self.inputs[source][0]
@@ -122,7 +121,7 @@ class _Contraction:
     def _joins_again(self, index: int) -> bool:
         """Whether node `index` is a fixed operation that alone reads a concatenation of its own part."""
         node, inputs = self.graph.nodes[index], self.inputs[index]
-        if node.role not in ("op", "per_architecture") or _kind(node) in _JOINS or len(inputs) != 1:
+        if node.role not in ("op", "per_architecture") or _is_join(node) or len(inputs) != 1:
             return False
         source = self.graph.nodes[inputs[0]]
         return _kind(source) == "concat" and source.part == node.part and self._read_once(inputs[0])
@@ -130,7 +129,7 @@ class _Contraction:
     def _is_term(self, index: int) -> bool:
         """Whether node `index` only computes one term of a sum, or of a concatenation that is joined again."""
         node = self.graph.nodes[index]
-        if not self.inputs[index] or _kind(node) in _JOINS or index in self.merged.values() or not self._read_once(index):
+        if not self.inputs[index] or _is_join(node) or index in self.merged.values() or not self._read_once(index):
             return False
         reader = self.readers[index][0]
         is_joined = _kind(self.graph.nodes[reader]) in _SUMS or reader in self.merged
@@ -148,14 +147,19 @@ def _kind(node: Node) -> str:
     return node.spec.kind if () in node.specs else ""
 
 
+def _is_join(node: Node) -> bool:
+    """Whether a fixed node joins several values."""
+    return _kind(node) == "select" or len(_data_inputs(node)) > 1
+
+
 def _join(node: Node) -> str:
     """How a vertex joins what it reads; a convolution of a concatenation counts as one."""
     kind = _kind(node)
-    if kind in _PRODUCTS:
-        return "product"
     if kind in _SUMS or kind == "shift":
         return "sum"
-    return kind if kind in _JOINS else "concat"
+    if kind in _PRODUCTS:
+        return "product"
+    return kind if _is_join(node) else "concat"
 
 
 def _data_inputs(node: Node) -> tuple[int, ...]:
