@@ -42,6 +42,8 @@ FILES = {
     "pidnet_s": "pidnet_s",
     "pp_liteseg_t": "pp_liteseg",
     "regseg": "regseg",
+    "segnet": "segnet",
+    "segnet_basic": "segnet",
     "shelfnet18": "shelfnet18",
     "sqnet": "sqnet",
     "stdc1": "stdc",
