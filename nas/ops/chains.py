@@ -7,7 +7,7 @@ from __future__ import annotations
 
 NORMS = {"bn": 1e-5, "bn3": 1e-3}
 """Batch norms by the epsilon that is added to the variance."""
-ACTIVATIONS = ("relu", "prelu", "prelu1", "leaky", "elu", "reu", "relu6", "hswish", "sigmoid", "hsigmoid")
+ACTIVATIONS = ("relu", "prelu", "prelu1", "leaky", "elu", "reu", "relu6", "hswish", "swish", "sigmoid", "hsigmoid")
 """`leaky` has a slope of 0.01 below 0, `reu` is x e^x there; `prelu` learns a slope for each channel, `prelu1` one for
 all of them."""
 CONVOLUTIONS = ("conv", "deconv")
@@ -19,6 +19,7 @@ LAYERS = (*CONVOLUTIONS, BIAS, *NORMS, *ACTIVATIONS)
 CHAINS = (
     "bn",
     "bn_relu",
+    "bn_relu6",
     "bn_leaky",
     "bn_prelu",
     "bn_prelu1",
@@ -45,9 +46,11 @@ CHAINS = (
     "conv_bn_hsigmoid",
     "conv_bn3",
     "conv_bn3_prelu",
+    "conv_bn3_swish",
     "conv_bias_relu",
     "conv_bias_hswish",
     "conv_bias_relu6",
+    "conv_bias_swish",
     "conv_bias_bn",
     "conv_bias_bn_relu",
     "conv_bias_bn3_relu",

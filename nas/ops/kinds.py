@@ -47,6 +47,12 @@ def _queries_keys_values(spec: OpSpec) -> InputShapes:
     return (*_two_inputs(spec), (spec.out_channels, spec.height, spec.width))
 
 
+def _patches_and_kernels(spec: OpSpec) -> InputShapes:
+    """A map, and another with the kernels of each of its patches."""
+    count = 9 * spec.in_channels if spec.kind == "patch_depthwise" else spec.in_channels * spec.out_channels
+    return (*_one_input(spec), (count, spec.height // spec.kernel, spec.width // spec.kernel))
+
+
 def _concat_inputs(spec: OpSpec) -> InputShapes:
     """The first map as stated, the rest of the output's channels shared out over the other maps."""
     rest, others = spec.out_channels - spec.in_channels, spec.groups - 1
@@ -126,6 +132,10 @@ KINDS: dict[str, Kind] = {
     "shrink": Kind(mac_counts.no_macs),
     "pool_positions": Kind(mac_counts.no_macs),
     "unpool": Kind(mac_counts.no_macs, _two_inputs_and_target),
+    "coordinates": Kind(mac_counts.no_macs),
+    "patch_halo": Kind(mac_counts.no_macs),
+    "patch_conv": Kind(mac_counts.patch_conv_macs, _patches_and_kernels),
+    "patch_depthwise": Kind(mac_counts.patch_depthwise_macs, _patches_and_kernels),
     **dict.fromkeys(DROPOUTS, Kind(mac_counts.no_macs)),
     "identity": Kind(mac_counts.no_macs),
     "none": Kind(mac_counts.no_macs),

@@ -29,6 +29,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "reu": reu,
     "relu6": functional.relu6,
     "hswish": functional.hardswish,
+    "swish": functional.silu,
     "sigmoid": torch.sigmoid,
     "hsigmoid": functional.hardsigmoid,
 }

@@ -47,6 +47,16 @@ def softmax_attention_macs(spec: OpSpec) -> int:
     return (spec.in_channels + spec.out_channels) * _out_pixels(spec) ** 2
 
 
+def patch_conv_macs(spec: OpSpec) -> int:
+    """Cin * Cout at every pixel, whichever patch has it."""
+    return spec.in_channels * spec.out_channels * _out_pixels(spec)
+
+
+def patch_depthwise_macs(spec: OpSpec) -> int:
+    """9 * C at every pixel that goes out."""
+    return 9 * spec.in_channels * _out_pixels(spec)
+
+
 def sep_conv_macs(spec: OpSpec) -> int:
     """Depthwise k * k * Cin * H_out * W_out plus pointwise Cin * Cout * H_out * W_out."""
     return (spec.kernel**2 + spec.out_channels) * spec.in_channels * _out_pixels(spec)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.ops import attention, decoding, gates, modules, pooling, resizing, unpooling, zoomed
+from nas.ops import attention, decoding, gates, modules, patchwise, pooling, resizing, unpooling, zoomed
 from nas.ops.chains import CHAINS
 from nas.ops.dropout import build_dropout
 from nas.ops.inverted_residual import InvertedResidual
@@ -86,6 +86,10 @@ MODULES: dict[str, Callable[[OpSpec], nn.Module]] = {
     "shrink": resizing.Shrink,
     "pool_positions": lambda spec: unpooling.PoolPositions(),  # noqa: ARG005
     "unpool": lambda spec: unpooling.Unpool(),  # noqa: ARG005
+    "coordinates": lambda spec: patchwise.Coordinates(),  # noqa: ARG005
+    "patch_halo": patchwise.PatchHalo,
+    "patch_conv": patchwise.PatchConv,
+    "patch_depthwise": patchwise.PatchDepthwise,
     **dict.fromkeys(DROPOUTS, build_dropout),
     "identity": lambda spec: nn.Identity(),  # noqa: ARG005
     "none": lambda spec: nn.Identity(),  # noqa: ARG005

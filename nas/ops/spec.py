@@ -26,7 +26,8 @@ class OpSpec:
         out_channels: Channels of the output.
         out_height: Height of the output in pixels.
         out_width: Width of the output in pixels.
-        kernel: Kernel size; for pooling to a grid, the number of bins a side.
+        kernel: Kernel size; for pooling to a grid, the number of bins a side; of patch-wise operations, the side of a
+            patch.
         stride: Stride.
         dilation: Dilation.
         groups: Groups of the convolution; for concatenation, the number of inputs.

@@ -68,8 +68,20 @@ HALVED_OR_DOUBLED = {
 GROUPS = {"relu_linear_attention": 2, "softmax_attention": 2, "concat": 3, "channel_shuffle": 2}
 
 
+PATCHWISE = {
+    "patch_halo": OpSpec(kind="patch_halo", in_channels=6, height=4, width=6, out_channels=6, out_height=8, out_width=12, kernel=2),
+    "patch_conv": OpSpec(kind="patch_conv", in_channels=6, height=4, width=6, out_channels=10, out_height=4, out_width=6, kernel=2),
+    "patch_depthwise": OpSpec(
+        kind="patch_depthwise", in_channels=6, height=8, width=12, out_channels=6, out_height=4, out_width=6, kernel=4
+    ),
+}
+"""Patches of 2x2 pixels, on a grid of 2x3; kernels are inputs of the operations."""
+
+
 def spec_of_kind(kind: str) -> OpSpec:
     """A spec of any kind, as spaces write them, on a map of odd size."""
+    if kind in PATCHWISE:
+        return PATCHWISE[kind]
     sizes = {
         "transposed_conv": (13, 9),
         "resize": (13, 9),
@@ -98,6 +110,7 @@ def spec_of_kind(kind: str) -> OpSpec:
         "first_channels": 2,
         "last_channels": 2,
         "relu_linear_attention": 2,
+        "coordinates": 8,
     }
     stride = 2 if kind in HALVED_OR_DOUBLED else 1
     keeps = kind in KEEPING_CHANNELS
@@ -187,7 +200,7 @@ def test_macs_are_a_whole_number_and_positive_exactly_where_there_are_kernels_or
     count = macs(spec)
     assert isinstance(count, int)
     kernels = [m for m in build(spec).modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d)]
-    assert (count > 0) == (bool(kernels) or kind in ATTENTION)
+    assert (count > 0) == (bool(kernels) or kind in {*ATTENTION, "patch_conv", "patch_depthwise"})
 
 
 @pytest.mark.parametrize("kind", list(OPERATIONS))

@@ -31,6 +31,8 @@ FILES = {
     "ffnet_40s": "ffnet",
     "ffnet_54s": "ffnet",
     "ffnet_78s": "ffnet",
+    "hyperseg_m": "hyperseg",
+    "hyperseg_s": "hyperseg",
     "icnet": "icnet",
     "jetseg_agx": "jetseg",
     "jetseg_nano": "jetseg",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -21,6 +22,8 @@ from tests.random_weights import as_if_trained
 from tests.search_spaces.zoo.zoo_networks import NAMES, facts, published, small
 
 ODD = (67, 93)
+COMPUTED_KERNELS = {"hyperseg_m", "hyperseg_s"}
+"""Networks that make kernels of maps of few pixels; statistics of these, taken from noise, magnify rounding a thousandfold."""
 FACTS = facts()
 OVERFITTING_STEPS = 240
 EDGES_OF_CONTEXT_NET = 864 * (512 * 1024 - 511 * 1023) + (864 + 2336 + 14016 + 6144) * (128 * 256 - 127 * 255)
@@ -88,7 +91,8 @@ def test_its_onnx_file_agrees(name: str, size: tuple[int, int]):
     torch.manual_seed(0)
     network = as_if_trained(build_network(design), 0).eval()
     images = torch.randn(4, 3, *design.deployment.input)
-    with estimated_anew(network, network, [images]):  # else gates are so steep that rounding alone opens and shuts them
+    anew = nullcontext() if name in COMPUTED_KERNELS else estimated_anew(network, network, [images])
+    with anew:  # else gates are so steep that rounding alone opens and shuts them
         model = trace_onnx(fold_batch_norms(network), {"images": images[:1]}, output="logits", opset=17)
         found = compare(model, network, size=design.deployment.input, precision="fp32", output="logits")
     assert found.max_abs_difference <= 1e-4 * max(1.0, found.largest_logit)
@@ -102,7 +106,7 @@ def test_it_overfits_four_images(name: str):
     height, width = design.deployment.input
     torch.manual_seed(0)
     network = build_network(design)
-    labels = torch.randint(0, 3, (4, 2, 3)).repeat_interleave(height // 2, 1).repeat_interleave(width // 3, 2)
+    labels = torch.randint(0, 3, (4, 2, 3)).repeat_interleave(-(-height // 2), 1).repeat_interleave(-(-width // 3), 2)
     colours = torch.randn(3, 3)
     images = colours[labels].permute(0, 3, 1, 2) + 0.1 * torch.randn(4, 3, *labels.shape[1:])
     images, labels = images[..., :height, :width], labels[:, :height, :width]
