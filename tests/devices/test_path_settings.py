@@ -32,6 +32,7 @@ NO_PATHS = {
     "CityscapesConfig.train_folders": "names of folders",
     "EvalJob.data": "a section",
     "ExportSettings.classes": "names of classes",
+    "ExportSettings.target": "the name of a runtime",
     "FasterSegConfig.path_rule": "a way through a network",
     "FolderConfig.image_suffix": "the end of a name",
     "ImportJob.device": "the name of a device",

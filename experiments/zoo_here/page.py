@@ -1,0 +1,146 @@
+"""Write docs/zoo.md: what hand-made networks there are, what they cost, what was published of them, what was measured here.
+
+    python experiments/zoo_here/page.py
+
+Everything is read: genotypes, graphs, results.csv of this folder where there is one, and missing.yaml.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from nas.files.atomic import write_text_atomic
+from nas.files.shipped import published_genotypes
+from nas.reports.network_summary import count_macs, count_parameters
+from nas.space.deployment import Deployment
+from nas.space.design import load_design
+from search_spaces import all_spaces
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parents[1] / "docs" / "zoo.md"
+RESULTS = HERE / "results.csv"
+MISSING = HERE / "missing.yaml"
+SIZE = (1024, 2048)
+CLASSES = 19
+RUNTIMES = {"onnxruntime": "ONNX Runtime", "torch-eager": "eager"}
+MEASURED_AT = "512x1024"
+SURVEY_SIZES = ("1024x2048", "512x1024", "256x512")
+"""Sizes at which the survey times on an RTX 3090."""
+DEVICES = {"3090": "RTX 3090", "2080ti": "RTX 2080 Ti", "1080ti": "GTX 1080 Ti", "titan": "Titan", "xavier": "Jetson AGX Xavier"}
+HEADER = (
+    *("network", "name", "year", "parameters M", "GMACs", "mIoU val", "mIoU test", "mIoU from"),
+    *("FPS RTX 3090 at " + " / ".join(SURVEY_SIZES), "FPS elsewhere", "FPS from", *(f"ms {name}" for name in RUNTIMES.values())),
+    "counted against",
+)
+
+TOP = """\
+# The zoo: hand-made networks by name
+
+What would you pick instead of a searched network? Each network of this table is a genotype by name, in every command:
+
+```bash
+nas show genotype=zoo/fast_scnn out=fast_scnn.png
+nas predict genotype=zoo/fast_scnn latency.table=macs
+nas train genotype=zoo/fast_scnn data=synthetic out=runs/zoo
+nas eval run=runs/zoo
+nas export run=runs/zoo export.input=[96,128] out=runs/zoo_onnx
+```
+
+They are described with the operations of the search spaces, so that parameters, multiply-accumulates, latencies, pictures and
+files come from the same code ([the space](../search_spaces/zoo)). All give logits at the size of the image and take any number of
+classes and any height and width (HyperSeg: multiples of 64). Auxiliary heads are trained (`train.aux_weight`) and never deployed.
+`nas profile genotype=zoo/NAME` measures the operations of one on your device.
+
+This page is written by `python experiments/zoo_here/page.py`.
+"""
+NOTES = """\
+Parameters and GMACs (multiply-accumulates of convolutions and matrix products) are those of the deployed network for 19 classes
+at 1024x2048, and equal what was counted in the code that the last column names. mIoU (%) and FPS are published ones, on
+Cityscapes, and stand in the genotype's `provenance` with their source. {measured}
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    write_text_atomic(PAGE, page())
+
+
+def page() -> str:
+    """The text of docs/zoo.md."""
+    measured = _results()
+    rows = [_row(name, measured.get(name, {})) for name in published_genotypes() if name.startswith("zoo/")]
+    said = (
+        f"ms are medians measured here, at {MEASURED_AT}, batch 1, one thread ([experiment](../experiments/zoo_here/README.md))."
+        if measured
+        else "ms were not measured here yet."
+    )
+    return "\n".join([TOP, *_table(HEADER, rows), "", NOTES.format(measured=said), *_missing()])
+
+
+def _row(name: str, measured: Mapping[str, str]) -> list[str]:
+    """Cells of a network."""
+    design = load_design(name, all_spaces())
+    facts = design.genotype.provenance
+    graph = design.deployed(Deployment(SIZE, design.deployment.init_channels, CLASSES)).graph
+    published = facts.get("published") or {}
+    survey = [f"fps_3090_{size}" for size in SURVEY_SIZES]
+    elsewhere = [key for key in published if key.startswith("fps_") and key not in ("fps_from", *survey)]
+    return [
+        facts["title"],
+        f"`{name}`",
+        str(facts["year"]),
+        f"{sum(count_parameters(graph.deployed()).values()) / 1e6:.3f}",
+        f"{sum(count_macs(graph).values()) / 1e9:.2f}",
+        *(str(published.get(key, "-")) for key in ("cityscapes_val", "cityscapes_test", "accuracy_from")),
+        " / ".join(str(published.get(key, "-")) for key in survey) if set(survey) & set(published) else "-",
+        "; ".join(f"{published[key]} {_where(key)}" for key in elsewhere) or "-",
+        str(published.get("fps_from", "-")),
+        *(measured.get(runtime, "-") for runtime in RUNTIMES),
+        str(facts["counted"]),
+    ]
+
+
+def _where(key: str) -> str:
+    """Device and size of a published speed in words.
+
+    >>> _where("fps_titan_xp_768x1536")
+    'Titan xp 768x1536'
+    """
+    device, *rest = key.removeprefix("fps_").split("_")
+    return " ".join([DEVICES.get(device, device), *rest])
+
+
+def _results() -> dict[str, dict[str, str]]:
+    """Network -> runtime -> median ms, measured here; empty before the experiment."""
+    found: dict[str, dict[str, str]] = {}
+    if RESULTS.is_file():
+        with RESULTS.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row["size"] == MEASURED_AT:
+                    found.setdefault(row["network"], {})[row["runtime"]] = f"{float(row['measured_ms']):.1f}"
+    return found
+
+
+def _missing() -> list[str]:
+    """The list of networks that are not there, with the reason of each."""
+    reasons: Mapping[str, str] = yaml.safe_load(MISSING.read_text(encoding="utf-8")) or {}
+    if not reasons:
+        return []
+    return ["## Not there", "", *(f"- {name}: {reason}" for name, reason in reasons.items()), ""]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown."""
+    return [_line(header), _line(["---"] * len(header)), *(_line(row) for row in rows)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
