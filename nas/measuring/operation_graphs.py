@@ -132,14 +132,16 @@ def _script(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
 
 
 class _OldOperators(PlainSizes):
-    """`PlainSizes`, and zeros are put around maps by an operator that PyTorch always had: `pad` came with 1.12."""
+    """`PlainSizes`, and margins are put around maps by operators that PyTorch always had: `pad` came with 1.12."""
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Stand in for `func`."""
-        if func is functional.pad and kwargs.get("mode", "constant") == "constant":
-            image, sides = args
+        if func is not functional.pad:
+            return func(*args, **kwargs)
+        image, sides = args
+        if (mode := kwargs.get("mode", "constant")) == "constant":
             return torch.constant_pad_nd(image, sides, kwargs.get("value") or 0.0)
-        return func(*args, **kwargs)
+        return {"replicate": torch._C._nn.replication_pad2d, "reflect": torch._C._nn.reflection_pad2d}[mode](image, sides)
 
 
 def _timeless(script: bytes) -> bytes:

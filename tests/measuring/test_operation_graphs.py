@@ -21,6 +21,7 @@ from nas.measuring.operation_graphs import OperationFile, _repeat_weights, opera
 from nas.ops import FREE_KINDS, OPERATIONS, OpSpec, is_free
 from nas.space.deployment import Deployment
 from search_spaces import SEARCH_SPACES
+from tests.contracts.test_op_contract import spec_of_kind
 from tests.measuring.runners.bundles import spec
 
 onnx = pytest.importorskip("onnx")
@@ -28,21 +29,46 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 TENSORRT_7 = {
     "Add",
+    "And",
     "ArgMax",
     "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
     "Concat",
     "Conv",
     "ConvTranspose",
+    "DepthToSpace",
+    "Elu",
+    "Exp",
     "GlobalAveragePool",
+    "Greater",
+    "HardSigmoid",
+    "LeakyRelu",
+    "Less",
     "MatMul",
+    "Max",
     "MaxPool",
     "Mul",
+    "Not",
+    "PRelu",
     "Pad",
+    "Reciprocal",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceSum",
     "Relu",
+    "Reshape",
     "Resize",
     "Sigmoid",
     "Slice",
+    "Softmax",
+    "Split",
+    "Sqrt",
+    "Sub",
+    "Transpose",
     "Unsqueeze",
+    "Where",
 }
 """Of the operators that the ONNX parser of TensorRT 7 supports, those that may occur here."""
 
@@ -72,7 +98,8 @@ def odd_shapes() -> list[OpSpec]:
 
 
 def representatives() -> list[OpSpec]:
-    """One operation a kind, stride, kernel, groups, dilation and expansion of all spaces at two small sizes; and the odd ones."""
+    """One operation a kind, stride, kernel, groups, dilation and expansion of all spaces at two small sizes; the odd ones; and one
+    of each kind that hand-made networks alone have."""
     found: dict[tuple[str, int, int, int, int, int], OpSpec] = {}
     for entry in SEARCH_SPACES.values():
         space = entry.build(entry.config())
@@ -80,7 +107,9 @@ def representatives() -> list[OpSpec]:
             for one in sorted(space.plan(Deployment(size, space.deploy_channels, 11))):
                 if not is_free(one):
                     found[one.kind, one.stride, one.kernel, one.groups, one.expansion, one.dilation] = one
-    return [*found.values(), *odd_shapes()]
+    kinds = {one.kind for one in found.values()}
+    others = [spec_of_kind(kind) for kind in OPERATIONS if kind not in kinds | FREE_KINDS]
+    return [*found.values(), *odd_shapes(), *others]
 
 
 ALL = representatives()
