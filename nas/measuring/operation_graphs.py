@@ -131,6 +131,10 @@ def _script(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     return _timeless(stream.getvalue())
 
 
+_MARGINS = {"replicate": "replication_pad2d", "reflect": "reflection_pad2d"}
+"""Mode of `pad` -> the operator of before."""
+
+
 class _OldOperators(PlainSizes):
     """`PlainSizes`, and margins are put around maps by operators that PyTorch always had: `pad` came with 1.12."""
 
@@ -141,7 +145,7 @@ class _OldOperators(PlainSizes):
         image, sides = args
         if (mode := kwargs.get("mode", "constant")) == "constant":
             return torch.constant_pad_nd(image, sides, kwargs.get("value") or 0.0)
-        return {"replicate": torch._C._nn.replication_pad2d, "reflect": torch._C._nn.reflection_pad2d}[mode](image, sides)
+        return getattr(torch._C._nn, _MARGINS[mode])(image, sides)
 
 
 def _timeless(script: bytes) -> bytes:

@@ -29,9 +29,14 @@ class Coordinates(nn.Module):
         """Prepend them."""
         height, width = x.shape[2:]
         zeros = x[:, :1].clamp(0, 0)
-        columns = zeros + torch.linspace(-1, 1, width, dtype=x.dtype, device=x.device)
-        rows = zeros + torch.linspace(-1, 1, height, dtype=x.dtype, device=x.device)[:, None]
+        columns = zeros + self._ends(width, x)
+        rows = zeros + self._ends(height, x)[:, None]
         return torch.cat([columns, rows, x], dim=1)
+
+    def _ends(self, count: int, like: Tensor) -> Tensor:
+        """Numbers from -1 to 1, as of `torch.linspace`, which scripts for PyTorch before 1.11 do not have in its present form."""
+        steps = torch.arange(count, dtype=like.dtype, device=like.device)
+        return steps * (2 / max(1, count - 1)) - 1
 
 
 class PatchHalo(nn.Module):
