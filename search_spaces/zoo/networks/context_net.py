@@ -17,6 +17,7 @@ def describe(net: Layers) -> Outputs:
     arXiv:1805.04554. There is no official code. The implementation that is measured has no dilation in the fusion (4 in the paper),
     no 3x3 convolution after the inverted residuals, and its auxiliary head on the shallow branch (in the paper on the deep one).
     Both 3x3 convolutions on images have no padding there, which saves 0.15 % of the multiply-accumulates; here they are padded.
+    It shrinks the image by its corners, here by centres of pixels.
     """
     x = net.conv("spatial.stem", net.image, 32, stride=2)
     for number, (channels, stride) in enumerate(((64, 2), (128, 2), (128, 1))):

@@ -15,8 +15,9 @@ def describe(net: Layers) -> Outputs:
     """Append the network: scores at 1/8.
 
     Poudel, Liwicki, Cipolla, "Fast-SCNN: Fast Semantic Segmentation Network", BMVC 2019, arXiv:1902.04502. The paper prints 1.11 M
-    parameters; the implementation that is measured everywhere has 1.138 M, no ReLU after the projections, and an auxiliary head on
-    the map at 1/8.
+    parameters; the implementation that is measured everywhere has 1.138 M, no ReLU after the projections, no dilation in the fusion
+    (4 in the paper), and an auxiliary head on the map at 1/8. It resizes by corners, as is done here, and does not pad the first
+    convolution, which is padded here.
     """
     x = net.conv("stem", net.image, 32, stride=2)
     x = _separable(net, "down.0", x, 48, stride=2)
@@ -26,7 +27,7 @@ def describe(net: Layers) -> Outputs:
         for block in range(blocks):
             x = _inverted_residual(net, f"stage.{number}.{block}", x, channels, stride=stride if block == 0 else 1)
     x = _pyramid(net, "pyramid", x)
-    low = net.resize("fusion.up", x, high)
+    low = net.resize("fusion.up", x, high, kind="resize_corners")
     low = net.depthwise("fusion.depthwise", low)
     low = net.conv("fusion.low", low, 128, 1, layers="conv_bias_bn")
     x = net.add("fusion.sum", low, net.conv("fusion.high", high, 128, 1, layers="conv_bias_bn"))
@@ -35,7 +36,7 @@ def describe(net: Layers) -> Outputs:
         x = _separable(net, f"head.{number}", x, 128)
     scores = net.classifier("classifier.conv", net.op("classifier.dropout", "dropout_10", x))
     aux = net.op("aux8.dropout", "dropout_10", net.conv("aux8.conv", high, 32))
-    return Outputs(scores=scores, auxiliary={"aux8": net.classifier("aux8.classifier", aux)})
+    return Outputs(scores=scores, resize="resize_corners", auxiliary={"aux8": net.classifier("aux8.classifier", aux)})
 
 
 def _separable(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1) -> Value:
@@ -54,7 +55,7 @@ def _pyramid(net: Layers, name: str, x: Value) -> Value:
     levels = [x]
     for bins in (1, 2, 3, 6):
         level = net.conv(f"{name}.{bins}.conv", net.bins(f"{name}.{bins}.pool", x, bins), x.channels // 4, 1)
-        levels.append(net.resize(f"{name}.{bins}.up", level, x))
+        levels.append(net.resize(f"{name}.{bins}.up", level, x, kind="resize_corners"))
     return net.conv(f"{name}.fuse", net.concat(f"{name}.concat", levels), 128, 1)
 
 

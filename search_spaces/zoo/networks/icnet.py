@@ -22,7 +22,7 @@ def describe(net: Layers) -> Outputs:
     The official code is for Caffe. The third-party implementation that is measured has ResNet-50 at its full width, where the
     speed of the paper is that of a network pruned to half of it, and sums the pyramid without convolutions. Its count of 294.5
     GMACs is that of more than the network: its auxiliary heads run in evaluation too, and its last two stages on half of the
-    image, whose result nothing reads; 114.0 are left without them. It shrinks images by their corners.
+    image, whose result nothing reads; 114.0 are left without them. It shrinks images by their corners, here by centres of pixels.
     """
     coarse = _trunk(net, "quarter_image", net.op("quarter_image.shrink", "shrink", net.image, stride=4), len(STAGES), None)
     coarse = _pyramid(net, "pyramid", coarse)

@@ -40,3 +40,8 @@ def test_an_unknown_network_and_another_width_are_refused():
         Zoo(ZooConfig(network="nothing"))
     with pytest.raises(ConfigError, match=r"^deploy.init_channels: got 40, expected 32"):
         SPACE.graph(Deployment((64, 96), 40, 3), {})
+
+
+def test_a_size_that_a_design_forbids_is_refused_with_one_that_it_takes():
+    with pytest.raises(ConfigError, match=r"^deploy.input: got 64x100, expected multiples of 64 for hyperseg_s, e.g. 64x128$"):
+        Zoo(ZooConfig(network="hyperseg_s")).graph(Deployment((64, 100), 32, 3), {})
