@@ -24,6 +24,10 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "zoo.md"
 RESULTS = HERE / "results.csv"
 MISSING = HERE / "missing.yaml"
+CHARTS = {
+    "chart.png": "published mIoU against milliseconds measured here",
+    "predicted.png": "predicted against measured milliseconds",
+}
 SIZE = (1024, 2048)
 CLASSES = 19
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "torch-eager": "eager"}
@@ -56,11 +60,14 @@ classes and any height and width (HyperSeg: multiples of 64). Auxiliary heads ar
 `nas profile genotype=zoo/NAME` measures the operations of one on your device.
 
 This page is written by `python experiments/zoo_here/page.py`.
+
+![Fast-SCNN, as nas show draws it](zoo.png)
 """
 NOTES = """\
 Parameters and GMACs (multiply-accumulates of convolutions and matrix products) are those of the deployed network for 19 classes
-at 1024x2048, and equal what was counted in the code that the last column names. mIoU (%) and FPS are published ones, on
-Cityscapes, and stand in the genotype's `provenance` with their source. {measured}
+at 1024x2048. For the classes and the size with which it was counted, a network has the counts of the code that the last column
+names; where it has others on purpose, its file in [networks](../search_spaces/zoo/networks) says why. mIoU (%) and FPS are
+published ones, on Cityscapes, and stand in the genotype's `provenance` with their source. {measured}
 """
 
 
@@ -78,7 +85,7 @@ def page() -> str:
         if measured
         else "ms were not measured here yet."
     )
-    return "\n".join([TOP, *_table(HEADER, rows), "", NOTES.format(measured=said), *_missing()])
+    return "\n".join([TOP, *_table(HEADER, rows), "", NOTES.format(measured=said), *_charts(), *_remarks(), *_missing()])
 
 
 def _row(name: str, measured: Mapping[str, str]) -> list[str]:
@@ -123,6 +130,22 @@ def _results() -> dict[str, dict[str, str]]:
                 if row["size"] == MEASURED_AT:
                     found.setdefault(row["network"], {})[row["runtime"]] = f"{float(row['measured_ms']):.1f}"
     return found
+
+
+def _charts() -> list[str]:
+    """The charts of what was measured here; empty before the experiment."""
+    return [f"![{words}](../experiments/zoo_here/{name})\n" for name, words in CHARTS.items() if (HERE / name).is_file()]
+
+
+def _remarks() -> list[str]:
+    """What is to be known of published numbers, a line a network."""
+    facts = [load_design(name, all_spaces()).genotype.provenance for name in published_genotypes() if name.startswith("zoo/")]
+    return [
+        "## What to know of published numbers",
+        "",
+        *(f"- {one['title']}: {one['remarks']}" for one in facts if "remarks" in one),
+        "",
+    ]
 
 
 def _missing() -> list[str]:
