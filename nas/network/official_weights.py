@@ -50,15 +50,15 @@ def import_official(design: Design, state_dict: Mapping[str, Tensor], *, source:
 def own_names(tensors: Mapping[str, Tensor], *, design: Design, source: str | Path) -> Mapping[str, Tensor]:
     """Tensors of a file under our names, whether it has ours or the official ones; says so of the latter.
 
-    Names decide: a file with any official name is an official one. Shapes that only another number of classes explains are let
-    pass, as for our own weights; the network that is built decides on them.
+    Names decide: a file with any official name that is none of ours is an official one. Shapes that only another number of classes
+    explains are let pass, as for our own weights; the network that is built decides on them.
 
     Raises:
         CheckpointError: If an official file lacks a tensor or has one too many.
     """
     graph, space = design.graph, design.space
     keys = space.official_keys(graph)
-    official = {name for names in keys.values() for name in names} if keys else set()
+    official = {name for names in keys.values() for name in names} - set(keys) if keys else set()
     if not keys or official.isdisjoint(tensors):
         return tensors
     tensors = _without_extras(tensors, space.official_extras(graph), str(source))

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 import nas
 from nas.errors import CheckpointError
+from nas.network.build import build_network
+from nas.network.official_weights import own_names
 from tests.random_weights import as_if_trained
 from tests.search_spaces.zoo.dabnet_reference import DABNet
 from tests.search_spaces.zoo.ddrnet_reference import DDRNet
@@ -19,6 +21,7 @@ from tests.search_spaces.zoo.fassd_net_reference import FASSDNet
 from tests.search_spaces.zoo.jetseg_reference import JetSeg
 from tests.search_spaces.zoo.pidnet_reference import PIDNet
 from tests.search_spaces.zoo.regseg_reference import RegSeg
+from tests.search_spaces.zoo.zoo_networks import small
 
 REFERENCES: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[int, int], ...]]] = {
     "dabnet": (DABNet, ((128, 256), (127, 191))),
@@ -76,3 +79,11 @@ def test_an_auxiliary_head_is_read_as_a_whole_or_is_as_drawn(caplog: pytest.LogC
         drawn = nas.import_weights(name, without)
     assert f"weights: {name} has no auxiliary heads; theirs are as drawn" in caplog.text
     assert drawn.keys() == nas.build(nas.load_genotype(name)).state_dict().keys()
+
+
+def test_weights_under_our_names_are_ours_though_some_of_the_official_names_are_the_same():
+    for name in REFERENCES:
+        design = small(name, size=(64, 64))
+        with torch.device("meta"):
+            state = build_network(design).state_dict()
+        assert own_names(state, design=design, source=name) is state
