@@ -1,4 +1,7 @@
-"""Attention that is linear in the number of pixels: keys and values are multiplied first, so that no map of pixel pairs exists."""
+"""Attention that is linear in the number of pixels: keys and values are multiplied first, so that no map of pixel pairs exists.
+
+Sums over all pixels leave the range of float16 in large maps: where a training computes in less than float32, these do not.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,9 @@ class FastAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend."""
+        if torch.is_autocast_enabled(value.device.type):
+            with torch.autocast(value.device.type, enabled=False):
+                return self.forward(query.float(), key.float(), value.float())
         channels, height, width = value.shape[1:]
         depth = key.shape[1]
         query = _of_length_one(query).reshape(-1, depth, height * width)
@@ -43,7 +49,7 @@ class ReLULinearAttention(nn.Module):
     """Linear attention of several heads: y_i = sum_j relu(q_i) relu(k_j)^T v_j / sum_j relu(q_i) relu(k_j)^T.
 
     Cai, Li, Hu, Gan, Han, "EfficientViT: Multi-Scale Linear Attention for High-Resolution Dense Prediction", ICCV 2023,
-    arXiv:2205.14756, eq. 2. The sums run over all pixels: values leave the range of float16 in large maps.
+    arXiv:2205.14756, eq. 2.
 
     Args:
         spec: Heads (as its groups); a third of each head's channels are q, k and v, in this order.
@@ -58,6 +64,9 @@ class ReLULinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self.forward(x.float())
         height, width = x.shape[2:]
         depth = self.channels // self.heads
         query, key, value = x.reshape(-1, self.heads, 3 * depth, height * width).split(depth, dim=2)

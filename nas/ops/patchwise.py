@@ -28,7 +28,7 @@ class Coordinates(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Prepend them."""
         height, width = x.shape[2:]
-        zeros = x[:, :1].clamp(0, 0)
+        zeros = x[:, :1].detach().clamp(0, 0)
         columns = zeros + self._ends(width, x)
         rows = zeros + self._ends(height, x)[:, None]
         return torch.cat([columns, rows, x], dim=1)

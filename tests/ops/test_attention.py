@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -45,3 +46,16 @@ def test_a_pixel_that_nothing_is_similar_to_gets_zero_and_finite_gradients():
         assert y[0, 0, 0, 0] == 0.0
         (gradient,) = torch.autograd.grad(y.square().sum(), x)
         assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sums_over_pixels_are_those_of_float32_where_a_training_computes_in_less(dtype):
+    side = {"height": 64, "width": 64, "out_height": 64, "out_width": 64}
+    kinds = {"fast_attention": (2, 5, 5), "relu_linear_attention": (18, 6, 2)}
+    for kind, (inside, outside, groups) in kinds.items():
+        operation = build(OpSpec(kind=kind, in_channels=inside, out_channels=outside, groups=groups, **side))
+        maps = [50 + torch.rand(1, inside, 64, 64), 50 + torch.rand(1, inside, 64, 64), 50 + torch.rand(1, outside, 64, 64)]
+        maps = [one.to(dtype) for one in (maps if kind == "fast_attention" else maps[:1])]
+        with torch.autocast("cpu", dtype=dtype):
+            got = operation(*maps)
+        torch.testing.assert_close(got, operation(*(one.float() for one in maps)))

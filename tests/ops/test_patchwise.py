@@ -15,6 +15,12 @@ def patch(x: torch.Tensor, row: int, column: int, side: int) -> torch.Tensor:
     return x[:, :, row * side : (row + 1) * side, column * side : (column + 1) * side]
 
 
+def test_coordinates_send_no_gradient_into_the_map():
+    x = torch.zeros(1, 2, 3, 4, requires_grad=True)
+    Coordinates()(x)[:, :2].sum().backward()
+    assert not x.grad.any()
+
+
 def test_coordinates_stand_before_the_map_columns_first():
     x = torch.randn(2, 1, 2, 3)
     y = Coordinates()(x)
