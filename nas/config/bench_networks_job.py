@@ -33,11 +33,15 @@ class BenchSettings:
     @property
     def evaluation_folders(self) -> list[str]:
         """The folders of evaluations, as they are given."""
-        return list(self.evaluations) if isinstance(self.evaluations, list) else [self.evaluations] if self.evaluations else []
+        if self.evaluations is None:
+            return []
+        return list(self.evaluations) if isinstance(self.evaluations, list) else [self.evaluations]
 
     def __post_init__(self) -> None:
         """Check the values."""
         expand_home("bench.", self)
+        good = all(isinstance(one, str) and one for one in self.evaluation_folders)
+        require(good, f"bench.evaluations: got {value_text(self.evaluations)}, expected null, a folder or a list of folders")
         if self.sizes is None:
             return
         good = isinstance(self.sizes, list) and len(self.sizes) >= 1 and all(isinstance(size, list) for size in self.sizes)

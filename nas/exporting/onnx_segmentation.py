@@ -257,7 +257,9 @@ class OnnxSegmentation:
             fed = torch.cat([fed, fed[-1:].expand(fill - n, *fed.shape[1:])])
         array = np.ascontiguousarray(fed.numpy(), dtype=FLOATS[self._input.dtype])
         value = np.asarray(self._file.run(self._output.name, {self._input.name: array}))
-        return self._from_labels(value, size)[:n] if self.gives_labels else self._from_logits(value, size, len(array))[:n]
+        return (
+            self._from_labels(value, size, len(array))[:n] if self.gives_labels else self._from_logits(value, size, len(array))[:n]
+        )
 
     def _from_logits(self, value: NDArray[Any], size: tuple[int, int], n: int) -> Tensor:
         if self.feed.layout == "nhwc" and value.ndim == 4:
@@ -273,14 +275,14 @@ class OnnxSegmentation:
         self._resized_from = (value.shape[2], value.shape[3])
         return functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
-    def _from_labels(self, value: NDArray[Any], size: tuple[int, int]) -> Tensor:
+    def _from_labels(self, value: NDArray[Any], size: tuple[int, int], n: int) -> Tensor:
         channel = 1 if self.feed.layout == "nchw" else 3
         if value.ndim == 4 and value.shape[channel] == 1:
             value = value.squeeze(channel)
-        if value.ndim != 3 or value.shape[1:] != size:
+        if value.shape != (n, *size):
             raise ConfigError(
-                f"{self._where}: got labels of {_by(value.shape)} for images of {_by(size)}, expected one for each pixel; export "
-                "logits, which are resized"
+                f"{self._where}: got labels of {_by(value.shape)} for images of {_by((n, *size))}, expected one for each pixel; "
+                "export logits, which are resized"
             )
         strange = [int(one) for one in (value.min(), value.max()) if not 0 <= one < self.num_classes]
         if strange:

@@ -101,7 +101,7 @@ def draw_accuracy_chart(panels: Sequence[ChartPanel], *, time: str = "ms") -> Fi
 def _draw_panel(axes: Axes, panel: ChartPanel, kinds: Sequence[str], *, height: float) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axes.set_title(panel.title, fontsize=10, color=_INK)
+    axes.set_title(panel.title, fontsize=10, color=_INK, parse_math=False)
     times = [point.ms for point in panel.points]
     if max(times) > _LOG_FROM * min(times):
         axes.set_xscale("log")
@@ -159,6 +159,7 @@ def _write_names(axes: Axes, panel: ChartPanel) -> None:
                 ha="left" if right > 0 else "center" if right == 0 else "right",
                 fontsize=7.5,
                 color=_INK if point.miou is not None else _FAINT,
+                parse_math=False,  # names of files may have any character
             )
             box = text.get_window_extent().padded(_APART_PX, 0.0)
             if not any(box.overlaps(other) for other in taken):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper, save_model
 from torch.nn import functional
 
 from nas.config.onnx_settings import OnnxFileSettings
@@ -115,13 +115,34 @@ def test_sizes_that_do_not_fit_are_refused_with_the_setting_that_fits(tmp_path):
     network.require_size((24, 16), "data.size")
 
 
+def test_labels_of_fewer_images_than_were_given_are_refused(tmp_path):
+    nodes = [
+        helper.make_node("ArgMax", ["images"], ["labels"], axis=1, keepdims=0),
+        helper.make_node("Slice", ["labels", "zero", "one", "zero"], ["first"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("images", TensorProto.FLOAT, ["n", 3, "h", "w"]),
+            ("first", TensorProto.INT64, ["m", "h", "w"]),
+        )
+    ]
+    numbers = [numpy_helper.from_array(np.array([number]), name) for number, name in ((0, "zero"), (1, "one"))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], numbers)
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    network = opened(tmp_path / "m.onnx", 3)
+    assert network(fed(1)).shape == (1, 3, *SIZE)
+    with pytest.raises(ConfigError, match="got labels of 1x12x16 for images of 3x12x16"):
+        network(fed(3))
+
+
 REFUSED = {
     "channels last": ({"nhwc": True}, {}, r"got the input images \[\?,\?,\?,3\], expected \[N,3,H,W\]; give onnx_file.layout=nhwc"),
     "channels first": ({}, {"layout": "nhwc"}, r"expected \[N,H,W,3\]; give onnx_file.layout=nchw"),
     "small labels": (
         {"labels": TensorProto.INT64, "stride": 4},
         {"classes": ["a", "b", "c", *"defghijk"]},
-        "got labels of 1x3x4 for images of 12x16",
+        "got labels of 1x3x4 for images of 1x12x16",
     ),
     "labels of unknown classes": (
         {"labels": TensorProto.INT64},

@@ -62,3 +62,8 @@ def test_names_cover_no_other_names_and_one_without_a_place_is_left_out() -> Non
         boxes = [name.get_window_extent() for name in names]
         assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
     assert figure.axes[2].get_yticks().tolist() == []
+
+
+def test_names_of_files_are_no_formulas() -> None:
+    figure = draw_accuracy_chart([ChartPanel("my $board^$", [point("x$1_$2^$.onnx", 1.0, 0.5), point("y$_$", 2.0, None)])])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"x$1_$2^$.onnx", "y$_$"}

@@ -291,6 +291,10 @@ WRONG = {
     "one size, not a list": (["networks=[one.yaml]", "bench.sizes=[32,48]"], "bench.sizes: got [32,48], expected a list of sizes"),
     "a size twice": (["networks=[one.yaml]", "bench.sizes=[[32,48],[32,48]]"], "expected each size once"),
     "a size of nothing": (["networks=[one.yaml]", "bench.sizes=[[0,48]]"], "expected [HEIGHT,WIDTH] in pixels, both at least 1"),
+    "an evaluation that is a hole": (
+        ["networks=[one.yaml]", "bench.evaluations=[null]"],
+        "bench.evaluations: got [null], expected null, a folder or a list of folders",
+    ),
     "no such runtime": (["networks=[one.yaml]", "runtime=tensorflow"], "runtime: got 'tensorflow'"),
     "no rounds": (["networks=[one.yaml]", "rounds=0"], "rounds: got 0, expected at least 1"),
     "a bundle of two runtimes": (["networks=[one.yaml]", "runner=bundle", "runtime=[onnxruntime,tensorrt]"], "expected one"),
