@@ -1,4 +1,7 @@
-"""Initial weights of a training: those of the same network, or of its encoder while the classifier starts from random weights."""
+"""Initial weights of a training: those of the same network, or of its encoder while the classifiers start from random weights.
+
+A classifier is what depends on the number of classes (`Design.class_modules`).
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,22 @@ from torch import Tensor
 
 from nas.errors import CheckpointError
 from nas.files.shortening import QUOTED, shorten
-from nas.network.image_classifier import CLASSIFIERS, ENCODER, HEAD, ImageClassifier, encoder_graph, is_of_images
-from nas.network.network import Network
+from nas.network.class_count import classes_of
+from nas.network.image_classifier import ENCODER, HEAD, ImageClassifier, encoder_graph, is_of_images
+from nas.network.network import LOGITS, Network
 from nas.runs.checkpoint import load_weights
+from nas.space.design import Design
 
 Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Turns the tensors of a file into ours by name, where it has the names of another code."""
 
 
-def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
+def load_same(network: Network | ImageClassifier, design: Design, path: str | Path, rename: Rename = dict) -> list[str]:
     """Load weights of the very same network, strictly, save that classifiers of other classes stay out.
 
     Args:
         network: What will be trained.
+        design: Its architecture, for any number of classes.
         path: The file.
         rename: What its tensors pass first.
 
@@ -33,8 +39,10 @@ def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rena
         CheckpointError: Naming what is missing, left over or of another shape.
     """
     wanted, given = network.state_dict(), rename(load_weights(Path(path)))
-    classifier = classifier_names(network)
-    fresh = classifier if _of_other_classes(wanted, given, classifier) else []
+    classifier = classifier_names(network, design)
+    if isinstance(network, Network):
+        design = design.with_classes(network.graph.nodes[network.graph.outputs[LOGITS]].spec.out_channels)
+    fresh = classifier if _of_other_classes(wanted, given, classifier, design) else []
     given = {name: value for name, value in given.items() if name not in fresh}
     wanted = {name: value for name, value in wanted.items() if name not in fresh}
     advice = "give the weights that were trained for this genotype, or encoder_weights= of a pretraining"
@@ -42,7 +50,7 @@ def load_same(network: Network | ImageClassifier, path: str | Path, rename: Rena
     return fresh
 
 
-def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: Rename = dict) -> list[str]:
+def load_encoder(network: Network | ImageClassifier, design: Design, path: str | Path, rename: Rename = dict) -> list[str]:
     """Load the weights of all but the classifier, strictly.
 
     The file is of a training with train.task=classification, or of a segmentation with any number of classes; its own
@@ -50,6 +58,7 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: R
 
     Args:
         network: What will be trained.
+        design: Its architecture, for any number of classes.
         path: The file.
         rename: What its tensors pass first.
 
@@ -60,7 +69,7 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: R
         CheckpointError: Naming what is missing, left over or of another shape.
     """
     state, given = network.state_dict(), rename(load_weights(Path(path)))
-    encoder = encoder_names(network)
+    encoder = encoder_names(network, design)
     fresh = [name for name in state if name not in encoder]
     left_out, prefix = (HEAD, ENCODER) if is_of_images(given) else (fresh, "")
     offered = {name.removeprefix(prefix): value for name, value in given.items() if name not in left_out}
@@ -69,28 +78,30 @@ def load_encoder(network: Network | ImageClassifier, path: str | Path, rename: R
     return fresh
 
 
-def encoder_names(network: Network | ImageClassifier) -> dict[str, str]:
+def encoder_names(network: Network | ImageClassifier, design: Design) -> dict[str, str]:
     """Names of the tensors of the encoder in a network -> their names in the encoder."""
     if isinstance(network, ImageClassifier):
         return {f"{ENCODER}{name}": name for name in network.encoder.state_dict()}
-    paths = tuple(f"{node.module}." for node in encoder_graph(network.graph).nodes)
+    paths = tuple(f"{node.module}." for node in encoder_graph(network.graph, design.class_modules).nodes)
     return {name: name for name in network.state_dict() if name.startswith(paths)}
 
 
-def classifier_names(network: Network | ImageClassifier) -> list[str]:
+def classifier_names(network: Network | ImageClassifier, design: Design) -> list[str]:
     """Names of the tensors of all classifiers of a network, those of auxiliary heads among them, in the network's order."""
     if isinstance(network, ImageClassifier):
         return [name for name in network.state_dict() if name in HEAD]
-    paths = tuple(f"{node.module}." for node in network.graph.nodes if node.role == "op" and node.spec.kind in CLASSIFIERS)
+    paths = tuple(f"{path}." for path in design.class_modules)
     return [name for name in network.state_dict() if name.startswith(paths)]
 
 
-def _of_other_classes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], classifier: list[str]) -> bool:
-    """Whether classifiers are there, and differ in the number of their classes alone, which is the first axis of every tensor."""
-    if not all(name in given and given[name].dim() == wanted[name].dim() > 0 for name in classifier):
+def _of_other_classes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], classifier: list[str], design: Design) -> bool:
+    """Whether classifiers are there, and differ in the number of their classes alone."""
+    if not all(name in given for name in classifier):
         return False
-    same = all(given[name].shape[1:] == wanted[name].shape[1:] for name in classifier)
-    return same and {len(given[name]) for name in classifier} != {len(wanted[name]) for name in classifier}
+    if set(classifier) == HEAD:
+        sides = {name: (given[name].shape, wanted[name].shape) for name in HEAD}
+        return all(len(one) == len(other) and one[1:] == other[1:] and one != other for one, other in sides.values())
+    return classes_of(design, wanted, given) is not None
 
 
 @torch.no_grad()

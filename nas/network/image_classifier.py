@@ -1,4 +1,7 @@
-"""The network that a derived encoder is pretrained in: what the segmentation's classifier reads, pooled, and a linear layer."""
+"""The network that a derived encoder is pretrained in: what the segmentation's classifiers read, pooled, and a linear layer.
+
+A classifier is what depends on the number of classes, of whatever kind.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,11 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from nas.errors import ConfigError
 from nas.network.network import LOGITS, Network
+from nas.ops.kinds import sized_by_last_input
 from nas.space.design import Design
 from nas.space.graph import Graph, NetworkBuilder, Value
 
-CLASSIFIERS = frozenset({"classifier", "fan_out_classifier"})
-"""Kinds of the operations that turn features into scores of classes; they differ in their initial weights."""
 ENCODER = "encoder."
 """Prefix of the names of weights in the encoder of an image classifier."""
 HEAD = frozenset({"classifier.weight", "classifier.bias"})
@@ -46,7 +47,7 @@ def is_of_images(names: Collection[str]) -> bool:
     return HEAD <= set(names) and all(name in HEAD or name.startswith(ENCODER) for name in names)
 
 
-def encoder_graph(graph: Graph) -> Graph:
+def encoder_graph(graph: Graph, classifiers: Collection[str]) -> Graph:
     """The part of a derived network that its classifiers read, with nodes and modules of the same names.
 
     The network is described again up to its classifiers: what is only read by them or after them is left out, and so are auxiliary
@@ -54,9 +55,7 @@ def encoder_graph(graph: Graph) -> Graph:
 
     Args:
         graph: A derived network.
-
-    Raises:
-        ConfigError: If it has no classifier.
+        classifiers: Paths of the modules that depend on the number of classes; see `Design.class_modules`.
     """
     # The size is that of the image's own value, which nobody asks: the nodes have theirs in their specs.
     builder = NetworkBuilder((1, 1), {}, decided={})
@@ -68,16 +67,12 @@ def encoder_graph(graph: Graph) -> Graph:
             continue
         inputs = [value for value in (values[index] for index in node.inputs) if value is not None]
         behind = len(inputs) < len(node.inputs)
-        if behind or node.spec.kind in CLASSIFIERS:
-            features.update({} if behind else {value.index: value for value in inputs})
+        if behind or node.module in classifiers:
+            read = inputs[:-1] if sized_by_last_input(node.spec.kind) else inputs
+            features.update({} if behind else {value.index: value for value in read})
             values.append(None)
         else:
             values.append(builder.op(node.name, node.spec, *inputs, module_name=node.module))
-    if not features:
-        raise ConfigError(
-            "genotype: got a network without an operation of kind classifier, expected one, for the encoder is what it reads; "
-            "networks of this search space can be trained from scratch or with weights= only"
-        )
     return builder.finish(**{f"features_{i}" if i else LOGITS: value for i, value in enumerate(features.values())})
 
 
@@ -87,4 +82,4 @@ def build_image_classifier(design: Design, num_classes: int) -> ImageClassifier:
     Raises:
         GenotypeError: If the genotype does not fit its space.
     """
-    return ImageClassifier(encoder_graph(design.graph), num_classes)
+    return ImageClassifier(encoder_graph(design.graph, design.class_modules), num_classes)

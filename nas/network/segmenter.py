@@ -50,6 +50,8 @@ class Segmenter:
         Raises:
             ConfigError: With the size that fits.
         """
+        if self.design is not None:
+            self.design.require_size(size, key)
         if self.onnx is not None:
             self.onnx.require_size(size, key)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from nas.config.checks import one_of
 from nas.errors import CheckpointError, ConfigError
 from nas.network.build import build_network
+from nas.network.class_count import classes_of
 from nas.network.copying import copy_strictly
 from nas.network.image_classifier import is_of_images
 from nas.network.network import Network
@@ -78,17 +79,8 @@ def trained_network(design: Design, weights: Path) -> tuple[Network, int]:
     tensors = own_names(tensors, design=design, source=weights)
     network = build_network(design)
     num_classes = design.deployment.num_classes
-    other = _other_classes(network.state_dict(), tensors, num_classes)
+    other = classes_of(design, network.state_dict(), tensors)
     if other is not None:
         network, num_classes = build_network(design, other), other
     copy_strictly(network.state_dict(), tensors, str(weights), "give the weights that were trained for this genotype")
     return network.eval(), num_classes
-
-
-def _other_classes(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], num_classes: int) -> int | None:
-    """The number of classes of the weights if they differ from the network in that alone; None: they agree, or differ otherwise."""
-    pairs = [(tuple(wanted[key].shape), tuple(got[key].shape)) for key in wanted if key in got]
-    differ = [(one, other) for one, other in pairs if one != other]
-    found = {other[:1] for _, other in differ}
-    by_classes = all(one[:1] == (num_classes,) and one[1:] == other[1:] for one, other in differ)
-    return found.pop()[0] if len(found) == 1 and by_classes and () not in found else None

@@ -129,6 +129,8 @@ class DerivedNetworks:
 
     trained_outputs: tuple[str, ...] = ("logits",)
     """Outputs of the supernet that a search trains, each by a loss at its own resolution."""
+    size_multiple: int = 1
+    """What height and width of the images of a derived network have to be multiples of."""
     contains_derived: bool = True
     """Whether a derived network is a part of the supernet, so that it can be evaluated there."""
 

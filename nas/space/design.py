@@ -23,9 +23,14 @@ from nas.space.deployment import DEPLOYMENT_KEYS, Deployment
 from nas.space.genotype import FORMAT_VERSION, GENOTYPE_KEYS, Genotype, find_genotype
 
 if TYPE_CHECKING:
+    from nas.ops import OpSpec
     from nas.space.graph import Graph
     from nas.space.search_space import SearchSpace
     from nas.space.space_entry import SpaceEntry
+
+
+OTHER_CLASSES = (2, 61)
+"""Numbers of classes for which a network is described once more, to see what depends on them."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,24 @@ class Design:
             GenotypeError: If the genotype does not fit its space.
         """
         return self.space.graph(self.deployment, self.genotype.choices)
+
+    @cached_property
+    def class_modules(self) -> frozenset[str]:
+        """Paths of the modules whose operations depend on the number of classes, those of auxiliary heads among them."""
+        own = _operations(self.graph)
+        others = [_operations(self.with_classes(n).graph) for n in OTHER_CLASSES if n != self.deployment.num_classes]
+        return frozenset(path for path, spec in own.items() if any(other.get(path) != spec for other in others))
+
+    def require_size(self, size: tuple[int, int], key: str) -> None:
+        """Refuse images of a size (height, width) that the network does not take; `key` is the setting that decides it.
+
+        Raises:
+            ConfigError: With the sizes that it takes.
+        """
+        try:
+            self.deployed(replace(self.deployment, input=size)).graph  # noqa: B018  described, which checks the size
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {str(error).removeprefix('deploy.input: ')}") from error
 
     def with_classes(self, num_classes: int) -> Design:
         """The same architecture for another number of classes."""
@@ -119,6 +142,11 @@ def design_of(genotype: Genotype, spaces: Mapping[str, SpaceEntry]) -> Design:
         return Design(genotype, _build_space(genotype.space, genotype.space_config, spaces))
     except ConfigError as error:
         raise GenotypeError(str(error)) from error
+
+
+def _operations(graph: Graph) -> dict[str, OpSpec]:
+    """Path of a module -> its operation, of one of the nodes that share it."""
+    return {node.module: node.spec for node in graph.nodes if node.role == "op"}
 
 
 def _from_data(data: Any, spaces: Mapping[str, SpaceEntry]) -> Design:

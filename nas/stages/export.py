@@ -105,8 +105,12 @@ def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:
     network, num_classes = trained_network(design, weights_path)
     classes = _class_names(job, genotype, weights_path, num_classes)
     height, width = job.export.input or genotype.deploy.input
+    design.require_size((height, width), "export.input")
     with rundir.held_out(job.out, "export", run=job.run) as out:
-        models = {size: onnx_model(network, size, job.export) for size in ((height, width), odd_size(height, width))}
+        models = {
+            size: onnx_model(network, size, job.export)
+            for size in ((height, width), odd_size(height, width, design.space.size_multiple))
+        }
         agreements = [
             compare(model, network, size=size, precision=job.export.precision, output=job.export.output)
             for size, model in models.items()
@@ -152,17 +156,18 @@ def onnx_model(network: Network, size: tuple[int, int], settings: ExportSettings
     return model
 
 
-def odd_size(height: int, width: int) -> tuple[int, int]:
+def odd_size(height: int, width: int, multiple: int = 1) -> tuple[int, int]:
     """A size with both sides odd, near the given one, the sides by unlike amounts, so that they round differently on the way down.
 
     Sides are cut to 256 first: float32 knows the places of pixels in a wide map to 1e-5 of a pixel only, in PyTorch as elsewhere,
-    which shows where a map is resized by a ratio that is no whole number.
+    which shows where a map is resized by a ratio that is no whole number. Where sides have to be multiples of a number, they are
+    odd multiples.
 
-    >>> odd_size(96, 128), odd_size(45, 60), odd_size(1024, 2048)
-    ((99, 133), (47, 65), (259, 261))
+    >>> odd_size(96, 128), odd_size(45, 60), odd_size(1024, 2048), odd_size(64, 128, 64)
+    ((99, 133), (47, 65), (259, 261), (192, 448))
     """
-    height, width = min(height, 256), min(width, 256)
-    return height + 2 + (height + 1) % 2, width + 4 + (width + 1) % 2
+    height, width = (min(side, 256) // multiple for side in (height, width))
+    return multiple * (height + 2 + (height + 1) % 2), multiple * (width + 4 + (width + 1) % 2)
 
 
 def _class_names(job: ExportJob, genotype: Genotype, weights: Path, num_classes: int) -> list[str] | None:

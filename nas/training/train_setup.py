@@ -19,6 +19,7 @@ from nas.data.split_scan import scan_image_folders, scan_splits
 from nas.distributed.fabric import check_shares, ranks_of
 from nas.distributed.ranks import Ranks
 from nas.errors import ConfigError
+from nas.network.batch_of_one import check_batch_of_one
 from nas.network.build import build_network
 from nas.network.copying import load_encoder, load_same
 from nas.network.image_classifier import ImageClassifier, build_image_classifier
@@ -81,6 +82,8 @@ def make_task(
     for part in network.modules():
         if isinstance(part, Network):
             part.checkpointing = job.trainer.checkpointing
+            if job.train.batch_size == 1:
+                check_batch_of_one(part.graph, _crop(job, train_set))
     _load_initial(job, network, design)
     # After the network: its initial weights are the same with a teacher and without.
     teacher = load_teacher(job, design.genotype, spaces, num_classes=len(train_set.classes), fabric=fabric)
@@ -100,6 +103,9 @@ def _network_and_objective(
         classifier = build_image_classifier(design, len(train_set.classes))
         return classifier, Classification(job.train, train_set, val_set, fabric.device, ranks=ranks)
     assert not isinstance(val_set, ImageFolder)
+    for one in (train_set, val_set):
+        design.require_size(one.size, "data.size")
+    design.require_size(_crop(job, train_set), "train.crop")
     network = build_network(design, len(train_set.classes))
     return network, Segmentation(job.train, train_set, val_set, fabric.device, ranks=ranks)
 
@@ -108,10 +114,12 @@ def _load_initial(job: TrainJob, network: Network | ImageClassifier, design: Des
     """Put given weights into a fresh network, and say which tensors are not among them."""
     if job.weights is not None:
         rename = partial(own_names, design=design, source=job.weights)
-        _say_initialised("weights", job.weights, network, load_same(network, job.weights, rename))
+        _say_initialised("weights", job.weights, network, load_same(network, design, job.weights, rename))
     if job.encoder_weights is not None:
         rename = partial(own_names, design=design, source=job.encoder_weights)
-        _say_initialised("encoder_weights", job.encoder_weights, network, load_encoder(network, job.encoder_weights, rename))
+        _say_initialised(
+            "encoder_weights", job.encoder_weights, network, load_encoder(network, design, job.encoder_weights, rename)
+        )
 
 
 def _say_initialised(key: str, path: str, network: Network | ImageClassifier, fresh: Sequence[str]) -> None:
@@ -119,15 +127,20 @@ def _say_initialised(key: str, path: str, network: Network | ImageClassifier, fr
     log.info("%s: %d tensors from %s; initialised at random: %s", key, count, path, ", ".join(fresh) or "none")
 
 
+def _crop(job: TrainJob, train_set: Split) -> tuple[int, int]:
+    """(height, width) of what a step sees of an image, in pixels."""
+    height, width = job.train.crop or train_set.size
+    return height, width
+
+
 def _plan(job: TrainJob, train_set: Split, ranks: Ranks) -> LoopPlan:
     settings = job.train
     check_handles(job.data.workers)
-    crop = settings.crop or list(train_set.size)
     return LoopPlan(
         epochs=settings.epochs,
         max_steps=settings.max_steps,
         batch_size=settings.batch_size * settings.accumulate,
-        crop=(crop[0], crop[1]),
+        crop=_crop(job, train_set),
         seed=job.seed,
         workers=job.data.workers,
         cached=getattr(job.data, "cache", None),

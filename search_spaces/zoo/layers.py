@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from nas.ops import OpSpec, out_size
@@ -23,10 +23,15 @@ class Layers:
     Args:
         builder: Where they go.
         num_classes: Classes K.
+        passed: Names of the resizings that change no size in large images, and are none therefore; None: those that change none
+            in these images, which may be so small that maps of unlike strides have one size.
     """
 
-    def __init__(self, builder: NetworkBuilder, *, num_classes: int) -> None:
+    def __init__(self, builder: NetworkBuilder, *, num_classes: int, passed: Collection[str] | None = None) -> None:
         self.builder, self.num_classes = builder, num_classes
+        self.passed: set[str] = set()
+        """Names of the resizings that were passed by."""
+        self._passed = passed
         self.image = builder.image()
 
     def op(  # noqa: PLR0913
@@ -118,7 +123,9 @@ class Layers:
 
     def resize(self, name: str, x: Value, like: Value, *, kind: str = "resize") -> Value:
         """`x` at the size of `like`: `resize` (centres of pixels), `resize_corners` or `resize_nearest`; the same size is kept."""
-        if (x.height, x.width) == (like.height, like.width):
+        same = (x.height, x.width) == (like.height, like.width)
+        if same if self._passed is None else name in self._passed:
+            self.passed.add(name)
             return x
         return self.op(name, kind, x, like, size=(like.height, like.width))
 

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 from nas.errors import ConfigError
 from nas.files.shortening import shorten
 from nas.space.choice import Choice
-from nas.space.graph import Graph, NetworkBuilder, map_spec
+from nas.space.graph import Graph, NetworkBuilder, Value, map_spec
 from nas.space.search_space import SearchSpace
 from search_spaces.zoo.config import ZooConfig
-from search_spaces.zoo.hand_made import OfficialKeys
+from search_spaces.zoo.hand_made import OfficialKeys, Outputs
 from search_spaces.zoo.layers import Layers
 from search_spaces.zoo.networks import FILES, find_network
 
 if TYPE_CHECKING:
     import torch
+
+
+LARGE = 4096
+"""Side of images in which maps of unlike strides have unlike sizes."""
 
 
 class Zoo(SearchSpace):
@@ -43,6 +47,7 @@ class Zoo(SearchSpace):
             )
         self.network = find_network(config.network)
         self.search_channels = self.deploy_channels = self.network.stem_channels
+        self.size_multiple = self.network.multiple
 
     def choices(self) -> tuple[Choice, ...]:
         """None."""
@@ -56,16 +61,23 @@ class Zoo(SearchSpace):
     def describe(self, builder: NetworkBuilder, *, init_channels: int, num_classes: int) -> Graph:
         """The network, resizing of its scores to the size of the images, labels; the same resizing of auxiliary scores."""
         self._check(builder.input_size, init_channels)
-        layers = Layers(builder, num_classes=num_classes)
+        large = Layers(NetworkBuilder((LARGE, LARGE), {}, decided={}), num_classes=num_classes)
+        self._outputs(large)
+        layers = Layers(builder, num_classes=num_classes, passed=large.passed)
+        outputs, logits, auxiliary = self._outputs(layers)
+        labels = builder.op("labels", map_spec("argmax", logits, logits, 1), logits)
+        unread = {f"unread.{number}": value for number, value in enumerate(outputs.unread)}
+        return builder.finish(logits=logits, labels=labels, **auxiliary, **unread).without(unread)
+
+    def _outputs(self, layers: Layers) -> tuple[Outputs, Value, dict[str, Value]]:
+        """What the network ends in, with its logits and those of auxiliary heads at the size of the images."""
         outputs = self.network.describe(layers)
         logits = layers.resize("logits", outputs.scores, layers.image, kind=outputs.resize)
-        labels = builder.op("labels", map_spec("argmax", logits, logits, 1), logits)
         auxiliary = {
             name: layers.resize(f"{name}.logits", scores, layers.image, kind=outputs.resize)
             for name, scores in outputs.auxiliary.items()
         }
-        unread = {f"unread.{number}": value for number, value in enumerate(outputs.unread)}
-        return builder.finish(logits=logits, labels=labels, **auxiliary, **unread).without(unread)
+        return outputs, logits, auxiliary
 
     def official_keys(self, graph: Graph) -> OfficialKeys | None:
         """Names in the checkpoints that the network's authors released."""
@@ -76,7 +88,7 @@ class Zoo(SearchSpace):
         return {} if self.network.official_extras is None else self.network.official_extras(graph)
 
     def _check(self, size: tuple[int, int], init_channels: int) -> None:
-        name, multiple = self.config.network, self.network.multiple
+        name, multiple = self.config.network, self.size_multiple
         if init_channels != self.network.stem_channels:
             raise ConfigError(
                 f"deploy.init_channels: got {init_channels}, expected {self.network.stem_channels}, for the widths of {name} are "

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 import nas
-from nas.errors import ConfigError
 from nas.network.build import build_network
 from nas.network.image_classifier import ENCODER, HEAD, ImageClassifier, build_image_classifier, encoder_graph
 from nas.network.network import Network
 from nas.space.deployment import Deployment
-from nas.space.design import design_of
+from nas.space.design import Design, design_of
+from nas.space.genotype import Genotype
 from nas.space.graph import NetworkBuilder, map_spec
 from search_spaces import SEARCH_SPACES
+from tests.search_spaces.zoo.zoo_networks import small
 from tests.small_jobs import random_genotype
 
 IMAGES = torch.randn(2, 3, 33, 47, generator=torch.Generator().manual_seed(0))
@@ -57,8 +58,8 @@ def test_every_space_gives_an_encoder_without_a_classifier():
     for name, entry in SEARCH_SPACES.items():
         space = entry.build(entry.config())
         choices = space.random_choices(torch.Generator().manual_seed(0))
-        whole = space.graph(Deployment((64, 96), 8, 11), choices)
-        encoder = encoder_graph(whole)
+        design = Design(Genotype(name, {}, Deployment((64, 96), 8, 11), choices), space)
+        whole, encoder = design.graph, encoder_graph(design.graph, design.class_modules)
         kinds = {node.spec.kind for node in encoder.nodes if node.role == "op"}
         assert not kinds & {"classifier", "argmax"}, name
         by_name = {node.name: node for node in whole.nodes}
@@ -69,13 +70,12 @@ def test_every_space_gives_an_encoder_without_a_classifier():
         assert ImageClassifier(encoder, 4)(IMAGES[:, :, :32, :32]).shape == (2, 4)
 
 
-def described(*, classifiers):
-    """Image -> two maps of 4 and 6 channels -> that many classifiers, their sum -> logits and labels."""
+def described():
+    """Image -> two maps of 4 and 6 channels -> a classifier each, their sum -> logits and labels."""
     builder = NetworkBuilder((16, 16), {}, decided={})
     image = builder.image()
     maps = [builder.op(f"body.{i}", map_spec("conv_bn_relu", image, image, width), image) for i, width in enumerate((4, 6))]
-    kind = "classifier" if classifiers else "relu_conv_bn"
-    scores = [builder.op(f"head.{i}", map_spec(kind, value, value, 5), value) for i, value in enumerate(maps)]
+    scores = [builder.op(f"head.{i}", map_spec("relu_conv_bn", value, value, 5), value) for i, value in enumerate(maps)]
     auxiliary = builder.op("aux", map_spec("classifier", maps[0], maps[0], 5), maps[0])
     logits = builder.add("sum", scores)
     labels = builder.op("labels", map_spec("argmax", logits, logits, 1), logits)
@@ -83,9 +83,9 @@ def described(*, classifiers):
 
 
 def test_maps_of_several_classifiers_are_pooled_side_by_side():
-    graph = described(classifiers=True)
+    graph = described()
     torch.manual_seed(0)
-    pretrained = ImageClassifier(encoder_graph(graph), 3).eval()
+    pretrained = ImageClassifier(encoder_graph(graph, {"head.0", "head.1", "aux"}), 3).eval()
     assert sorted({name.split(".")[0] for name in pretrained.encoder.state_dict()}) == ["body"]
     assert pretrained.classifier.in_features == 4 + 6
     network = Network(graph).eval()
@@ -96,13 +96,15 @@ def test_maps_of_several_classifiers_are_pooled_side_by_side():
         torch.testing.assert_close(pretrained(IMAGES), pretrained.classifier(pooled))
 
 
-def test_network_without_a_classifier_on_the_way_to_its_labels_is_refused():
-    with pytest.raises(ConfigError, match="got a network without an operation of kind classifier"):
-        encoder_graph(described(classifiers=False))
+def test_what_a_transposed_classifier_reads_for_its_size_alone_is_not_pooled():
+    design = small("erfnet", size=(32, 48))
+    pretrained = build_image_classifier(design, 4)
+    assert pretrained.classifier.in_features == 16
+    assert len(pretrained.encoder.state_dict()) == len(build_network(design).state_dict()) - 2
 
 
 def test_segmentation_of_the_genotype_is_untouched(genotype):
-    graph = design_of(genotype, SEARCH_SPACES).graph
-    encoder_graph(graph)
-    assert graph == design_of(genotype, SEARCH_SPACES).graph
+    design = design_of(genotype, SEARCH_SPACES)
+    encoder_graph(design.graph, design.class_modules)
+    assert design.graph == design_of(genotype, SEARCH_SPACES).graph
     assert nas.build(genotype)(IMAGES).shape == (2, 11, 33, 47)

@@ -186,7 +186,8 @@ def test_genotype_of_eleven_classes_is_fine_tuned_with_ohem_at_five_classes_and_
 
 def test_wrong_encoders_are_refused_by_name(folder, pretrained, tmp_path):
     genotype = nas.load_genotype(folder / "genotype.yaml")
-    network = build_network(design_of(genotype, SEARCH_SPACES))
+    design = design_of(genotype, SEARCH_SPACES)
+    network = build_network(design)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     given = load_weights(pretrained.out / "weights.safetensors")
     name = f"{ENCODER}stem.conv0.conv.weight"
@@ -200,16 +201,17 @@ def test_wrong_encoders_are_refused_by_name(folder, pretrained, tmp_path):
     for message, weights in wrong.items():
         save_weights(tmp_path / "wrong.safetensors", weights)
         with pytest.raises(CheckpointError) as refused:
-            load_encoder(network, tmp_path / "wrong.safetensors")
+            load_encoder(network, design, tmp_path / "wrong.safetensors")
         assert message in str(refused.value)
         assert "\n" not in str(refused.value)
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in before.items())
 
 
 def test_image_classifier_takes_the_encoder_of_another_with_other_classes(folder, pretrained):
-    network = build_image_classifier(load_design(folder / "genotype.yaml", SEARCH_SPACES), 9)
+    design = load_design(folder / "genotype.yaml", SEARCH_SPACES)
+    network = build_image_classifier(design, 9)
     given = load_weights(pretrained.out / "weights.safetensors")
-    assert load_encoder(network, pretrained.out / "weights.safetensors") == ["classifier.weight", "classifier.bias"]
+    assert load_encoder(network, design, pretrained.out / "weights.safetensors") == ["classifier.weight", "classifier.bias"]
     assert all(torch.equal(value, given[name]) for name, value in network.state_dict().items() if name not in HEAD)
     assert network.classifier.weight.shape[0] == 9
 
@@ -217,19 +219,20 @@ def test_image_classifier_takes_the_encoder_of_another_with_other_classes(folder
 def test_whole_weights_must_fit_save_for_a_classifier_of_other_classes(folder, pretrained, tmp_path):
     genotype = nas.load_genotype(folder / "genotype.yaml")
     save_segmentation(tmp_path / "five.safetensors", genotype, 5)
-    network = build_network(design_of(genotype, SEARCH_SPACES))
-    anew = load_same(network, tmp_path / "five.safetensors")
+    design = design_of(genotype, SEARCH_SPACES)
+    network = build_network(design)
+    anew = load_same(network, design, tmp_path / "five.safetensors")
     assert anew == [name for name, value in network.state_dict().items() if len(value.shape) and name.startswith("classifier")]
     five = load_weights(tmp_path / "five.safetensors")
     assert all(torch.equal(value, five[name]) for name, value in network.state_dict().items() if name not in anew)
     with pytest.raises(CheckpointError, match="or encoder_weights= of a pretraining"):
-        load_same(build_network(design_of(genotype, SEARCH_SPACES)), pretrained.out / "weights.safetensors")
+        load_same(build_network(design), design, pretrained.out / "weights.safetensors")
     name = next(name for name in five if name not in anew and five[name].dim() == 4)
     save_weights(tmp_path / "narrow.safetensors", {**five, name: five[name][1:]})
     with pytest.raises(CheckpointError, match="has shape"):
-        load_same(build_network(design_of(genotype, SEARCH_SPACES)), tmp_path / "narrow.safetensors")
-    same = build_image_classifier(design_of(genotype, SEARCH_SPACES), 2)
-    assert load_same(same, pretrained.out / "weights.safetensors") == []
+        load_same(build_network(design), design, tmp_path / "narrow.safetensors")
+    same = build_image_classifier(design, 2)
+    assert load_same(same, design, pretrained.out / "weights.safetensors") == []
     given = load_weights(pretrained.out / "weights.safetensors")
     assert all(torch.equal(value, given[name]) for name, value in same.state_dict().items())
 

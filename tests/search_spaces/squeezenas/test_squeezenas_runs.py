@@ -178,8 +178,8 @@ def test_a_file_with_official_and_other_names_is_refused_by_them(released, tmp_p
 def test_training_starts_from_released_weights(key, released, tmp_path):
     reference, path = released
     genotype = nas.load_genotype(NAME)
-    network = nas.build(genotype)
-    load_same(network, path, partial(own_names, design=design_of(genotype, SEARCH_SPACES), source=path))
+    network, design = nas.build(genotype), design_of(genotype, SEARCH_SPACES)
+    load_same(network, design, path, partial(own_names, design=design, source=path))
     images = torch.randn(1, 3, 32, 48)
     with torch.no_grad():
         torch.testing.assert_close(network.eval()(images), reference(images), rtol=1e-4, atol=1e-3)
