@@ -118,9 +118,9 @@ def _import(job: measuring_jobs.ImportJob) -> Sequence[str]:
 
 def _devices(job: measuring_jobs.DevicesJob) -> Sequence[str]:
     from nas.stages.profile_devices import devices
-    from search_spaces import all_spaces
+    from search_spaces import searched_spaces
 
-    return devices(job, all_spaces()).summary()
+    return devices(job, searched_spaces()).summary()
 
 
 def _show(job: jobs.ShowJob) -> Sequence[str]:

@@ -174,7 +174,7 @@ def test_sizes_are_constants_of_the_file(exported):
 def test_float16_stays_near():
     of_each_kind = list({spec.kind: spec for spec in SPECS}.values())
     _, found = differences(of_each_kind, opset=17, half=True)
-    assert max(value for key, value in found.items() if not key.startswith("argmax")) < 1e-2
+    assert max(value for key, value in found.items() if not key.startswith(("argmax", "pool_positions"))) < 1e-2
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def shares(sizes: Sequence[int], units: int) -> list[int]:
     """Units of the signal that make so many weights each, at least one; what is left goes to the smallest.
 
     >>> shares([4160, 992, 208, 3676], 40)
-    [18, 4, 3, 15]
+    [18, 4, 2, 16]
     """
     order = sorted(set(sizes), key=lambda size: size * sizes.count(size), reverse=True)
     left, given = units - len(sizes), {}
