@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -58,8 +59,9 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None, *, source
     auxiliary = f" and {rest:,} of auxiliary heads" if rest else ""
     idle = count_idle(graph)
     height, width = genotype.deploy.input
+    decisions = f"{len(genotype.choices)} decisions" if genotype.choices else "hand-made"
     lines = [
-        f"genotype {source}: {genotype.space}, {len(genotype.choices)} decisions, input {height}x{width}, "
+        f"genotype {source}: {genotype.space}, {decisions}, input {height}x{width}, "
         f"{genotype.deploy.init_channels} initial channels, {genotype.deploy.num_classes} classes",
         f"{sum(weights.values()):,} parameters{auxiliary}, {sum(work.values()) / 1e9:.3f} GMACs for one image"
         + ("" if table is None or latency is None else f", {cost_in_words(latency, unit, table.identifier)}"),
@@ -67,7 +69,6 @@ def design_summary(job: ShowJob, design: Design, picture: Path | None, *, source
         *([f"beside these {idle:,} parameters that nothing runs, as the published checkpoints have them"] if idle else []),
         "",
         *_parts_table(weights, work, costs, unit),
-        "",
         *_histogram(genotype),
         *_provenance(genotype),
     ]
@@ -156,12 +157,23 @@ def _histogram(genotype: Genotype) -> list[str]:
     name_width = max(len("option"), *(len(name) for name, _ in counts))
     largest = counts[0][1]
     bars = [f"{name:{name_width}}  {count:>9}  {'#' * math.ceil(_BAR * count / largest)}" for name, count in counts]
-    return [f"{'option':{name_width}}  {'decisions':>9}", *bars]
+    return ["", f"{'option':{name_width}}  {'decisions':>9}", *bars]
 
 
 def _provenance(genotype: Genotype) -> list[str]:
-    facts = [f"{key}={value}" for key, value in genotype.provenance.items() if value is not None]
-    return ["", f"provenance: {', '.join(facts)}"] if facts else []
+    """A line for each fact, those of a group below its name."""
+    facts = {key: value for key, value in genotype.provenance.items() if value is not None}
+    return ["", "provenance", *_fact_lines(facts, indent="  ")] if facts else []
+
+
+def _fact_lines(facts: Mapping[str, Any], *, indent: str) -> Iterator[str]:
+    width = max(map(len, facts), default=0)
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{key}"
+            yield from _fact_lines(value, indent=f"{indent}  ")
+        else:
+            yield f"{indent}{key:{width}}  {', '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _option_lines(decisions: Mapping[str, Sequence[str]]) -> list[str]:

@@ -28,6 +28,7 @@ def published_list(files: Mapping[str, Path]) -> list[str]:
     return [
         *text_table(HEADER, rows, left=2),
         "val, test: published mIoU in percent on Cityscapes; CamVid: on its test images",
+        "nas show genotype=NAME: parameters, MACs, published speed, sources; nas bench 'networks=[NAME,NAME]': ms here",
         *(f"files in {folder}" for folder in folders),
     ]
 

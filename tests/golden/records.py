@@ -117,8 +117,8 @@ def headings(path: Path) -> dict[str, Any]:
 
 def stable(text: str) -> str:
     """What a command prints without the version of the code, the commit and times."""
-    text = re.sub(r"commit=[0-9a-f]{40}\S*", "commit=COMMIT", text)
-    text = re.sub(r"version=[0-9][^,\s]*", "version=VERSION", text)
+    text = re.sub(r"^(  commit +)[0-9a-f]{40}\S*", r"\1COMMIT", text, flags=re.MULTILINE)
+    text = re.sub(r"^(  version +)[0-9]\S*", r"\1VERSION", text, flags=re.MULTILINE)
     text = re.sub(r"\b\d+ days?\b", "N days", text)
     return re.sub(r"ETA \S+,|finished in \d+ (s|min)\b", "TIME", text)
 

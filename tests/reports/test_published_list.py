@@ -31,6 +31,7 @@ def test_a_row_has_what_the_file_states_and_a_dash_for_the_rest(tmp_path: Path):
         "some/full   Two Words  2019  1024x2048       19  79.0     -    68.2",
         "some/plain  -             -     96x128       11     -     -       -",
         "val, test: published mIoU in percent on Cityscapes; CamVid: on its test images",
+        "nas show genotype=NAME: parameters, MACs, published speed, sources; nas bench 'networks=[NAME,NAME]': ms here",
         f"files in {tmp_path}",
     ]
     assert published_list({}) == ["no published genotypes yet"]
