@@ -21,7 +21,7 @@ from tests.small_jobs import CHECKOUT
 from tests.squeezenas_reference import Reference
 
 pytestmark = pytest.mark.pages
-PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks", "bench-networks")
+PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks", "bench-networks", "zoo")
 SHORT = {
     "profile": ["rounds=1", "max_rounds=1"],
     "profile plan": ["rounds=1", "max_rounds=1"],

@@ -34,24 +34,53 @@ RUNTIMES = {"onnxruntime": "ONNX Runtime", "torch-eager": "eager"}
 MEASURED_AT = "512x1024"
 SURVEY_SIZES = ("1024x2048", "512x1024", "256x512")
 """Sizes at which the survey times on an RTX 3090."""
-DEVICES = {"3090": "RTX 3090", "2080ti": "RTX 2080 Ti", "1080ti": "GTX 1080 Ti", "titan": "Titan", "xavier": "Jetson AGX Xavier"}
+DEVICES = {
+    "3090": "RTX 3090",
+    "2080ti": "RTX 2080 Ti",
+    "1080ti": "GTX 1080 Ti",
+    "titan_x": "Titan X",
+    "titan_xp": "Titan Xp",
+    "titan_rtx": "Titan RTX",
+    "xavier": "Jetson AGX Xavier",
+}
+"""Devices of published speeds, as genotypes and people write them."""
+ACCURACIES = {"cityscapes_val": "mIoU val", "cityscapes_test": "mIoU test", "camvid_test": "mIoU CamVid"}
 HEADER = (
-    *("network", "name", "year", "parameters M", "GMACs", "mIoU val", "mIoU test", "mIoU from"),
-    *("FPS RTX 3090 at " + " / ".join(SURVEY_SIZES), "FPS elsewhere", "FPS from", *(f"ms {name}" for name in RUNTIMES.values())),
-    "counted against",
+    *("network", "name", "year", "parameters M", "GMACs", *ACCURACIES.values()),
+    *(f"ms here, {name}" for name in RUNTIMES.values()),
+)
+SOURCES_HEADER = (
+    *("name", "FPS RTX 3090 at " + " / ".join(SURVEY_SIZES), "FPS elsewhere", "FPS from"),
+    *("mIoU from", "parameters and GMACs as in"),
 )
 
 TOP = """\
 # The zoo: hand-made networks by name
 
-What would you pick instead of a searched network? Each network of this table is a genotype by name, in every command:
+What would you pick instead of a searched network? Each network of this page is a genotype by name, in every command. In zsh and
+PowerShell a setting with brackets stands in quotes: `'networks=[A,B]'`.
 
 ```bash
+nas show list=genotypes
 nas show genotype=zoo/fast_scnn out=fast_scnn.png
 nas predict genotype=zoo/fast_scnn latency.table=macs
-nas train genotype=zoo/fast_scnn data=synthetic out=runs/zoo
+```
+
+Which is faster here, at the size of your images, and how do they stand beside a network of yours
+([side by side](bench-networks.md))?
+
+```bash
+nas bench networks=[zoo/fast_scnn,zoo/ddrnet_23_slim] bench.sizes=[[96,128]] runtime=onnxruntime out=runs/zoo_times
+```
+
+Which is more accurate on your data? Weights do not ship: a network is trained, and once it is evaluated `nas bench` shows the mIoU
+beside the time.
+
+```bash
+nas train genotype=zoo/fast_scnn data=camvid data.root=camvid data.size=[96,128] out=runs/zoo
 nas eval run=runs/zoo
-nas export run=runs/zoo export.input=[96,128] out=runs/zoo_onnx
+nas export run=runs/zoo
+nas bench networks=[runs/zoo,zoo/ddrnet_23_slim] runtime=onnxruntime bench.sizes=[[96,128]] out=runs/zoo_beside
 ```
 
 They are described with the operations of the search spaces, so that parameters, multiply-accumulates, latencies, pictures and
@@ -62,12 +91,21 @@ classes and any height and width (HyperSeg: multiples of 64). Auxiliary heads ar
 This page is written by `python experiments/zoo_here/page.py`.
 
 ![Fast-SCNN, as nas show draws it](zoo.png)
+
+## The networks
 """
 NOTES = """\
-Parameters and GMACs (multiply-accumulates of convolutions and matrix products) are those of the deployed network for 19 classes
-at 1024x2048. For the classes and the size with which it was counted, a network has the counts of the code that the last column
-names; where it has others on purpose, its file in [networks](../search_spaces/zoo/networks) says why. mIoU (%) and FPS are
-published ones, on Cityscapes, and stand in the genotype's `provenance` with their source. {measured}
+Parameters and GMACs (multiply-accumulates of convolutions and matrix products, in thousands of millions) are those of the deployed
+network for 19 classes at 1024x2048. mIoU in percent, as published: on the validation and the test images of Cityscapes, and on the
+test images of CamVid. `-`: not published. {measured}
+"""
+SOURCES = """\
+## Published speed, and where numbers are from
+
+Frames per second at height x width. Speeds of several sources were measured in several ways: compare them within one source. For the
+classes and the size with which it was counted, a network has the counts of the code that the last column names; where it has others
+on purpose, its file in [networks](../search_spaces/zoo/networks) says why. All figures stand in the `provenance` of the genotype,
+which `nas show genotype=zoo/NAME` prints.
 """
 
 
@@ -79,34 +117,47 @@ def main() -> None:
 def page() -> str:
     """The text of docs/zoo.md."""
     measured = _results()
-    rows = [_row(name, measured.get(name, {})) for name in published_genotypes() if name.startswith("zoo/")]
+    names = [name for name in published_genotypes() if name.startswith("zoo/")]
+    rows = [_row(name, measured.get(name, {})) for name in names]
     said = (
-        f"ms are medians measured here, at {MEASURED_AT}, batch 1, one thread ([experiment](../experiments/zoo_here/README.md))."
+        f"ms here are medians at {MEASURED_AT}, one image, one thread of the project's own machine "
+        "([experiment](../experiments/zoo_here/README.md))."
         if measured
         else "ms were not measured here yet."
     )
-    return "\n".join([TOP, *_table(HEADER, rows), "", NOTES.format(measured=said), *_charts(), *_remarks(), *_missing()])
+    table, sources = _table(HEADER, rows), _table(SOURCES_HEADER, [_sources_row(name) for name in names])
+    texts = [TOP, *table, "", NOTES.format(measured=said), *_charts(), SOURCES, *sources, "", *_remarks(), *_missing()]
+    return "\n".join(texts)
 
 
 def _row(name: str, measured: Mapping[str, str]) -> list[str]:
-    """Cells of a network."""
+    """Cells of a network in the first table."""
     design = load_design(name, all_spaces())
     facts = design.genotype.provenance
     graph = design.deployed(Deployment(SIZE, design.deployment.init_channels, CLASSES)).graph
     published = facts.get("published") or {}
-    survey = [f"fps_3090_{size}" for size in SURVEY_SIZES]
-    elsewhere = [key for key in published if key.startswith("fps_") and key not in ("fps_from", *survey)]
     return [
         facts["title"],
         f"`{name}`",
         str(facts["year"]),
         f"{sum(count_parameters(graph.deployed()).values()) / 1e6:.3f}",
         f"{sum(count_macs(graph).values()) / 1e9:.2f}",
-        *(str(published.get(key, "-")) for key in ("cityscapes_val", "cityscapes_test", "accuracy_from")),
+        *(str(published.get(key, "-")) for key in ACCURACIES),
+        *(measured.get(runtime, "-") for runtime in RUNTIMES),
+    ]
+
+
+def _sources_row(name: str) -> list[str]:
+    """Cells of a network in the second table."""
+    facts = load_design(name, all_spaces()).genotype.provenance
+    published = facts.get("published") or {}
+    survey = [f"fps_3090_{size}" for size in SURVEY_SIZES]
+    elsewhere = [key for key in published if key.startswith("fps_") and key not in ("fps_from", *survey)]
+    return [
+        f"`{name}`",
         " / ".join(str(published.get(key, "-")) for key in survey) if set(survey) & set(published) else "-",
         "; ".join(f"{published[key]} {_where(key)}" for key in elsewhere) or "-",
-        str(published.get("fps_from", "-")),
-        *(measured.get(runtime, "-") for runtime in RUNTIMES),
+        *(str(published.get(key, "-")) for key in ("fps_from", "accuracy_from")),
         str(facts["counted"]),
     ]
 
@@ -115,10 +166,10 @@ def _where(key: str) -> str:
     """Device and size of a published speed in words.
 
     >>> _where("fps_titan_xp_768x1536")
-    'Titan xp 768x1536'
+    'Titan Xp 768x1536'
     """
-    device, *rest = key.removeprefix("fps_").split("_")
-    return " ".join([DEVICES.get(device, device), *rest])
+    device, size = key.removeprefix("fps_").rsplit("_", 1)
+    return f"{DEVICES[device]} {size}"
 
 
 def _results() -> dict[str, dict[str, str]]:

@@ -83,5 +83,6 @@ def test_the_page_lists_every_network_with_what_was_published(module_of):
     assert [line.split("`")[1] for line in text.splitlines() if " | `zoo/" in line] == names
     for name in ("zoo/fast_scnn", "zoo/dabnet"):
         assert f"| {' | '.join(page._row(name, page._results().get(name, {})))} |" in text
+        assert f"| {' | '.join(page._sources_row(name))} |" in text
     for missing in page._missing()[2:]:
         assert missing in text
