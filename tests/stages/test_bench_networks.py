@@ -236,6 +236,16 @@ def test_an_evaluation_elsewhere_counts_for_the_very_file_that_it_is_of(desk: Pa
             accuracies([network], [good, folder])
 
 
+def test_a_training_has_no_published_miou_for_its_weights_are_others(desk: Path) -> None:
+    publish(desk / "one.yaml", cityscapes_val=70.5)
+    content = yaml.safe_load((desk / "one.yaml").read_text())
+    content["provenance"]["trained_on"] = "camvid"
+    (desk / "two.yaml").write_text(yaml.safe_dump(content))
+    job = the_job("one.yaml", "two.yaml")
+    networks = [at_size(load_design(name, SEARCH_SPACES), SIZE, job, name=name, batch=1) for name in job.names]
+    assert list(accuracies(networks)) == ["one.yaml"]
+
+
 @pytest.mark.parametrize("figures", [{"cityscapes_val": "high"}, {"cityscapes_val": 0.7e3}, {"cityscapes_test": True}])
 def test_a_published_figure_that_is_none_is_refused(figures: dict[str, Any], desk: Path) -> None:
     publish(desk / "one.yaml", **figures)

@@ -15,6 +15,7 @@ from nas.files.shortening import shorten
 from nas.probing.bench.benched_networks import BenchedNetwork
 from nas.runs.run_json import read_evaluation
 from nas.runs.rundir import WEIGHTS
+from nas.runs.trained_genotype import TRAINED_ON
 
 PUBLISHED = "published"
 """Key in the provenance of a genotype: figures that its authors or others published, mIoU by data and split in percent."""
@@ -97,8 +98,9 @@ def _measured(evaluation: Mapping[str, Any]) -> Accuracy:
 
 
 def _published(network: BenchedNetwork) -> dict[str, float]:
-    """Data and split -> mIoU in percent."""
-    figures: Any = {} if network.design is None else network.design.genotype.provenance.get(PUBLISHED, {})
+    """Data and split -> mIoU in percent; none of a training, whose weights are others than those published."""
+    stated: Mapping[str, Any] = {} if network.design is None else network.design.genotype.provenance
+    figures: Any = {} if TRAINED_ON in stated else stated.get(PUBLISHED, {})
     if not isinstance(figures, Mapping):
         raise GenotypeError(f"{network.name}: provenance.{PUBLISHED}: got {shorten(figures)}, expected names and numbers")
     found = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.measuring.processing_times import ProcessingTimes
-from nas.probing.bench.bench_summary import HEADER, block_notes, block_title, by_time, row_cells
+from nas.probing.bench.bench_summary import HEADER, LEGEND, block_notes, block_title, by_time, row_cells
 from nas.probing.bench.network_times import BenchBlock
 from nas.reports.accuracy_chart import ChartPanel, ChartPoint, draw_accuracy_chart, front
 from nas.reports.page import note, page, picture, table
@@ -41,6 +41,7 @@ def bench_page(
     sections += [("Before and after a network", _processing(one)) for one in processing]
     if left_out:
         sections.append(("Not timed", "".join(note(one) for one in left_out)))
+    sections.append(("Columns", "".join(note(one) for one in LEGEND)))
     sections.append(("Protocol", table([], _facts(protocol), facts=True)))
     return page("nas bench: networks side by side", sections)
 

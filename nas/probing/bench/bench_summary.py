@@ -24,6 +24,12 @@ HEADER = (
     "predicted ms",
     "error",
 )
+LEGEND = (
+    "p10, p90: a tenth of the samples is below, above, in ms; FPS: images a second, 1000 / ms for one at a time",
+    "GMACs: 10^9 multiply-accumulates for one image; weights, activations: in fp32, of one image the most that are alive at a time",
+    "error: predicted over measured ms, minus 1",
+)
+"""What the columns are."""
 
 LISTED = 6
 """Networks that a line names; the files have all."""
@@ -130,7 +136,8 @@ def _accuracies(block: BenchBlock) -> Iterator[str]:
     kinds: dict[str, list[str]] = {}
     for row in block.rows:
         if row.accuracy is not None:
-            kinds.setdefault(f"{row.accuracy.kind}{' (*)' if row.accuracy.is_published else ''}", []).append(row.network.name)
+            ours = "" if not row.accuracy.is_published else " (*), with the authors' weights and size of images"
+            kinds.setdefault(f"{row.accuracy.kind}{ours}", []).append(row.network.name)
     for kind, names in kinds.items():
         yield f"mIoU {kind}" + (f": {listed(names)}" if len(kinds) > 1 else "")
     without = [row.network.name for row in block.rows if row.accuracy is None]
