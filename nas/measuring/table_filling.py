@@ -18,6 +18,7 @@ from nas.cost.latency_table import LatencyTable, read_table, save_table
 from nas.cost.lookup import WORK_FOLDER
 from nas.cost.table_lock import changing_table, measuring_into, remove_stale_locks
 from nas.cost.table_parts import Entry, Reference, parse_key
+from nas.data.data_words import OPEN_DATA
 from nas.errors import ConfigError, TableError
 from nas.files.command_words import setting
 from nas.measuring.effort import Effort
@@ -32,8 +33,6 @@ from nas.worker.rounds import Log, OnProgress, unstable
 
 BUSY_SPREAD = 0.2
 """A spread of the median operation above this is reported as a busy machine (idle, here: 0.03)."""
-OPEN_DATA = "data=NAME"
-"""Stands for the data set in a next command, where nothing says which."""
 LISTED = 5
 """Operations that the summary names of those whose median is not known well enough."""
 

@@ -27,12 +27,14 @@ class PredictReport:
         table: The table; its unit is that of all costs.
         latency: The prediction, in that unit.
         path: The file written; None: none.
+        next_words: Words of the command that times the network; empty: none does, at this number of channels.
     """
 
     design: Design
     table: CostTable
     latency: Latency
     path: Path | None
+    next_words: tuple[str, ...] = ()
 
     @property
     def operations(self) -> int:
@@ -50,7 +52,7 @@ class PredictReport:
         return frame_rate_on(self.latency, self.table.unit, self.table.identifier)
 
     def summary(self) -> list[str]:
-        """Lines for the terminal: the total, what is known of its error, the energy, each part."""
+        """Lines for the terminal: the total, what is known of its error, the energy, each part, what to do next."""
         (height, width), total, unit, energy = self.design.deployment.input, self.latency.ms, self.table.unit, self.energy
         rate = self.frame_rate
         parts = [*self.latency.by_part.items(), ("total", total)]
@@ -69,7 +71,12 @@ class PredictReport:
             *([] if energy is None else [energy.line()]),
             *text_table(["part", unit, *([] if energies is None else ["mJ"]), "share"], rows),
         ]
-        return lines if self.path is None else [*lines, f"wrote {self.path}"]
+        where = f", on {self.table.device.name}" if isinstance(self.table, LatencyTable) else ""
+        return [
+            *lines,
+            *([] if self.path is None else [f"wrote {self.path}"]),
+            *([f"next{where}: nas {' '.join(self.next_words)}"] if self.next_words else []),
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """The content of `predict.json`; `energy` stands there where the table is one of measurements, and is null without them."""

@@ -23,8 +23,9 @@ from nas.measuring.runners.worker_result import WorkerResult
 from nas.measuring.survey_protocol import PASSES, check_survey_runtime, survey_line, survey_protocol
 from nas.probing.bench.accuracies import accuracies
 from nas.probing.bench.bench_files import CSV, JSON, bench_csv, bench_json, rounds_protocol
+from nas.probing.bench.bench_next import next_lines
 from nas.probing.bench.bench_page import HTML, PNG, bench_chart, bench_page
-from nas.probing.bench.bench_summary import block_lines
+from nas.probing.bench.bench_summary import LEGEND, block_lines
 from nas.probing.bench.benched_networks import at_size, load_networks, sizes_of
 from nas.probing.bench.network_predictions import given_tables, table_for
 from nas.probing.bench.network_times import BenchBlock
@@ -56,12 +57,14 @@ class BenchNetworksResult:
     left_out: Sequence[str]
 
     def summary(self) -> list[str]:
-        """Lines for the terminal: a table for each block, what is to be known of it, and the files."""
+        """Lines for the terminal: a table for each block, what is to be known of it, the files, and what to do next."""
         lines = [line for block in self.blocks for line in (*block_lines(block), "")]
+        lines += [*LEGEND, ""]
         lines += [line for one in self.processing for line in (*one.summary(), "")]
         if self.protocol == "survey":
             lines.append(survey_line())
-        return [*lines, *(f"not timed: {one}" for one in self.left_out), *(f"wrote {self.out / name}" for name in FILES)]
+        lines += [*(f"not timed: {one}" for one in self.left_out), *(f"wrote {self.out / name}" for name in FILES)]
+        return [*lines, *next_lines([row for block in self.blocks for row in block.rows])]
 
 
 def bench_networks(

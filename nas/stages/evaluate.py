@@ -27,6 +27,7 @@ from nas.data.split_scan import scan_split
 from nas.distributed.fabric import make_fabric
 from nas.errors import CheckpointError, ConfigError, DataError
 from nas.files.atomic import write_text_atomic
+from nas.files.command_words import setting
 from nas.files.file_digest import file_digest
 from nas.files.strict_json import parse_strict
 from nas.metrics import summarise
@@ -65,6 +66,7 @@ class EvalResult:
         pictures: Number of pictures written.
         latency: The predicted latency; None: it is not known.
         notes: What people should know of how it came about.
+        next_words: Words of the next command.
     """
 
     out: Path
@@ -76,9 +78,10 @@ class EvalResult:
     pictures: int
     latency: StatedLatency | None = None
     notes: tuple[str, ...] = ()
+    next_words: tuple[str, ...] = ()
 
     def summary(self) -> list[str]:
-        """Human lines: the metrics, IoU by class, the files."""
+        """Human lines: the metrics, IoU by class, the files, what to do next."""
         height, width = self.size
         lines = [f"{self.images} images of the {self.split} split of {self.data} at {height}x{width}"]
         if self.latency is not None:
@@ -90,7 +93,7 @@ class EvalResult:
         lines.append(f"  wrote                   {self.out / REPORT}")
         if self.pictures:
             lines.append(f"  wrote                   {self.out / PICTURES}/ ({self.pictures} pictures)")
-        return lines
+        return [*lines, f"next: nas {' '.join(self.next_words)}"]
 
 
 Open = Callable[[torch.device, int | None], Segmenter]
@@ -195,8 +198,26 @@ def evaluate_split(job: EvalJob, file: Path, opened: Open) -> EvalResult:
         write_text_atomic(out / REPORT, json.dumps(report, indent=2) + "\n")
         _draw_pictures(segmenter.forward, dataset, shown, fabric=fabric, folder=out / PICTURES, table=table)
         return EvalResult(
-            out, job.split, job.data.name, dataset.size, len(dataset), metrics, len(shown), latency, tuple(segmenter.notes())
+            out=out,
+            split=job.split,
+            data=job.data.name,
+            size=dataset.size,
+            images=len(dataset),
+            metrics=metrics,
+            pictures=len(shown),
+            latency=latency,
+            notes=tuple(segmenter.notes()),
+            next_words=tuple(_next_words(job, out, dataset.size)),
         )
+
+
+def _next_words(job: EvalJob, out: Path, size: tuple[int, int]) -> list[str]:
+    """The command that exports the network or, of an ONNX file, times it, with this evaluation beside the time."""
+    if job.onnx is not None:
+        shape = setting("bench.sizes", [list(size)])
+        return ["bench", setting("networks", job.onnx), "runtime=onnxruntime", shape, setting("bench.evaluations", out)]
+    given = {"run": job.run, "genotype": job.genotype, "weights": job.weights, "checkpoint": job.checkpoint}
+    return ["export", *(setting(key, value) for key, value in given.items() if value is not None)]
 
 
 def _class_table(job: EvalJob, segmenter: Segmenter, classes: Sequence[str]) -> NDArray[np.int64] | None:

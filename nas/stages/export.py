@@ -21,6 +21,7 @@ from nas.exporting.onnx_metadata import input_properties
 from nas.exporting.required_packages import PACKAGES, require_packages
 from nas.exporting.runtime_facts import difference_lines, known_differences
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
+from nas.files.command_words import setting
 from nas.files.file_digest import file_digest
 from nas.network.network import Labels, Network
 from nas.network.trained_network import trained_network, trained_sources
@@ -84,7 +85,9 @@ class ExportResult:
             lines.append("  the names of the classes are not known; export.classes=[NAME,...] puts them into the file")
         lines.extend([f"  wrote {self.out / FILE_NAME}", f"  wrote {self.out / REPORT}"])
         shape = "x".join(map(str, (1, *report["input"]["shape"][1:])))
-        return [*lines, f"next: on the device, e.g. trtexec --onnx={quote(str(self.out / FILE_NAME))} --shapes={INPUT}:{shape}"]
+        file = self.out / FILE_NAME
+        lines.append(f"  with TensorRT: trtexec --onnx={quote(str(file))} --shapes={INPUT}:{shape}")
+        return [*lines, f"next: nas bench {setting('networks', file)} runtime=onnxruntime"]
 
 
 def export(job: ExportJob, spaces: Mapping[str, SpaceEntry]) -> ExportResult:

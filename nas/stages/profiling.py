@@ -9,11 +9,12 @@ from nas.config.measuring_jobs import ProfileJob
 from nas.cost.lookup import WORK_FOLDER, tell_hidden
 from nas.cost.profile_command import space_overrides
 from nas.data.classes.class_set import CAMVID
+from nas.data.data_words import OPEN_DATA
 from nas.files.command_words import setting
 from nas.measuring.runners.bundle import BundleResult, write_bundle
 from nas.measuring.runners.open_runner import open_runner
 from nas.measuring.runners.request import request_of
-from nas.measuring.table_filling import OPEN_DATA, ProfileResult, check_energies, fill_table
+from nas.measuring.table_filling import ProfileResult, check_energies, fill_table
 from nas.measuring.wanted_operations import wanted_by
 from nas.space.deployment import Deployment
 from nas.space.design import Design

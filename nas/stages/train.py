@@ -8,14 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from nas.config.jobs import TrainJob
-from nas.data import build_dataset
-from nas.data.data_words import data_words
+from nas.data.data_words import OPEN_DATA, data_words, split_words
 from nas.data.image_folder import ImageFolder, ImageFolderConfig
 from nas.distributed.fabric import make_fabric, ranks_of
-from nas.errors import ConfigError, DataError, UserError
+from nas.errors import ConfigError, UserError
 from nas.files.command_words import setting
 from nas.reports.run_pictures import predicted_pictures
 from nas.runs import rundir
@@ -35,8 +33,6 @@ from nas.training.run_checkpoints import Resumption
 from nas.training.train_setup import Split, make_task, train_splits
 from nas.training.train_task import TrainTask
 
-OPEN_DATA = "data=NAME"
-"""Stands for the data set in a next command, where nothing says which."""
 SCORES = {"miou": "mIoU", "top1": "top-1", "top5": "top-5"}
 """Names of a validation's metrics on the terminal."""
 
@@ -156,17 +152,9 @@ def _result(job: TrainJob, task: TrainTask, out: Path, *, seconds: float) -> Tra
 def _next_words(job: TrainJob, out: Path) -> list[str]:
     """The command that evaluates the network or, after whole images, trains the segmentation from its encoder."""
     if not isinstance(job.data, ImageFolderConfig):
-        return ["eval", setting("run", out), *_split_words(job.data)]
+        return ["eval", setting("run", out), *split_words(job.data)]
     words = ["train", setting("genotype", out / "genotype.yaml"), setting("encoder_weights", out / rundir.WEIGHTS)]
     try:
         return [*words, *data_words(data_of(Path(job.genotype)))]
     except UserError:  # the genotype is of no run that states data with labels of pixels
         return [*words, OPEN_DATA]
-
-
-def _split_words(data: Any) -> list[str]:  # noqa: ANN401 - one of the configs of DATASETS
-    """The split to evaluate on, where the data set has no test split with labels."""
-    try:
-        return [] if build_dataset(data, "test").no_truth is None else ["split=val"]
-    except DataError:
-        return ["split=val"]

@@ -89,8 +89,8 @@ def network(genotype, size) -> dict:
 @pytest.mark.parametrize("table", ["table.json", "macs"])
 def test_prediction_is_the_same(golden, golden_text, tmp_path, name, table):
     shutil.copy(BEFORE / "table.json", tmp_path / "table.json")
-    genotype = BEFORE / "genotypes" / f"{name}.yaml"
-    printed = run_in(tmp_path, "predict", f"genotype={genotype}", f"latency.table={table}", "out=out")
+    shutil.copy(BEFORE / "genotypes" / f"{name}.yaml", tmp_path / f"{name}.yaml")
+    printed = run_in(tmp_path, "predict", f"genotype={name}.yaml", f"latency.table={table}", "out=out")
     case = f"predict_{name}_{table.removesuffix('.json')}"
     golden_text(case, printed)
     golden(case, json.loads((tmp_path / "out" / "predict.json").read_text(encoding="utf-8")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 
@@ -71,6 +72,29 @@ def test_a_searched_network_is_trained_on_the_data_of_the_search(run_nas, tmp_pa
         config = load_config(tmp_path / f"run{number}")
         assert config["data"] == load_config(tmp_path / "a search")["data"]
         assert nas.load_genotype(tmp_path / f"run{number}").provenance["classes"] == ["road", "car", "tree"]
+
+
+def test_an_evaluated_network_is_exported_and_a_file_that_is_scored_is_timed_beside_its_miou(run_nas, tmp_path):
+    random_genotype(tmp_path / "genotype.yaml")
+    trained = run_nas("train", "genotype=genotype.yaml", *words_of("synthetic", tmp_path), *SHORT, 'out="a run"')
+    exported = run_nas(*next_of(run_nas(*next_of(trained), *CPU)))
+    assert (tmp_path / "a run" / "model.onnx").exists()
+    assert next_of(exported) == ["bench", 'networks="a run/model.onnx"', "runtime=onnxruntime"]
+    scored = run_nas("eval", 'onnx="a run/model.onnx"', "pictures=0", "out=scored", *CPU)
+    assert run_nas(*next_of(scored), "rounds=1", "bench.processing=false", "out=timed").status == 0
+    (row,) = csv.DictReader((tmp_path / "timed" / "bench.csv").read_text().splitlines())
+    miou = json.loads((tmp_path / "scored" / "eval.json").read_text())["miou"]
+    assert float(row["miou_percent"]) == pytest.approx(100 * miou, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [[], ["deploy.input=[48,64]", "num_classes=3"]])
+def test_a_predicted_network_is_timed_at_the_shape_of_the_prediction(run_nas, tmp_path, shape):
+    random_genotype(tmp_path / "a genotype.yaml")
+    words = next_of(run_nas("predict", 'genotype="a genotype.yaml"', "latency.table=macs", *shape, "out=predicted"))
+    assert run_nas(*words, "rounds=1", "bench.processing=false", "out=timed").status == 0
+    (timed,) = csv.DictReader((tmp_path / "timed" / "bench.csv").read_text().splitlines())
+    deploy = json.loads((tmp_path / "predicted" / "predict.json").read_text())["deploy"]
+    assert [int(timed[key]) for key in ("height", "width", "classes")] == [*deploy["input"], deploy["num_classes"]]
 
 
 def test_after_whole_images_the_segmentation_is_trained_on_the_data_of_the_search(run_nas, tmp_path):
