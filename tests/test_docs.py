@@ -21,7 +21,7 @@ from tests.small_jobs import CHECKOUT
 from tests.squeezenas_reference import Reference
 
 pytestmark = pytest.mark.pages
-PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks", "bench-networks", "zoo")
+PAGES = ("profile-my-device", "search-on-my-data", "retrain", "export", "published-networks", "bench-networks")
 SHORT = {
     "profile": ["rounds=1", "max_rounds=1"],
     "profile plan": ["rounds=1", "max_rounds=1"],
@@ -92,7 +92,7 @@ def test_every_command_of_the_pages_runs(desk: Path, capsys: pytest.CaptureFixtu
 
 
 def test_pages_name_only_verbs_and_settings_that_exist() -> None:
-    for page in (*PAGES, "PROFILING"):
+    for page in (*PAGES, "PROFILING", "zoo"):
         text = (CHECKOUT / "docs" / f"{page}.md").read_text()
         for verb in re.findall(r"`nas ([a-z]+)", text):
             assert verb in VERBS, f"{page}: nas {verb}"

@@ -102,7 +102,7 @@ test images of CamVid. `-`: not published. {measured}
 SOURCES = """\
 ## Published speed, and where numbers are from
 
-Frames per second at height x width. Speeds of several sources were measured in several ways: compare them within one source. For the
+Frames a second at height x width. Speeds of several sources were measured in several ways: compare them within one source. For the
 classes and the size with which it was counted, a network has the counts of the code that the last column names; where it has others
 on purpose, its file in [networks](../search_spaces/zoo/networks) says why. All figures stand in the `provenance` of the genotype,
 which `nas show genotype=zoo/NAME` prints.
