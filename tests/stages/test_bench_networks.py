@@ -113,6 +113,10 @@ def test_larger_networks_take_longer_at_their_own_sizes(desk: Path) -> None:
     content = yaml.safe_load((desk / "two.yaml").read_text())
     content["deploy"] |= {"input": [192, 256], "init_channels": 8}
     (desk / "two.yaml").write_text(yaml.safe_dump(content))
+    content["deploy"]["num_classes"] = 5
+    (desk / "one_5.yaml").write_text(yaml.safe_dump(content))
+    lines = bench("two.yaml", "one_5.yaml", rounds=1, sizes=[[32, 48]], out="classes").summary()
+    assert any(line.startswith("classes differ, and more take longer: 5 of one_5.yaml; 11 of two.yaml") for line in lines)
     bench("two.yaml", "one.yaml", num_classes=3)
     small, large = sorted(rows(desk / "out"), key=lambda row: int(row["macs"]))
     assert (small["network"], small["height"], small["width"]) == ("one.yaml", *map(str, SIZE))
@@ -135,6 +139,7 @@ def table_at_hand(names: list[str], size: tuple[int, int], **changes: Any) -> La
 def test_predictions_stand_beside_measurements_at_the_level_of_the_table(desk: Path) -> None:
     table = table_at_hand(["one.yaml"], SIZE, reference=Reference(NETWORKS_REFERENCE.key, 1e-3))
     lines = "\n".join(bench("one.yaml", "two.yaml").summary())
+    assert "classes differ" not in lines
     (block,) = json.loads((desk / "out" / "bench.json").read_text())["blocks"]
     one, two = block["networks"]
     assert block["slowdown_since_table"] == pytest.approx(block["reference"]["ms"] / 1e-3)

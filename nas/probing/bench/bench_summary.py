@@ -94,6 +94,7 @@ def block_notes(block: BenchBlock) -> Iterator[str]:
             f"predicted by {block.table}; the device takes {block.slowdown:.3f} times as long as when that was measured, which the "
             "errors allow for"
         )
+    yield from _classes(block)
     yield from _not_predicted(block)
     yield from _accuracies(block)
     for row in block.rows:
@@ -107,6 +108,17 @@ def listed(texts: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
     more = len(texts) - LISTED
     return ", ".join(texts) if more <= 1 else f"{', '.join(texts[:LISTED])} and {more} more"
+
+
+def _classes(block: BenchBlock) -> Iterator[str]:
+    """That genotypes have different numbers of classes, where they do: the last layers of more classes take longer."""
+    names: dict[int, list[str]] = {}
+    for row in block.rows:
+        if row.network.design is not None:
+            names.setdefault(row.network.design.deployment.num_classes, []).append(row.network.name)
+    if len(names) > 1:
+        each = "; ".join(f"{count} of {listed(own)}" for count, own in sorted(names.items()))
+        yield f"classes differ, and more take longer: {each}; num_classes=N gives all genotypes the same"
 
 
 def _not_predicted(block: BenchBlock) -> Iterator[str]:
