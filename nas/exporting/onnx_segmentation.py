@@ -296,4 +296,9 @@ def _listed(ports: list[Port]) -> str:
 
 
 def _by(sides: tuple[int, ...]) -> str:
-    return "x".join(map(str, sides))
+    """A shape in words.
+
+    >>> _by((2, 48, 64)), _by(())
+    ('2x48x64', 'one number')
+    """
+    return "x".join(map(str, sides)) or "one number"
