@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,10 +147,11 @@ def _positions(points: Sequence[ChartPoint]) -> tuple[list[float], list[float]]:
 
 
 def _write_names(axes: Axes, panel: ChartPanel) -> None:
-    """Names beside their points, each where it covers no other name, as far as there is such a place."""
+    """Names beside their points, each where it covers no other, in the frame if it can, as far as there is such a place."""
     taken: list[Bbox] = []
     for point in sorted(panel.points, key=lambda one: one.ms):
-        for right, up in PLACES if point.miou is not None else ((0, 6 + 10 * step) for step in range(5)):
+        places = PLACES if point.miou is not None else tuple((0, 6 + 10 * step) for step in range(5))
+        for within, (right, up) in itertools.product((True, False), places):
             text = axes.annotate(
                 point.name,
                 (point.ms, 100 * point.miou if point.miou is not None else 0.0),
@@ -162,7 +164,8 @@ def _write_names(axes: Axes, panel: ChartPanel) -> None:
                 parse_math=False,  # names of files may have any character
             )
             box = text.get_window_extent().padded(_APART_PX, 0.0)
-            if not any(box.overlaps(other) for other in taken):
+            fits = not within or (axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1)
+            if fits and not any(box.overlaps(other) for other in taken):
                 break
             text.remove()
         else:

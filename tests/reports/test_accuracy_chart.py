@@ -64,6 +64,14 @@ def test_names_cover_no_other_names_and_one_without_a_place_is_left_out() -> Non
     assert figure.axes[2].get_yticks().tolist() == []
 
 
+def test_a_name_stays_within_the_frame_where_there_is_a_side_for_it() -> None:
+    points = [point("first", 6.0, 0.7), point("the slowest network of all of them", 20.0, 0.8)]
+    (axes,) = draw_accuracy_chart([ChartPanel("board", points)]).axes
+    boxes = [one.get_window_extent() for one in axes.texts if isinstance(one, Annotation)]
+    assert len(boxes) == 2
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+
+
 def test_names_of_files_are_no_formulas() -> None:
     figure = draw_accuracy_chart([ChartPanel("my $board^$", [point("x$1_$2^$.onnx", 1.0, 0.5), point("y$_$", 2.0, None)])])
     assert {text.get_text() for text in figure.axes[0].texts} == {"x$1_$2^$.onnx", "y$_$"}
