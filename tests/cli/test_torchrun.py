@@ -77,7 +77,11 @@ def assert_close_runs(run: Path, other: Path) -> None:
 
 def test_a_killed_process_ends_the_job_in_a_line_and_one_process_goes_on_from_its_checkpoint(tmp_path):
     settings = {"search__epochs": 4, "search__checkpoint_every": 1, "search__eval_every": 0}
-    settings |= {"search__relaxation": "soft", "search__tau_start": 1.0, "search__tau_end": 1.0}  # drawn options may flip by rounding
+    settings |= {
+        "search__relaxation": "soft",
+        "search__tau_start": 1.0,
+        "search__tau_end": 1.0,
+    }  # drawn options may flip by rounding
     run, whole = tmp_path / "run", tmp_path / "whole"
     process = start("search", search_job(run, **settings, trainer__devices=2))
     wait_for_steps(process, run, 5)

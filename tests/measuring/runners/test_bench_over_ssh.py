@@ -47,6 +47,7 @@ def test_networks_of_several_sizes_are_timed_on_the_device_and_nothing_stays_the
     assert not board.files.exists()
 
 
+@pytest.mark.slow
 def test_the_worker_times_networks_in_another_folder_as_it_would_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     places: list[LocalPlace] = []
