@@ -17,6 +17,11 @@ EPS = 2.0**-14
 Official codes have less, which float16 rounds to 0."""
 
 
+def _in_autocast(x: Tensor) -> bool:
+    """Whether PyTorch chooses the precision of what is computed with `x`; of a tensor without content nothing is computed."""
+    return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+
+
 class FastAttention(nn.Module):
     """Attention by cosines without softmax: y = q (k^T v), q and k of length 1 at each pixel.
 
@@ -29,7 +34,7 @@ class FastAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend."""
-        if torch.is_autocast_enabled(value.device.type):
+        if _in_autocast(value):
             with torch.autocast(value.device.type, enabled=False):
                 return self.forward(query.float(), key.float(), value.float())
         channels, height, width = value.shape[1:]
@@ -64,7 +69,7 @@ class ReLULinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
-        if torch.is_autocast_enabled(x.device.type):
+        if _in_autocast(x):
             with torch.autocast(x.device.type, enabled=False):
                 return self.forward(x.float())
         height, width = x.shape[2:]
