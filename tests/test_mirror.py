@@ -108,6 +108,7 @@ TESTED_IN = {
     "search_spaces/squeezenas/decoders": "search_spaces/squeezenas/test_squeezenas_facts",
     "search_spaces/zoo/bisenet_parts": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/config": "search_spaces/zoo/test_space",
+    "search_spaces/zoo/fused_branches": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/hand_made": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/layers": "search_spaces/zoo/test_zoo_contract",
     "search_spaces/zoo/networks": "search_spaces/zoo/test_zoo_contract",

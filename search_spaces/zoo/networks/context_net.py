@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.space.graph import Value
+from search_spaces.zoo.fused_branches import fused, inverted_residual, separable
 from search_spaces.zoo.hand_made import HandMade, Outputs
 from search_spaces.zoo.layers import Layers
 
@@ -21,33 +21,14 @@ def describe(net: Layers) -> Outputs:
     """
     x = net.conv("spatial.stem", net.image, 32, stride=2)
     for number, (channels, stride) in enumerate(((64, 2), (128, 2), (128, 1))):
-        x = _separable(net, f"spatial.{number}", x, channels, stride=stride)
+        x = separable(net, f"spatial.{number}", x, channels, stride=stride)
     high = x
     x = net.conv("context.stem", net.op("context.shrink", "shrink", net.image, stride=4), 32, stride=2)
     for number, (expansion, channels, blocks, stride) in enumerate(STAGES):
         for block in range(blocks):
             name = f"context.{number}.{block}"
-            x = _inverted_residual(net, name, x, channels, expansion=expansion, stride=stride if block == 0 else 1)
-    low = net.depthwise("fusion.depthwise", net.resize("fusion.up", x, high, kind="resize_corners"))
-    low = net.conv("fusion.low", low, 128, 1, layers="conv_bias_bn")
-    x = net.add("fusion.sum", low, net.conv("fusion.high", high, 128, 1, layers="conv_bias_bn"))
-    x = net.relu("fusion.relu", x)
-    for number in range(2):
-        x = _separable(net, f"head.{number}", x, 128)
-    scores = net.classifier("classifier.conv", net.op("classifier.dropout", "dropout_10", x))
-    aux = net.op("aux8.dropout", "dropout_10", net.conv("aux8.conv", high, 32))
-    return Outputs(scores=scores, resize="resize_corners", auxiliary={"aux8": net.classifier("aux8.classifier", aux)})
-
-
-def _separable(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1) -> Value:
-    """Depthwise 3x3, then 1x1, each with batch norm and ReLU."""
-    return net.conv(f"{name}.pointwise", net.depthwise(f"{name}.depthwise", x, stride=stride), channels, 1)
-
-
-def _inverted_residual(net: Layers, name: str, x: Value, channels: int, *, expansion: int, stride: int) -> Value:  # noqa: PLR0913
-    """Expand, filter, project; the input is added where shapes agree (MobileNetV2, arXiv:1801.04381)."""
-    y = net.op(f"{name}.op", "inverted_residual", x, channels=channels, kernel=3, stride=stride, expansion=expansion)
-    return net.add(f"{name}.sum", x, y) if stride == 1 and channels == x.channels else y
+            x = inverted_residual(net, name, x, channels, expansion=expansion, stride=stride if block == 0 else 1)
+    return fused(net, x, high)
 
 
 NETWORKS = {"context_net": HandMade(stem_channels=32, describe=describe)}

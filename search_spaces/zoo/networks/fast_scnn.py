@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nas.space.graph import Value
+from search_spaces.zoo.fused_branches import fused, inverted_residual, separable
 from search_spaces.zoo.hand_made import HandMade, Outputs
 from search_spaces.zoo.layers import Layers
 
@@ -20,34 +21,16 @@ def describe(net: Layers) -> Outputs:
     convolution, which is padded here.
     """
     x = net.conv("stem", net.image, 32, stride=2)
-    x = _separable(net, "down.0", x, 48, stride=2)
-    high = _separable(net, "down.1", x, 64, stride=2)
+    x = separable(net, "down.0", x, 48, stride=2)
+    high = separable(net, "down.1", x, 64, stride=2)
     x = high
     for number, (channels, blocks, stride) in enumerate(STAGES):
         for block in range(blocks):
-            x = _inverted_residual(net, f"stage.{number}.{block}", x, channels, stride=stride if block == 0 else 1)
+            x = inverted_residual(
+                net, f"stage.{number}.{block}", x, channels, expansion=EXPANSION, stride=stride if block == 0 else 1
+            )
     x = _pyramid(net, "pyramid", x)
-    low = net.resize("fusion.up", x, high, kind="resize_corners")
-    low = net.depthwise("fusion.depthwise", low)
-    low = net.conv("fusion.low", low, 128, 1, layers="conv_bias_bn")
-    x = net.add("fusion.sum", low, net.conv("fusion.high", high, 128, 1, layers="conv_bias_bn"))
-    x = net.relu("fusion.relu", x)
-    for number in range(2):
-        x = _separable(net, f"head.{number}", x, 128)
-    scores = net.classifier("classifier.conv", net.op("classifier.dropout", "dropout_10", x))
-    aux = net.op("aux8.dropout", "dropout_10", net.conv("aux8.conv", high, 32))
-    return Outputs(scores=scores, resize="resize_corners", auxiliary={"aux8": net.classifier("aux8.classifier", aux)})
-
-
-def _separable(net: Layers, name: str, x: Value, channels: int, *, stride: int = 1) -> Value:
-    """Depthwise 3x3, then 1x1, each with batch norm and ReLU."""
-    return net.conv(f"{name}.pointwise", net.depthwise(f"{name}.depthwise", x, stride=stride), channels, 1)
-
-
-def _inverted_residual(net: Layers, name: str, x: Value, channels: int, *, stride: int) -> Value:
-    """Expand, filter, project; the input is added where shapes agree (MobileNetV2, arXiv:1801.04381)."""
-    y = net.op(f"{name}.op", "inverted_residual", x, channels=channels, kernel=3, stride=stride, expansion=EXPANSION)
-    return net.add(f"{name}.sum", x, y) if stride == 1 and channels == x.channels else y
+    return fused(net, x, high)
 
 
 def _pyramid(net: Layers, name: str, x: Value) -> Value:
