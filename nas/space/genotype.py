@@ -89,7 +89,8 @@ def find_genotype(path_or_name: str | Path) -> Path:
         raise GenotypeError(f"genotype: {shorten(str(path))} cannot be read ({error.strerror})") from error
     published = published_genotypes()
     if str(path_or_name) not in published:
-        near = get_close_matches(str(path_or_name), published, n=1)
+        longer = [name for name in published if name.startswith(str(path_or_name))]
+        near = longer or get_close_matches(str(path_or_name), published, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         raise GenotypeError(
             f"genotype: got {shorten(str(path_or_name))}, and there is no such file; expected a file, a run with a {FILE_NAME} "

@@ -52,3 +52,11 @@ def test_a_value_does_not_share_what_it_was_made_of():
     assert genotype.choices == CHOICES
     with pytest.raises(dataclasses.FrozenInstanceError):
         genotype.space = "gas"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("zoo/ddrnet", "zoo/ddrnet_23_slim"), ("zoo/fast_scn", "zoo/fast_scnn"), ("zoo/fastscnn", "zoo/fast_scnn")]
+)
+def test_a_name_that_does_not_exist_is_answered_by_one_that_begins_alike_or_is_near(given: str, meant: str) -> None:
+    with pytest.raises(GenotypeError, match=f"did you mean {meant}[?]"):
+        find_genotype(given)
