@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from nas.config.jobs import SearchJob, TrainJob
 from nas.devices.sole_writer import sole_writer
-from nas.errors import CheckpointError, ConfigError
+from nas.errors import CheckpointError, ConfigError, UserError
 from nas.files.atomic import is_temporary, remove_leftovers, write_text_atomic
 from nas.files.command_words import setting
 from nas.files.shortening import shorten
@@ -92,7 +92,8 @@ def go_on(folder: Path, job: SearchJob | TrainJob, verb: str) -> None:
 def held_out(out: str | None, verb: str, *, run: str | None = None) -> Iterator[Path]:
     """The folder that a verb writes results to, made if need be and held against other writers of results.
 
-    A run that goes on meanwhile is no obstacle: it writes other files, and results are written whole.
+    A run that goes on meanwhile is no obstacle: it writes other files, and results are written whole. A folder that was made for
+    input that is then refused goes again, if nothing is in it.
 
     Args:
         out: The folder wanted, which has nothing in it; None: that of the run, or else a fresh one under `RUNS`.
@@ -106,9 +107,17 @@ def held_out(out: str | None, verb: str, *, run: str | None = None) -> Iterator[
         with _held(Path(run), verb, lock=RESULTS_LOCK) as folder:
             yield folder
         return
-    with _held(fresh(verb.split()[-1]) if out is None else _folder(out), verb) as folder:
-        _require_empty(folder, verb)
-        yield folder
+    wanted = fresh(verb.split()[-1]) if out is None else _folder(out)
+    is_new = out is None or not wanted.exists()
+    try:
+        with _held(wanted, verb) as folder:
+            _require_empty(folder, verb)
+            yield folder
+    except UserError:
+        if is_new:
+            with suppress(OSError):  # something is in it
+                wanted.rmdir()
+        raise
 
 
 def has_checkpoint(folder: Path) -> bool:

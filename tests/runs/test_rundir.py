@@ -342,3 +342,27 @@ def test_a_run_is_not_ended_before_where_it_is():
         open_run(fewer, "search", total_steps=9)
     assert (folder / "config.yaml").read_bytes() == before
     assert open_run(fewer, "search", total_steps=12) == folder
+
+
+def refused(out: str | None, *files: str) -> Path:
+    """The folder of results of a verb that writes some files and then refuses its input."""
+    with rundir.held_out(out, "bench") as folder:
+        refused.folder = folder
+        for name in files:
+            (folder / name).write_text("{}")
+        raise ConfigError("wrong")
+
+
+@pytest.mark.parametrize("out", [None, "new"])
+def test_a_folder_made_for_input_that_is_refused_goes_again_unless_something_is_in_it(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="wrong"):
+        refused(out)
+    assert not refused.folder.exists()
+    with pytest.raises(ConfigError, match="wrong"):
+        refused(out, "part.json")
+    assert [path.name for path in refused.folder.iterdir()] == ["part.json"]
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ConfigError, match="wrong"):
+        refused("mine")
+    assert (tmp_path / "mine").is_dir()

@@ -82,15 +82,7 @@ def request_for_networks(job: BenchNetworksJob, runtime_text: str) -> Request:
     rounds = job.rounds or DEFAULT_ROUNDS
     if not in_process:
         _check_worker(job, runtime, key="rounds", rounds=rounds)
-    effort = Effort(rounds=rounds, max_rounds=rounds, ci=0.01)
-    return Request(
-        runtime=runtime,
-        accelerator=_accelerator(job, runtime, in_process=in_process),
-        effort=effort,
-        program_effort=effort,
-        device=None if job.device == "auto" else job.device,
-        in_process=in_process,
-    )
+    return _fixed_rounds(job, runtime, rounds, in_process=in_process)
 
 
 def request_for_table(job: ValidateJob, table: LatencyTable) -> Request:
@@ -110,7 +102,12 @@ def request_for_table(job: ValidateJob, table: LatencyTable) -> Request:
             f"latency table {table.identifier}: names no reference operation, so nothing can be measured at its level; expected a "
             "table of nas profile"
         )
-    effort = Effort(rounds=job.rounds, max_rounds=job.rounds, ci=0.01)
+    return _fixed_rounds(job, runtime, job.rounds, in_process=in_process)
+
+
+def _fixed_rounds(job: ValidateJob | BenchNetworksJob, runtime: RuntimeName, rounds: int, *, in_process: bool) -> Request:
+    """Request for the timing of whole networks in so many rounds, whatever their samples say."""
+    effort = Effort(rounds=rounds, max_rounds=rounds, ci=0.01)
     return Request(
         runtime=runtime,
         accelerator=_accelerator(job, runtime, in_process=in_process),
