@@ -1,7 +1,7 @@
 """Operations that are ready to be timed, within a size in memory."""
 
 import os
-from typing import Callable, Dict, Sequence, Set, Tuple
+from typing import Callable, Dict, Generic, Sequence, Set, Tuple, TypeVar
 
 from nas.worker.graph_archive import Graphs
 from nas.worker.interface import Operation, Run, Runtime
@@ -9,34 +9,35 @@ from nas.worker.interface import Operation, Run, Runtime
 KEEP_SHARE, KEEP_BYTES = 0.25, 1_000_000_000
 """Operations stay ready up to this share of the memory that is free at the start, and up to this size."""
 
+Value = TypeVar("Value")
 MakeReady = Callable[[str], Tuple[Run, int]]
 """Makes the operation of a key ready; returns what executes it, and the bytes that it takes."""
 OnReady = Callable[[int, int], None]
 """Called with the number of operations that were made ready so far, and of all."""
 
 
-class ReadyOperations:
-    """Operations made ready once while they fit into a size in memory, and each time again beyond it.
+class Kept(Generic[Value]):
+    """What takes long to make: made once while it fits into a size in memory, and each time again beyond it.
 
     Args:
-        make: See `MakeReady`.
-        keep_bytes: Most memory for those that stay ready.
+        make: Makes what belongs to a key, and counts the bytes that it takes.
+        keep_bytes: Most memory for what is kept.
     """
 
-    def __init__(self, make: MakeReady, *, keep_bytes: float) -> None:
+    def __init__(self, make: Callable[[str], Tuple[Value, int]], *, keep_bytes: float) -> None:
         self._make = make
         self._free_bytes = keep_bytes
-        self._ready: Dict[str, Run] = {}
+        self._kept: Dict[str, Value] = {}
 
-    def prepare(self, key: str) -> Run:
-        """Make an operation ready, or take the one that is."""
-        if key in self._ready:
-            return self._ready[key]
-        run, num_bytes = self._make(key)
+    def take(self, key: str) -> Value:
+        """Make what belongs to a key, or take what is kept."""
+        if key in self._kept:
+            return self._kept[key]
+        value, num_bytes = self._make(key)
         if num_bytes <= self._free_bytes:
             self._free_bytes -= num_bytes
-            self._ready[key] = run
-        return run
+            self._kept[key] = value
+        return value
 
 
 def ready_from_graphs(runtime: Runtime, graphs: Graphs, operations: Sequence[Operation], on_ready: OnReady) -> MakeReady:

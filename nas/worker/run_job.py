@@ -15,7 +15,7 @@ from nas.worker.lock import NOBODY, sole_worker
 from nas.worker.other_measurements import refuse_other_measurements, remove_temporary_files
 from nas.worker.power import PowerSource, energy_per_call, find_power_source
 from nas.worker.readings import Reading, clocks_text, read_state, temperatures_text
-from nas.worker.ready_operations import ReadyOperations, memory_to_keep, ready_from_graphs
+from nas.worker.ready_operations import Kept, memory_to_keep, ready_from_graphs
 from nas.worker.result import RESULT_VERSION, save_result
 from nas.worker.rounds import IMPLEMENTATION, Rounds, Sampling, measure_rounds
 from nas.worker.timing_journal import (
@@ -118,13 +118,13 @@ def run_job(
         events.event("there", len(journal.timings), f"{job.planned} operations; {journal.num_samples} samples are there already")
         started = time.time()
         make = ready_from_graphs(runtime, graphs, job.operations, events.ready)
-        ready = ReadyOperations(make, keep_bytes=memory_to_keep())
+        ready = Kept(make, keep_bytes=memory_to_keep())
         keys = [operation.key for operation in job.operations]
         numbers = {key: number for number, key in enumerate(keys)}
         measure_rounds(
             keys[: job.planned],
             keys[job.reference],
-            lambda key: _noting_graphs(key, ready.prepare(key), runtime, notes, number=numbers[key]),
+            lambda key: _noting_graphs(key, ready.take(key), runtime, notes, number=numbers[key]),
             log=journal,
             rounds=rounds,
             sampling=Sampling(is_program=runtime.is_program),
@@ -195,11 +195,11 @@ def _power_source(runtime: Runtime, setup: Setup) -> PowerSource:
     return source
 
 
-def _energies(job: Job, ready: ReadyOperations, source: PowerSource, notes: JobNotes, events: EventStream) -> Dict[str, Any]:
+def _energies(job: Job, ready: Kept[Run], source: PowerSource, notes: JobNotes, events: EventStream) -> Dict[str, Any]:
     """Energy of a call of each operation, by its number; what it was read from; and the mean idle power."""
     for number, operation in enumerate(job.operations[: job.planned]):
         if number not in notes.energies:
-            energy = energy_per_call(source, ready.prepare(operation.key))
+            energy = energy_per_call(source, ready.take(operation.key))
             notes.note({"op": number, "mj": energy.mj_per_call, "idle_w": energy.idle_w})
         events.event("energy", number, f"energy of {number + 1} of {job.planned} operations")
     found = {number: notes.energies[number] for number in range(job.planned)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.worker.interface import Operation, Run
-from nas.worker.ready_operations import KEEP_BYTES, ReadyOperations, bytes_of_maps, memory_to_keep
+from nas.worker.ready_operations import KEEP_BYTES, Kept, bytes_of_maps, memory_to_keep
 
 BYTES = {"a": 60, "b": 50, "c": 40}
 
@@ -15,12 +15,12 @@ def test_what_fits_is_made_once_and_what_does_not_is_made_each_time() -> None:
         made.append(key)
         return (lambda calls: float(calls)), BYTES[key]
 
-    ready = ReadyOperations(make, keep_bytes=100)
-    runs = {key: ready.prepare(key) for key in BYTES}
+    ready = Kept(make, keep_bytes=100)
+    runs = {key: ready.take(key) for key in BYTES}
     assert made == ["a", "b", "c"]
-    assert ready.prepare("a") is runs["a"]
-    assert ready.prepare("c") is runs["c"]
-    assert ready.prepare("b") is not runs["b"]
+    assert ready.take("a") is runs["a"]
+    assert ready.take("c") is runs["c"]
+    assert ready.take("b") is not runs["b"]
     assert made == ["a", "b", "c", "b"]
 
 

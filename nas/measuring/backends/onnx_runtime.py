@@ -25,7 +25,7 @@ from nas.network.network import Network
 from nas.ops.spec import OpSpec
 from nas.worker.interface import Operation, Run, Setup, WorkerError
 from nas.worker.onnx_sessions import OnnxSessions
-from nas.worker.ready_operations import KEEP_BYTES, ReadyOperations, bytes_of_maps
+from nas.worker.ready_operations import KEEP_BYTES, Kept, bytes_of_maps
 
 PACKAGES = ("onnx", "onnxruntime")
 """Packages needed beside the package's own dependencies."""
@@ -37,7 +37,7 @@ class OnnxRuntime:
     Args:
         runtime: Precision (fp32 only), batch and threads.
         accelerator: `cpu` or `cuda` (the first CUDA device).
-        keep_bytes: Most memory for operations, inputs and outputs that stay ready.
+        keep_bytes: Most memory for operations, inputs and outputs that stay ready, and most for the graphs of the others.
 
     Raises:
         ConfigError: If the precision is not fp32, the accelerator is not there, or ONNX Runtime or its part for the accelerator
@@ -55,7 +55,8 @@ class OnnxRuntime:
         self.runtime = runtime
         self.version = self._sessions.version
         self.clock, self.cuda_graphs = self._sessions.clock, self._sessions.graphs
-        self._ready = ReadyOperations(self._make, keep_bytes=keep_bytes)
+        self._files = Kept(self._make_file, keep_bytes=keep_bytes)
+        self._ready = Kept(self._make_ready, keep_bytes=keep_bytes)
         self._networks = NetworkSessions(lambda: available_bytes(torch.device(accelerator)))
 
     def measuring(self) -> AbstractContextManager[None]:
@@ -64,7 +65,7 @@ class OnnxRuntime:
 
     def prepare(self, spec: OpSpec) -> Run:
         """Open a session with the operation's graph, or take the open one; leaves PyTorch's random state as it was."""
-        return self._ready.prepare(spec.key)
+        return self._ready.take(spec.key)
 
     def prepare_network(self, network: Network, *, size: tuple[int, int]) -> Run:
         """Open a session with the graph of the network from images to label map."""
@@ -75,8 +76,13 @@ class OnnxRuntime:
         """Open a session with a graph; it is opened again where others needed its memory."""
         return self._networks.hold(lambda: self._open(name, file)[0])
 
-    def _make(self, key: str) -> tuple[Run, int]:
-        return self._open(key, operation_file(OpSpec.from_key(key), batch=self.runtime.batch, script=False))
+    def _make_file(self, key: str) -> tuple[OperationFile, int]:
+        """The graph of an operation: small beside its maps, but slow to trace, so that those of large images are kept as files."""
+        file = operation_file(OpSpec.from_key(key), batch=self.runtime.batch, script=False)
+        return file, len(file.content)
+
+    def _make_ready(self, key: str) -> tuple[Run, int]:
+        return self._open(key, self._files.take(key))
 
     def _open(self, name: str, file: OperationFile) -> tuple[Run, int]:
         """The session of a graph, and the bytes of its weights, twice as the session lays them out again, and of its maps."""

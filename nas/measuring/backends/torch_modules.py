@@ -22,7 +22,7 @@ from nas.network.network import Labels, Network
 from nas.ops.spec import OpSpec
 from nas.worker.host_memory import keep_freed_memory
 from nas.worker.interface import CUDA_EVENTS, WALL, Run
-from nas.worker.ready_operations import KEEP_BYTES, ReadyOperations
+from nas.worker.ready_operations import KEEP_BYTES, Kept
 from nas.worker.torch_timing import TorchCall, timed_on_cpu, timed_on_cuda
 
 
@@ -59,7 +59,7 @@ class TorchModules(ABC):
         self.clock = CUDA_EVENTS if accelerator == "cuda" else WALL
         self.cuda_graphs = False if accelerator == "cuda" else None
         self._device = torch.device(accelerator)
-        self._ready = ReadyOperations(self._make, keep_bytes=keep_bytes)
+        self._ready = Kept(self._make, keep_bytes=keep_bytes)
         self._by_shapes: WeakValueDictionary[tuple[torch.Size, ...], Ready] = WeakValueDictionary()
 
     @abstractmethod
@@ -79,7 +79,7 @@ class TorchModules(ABC):
 
     def prepare(self, spec: OpSpec) -> Run:
         """Build the operation and its inputs, or take those that are ready; leaves PyTorch's random state as it was."""
-        return self._ready.prepare(spec.key)
+        return self._ready.take(spec.key)
 
     def prepare_network(self, network: Network, *, size: tuple[int, int]) -> Run:
         """Copy the network to the device, in evaluation mode, with images to run on."""

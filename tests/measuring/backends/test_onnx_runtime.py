@@ -15,6 +15,7 @@ from nas.errors import ConfigError
 from nas.measuring.backends import onnx_runtime
 from nas.measuring.backends.onnx_runtime import OnnxRuntime
 from nas.network.network import Network
+from nas.ops.spec import OpSpec
 from nas.worker.interface import Operation
 from tests.contracts.test_op_contract import spec_of_kind
 from tests.small_jobs import random_genotype
@@ -88,3 +89,19 @@ def test_a_session_that_would_run_elsewhere_is_refused_by_name(monkeypatch: pyte
     monkeypatch.setattr("onnxruntime.InferenceSession", lambda *args, **settings: elsewhere)  # noqa: ARG005
     with pytest.raises(ConfigError, match="add .*: it would run with Azure.*, expected CPUExecutionProvider; .*another runtime"):
         OnnxRuntime(RUNTIME).prepare(spec_of_kind("add"))
+
+
+def test_the_graph_of_maps_too_large_to_keep_is_traced_once(opened: list[Operation], monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[OpSpec] = []
+    operation_file = onnx_runtime.operation_file
+
+    def spy(spec: OpSpec, **settings: Any) -> Any:
+        traced.append(spec)
+        return operation_file(spec, **settings)
+
+    monkeypatch.setattr(onnx_runtime, "operation_file", spy)
+    spec = OpSpec.from_key("add in=64x64x64 out=64x64x64 k=1 s=1 d=1 g=1")
+    backend = OnnxRuntime(RUNTIME, keep_bytes=100_000)
+    first, second = backend.prepare(spec), backend.prepare(spec)
+    assert (first is second, len(opened), len(traced)) == (False, 2, 1)
+    assert second(1) > 0
