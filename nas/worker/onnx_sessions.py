@@ -19,6 +19,8 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 ERRORS_ONLY = 3
 """Severity of what ONNX Runtime writes to the terminal."""
+PATTERN = 65521
+"""Numbers after which an input repeats: drawing each one of a large map would take longer than to run the operation."""
 NO_WAIT = "disable_synchronize_execution_providers"
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
 
@@ -104,7 +106,8 @@ class OnnxSessions(Runtime):
         draw = self._numpy.random.RandomState(0)
         held = []
         for name, shape in operation.inputs:
-            value = self._ort.OrtValue.ortvalue_from_numpy(draw.standard_normal(shape).astype("float32"), device, 0)
+            numbers = self._numpy.resize(draw.standard_normal(PATTERN).astype("float32"), shape)
+            value = self._ort.OrtValue.ortvalue_from_numpy(numbers, device, 0)
             binding.bind_ortvalue_input(name, value)
             held.append(value)
         (end,) = session.get_outputs()
