@@ -65,7 +65,7 @@ class Form:
 
 
 FORMS = {
-    "full": Form(("onnxruntime", "torch-eager"), ((360, 480), (512, 1024)), (4, 8), 3, None, 40),
+    "full": Form(("onnxruntime", "torch-eager"), ((360, 480), (512, 1024)), (5, 5), 3, None, 40),
     "smoke": Form(("torch-eager",), ((64, 96),), (1, 1), 1, ("squeezenas/lat_small", "zoo/fast_scnn"), 4),
 }
 

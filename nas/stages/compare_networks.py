@@ -13,11 +13,11 @@ from nas.cost.table_parts import parse_key
 from nas.devices.runtime_name import RuntimeName
 from nas.measuring.backends import BACKENDS
 from nas.measuring.effort import Effort
+from nas.measuring.example_operations import example_network
 from nas.measuring.runners.in_process import InProcess
 from nas.measuring.runners.request import Request
 from nas.measuring.runners.runner import SizedNetwork
 from nas.network.build import build_network
-from nas.network.network import Network
 from nas.space.design import Design
 
 
@@ -47,14 +47,15 @@ def measure(
     effort = Effort(rounds=rounds, max_rounds=rounds)
     name = RuntimeName.parse(runtime, backends=BACKENDS)
     runner = InProcess.of(Request(runtime=name, accelerator=accelerator, effort=effort, program_effort=effort, in_process=True))
-    networks = [SizedNetwork(partial(_network, one), one.deployment.input) for one in designs.values()]
+    networks = [
+        SizedNetwork(
+            partial(example_network, partial(build_network, one), size=one.deployment.input, seed=seed), one.deployment.input
+        )
+        for one in designs.values()
+    ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         of_level = None if level is None else level.reference
         timed, _ = runner.time_networks(networks, None if of_level is None else parse_key(of_level.key), seed=seed)
     samples = timed.samples(level_ms=None if of_level is None else of_level.median_ms)
     return dict(zip(designs, map(float, np.median(samples, axis=(1, 2))), strict=True))
-
-
-def _network(design: Design) -> Network:
-    return build_network(design).eval()

@@ -29,6 +29,7 @@ from nas.cost.table_lock import changing_table
 from nas.cost.table_parts import parse_key
 from nas.errors import ConfigError, FailedCheckError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
+from nas.measuring.example_operations import example_network
 from nas.measuring.fit_calibration import Fit, Terms, fit, objections, quality, terms_of
 from nas.measuring.network_rounds import noise_floor
 from nas.measuring.runners.open_runner import check_table, open_runner
@@ -171,7 +172,11 @@ def validate(job: ValidateJob, space: SearchSpace, *, on_progress: OnProgress | 
             drawn = _networks(space, describe, table, count=job.samples, generator=generator)
             graphs = [describe(decided=choices) for choices in drawn]
             networks = [
-                SizedNetwork(partial(_network, graph, seed=job.seed + i), deployment.input) for i, graph in enumerate(graphs)
+                SizedNetwork(
+                    partial(example_network, partial(Network, graph.deployed()), size=deployment.input, seed=job.seed + i),
+                    deployment.input,
+                )
+                for i, graph in enumerate(graphs)
             ]
             level = table.reference
             timed, _ = runner.time_networks(
@@ -226,13 +231,6 @@ def _is_shipped(path: Path) -> bool:
     from nas.files.shipped import tables_dir
 
     return tables_dir().resolve() in path.resolve().parents
-
-
-def _network(graph: Graph, *, seed: int) -> Network:
-    """A derived network with weights that follow from a seed; PyTorch's random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Network(graph.deployed()).eval()
 
 
 def _sample(choices: Mapping[str, str], graph: Graph, table: LatencyTable, times: np.ndarray, *, judges: bool) -> Sample:

@@ -5,6 +5,7 @@ The CUDA part is not yet run on hardware.
 
 from typing import Any, List
 
+from nas.worker.example_values import smooth_tensor
 from nas.worker.host_memory import keep_freed_memory
 from nas.worker.interface import CUDA_EVENTS, Operation, Run, Runtime, Setup, WorkerError
 from nas.worker.torch_timing import timed_on_cpu, timed_on_cuda
@@ -44,8 +45,7 @@ class TorchScript(Runtime):
         torch = self._torch
         try:
             module = torch.jit.load(operation.path, map_location=self._device).eval()
-            torch.manual_seed(0)
-            inputs: List[Any] = [torch.randn(*shape).to(self._device) for _, shape in operation.inputs]
+            inputs: List[Any] = [smooth_tensor(torch, shape).to(self._device) for _, shape in operation.inputs]
             with torch.no_grad():
                 got = tuple(module(*inputs).shape)
         except Exception as error:

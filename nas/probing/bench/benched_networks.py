@@ -7,19 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
-
 from nas.config.bench_networks_job import BenchNetworksJob
 from nas.errors import ConfigError, GenotypeError
 from nas.exporting.onnx_counts import count_onnx_macs, count_onnx_parameters
 from nas.exporting.onnx_file import FixedGraph, OnnxFile, is_onnx, read_onnx
+from nas.measuring.example_operations import example_network
 from nas.measuring.memory.map_lifetimes import Memory
 from nas.measuring.memory.network_memory import memory_of
 from nas.measuring.memory.onnx_memory import onnx_memory
 from nas.measuring.operation_graphs import OperationFile
 from nas.measuring.runners.runner import SizedGraph, SizedNetwork, Timeable
 from nas.network.build import build_network
-from nas.network.network import Network
 from nas.reports.network_summary import count_macs, count_parameters
 from nas.space.design import Design, load_design
 from nas.space.search_space import SpaceEntry
@@ -110,16 +108,9 @@ def at_size(network: Design | OnnxFile, size: tuple[int, int], job: BenchNetwork
         macs=sum(count_macs(graph).values()),
         memory=memory_of(graph),
         output="labels",
-        timeable=SizedNetwork(partial(fresh_network, design, seed=job.seed), size),
+        timeable=SizedNetwork(partial(example_network, partial(build_network, design), size=size, seed=job.seed), size),
         design=design,
     )
-
-
-def fresh_network(design: Design, *, seed: int) -> Network:
-    """A network in evaluation mode with weights that follow from a seed, which changes no time; PyTorch's random state stays."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_network(design).eval()
 
 
 def _onnx_memory(model: ModelProto, *, batch: int) -> Memory | None:
