@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nas.worker.interface import Operation, Setup, WorkerError
-from nas.worker.onnx_sessions import loading_failure, open_onnxruntime, open_onnxruntime_tensorrt
+from nas.worker.onnx_sessions import SETTLING, loading_failure, open_onnxruntime, open_onnxruntime_tensorrt
 
 SHAPE = (1, 1, 2, 2)
 OPERATIONS = {"small": b"graph of 2x2", "large": b"graph of 4x4"}
@@ -22,6 +22,7 @@ class FakeSession:
     """Keeps what it was made with; with `TensorrtExecutionProvider` it leaves an engine in the cache's folder."""
 
     made: list[dict[str, Any]]
+    runs = 0
     refusal = ""
     on_stderr = ""
     runs_with: list[str] | None = None
@@ -31,7 +32,7 @@ class FakeSession:
         os.write(2, self.on_stderr.encode())
         if self.refusal:
             raise RuntimeError(self.refusal)
-        self.made.append({"content": content, "providers": providers, "enable_fallback": enable_fallback})
+        self.made.append({"content": content, "providers": providers, "enable_fallback": enable_fallback, "session": self})
         self._names = [one if isinstance(one, str) else one[0] for one in providers]
 
     def get_providers(self) -> list[str]:
@@ -44,7 +45,12 @@ class FakeSession:
         return [SimpleNamespace(name="output", shape=list(SHAPE))]
 
     def io_binding(self) -> Any:
-        return SimpleNamespace(bind_ortvalue_input=lambda *args: None, bind_ortvalue_output=lambda *args: None)
+        ignore = lambda *args: None  # noqa: E731
+        return SimpleNamespace(bind_ortvalue_input=ignore, bind_ortvalue_output=ignore, synchronize_outputs=ignore)
+
+    def run_with_iobinding(self, binding: object, options: object) -> None:
+        del binding, options
+        self.runs += 1
 
 
 @pytest.fixture
@@ -94,6 +100,14 @@ def test_no_session_falls_back_to_another_provider(sessions, tmp_path, accelerat
     sessions.refusal = "CUDA failure 35\nmore"
     with pytest.raises(WorkerError, match="cannot run large with .*: CUDA failure 35$"):
         runtime.open(operation("large", tmp_path))
+
+
+def test_a_session_has_its_memory_before_it_is_timed(sessions, tmp_path) -> None:
+    run = open_onnxruntime(Setup("fp32", 1, "cpu", str(tmp_path))).open(operation("small", tmp_path))
+    (made,) = sessions.made
+    assert made["session"].runs == SETTLING == 2
+    run(3)
+    assert made["session"].runs == SETTLING + 3
 
 
 # In the form of 1.20 and later, as ONNX Runtime itself writes it; the names of folders are made up.
