@@ -188,7 +188,8 @@ def _rows(folder: Path, table: Path, runtime: str, size: tuple[int, int]) -> lis
                     p90_ms=one["p90_ms"],
                     speed=speed,
                     terms=terms,
-                    miou=published.get("cityscapes_val"),
+                    miou_val=published.get("cityscapes_val"),
+                    miou_test=published.get("cityscapes_test"),
                     fps_3090=published.get("fps_3090_512x1024"),
                 )
             )

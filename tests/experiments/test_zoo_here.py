@@ -39,7 +39,8 @@ def row_of(agreement: ModuleType, name: str, compute_ms: float, measured_ms: flo
         "macs": int(1e6 * compute_ms),
         "p10_ms": 0.0,
         "p90_ms": 0.0,
-        "miou": None,
+        "miou_val": None,
+        "miou_test": None,
         "fps_3090": None,
     }
     return agreement.Row(network=name, measured_ms=measured_ms, speed=0.5, terms=Terms(compute_ms, 0.0, 3), **{**values, **fields})
