@@ -82,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: list[Row] = []
     for runtime in form.runtimes:
         table = given.out / f"table_{runtime}.json"
-        _profile(names, runtime, form, table)
         for size in form.sizes:
+            _profile(names, runtime, size, form, table)
             rows += _rows(_bench(names, table, size, form, runtime), table, runtime, size)
     write_rows(given.out / "results.csv", rows)
     summary = agreement_of(rows)
@@ -125,12 +125,11 @@ def _taking(names: Sequence[str], size: tuple[int, int]) -> list[str]:
     return taking
 
 
-def _profile(names: Sequence[str], runtime: str, form: Form, table: Path) -> None:
-    """Measure the operations of all networks at all sizes that the table lacks."""
+def _profile(names: Sequence[str], runtime: str, size: tuple[int, int], form: Form, table: Path) -> None:
+    """Measure the operations of all networks at a size that the table lacks."""
     specs: set[OpSpec] = set()
-    for size in form.sizes:
-        for name in _taking(names, size):
-            specs |= set(_design(name, size).graph.specs())
+    for name in _taking(names, size):
+        specs |= set(_design(name, size).graph.specs())
     job = ProfileJob(runtime=runtime, rounds=form.rounds[0], max_rounds=form.rounds[1], out=str(table))
     with open_runner(job, request_of(job)) as runner:
         result = fill_table(specs, runner, path=table, on_progress=_tell)

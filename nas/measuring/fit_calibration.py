@@ -32,6 +32,14 @@ FORMS: dict[str, tuple[tuple[int, ...], ...]] = {
 """Groups that may be fitted: each is one parameter, shared by those of the four terms of `Terms.columns` that it names; without
 any the table's sum stays as it is, and gets an error bar."""
 
+TINY = 1e-12
+OVERHEAD, GAP = 0, 3
+"""Columns of `Terms.columns` whose coefficient is a time; those of the others are factors."""
+
+USUAL = 0.2
+"""Standard deviation [ours] of the expectation that a factor is 1, and a time 0 (as a share of the median network). The networks
+decide what they tell apart; their noise does not decide between two terms that hardly differ among them."""
+
 MARGIN = 1.02
 """A form with fewer parameters is taken if its error is within this factor of the best one's."""
 
@@ -103,7 +111,7 @@ def terms_of(graph: Graph, table: CostTable) -> Terms:
 
 
 def fit(terms: Sequence[Terms], measured_ms: Sequence[float], *, coverage: float) -> Fit:
-    """Non-negative least squares of relative errors, in the form with the lowest leave-one-out error.
+    """Non-negative least squares of relative errors with a weak prior, in the form with the lowest leave-one-out error.
 
     The error bar is the conformal quantile of the absolute leave-one-out errors: of new networks like these, at least a share
     `coverage` lies inside, on average over such samples (Vovk et al., 2005; jackknife).
@@ -195,17 +203,29 @@ def _matrix(terms: Sequence[Terms]) -> Floats:
 
 
 def _solve(matrix: Floats, measured: Floats, groups: tuple[tuple[int, ...], ...]) -> Floats:
-    """Coefficients [4] of the columns, at least 0, that make the sum of squared relative errors least."""
-    from scipy.optimize import nnls
-
+    """Coefficients [4] of the columns, at least 0: the most probable ones by normal relative errors and by `USUAL`."""
     if not groups:
         return np.array([0.0, 1.0, 1.0, 0.0])
-    joined = np.stack([matrix[:, list(group)].sum(axis=1) for group in groups], axis=1)
-    solution, _ = nnls(joined / measured[:, None], np.ones(len(measured)))
+    shares = np.stack([matrix[:, list(group)].sum(axis=1) for group in groups], axis=1) / measured[:, None]
+    is_time = np.array([bool({OVERHEAD, GAP} & set(group)) for group in groups])
+    units = np.where(is_time, 1 / np.maximum(np.median(shares, axis=0), TINY), 1.0)
+    plain = _least(shares * units, np.ones(len(measured)))
+    noise = float(np.sum((shares * units @ plain - 1) ** 2)) / max(1, len(measured) - len(groups))
+    weight = math.sqrt(noise) / USUAL
+    rows = np.vstack([shares * units, weight * np.eye(len(groups))])
+    solution = units * _least(rows, np.concatenate([np.ones(len(measured)), weight * ~is_time]))
     coefficients = np.zeros(matrix.shape[1])
     for group, value in zip(groups, solution, strict=True):
         coefficients[list(group)] = value
     return coefficients
+
+
+def _least(rows: Floats, values: Floats) -> Floats:
+    """Non-negative least squares."""
+    from scipy.optimize import nnls
+
+    solution: Floats = nnls(rows, values)[0]
+    return solution
 
 
 def _left_out_errors(matrix: Floats, measured: Floats, groups: tuple[tuple[int, ...], ...]) -> Floats:

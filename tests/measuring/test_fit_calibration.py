@@ -145,3 +145,13 @@ def test_a_calibration_that_is_worse_than_none_is_objected_to(held_out, plain, f
 )
 def test_a_calibration_no_worse_than_the_plain_sum_is_not(held_out, fitted):
     assert not objections(held_out, judged(0.137), noise_floor=0.05, coverage=0.9, fitted=fitted, judged=fitted)
+
+
+def test_terms_that_hardly_differ_among_the_networks_are_not_told_apart_by_their_noise():
+    generator = np.random.default_rng(5)
+    alike = [Terms(float(c), 10.0 + 0.1 * float(generator.standard_normal()), 50) for c in np.linspace(10, 120, 12)]
+    others = [Terms(20.0, 80.0, 60), Terms(40.0, 3.0, 20)]
+    for seed in range(20):
+        found = fit(alike, latencies(alike, compute=0.9, memory=0.9, noise=0.03, seed=seed), coverage=0.9)
+        assert 0.5 < found.memory_scale < 1.4
+        np.testing.assert_allclose(found.predict(others), latencies(others, compute=0.9, memory=0.9), rtol=0.35)

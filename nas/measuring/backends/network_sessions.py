@@ -7,14 +7,13 @@ from collections.abc import Callable
 from nas.worker.interface import Run
 
 FREE_SHARE = 0.3
-"""A network that was closed, or has not run yet, begins with this share of the memory that was available at first."""
+"""A network is opened with at least this share of the memory that was available at first, if closing others gives as much."""
 
 
 class NetworkSessions:
     """Holds what executes networks; closed ones are opened again when they are run.
 
-    A network keeps memory for its activations from its first run on, and tens of networks of large images may need more than there
-    is.
+    A network keeps memory for its activations, and tens of networks of large images may need more than there is.
 
     Args:
         available: Bytes that the process may still take; None: nobody can say, and nothing is closed.
@@ -33,20 +32,18 @@ class NetworkSessions:
         Args:
             make: Opens it.
         """
-        number, opened, has_run = self._count, [make()], False
+        number = self._count
         self._count += 1
 
-        def run(calls: int) -> float:
-            nonlocal opened, has_run
+        def opened() -> Run:
             if number not in self._open:
                 self._make_room()
-                if has_run:
-                    opened = [make()]
-                self._open[number], has_run = opened, True
-            self._open[number] = self._open.pop(number)
-            return opened[0](calls)
+                self._open[number] = [make()]
+            self._open[number] = self._open.pop(number)  # the last to be closed
+            return self._open[number][0]
 
-        return run
+        opened()
+        return lambda calls: opened()(calls)
 
     def _make_room(self) -> None:
         """Close those not used for longest until enough memory is available, or none is open."""

@@ -9,16 +9,15 @@ from nas.worker.interface import Run
 
 
 class Session:
-    """Takes memory once it has run."""
+    """Takes memory from its opening on."""
 
     def __init__(self, machine: Machine, name: str) -> None:
-        self.machine, self.name, self.has_run = machine, name, False
+        self.machine, self.name = machine, name
         machine.opened.append(name)
         machine.alive.add(self)
+        assert machine.available() >= 0
 
     def __call__(self, calls: int) -> float:
-        self.has_run = True
-        assert self.machine.available() >= 0
         return float(calls)
 
 
@@ -28,7 +27,7 @@ class Machine:
         self.alive = weakref.WeakSet[Session]()
 
     def available(self) -> int:
-        return self.room - sum(session.has_run for session in self.alive)
+        return self.room - len(self.alive)
 
     def open(self, name: str) -> Run:
         return Session(self, name)
@@ -49,17 +48,16 @@ def test_with_enough_memory_each_is_opened_once() -> None:
 
 def test_what_was_not_used_for_longest_is_closed_and_opened_again() -> None:
     machine = Machine(10)
-    runs = held(machine, "abcdefghij")
-    room = 10 - round(FREE_SHARE * 10) + 1
-    for name in "abcdefghij"[:room]:
-        runs[name](1)
-    runs["a"](1)  # b is now the one not used for longest
-    opened = len(machine.opened)
-    runs["i"](1)
+    runs = held(machine, "abcdefghij")  # none has run, and there is room all the same
+    assert machine.opened == list("abcdefghij")
+    still = 10 - round(FREE_SHARE * 10) + 1
+    assert len(machine.alive) == still
+    runs["c"](1)  # d is now the one not used for longest
     runs["a"](1)
-    assert len(machine.opened) == opened
-    runs["b"](1)
-    assert machine.opened[opened:] == ["b"]
+    runs["c"](1)
+    assert machine.opened[10:] == ["a"]
+    runs["d"](1)
+    assert machine.opened[10:] == ["a", "d"]
     for _ in range(3):
         for name in "abcdefghij":
             assert runs[name](3) == 3.0
