@@ -37,7 +37,7 @@ class NetworkSessions:
 
         def opened() -> Run:
             if number not in self._open:
-                self._make_room()
+                self.make_room()
                 self._open[number] = [make()]
             self._open[number] = self._open.pop(number)  # the last to be closed
             return self._open[number][0]
@@ -45,7 +45,7 @@ class NetworkSessions:
         opened()
         return lambda calls: opened()(calls)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
         """Close those not used for longest until enough memory is available, or none is open."""
         while self._open and self._is_short():
             self._open.pop(next(iter(self._open))).clear()

@@ -69,6 +69,7 @@ class OnnxRuntime:
 
     def prepare_network(self, network: Network, *, size: tuple[int, int]) -> Run:
         """Open a session with the graph of the network from images to label map."""
+        self._networks.make_room()  # the graph of large images is not made within little memory either
         file = network_file(network, size=size, batch=self.runtime.batch, script=False)
         return self.prepare_file(file, name=f"the network at {size[0]}x{size[1]}")
 

@@ -64,6 +64,16 @@ def test_what_was_not_used_for_longest_is_closed_and_opened_again() -> None:
     assert machine.available() >= 2
 
 
+def test_room_is_made_for_what_comes_before_a_session() -> None:
+    machine = Machine(10)
+    sessions = NetworkSessions(machine.available)
+    for name in "abcdefghi":
+        sessions.hold(lambda name=name: machine.open(name))  # type: ignore[misc]
+    assert machine.available() < FREE_SHARE * 10
+    sessions.make_room()
+    assert machine.available() >= FREE_SHARE * 10
+
+
 def test_nothing_is_closed_where_nobody_knows_the_memory() -> None:
     machine = Machine(100)
     runs = held(machine, "ab", known=False)

@@ -23,6 +23,7 @@ from nas.measuring.journal import TableJournal
 from nas.measuring.runners.ssh.remote_place import SshPlace
 from nas.ops import OpSpec
 from nas.space.capabilities import LatencyObjective
+from nas.worker.onnx_sessions import SETTLING
 from nas.worker.timing_journal import JOURNAL_FILE
 from tests.conftest import Outcome
 from tests.measuring.runners.sshd import Sshd, alive
@@ -30,7 +31,7 @@ from tests.simulated_device import conv
 
 PLAN = tuple(conv(channels) for channels in (1, 2, 3, 4, 5, 6))
 ROUNDS = 4
-CALLS_OF_SET_UP = 2
+CALLS_OF_SET_UP = SETTLING + 2
 RUNTIME = "onnxruntime-fp32-b1-t1"
 IMITATION = """\
 import os, sys
@@ -190,7 +191,7 @@ class RemoteDevice:
         return table
 
     def _check_calls(self, lines: Sequence[Line]) -> None:
-        """Each process calls an operation twice to set it up, then once before each timing; a stop wastes one timing at most."""
+        """Each process sets an operation up, then calls it once before each timing; a stop wastes one timing at most."""
         rows = [line.split() for line in self.calls.read_text().splitlines()]
         opened = len({tuple(row) for row in rows}) + len({process for process, _ in rows})  # the reference has its own
         needed = sum(line.calls + 1 for line in lines)

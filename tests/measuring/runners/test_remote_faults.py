@@ -67,7 +67,7 @@ def test_a_measurement_that_is_broken_off_again_and_again_at_random_points_loses
     draw = random.Random(58)
     seen = [board.journals()]
     for _ in range(6):
-        board.at(**{draw.choice(["cut", "kill"]): draw.randrange(30)})
+        board.at(**{draw.choice(["cut", "kill"]): draw.randrange(15, 45)})
         board.stopped(1, GOES_ON)
         wait_for(lambda: not board.workers())
         seen.append(lines_of(board.own_journal))
