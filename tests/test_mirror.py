@@ -45,7 +45,6 @@ TESTED_IN = {
     "nas/measuring/backends/module_runtime": "contracts/test_backend_contract",
     "nas/measuring/backends/torch_modules": "measuring/backends/test_torch_eager",
     "nas/measuring/effort": "stages/test_profiling",
-    "nas/measuring/example_operations": "measuring/test_operation_graphs",
     "nas/measuring/reference_operation": "worker/test_drift",
     "nas/measuring/runners": "measuring/runners/test_worker_runner",
     "nas/measuring/table_filling": "stages/test_profiling",

@@ -162,6 +162,7 @@ def test_jobs_on_several_devices_are_started_with_what_belongs_to_them(run_nas, 
         assert not any("env_set" in word or "multirun" in word for word in words)
 
 
+@pytest.mark.slow
 def test_submitit_runs_a_search_beside_one_that_fails(run_nas, tmp_path):
     out = tmp_path / "sweep"
     words = overrides(search_job(search__max_steps=1, search__eval_every=0))

@@ -75,6 +75,7 @@ def assert_close_runs(run: Path, other: Path) -> None:
     assert nas.load_genotype(run).choices == nas.load_genotype(other).choices
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_in_a_line_and_one_process_goes_on_from_its_checkpoint(tmp_path):
     settings = {"search__epochs": 4, "search__checkpoint_every": 1, "search__eval_every": 0}
     settings |= {

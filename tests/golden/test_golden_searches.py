@@ -56,7 +56,20 @@ DECIDED_BY_BITS = {"fasterseg": ("genotypes", "predicted", "derived_latency")}
 """Four steps leave some of FasterSeg's logits almost equal: which is the largest may differ on another kind of machine."""
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = {
+    "lgcnet soft",
+    "lgcnet sampled bilevel",
+    "lgcnet target",
+    "gas sampled without latency",
+    "cas hard",
+    "squeezenas_small hard bilevel",
+    "squeezenas_xlarge",
+    "fasterseg",
+}
+"""Cases that together pass through every space, relaxation and level; the others are slow tests."""
+
+
+@pytest.mark.parametrize("case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES])
 def test_search_gives_the_same_numbers_architecture_and_weights(golden, tmp_path, case):
     shutil.copy(FOLDER / "before" / "table.json", tmp_path / "table.json")
     run_in(tmp_path, "search", *words(DATA, CPU, SEARCH, ["latency.table=macs"], CASES[case]), "out=run")

@@ -10,7 +10,7 @@ import pytest
 from tests.mutated_files import summary, try_files
 
 SEED = 18
-FEW, MANY = 12, 5_000
+FEW, MANY = 5, 5_000
 
 
 def test_a_few_changed_files_are_taken_or_refused_in_a_line(tmp_path: Path):

@@ -195,6 +195,7 @@ def trials(tmp_path_factory):
         sys.stdout.write(f"\n{times:4} {what}")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", QUICK)
 def test_a_few_kills_at_random_moments_and_what_is_left_is_that_of_no_kill(trials, name):
