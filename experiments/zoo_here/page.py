@@ -31,7 +31,7 @@ CHARTS = {
 SIZE = (1024, 2048)
 CLASSES = 19
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "torch-eager": "eager"}
-MEASURED_AT = "512x1024"
+MEASURED_AT = "360x480"
 SURVEY_SIZES = ("1024x2048", "512x1024", "256x512")
 """Sizes at which the survey times on an RTX 3090."""
 DEVICES = {
