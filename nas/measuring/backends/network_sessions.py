@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nas.worker.interface import Run
 
-FREE_SHARE = 0.3
+FREE_SHARE = 0.5
 """A network is opened with at least this share of the memory that was available at first, if closing others gives as much."""
 
 
