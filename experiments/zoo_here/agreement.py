@@ -142,7 +142,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 def write_charts(folder: Path, rows: Sequence[Row]) -> None:
     """Draw predicted against measured, and published mIoU against measured ms, one panel a block."""
     blocks = blocks_of(rows)
-    figure, panels = plt.subplots(1, len(blocks), figsize=(6 * len(blocks), 5.5), squeeze=False)
+    figure, panels = plt.subplots(1, len(blocks), figsize=(6 * len(blocks), 5.5), squeeze=False, layout="constrained")
     for panel, ((runtime, size), block) in zip(panels[0], blocks.items(), strict=True):
         predicted = calibration_of(block).predict([row.terms for row in block])
         for seen, colour, label in ((True, "0.6", "calibrating"), (False, "tab:blue", "not seen")):
@@ -153,7 +153,7 @@ def write_charts(folder: Path, rows: Sequence[Row]) -> None:
         panel.set(title=f"{runtime} {size[0]}x{size[1]}", xlabel="measured ms", ylabel="predicted ms")
         panel.legend()
     write_bytes_atomic(folder / "predicted.png", figure_bytes(figure, dpi=110, file_format="png"))
-    figure, panels = plt.subplots(1, len(blocks), figsize=(8 * len(blocks), 6.5), squeeze=False)
+    figure, panels = plt.subplots(1, len(blocks), figsize=(8 * len(blocks), 7.5), squeeze=False, layout="constrained")
     for panel, ((runtime, size), block) in zip(panels[0], blocks.items(), strict=True):
         for row in block:
             miou = row.miou_test if row.miou_val is None else row.miou_val
@@ -161,7 +161,7 @@ def write_charts(folder: Path, rows: Sequence[Row]) -> None:
                 inside = "none" if row.miou_val is None else "tab:blue"
                 panel.plot(row.measured_ms, miou, "o", color="tab:blue", markerfacecolor=inside, markersize=4)
                 name = row.network.removeprefix("zoo/")
-                panel.annotate(name, (row.measured_ms, miou), xytext=(4, 3), textcoords="offset points", fontsize=7)
+                panel.annotate(name, (row.measured_ms, miou), xytext=(4, 3), textcoords="offset points", fontsize=6)
         panel.set_xscale("log")
         title = f"{runtime} {size[0]}x{size[1]}, one thread"
         panel.set(title=title, xlabel="measured ms", ylabel="published mIoU, Cityscapes val, % (hollow: test)")
