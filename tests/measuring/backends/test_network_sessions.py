@@ -51,13 +51,15 @@ def test_what_was_not_used_for_longest_is_closed_and_opened_again() -> None:
     runs = held(machine, "abcdefghij")  # none has run, and there is room all the same
     assert machine.opened == list("abcdefghij")
     still = 10 - round(FREE_SHARE * 10) + 1
+    oldest, second, third = "abcdefghij"[-still:][:3]
     assert len(machine.alive) == still
-    runs["c"](1)  # d is now the one not used for longest
+    runs[oldest](1)  # the second is now the one not used for longest
     runs["a"](1)
-    runs["c"](1)
+    runs[oldest](1)
+    runs[third](1)
     assert machine.opened[10:] == ["a"]
-    runs["d"](1)
-    assert machine.opened[10:] == ["a", "d"]
+    runs[second](1)
+    assert machine.opened[10:] == ["a", second]
     for _ in range(3):
         for name in "abcdefghij":
             assert runs[name](3) == 3.0
