@@ -22,7 +22,7 @@ class NetworkSessions:
     def __init__(self, available: Callable[[], int | None]) -> None:
         self._available = available
         self._at_first = available()
-        self._open: dict[int, list[Run]] = {}
+        self._open: dict[int, Run] = {}
         """Number of a network -> what executes it, in the order of use."""
         self._count = 0
 
@@ -38,9 +38,9 @@ class NetworkSessions:
         def opened() -> Run:
             if number not in self._open:
                 self.make_room()
-                self._open[number] = [make()]
+                self._open[number] = make()
             self._open[number] = self._open.pop(number)  # the last to be closed
-            return self._open[number][0]
+            return self._open[number]
 
         opened()
         return lambda calls: opened()(calls)
@@ -48,7 +48,7 @@ class NetworkSessions:
     def make_room(self) -> None:
         """Close those not used for longest until enough memory is available, or none is open."""
         while self._open and self._is_short():
-            self._open.pop(next(iter(self._open))).clear()
+            self._open.pop(next(iter(self._open)))
 
     def _is_short(self) -> bool:
         available = self._available()
