@@ -5,7 +5,7 @@ TP = matrix[i, i], truth T = row sum, predicted P = column sum.
 
 Convention, the same for every metric by class: a class with neither truth nor prediction (T = P = 0) is NaN, and means
 leave it out. Any other class counts, with 0 where its ratio would be 0/0 (a class that is predicted but never true has
-recall 0). torchmetrics' macro averages follow the same convention.
+recall 0).
 """
 
 from __future__ import annotations
