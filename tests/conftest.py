@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas.cli import main
+from nas.data import synthetic
 from nas.reports.run_report import RunFiles
 
 
@@ -44,6 +47,25 @@ def _write_empty_page(files: RunFiles, folder: Path, *_: object) -> Path:
     path = folder / "report.html"
     path.write_text(f"<!doctype html><title>{files.run.name}</title>\n")
     return path
+
+
+_draw_scene = synthetic.draw_scene
+
+
+@functools.lru_cache(maxsize=128)
+def _scene(seeds: tuple[int, ...], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return _draw_scene(np.random.default_rng(seeds), size)
+
+
+@pytest.fixture(autouse=True)
+def _scenes_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data sets of one seed and size share their synthetic scenes, whose drawing takes a third of a training of six steps."""
+
+    def draw(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        image, label = _scene(tuple(rng.bit_generator.seed_seq.entropy), size)
+        return image.copy(), label.copy()
+
+    monkeypatch.setattr(synthetic, "draw_scene", draw)
 
 
 @pytest.fixture

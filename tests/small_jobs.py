@@ -39,6 +39,7 @@ SIZE = (48, 64)
 SPACE = {"num_cells": 3, "reduction_cells": [1, 2], "fused_cells": [0, 1, 2], "head_channels": 8, "guided_dim": 8}
 SMALL_SPACE = ["space.num_cells=3", "space.reduction_cells=[1,2]", "space.fused_cells=[0,1,2]", "space.head_channels=8"]
 STEPS_PER_EPOCH = 3
+SEARCH = {"epochs": 2, "batch_size": 2, "init_channels": 4, "log_every": 1, "recalibrate": 1}
 TRAINER = {"accelerator": "cpu", "threads": 1}
 
 
@@ -56,7 +57,7 @@ def search_job(out: Path | str | None = None, **changes: Any) -> SearchJob:
     return SearchJob(
         space=space_config(**sections.pop("space", {})),
         data=data_config(**sections.pop("data", {})),
-        search=SearchSettings(**{"epochs": 2, "batch_size": 2, "init_channels": 4, "log_every": 1, **sections.pop("search", {})}),
+        search=SearchSettings(**{**SEARCH, **sections.pop("search", {})}),
         latency=LatencySettings(**{"table": "macs", **sections.pop("latency", {})}),
         deploy=DeploySettings(**{"init_channels": 4, **sections.pop("deploy", {})}),
         trainer=TrainerSettings(**{**TRAINER, **sections.pop("trainer", {})}),

@@ -331,13 +331,21 @@ def _register(app: VerbApp, args: argparse.Namespace) -> None:
         recipes.check(args.overrides)
         for name, config in recipes.configs.items():
             store.store(group=RECIPES, name=name, node=config, package="_global_")
-    store.store(name=f"schema_{app.config_name}", node=app.schema)
+    _register_schema(None, f"schema_{app.config_name}", app.schema)
     for group, choices in app.groups.items():
         for name, schema in choices.items():
-            store.store(group=group, name=f"schema_{name}", node=schema)
+            _register_schema(group, f"schema_{name}", schema)
             if not (app.conf_dir / group / f"{name}.yaml").is_file():
-                store.store(group=group, name=name, node=schema)
+                _register_schema(group, name, schema)
     _register_resolvers()
+
+
+def _register_schema(group: str | None, name: str, schema: type[Any]) -> None:
+    """Make a dataclass known to Hydra, which reads all of its fields, unless it is known by that name already."""
+    store = ConfigStore.instance()
+    known = store.repo if group is None else store.repo.get(group, {})
+    if f"{name}.yaml" not in known or OmegaConf.get_type(known[f"{name}.yaml"].node) is not schema:
+        store.store(group=group, name=name, node=schema)
 
 
 def _sweep_dir(out: str | None, now: str) -> str:

@@ -49,6 +49,11 @@ CONFIGS = {
 FROM_FILES = [name for name in CONFIGS if name != "synthetic"]
 
 
+@pytest.fixture(autouse=True)
+def _scenes_drawn_once():
+    """Nothing: each test here has its own drawn."""
+
+
 @pytest.fixture(params=list(DATASETS))
 def make(request, tmp_path):
     """A function from size, split and cache to a data set of each kind."""

@@ -22,6 +22,11 @@ def _frame(number: int) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.uint8), label.astype(np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def _scenes_drawn_once() -> None:
+    """Nothing: each test here has its own drawn."""
+
+
 @pytest.fixture
 def frame_of() -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     """The image and the stored label of a number."""

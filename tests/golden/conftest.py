@@ -39,6 +39,11 @@ def _no_pictures_of_searches() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _scenes_drawn_once() -> None:
+    """Nothing: each run draws its own."""
+
+
+@pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Sums are split over threads, and so their last bits depend on how many there are."""
     before = torch.get_num_threads()

@@ -47,7 +47,7 @@ def tiny_search(out=None, **changes) -> SearchJob:
     return SearchJob(
         space=SqueezeNASSmallConfig(**tiny, stem_channels=8),
         data=data_config(),
-        search=SearchSettings(**{"epochs": 1, "batch_size": 2, "log_every": 1, "arch_lr": 0.1, **changes}),
+        search=SearchSettings(**{"epochs": 1, "batch_size": 2, "log_every": 1, "arch_lr": 0.1, "recalibrate": 1, **changes}),
         latency=LatencySettings(**{"table": "macs", "weight": 0.5, **latency}),
         deploy=DeploySettings(),
         trainer=TRAINER,
@@ -104,7 +104,8 @@ def test_the_readings_of_the_recipe_are_the_defaults_of_the_command(tmp_path):
     for space, expected in (("squeezenas_large", [0.02, 0.01, 5.0, 1.0, "linear", 0.75, 0.4]), ("lgcnet", None)):
         out = tmp_path / space
         overrides = [f"space={space}", "data.size=[33,47]", "data.train=2", "data.val=2", "latency.table=macs", f"out={out}"]
-        assert cli.main(["search", *overrides, "search.max_steps=1", "search.batch_size=2", "search.tau_end=0.5"]) == 0
+        short = ["search.max_steps=1", "search.batch_size=2", "search.eval_every=0"]
+        assert cli.main(["search", *overrides, *short, "search.tau_end=0.5"]) == 0
         config = yaml.safe_load((out / "config.yaml").read_text())
         keys = ("weight_lr", "arch_lr", "tau_start", "tau_end", "tau_schedule", "tau_share")
         got = [*(config["search"][key] for key in keys), config["latency"]["weight"]]
