@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from statistics import median
+
+import pytest
 import torch
 from torch import nn
 
@@ -38,6 +41,17 @@ def test_networks_with_prelus_have_signs_mixed_as_trained_ones_and_others_are_as
     with torch.no_grad():
         settled(example_images(SIZE, batch=1))
     assert 0.15 < sum(changes) / len(changes) < 0.45
+
+
+@pytest.mark.parametrize("name", ["zoo/enet", "zoo/jetseg_nano"])
+def test_batch_norms_before_activations_that_mind_values_give_numbers_as_in_a_trained_network(name: str) -> None:
+    deviations: list[float] = []
+    network = _network(name)
+    for norm in _norms(network):
+        norm.register_forward_hook(lambda *given: deviations.append(float(given[-1].std())))
+    with torch.no_grad():
+        network(example_images(SIZE, batch=2))
+    assert 0.9 < median(deviations) <= max(deviations) < 1.1  # a map that hardly varies is not spread
 
 
 def _network(name: str) -> nn.Module:
