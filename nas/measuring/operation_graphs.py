@@ -58,7 +58,7 @@ class OperationFile:
 def operation_file(spec: OpSpec, *, batch: int, script: bool) -> OperationFile:
     """The file of an operation; the same operation gives the same graph each time.
 
-    The output is that of the operation, but of one that ends with a hard swish as ONNX: the first number [N, 1, 1, 1] of its output.
+    The output is that of the operation; of one that ends with a hard swish, as ONNX, the first number of it [N, 1, 1, 1].
 
     Args:
         spec: The operation.
@@ -75,8 +75,8 @@ def operation_file(spec: OpSpec, *, batch: int, script: bool) -> OperationFile:
 class _Read(nn.Module):
     """A module whose result is read inside the graph, of which the first number is the output.
 
-    ONNX Runtime computes a hard swish within the convolution before it, but not where its result is an output of the graph: there it
-    takes 1.3 times as long as in a network. [measured, 16 to 64 channels at 90x120]
+    ONNX Runtime computes a hard swish within the convolution before it, but not where its result is an output of the graph: there
+    it takes 1.3 times as long as in a network. [measured, 16 to 64 channels at 90x120]
 
     Args:
         module: Gives [N, C, H, W].
