@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nas.cli import main
 from nas.data import synthetic
+from nas.data.street import draw_scene
 from nas.reports.run_report import RunFiles
 
 
@@ -49,23 +52,24 @@ def _write_empty_page(files: RunFiles, folder: Path, *_: object) -> Path:
     return path
 
 
-_draw_scene = synthetic.draw_scene
-
-
 @functools.lru_cache(maxsize=128)
-def _scene(seeds: tuple[int, ...], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    return _draw_scene(np.random.default_rng(seeds), size)
+def _scene(state: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    rng = np.random.default_rng()
+    rng.bit_generator.state = json.loads(state)
+    image, label = draw_scene(rng, size)
+    return image, label, rng.bit_generator.state
+
+
+def _remembered_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    image, label, rng.bit_generator.state = _scene(json.dumps(rng.bit_generator.state), size)
+    return image.copy(), label.copy()
 
 
 @pytest.fixture(autouse=True)
 def _scenes_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data sets of one seed and size share their synthetic scenes, whose drawing takes a third of a training of six steps."""
-
-    def draw(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        image, label = _scene(tuple(rng.bit_generator.seed_seq.entropy), size)
-        return image.copy(), label.copy()
-
-    monkeypatch.setattr(synthetic, "draw_scene", draw)
+    """Runs and exports of a process share their synthetic scenes, whose drawing takes a third of a training of six steps."""
+    monkeypatch.setattr(synthetic, "draw_scene", _remembered_scene)
+    monkeypatch.setattr("nas.exporting.onnx_check.draw_scene", _remembered_scene)
 
 
 @pytest.fixture

@@ -22,9 +22,12 @@ SEARCH = (
     *("search.eval_every=0", "search.recalibrate=0", "latency.table=macs", "deploy.input=[32,64]"),
 )
 SMALL = {
-    "lgcnet": ("search.init_channels=2", "deploy.init_channels=2", "space.head_channels=4"),
+    "lgcnet": (
+        *("search.init_channels=2", "deploy.init_channels=2", "space.head_channels=4"),
+        *("space.num_cells=3", "space.reduction_cells=[1,2]", "space.fused_cells=[0,1,2]"),
+    ),
     "fasterseg": ("space.layers=4", "space.filters=3", "space.widths=[4,8,12]", "deploy.init_channels=3"),
-    "squeezenas_small": (),
+    "squeezenas_small": ("space.stages=[[8,2,2],[12,2,2],[16,2,1]]", "space.low_level_block=1", "space.last_channels=16"),
 }
 """Space -> what makes it small."""
 OF_A_SPACE = {"squeezenas": ("squeezenas_small", "squeezenas_large", "squeezenas_xlarge"), "fasterseg": ("fasterseg",)}

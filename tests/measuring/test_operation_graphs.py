@@ -156,18 +156,20 @@ def test_every_kind_that_costs_something_is_among_the_operations() -> None:
     assert {1, 2, 4} <= {one.groups for one in ALL}
 
 
-def _of_each_kind(operations: Sequence[OpSpec]) -> list[OpSpec]:
-    """The first and the last operation of each kind."""
-    first = {one.kind: one for one in reversed(operations)}
-    last = {one.kind: one for one in operations}
-    return list({one.key: one for one in [*first.values(), *last.values()]}.values())
+FIRST = list({one.kind: one for one in reversed(ALL)}.values())
+LAST = list({one.kind: one for one in ALL}.values())
+"""The first and the last operation of each kind."""
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_onnx_of_every_operation_is_static_and_gives_what_the_module_gives(batch: int) -> None:
+@pytest.mark.parametrize(
+    ("batch", "operations"),
+    [(1, LAST), (2, odd_shapes()), pytest.param(1, FIRST, marks=pytest.mark.slow)],
+    ids=["last", "odd", "first"],
+)
+def test_onnx_of_every_operation_is_static_and_gives_what_the_module_gives(batch: int, operations: Sequence[OpSpec]) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    for one in _of_each_kind(ALL) if batch == 1 else odd_shapes():
+    for one in operations:
         file = operation_file(one, batch=batch, script=False)
         try:
             checked_onnx(file)
@@ -205,9 +207,15 @@ def checked_script(file: OperationFile) -> None:
     assert int(version) <= 3  # 10 came with 1.12
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_torchscript_of_every_operation_suits_old_versions_and_gives_what_the_module_gives(batch: int) -> None:
-    for one in _of_each_kind(ALL) if batch == 1 else odd_shapes():
+@pytest.mark.parametrize(
+    ("batch", "operations"),
+    [(1, FIRST), (2, odd_shapes()), pytest.param(1, LAST, marks=pytest.mark.slow)],
+    ids=["first", "odd", "last"],
+)
+def test_torchscript_of_every_operation_suits_old_versions_and_gives_what_the_module_gives(
+    batch: int, operations: Sequence[OpSpec]
+) -> None:
+    for one in operations:
         file = operation_file(one, batch=batch, script=True)
         try:
             checked_script(file)

@@ -29,6 +29,7 @@ SMALL = {
     "gas": {"num_cells": 3, "reduction_cells": [1], "guided_dim": 8},
     "cas": {"num_cells": 3, "reduction_cells": [1, 2], "fused_cells": [0, 1, 2], "head_channels": 8},
     "fasterseg": {"layers": 5, "filters": 4},
+    "squeezenas_small": {"stages": [[8, 2, 2], [12, 2, 2], [16, 2, 1]], "low_level_block": 1, "last_channels": 16},
 }
 QUICK = {"search__recalibrate": 0, "data__train": 2, "data__val": 1}
 MODES = ("none", "auto", "all")

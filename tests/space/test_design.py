@@ -134,7 +134,7 @@ def mutations(text: str) -> Iterator[tuple[str, str, str]]:
     inner = [key for key in keys if key[0] < provenance and key[3]]
     chosen = [key for key in inner if key[2].startswith(("cells.", "fusion."))]
     others = [key for key in inner if key not in chosen]
-    picked = others + rng.sample(chosen, 12)
+    picked = others + rng.sample(chosen, 4)
 
     def with_line(index, *new):
         return "\n".join([*lines[:index], *new, *lines[index + 1 :]]) + "\n"
@@ -149,7 +149,7 @@ def mutations(text: str) -> Iterator[tuple[str, str, str]]:
         yield f"anchor at {key}", "anchor", with_line(i, f"{indent}{key}: &a {value}")
         yield f"tag at {key}", "tag", with_line(i, f"{indent}{key}: !!python/name:os.system {value}")
         yield f"tab at {key}", "YAML", with_line(i, f"\t{key}: {value}")
-    for i, indent, key, _ in rng.sample(chosen, 10):
+    for i, indent, key, _ in rng.sample(chosen, 3):
         yield f"unknown option for {key}", key, with_line(i, f"{indent}{key}: conv_9x9")
         yield f"unquoted no for {key}", key, with_line(i, f"{indent}{key}: no")
     for section in ("space_config", "deploy", "choices", "provenance"):
@@ -158,7 +158,7 @@ def mutations(text: str) -> Iterator[tuple[str, str, str]]:
         yield f"no {section}", section, "\n".join(lines[:start] + lines[start + 1 + length :])
         yield f"list for {section}", section, "\n".join([*lines[:start], f"{section}: [1]", *lines[start + 1 + length :]])
     first = text.index("  cells.0.edge.0")
-    for at in sorted(rng.sample(range(first, text.index("\nprovenance") - 1), 15)):
+    for at in sorted(rng.sample(range(first, text.index("\nprovenance") - 1), 8)):
         yield f"cut at {at}", "provenance: missing", text[:at]
     for size in ("[64]", "[64, 96, 3]", "[0, 96]", "[64, -96]", "[64.0, 96]", "[99999999, 96]", '["64", 96]'):
         yield f"input {size}", "deploy.input", text.replace("[64, 96]", size)
@@ -189,7 +189,7 @@ def test_more_than_100_broken_files_are_refused_in_at_most_two_lines_with_key_or
         assert message.count("\n") <= 1, (name, message)
         assert re.search(r"\bline \d+: ", message) or word in message, (name, message)
         tried += 1
-    assert tried > 300
+    assert tried > 120
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00\x01", bytes(range(256)) * 40, b"\x89PNG\r\n\x1a\n" + b"\0" * 100])

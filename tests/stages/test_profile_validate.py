@@ -26,7 +26,7 @@ from nas.ops import is_free, macs
 from nas.space.deployment import Deployment
 from nas.space.design import design_of
 from nas.stages import profile_validate as validating
-from nas.stages.profile_validate import validate
+from nas.stages.profile_validate import ValidateResult, validate
 from search_spaces import SEARCH_SPACES
 from tests.cost.simulated_table import table_of
 from tests.cost.small_tables import calibration
@@ -76,6 +76,17 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ValidateResult]:
+    """Such a folder once its table is calibrated, to be read only, and what was found."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    save_table(simulated_table(), folder / "table.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(in_process, "BACKENDS", {"torch-eager": Simulated})
+        return folder, validate(the_job(), the_space())
+
+
 def the_space(name: str = "squeezenas_small"):
     entry = SEARCH_SPACES[name]
     return entry.build(entry.config())
@@ -92,8 +103,8 @@ def the_job(**changes) -> ValidateJob:
     return ValidateJob(**{"space": the_space().config, "deploy": deploy, **settings, **changes})
 
 
-def test_what_the_plain_sum_lacks_is_found_and_judged_on_other_networks(desk):
-    result = validate(the_job(), the_space())
+def test_what_the_plain_sum_lacks_is_found_and_judged_on_other_networks(calibrated):
+    _, result = calibrated
     assert result.plain_held_out.bias < -0.1  # the plain sum lacks overhead and what scales up
     assert result.held_out.mape < 0.01
     assert result.held_out.within_5 == 1.0
@@ -107,9 +118,8 @@ def test_what_the_plain_sum_lacks_is_found_and_judged_on_other_networks(desk):
         assert sum(ms for _, ms in sample.kinds.values()) == pytest.approx(sample.terms.total_ms)
 
 
-def test_files_tell_everything_and_the_table_keeps_the_calibration(desk):
-    before = read_table(desk / "table.json")
-    result = validate(the_job(), the_space())
+def test_files_tell_everything_and_the_table_keeps_the_calibration(calibrated):
+    desk, result = calibrated
     report = json.loads((desk / "found" / "validate.json").read_text())
     assert report["held_out"]["mape"] == result.held_out.mape
     rows = list(csv.DictReader((desk / "found" / "networks.csv").open()))
@@ -120,7 +130,7 @@ def test_files_tell_everything_and_the_table_keeps_the_calibration(desk):
         graph = space.graph(Deployment(SIZE, CHANNELS, 11), json.loads(row["choices"]))
         assert float(row["measured_ms"]) == pytest.approx(network_ms(graph), rel=0.03)
     after = read_table(desk / "table.json")
-    assert dict(after.entries) == dict(before.entries)
+    assert dict(after.entries) == dict(simulated_table().entries)
     (calibration,) = after.calibrations
     assert calibration.key == ("squeezenas_small", SIZE, CHANNELS)
     assert (calibration.fitted, calibration.judged) == (20, 20)
@@ -129,8 +139,9 @@ def test_files_tell_everything_and_the_table_keeps_the_calibration(desk):
     assert f"{result.held_out.mape:.1%}" in text
 
 
-def test_predictions_of_a_calibrated_table_are_near_the_truth_and_have_its_bar(desk):
-    fitted = validate(the_job(), the_space()).fitted
+def test_predictions_of_a_calibrated_table_are_near_the_truth_and_have_its_bar(calibrated, monkeypatch):
+    desk, fitted = calibrated[0], calibrated[1].fitted
+    monkeypatch.chdir(desk)
     table, space = read_table(desk / "table.json"), the_space()
     for seed in range(10):
         genotype = random_genotype(space, seed)

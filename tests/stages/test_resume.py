@@ -39,6 +39,7 @@ CHECKPOINT_EVERY = 2  # checkpoints after steps 2, 3 (end of the epoch), 4 and 6
 LAST_BETWEEN = 5  # stopped in its sixth step a run has a row of step 5 behind the checkpoint of step 4
 RANDOM = random.Random(1)
 KILLED_AT = {"soft": RANDOM.randrange(CHECKPOINT_EVERY, TOTAL), "sampled": LAST_BETWEEN, "train": LAST_BETWEEN}
+EARLY = RANDOM.randrange(CHECKPOINT_EVERY, LAST_BETWEEN)
 
 STOPPING = """
 import os, signal, sys
@@ -118,8 +119,18 @@ def uninterrupted(tmp_path_factory, genotype):
     return get
 
 
-@pytest.mark.parametrize("kind", [*RELAXATIONS, "train"])
-@pytest.mark.parametrize("at", [RANDOM.randrange(CHECKPOINT_EVERY, LAST_BETWEEN), LAST_BETWEEN])
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [
+        ("soft", EARLY),
+        ("sampled", LAST_BETWEEN),
+        ("train", EARLY),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in [("soft", LAST_BETWEEN), ("sampled", EARLY), ("train", LAST_BETWEEN)]
+        ),
+    ],
+)
 def test_run_stopped_at_a_step_and_resumed_equals_one_never_stopped(uninterrupted, genotype, tmp_path, monkeypatch, kind, at):
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -286,8 +297,10 @@ def test_resume_auto_goes_on_with_the_stopped_run_also_with_other_logging(stoppe
     assert [row["step"] for row in rows(stopped, "step")] == [1, 2, 3, 4, 6]
 
 
-@pytest.mark.parametrize("of_before", [False, True])
-@pytest.mark.parametrize("kind", ["sampled", "train"])
+@pytest.mark.parametrize(
+    ("kind", "of_before"),
+    [("sampled", False), ("train", True), ("train", False), pytest.param("sampled", True, marks=pytest.mark.slow)],
+)
 def test_finished_run_goes_on_when_epochs_are_raised_and_says_what_the_schedules_do(genotype, tmp_path, kind, of_before, caplog):
     run = tmp_path / "run"
     key = "train__epochs" if kind == "train" else "search__epochs"

@@ -365,8 +365,9 @@ def test_sizes_that_the_kernel_states():
 
 def test_memory_of_this_process_is_more_than_what_it_holds():
     cpu = torch.device("cpu")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
     before = peak_bytes(cpu)
-    held = torch.ones(before // 4 + 40 * MIB // 4)  # as many float32 as the peak had bytes, and 40 MiB
-    assert peak_bytes(cpu) >= held.numel() * 4
+    held = torch.ones(40 * MIB // 4)
+    assert peak_bytes(cpu) >= before + 0.9 * held.numel() * 4
     available = available_bytes(cpu)
     assert available is None or available > 0

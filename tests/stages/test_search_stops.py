@@ -31,7 +31,7 @@ def test_absolute_units_are_refused_where_there_are_no_milliseconds(tmp_path, un
 
 
 def test_missing_table_is_status_2_and_the_same_command_runs_once_it_is_there(run_nas, tmp_path):
-    job = search_job("run", latency__table=str(tmp_path / "table.json"), search__max_steps=1)
+    job = search_job("run", latency__table=str(tmp_path / "table.json"), search__max_steps=1, search__eval_every=0)
     outcome = run_nas("search", *overrides(job))
     assert outcome.status == 2
     assert len(outcome.err_lines) <= 2
@@ -44,17 +44,19 @@ def test_missing_table_is_status_2_and_the_same_command_runs_once_it_is_there(ru
 def test_missing_entries_are_status_2_with_a_command_that_really_measures_them(run_nas, tmp_path, by):
     few = ["space.num_cells=1", "space.reduction_cells=[]", "space.head=none", "deploy.input=[48,64]", "deploy.init_channels=4"]
     out = ["out=folder/table.json"] if by == "path" else []
-    assert run_nas("profile", *few, "rounds=1", "device=this-machine", *out).status == 0
+    short = ["rounds=1", "max_rounds=1"]
+    assert run_nas("profile", *few, *short, "device=this-machine", *out).status == 0
     table = "folder/table.json" if by == "path" else "this-machine/torch-eager"
-    job = search_job("run", latency__table=table, search__max_steps=1, space__head="none", space__num_cells=2, space__ops=[
-        "skip_connect", "none", "conv_3x3"], space__reduction_cells=[1])  # fmt: skip
+    space = {"space__head": "none", "space__num_cells": 2, "space__reduction_cells": [1]}
+    space["space__ops"] = ["skip_connect", "none", "conv_3x3"]
+    job = search_job("run", latency__table=table, search__max_steps=1, search__eval_every=0, **space)
     refused = run_nas("search", *overrides(job))
     assert refused.status == 2
     assert len(refused.err_lines) == 2
     assert "operations were not measured: " in refused.err_lines[0]
     command = shlex.split(refused.err_lines[1].partition("measure them with: ")[2])
     assert command[:2] == ["nas", "profile"]
-    assert run_nas(*command[1:]).status == 0
+    assert run_nas(*command[1:], *short).status == 0
     assert run_nas("search", *overrides(job)).status == 0
 
 

@@ -252,9 +252,16 @@ def one_mutation(content: bytes, old: LatencyTable | None, before: dict[str, Any
     return True
 
 
-@pytest.mark.parametrize("has_table", [False, True])
+@pytest.mark.parametrize(
+    ("has_table", "count"), [(False, 150), (True, 150), *(pytest.param(one, 500, marks=pytest.mark.slow) for one in (False, True))]
+)
 def test_every_mutation_is_refused_and_changes_nothing_or_gives_exactly_what_it_states(
-    good: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has_table: bool
+    good: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    has_table: bool,
+    count: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.fsync", lambda _: None)  # 1,000 tables: whether the disk has them is not the question here
@@ -268,7 +275,7 @@ def test_every_mutation_is_refused_and_changes_nothing_or_gives_exactly_what_it_
     before = tree(Path("latency_tables"))
     draw = random.Random(7 + has_table)
     accepted = {"meaningful": 0, "damaged": 0}
-    for kind, made in [("meaningful", meaningful(good, draw, 500)), ("damaged", damaged(good, draw, 500))]:
+    for kind, made in [("meaningful", meaningful(good, draw, count)), ("damaged", damaged(good, draw, count))]:
         for name, content in made:
             Path("result.json").write_bytes(content)
             try:
@@ -351,7 +358,7 @@ def test_a_killed_import_leaves_the_old_table_or_the_new_one(extending: tuple[Pa
     finally:
         sys.settrace(None)
     draw = random.Random(3)
-    moments = sorted({*draw.sample(range(1, lines), 30), *range(1, lines, lines // 20)})
+    moments = sorted({*draw.sample(range(1, lines), 6), *range(1, lines, lines // 12)})
     seen = set()
     for moment in moments:
         out.write_bytes(old)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Mapping
 from functools import partial
@@ -126,7 +127,8 @@ def test_a_table_that_the_place_cannot_judge_is_refused(
 
 
 def test_a_table_of_a_runtime_of_the_worker_is_validated_and_calibrated_here(run_nas, tmp_path: Path) -> None:
-    specs = SPACE.build(SPACE.config()).plan(Deployment(SIZE, 16, 4))
+    tiny = {"stages": [[8, 2, 2], [12, 2, 1]], "low_level_block": 1, "last_channels": 16, "decoder_channels": 8, "stem_channels": 8}
+    specs = SPACE.build(SPACE.config(**tiny)).plan(Deployment(SIZE, 8, 4))
     about = {
         "device": "desk",
         "backend": "torch-script",
@@ -134,7 +136,8 @@ def test_a_table_of_a_runtime_of_the_worker_is_validated_and_calibrated_here(run
         "reference": Reference(conv(3).key, 1.0),
     }
     save_table(table_of(dict.fromkeys((spec for spec in specs if not is_free(spec)), 1.0), **about), tmp_path / "table.json")
-    shape = ["space=squeezenas_small", "deploy.input=[32,32]", "num_classes=4", "device=desk"]
+    words = [f"space.{key}={json.dumps(value)}" for key, value in tiny.items()]
+    shape = ["space=squeezenas_small", *words, "deploy.input=[32,32]", "num_classes=4", "device=desk"]
     validated = run_nas("profile", "validate", *shape, "latency.table=table.json", "samples=8", "rounds=1", "out=found")
     found = [(one.space, one.fitted, one.judged) for one in read_table(tmp_path / "table.json").calibrations]
     if validated.status == 0:
