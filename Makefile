@@ -8,11 +8,12 @@ STAMP := .venv/.installed
 
 setup: $(STAMP)
 
-# The build tools come first, so that the build of the package itself uses the pinned ones.
+# The build tools come first, so that the build of the package itself uses the pinned ones. Byte code is written by what imports
+# a module first: to compile all of them takes a minute, and most are never imported.
 $(STAMP): pyproject.toml setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools wheel
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[export,ssh,sweeps,tracking,test,lint]'
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt setuptools wheel
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt --no-build-isolation -e '.[export,ssh,sweeps,tracking,test,lint]'
 	touch $@
 
 # One thread a process: two processes of two threads each would get in each other's way on two cores.
