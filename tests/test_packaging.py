@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from nas.files import shipped as resources
+from tests.small_jobs import SMALL_SPACE
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SOURCES = ("nas", "search_spaces", "conf", "latency_tables", "pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -100,6 +101,8 @@ def test_two_steps_of_search_away_from_the_checkout(installed, tmp_path):
         "search.max_steps=2",
         "search.epochs=1",
         "search.init_channels=4",
+        "search.eval_every=0",
+        *SMALL_SPACE,
         "latency.table=macs",
         "deploy.input=[64,96]",
         "out=run",

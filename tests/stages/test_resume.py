@@ -261,12 +261,10 @@ def stopped(genotype, tmp_path, monkeypatch):
 
 CHANGED = {
     "seed": ("seed", "seed=1"),
-    "learning rate": ("search.arch_lr", "search.arch_lr=0.5"),
     "relaxation": ("search.relaxation", "search.relaxation=hard"),
     "table": ("latency.table", "latency.table=none"),
     "space": ("space.gamma", "space.gamma=0.25"),
     "data": ("data.seed", "data.seed=1"),
-    "deployment": ("deploy.init_channels", "deploy.init_channels=8"),
     "precision": ("trainer.precision", "trainer.precision=bf16-mixed"),
 }
 

@@ -194,7 +194,7 @@ def test_a_training_on_other_classes_starts_from_official_weights(state, key, tm
     assert kept == (key == "weights")  # an encoder is what the classifier reads that is deployed
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "student" else pytest.mark.slow) for name in NETWORKS])
 def test_onnx_computes_what_a_published_network_computes_without_auxiliary_heads(name):
     torch.manual_seed(0)
     network = as_if_trained(nas.build(nas.load_genotype(f"fasterseg/{name}")))

@@ -236,7 +236,7 @@ def test_maps_that_do_not_fit_are_refused_before_anything_runs(released, tmp_pat
         evaluate(job, SEARCH_SPACES)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if "small" in name else pytest.mark.slow) for name in NETWORKS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "lat_small" else pytest.mark.slow) for name in NETWORKS])
 def test_onnx_computes_what_a_published_network_computes_at_even_and_odd_sizes(name):
     torch.manual_seed(0)
     network = as_if_trained(nas.build(nas.load_genotype(f"squeezenas/{name}")))
@@ -257,7 +257,7 @@ def test_a_profiled_table_serves_the_search_and_predicts_its_result(tmp_path, ru
         "space.ops=[k3_e3_g1,k3_e1_g2,skip]",
         "deploy.input=[32,48]",
     ]
-    done = run_nas("profile", *tiny, "num_classes=11", "rounds=1", "out=table.json")
+    done = run_nas("profile", *tiny, "num_classes=11", "rounds=1", "max_rounds=1", "out=table.json")
     assert done.status == 0, done.err
     keys = json.loads((tmp_path / "table.json").read_text())["entries"]
     assert any(key.startswith("inverted_residual ") and key.endswith(" e=3") for key in keys)
