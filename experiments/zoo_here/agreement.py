@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
@@ -142,8 +144,8 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 def write_charts(folder: Path, rows: Sequence[Row]) -> None:
     """Draw predicted against measured, and published mIoU against measured ms, one panel a block."""
     blocks = blocks_of(rows)
-    figure, panels = plt.subplots(1, len(blocks), figsize=(6 * len(blocks), 5.5), squeeze=False, layout="constrained")
-    for panel, ((runtime, size), block) in zip(panels[0], blocks.items(), strict=True):
+    figure, panels = _panels(len(blocks), (6, 5))
+    for panel, ((runtime, size), block) in zip(panels, blocks.items(), strict=True):
         predicted = calibration_of(block).predict([row.terms for row in block])
         for seen, colour, label in ((True, "0.6", "calibrating"), (False, "tab:blue", "not seen")):
             points = [(row.level_ms, ms) for row, ms in zip(block, predicted, strict=True) if row.calibrates is seen]
@@ -153,8 +155,8 @@ def write_charts(folder: Path, rows: Sequence[Row]) -> None:
         panel.set(title=f"{runtime} {size[0]}x{size[1]}", xlabel="measured ms", ylabel="predicted ms")
         panel.legend()
     write_bytes_atomic(folder / "predicted.png", figure_bytes(figure, dpi=110, file_format="png"))
-    figure, panels = plt.subplots(1, len(blocks), figsize=(8 * len(blocks), 7.5), squeeze=False, layout="constrained")
-    for panel, ((runtime, size), block) in zip(panels[0], blocks.items(), strict=True):
+    figure, panels = _panels(len(blocks), (8, 6.5))
+    for panel, ((runtime, size), block) in zip(panels, blocks.items(), strict=True):
         for row in block:
             miou = row.miou_test if row.miou_val is None else row.miou_val
             if miou is not None:
@@ -166,3 +168,18 @@ def write_charts(folder: Path, rows: Sequence[Row]) -> None:
         title = f"{runtime} {size[0]}x{size[1]}, one thread"
         panel.set(title=title, xlabel="measured ms", ylabel="published mIoU, Cityscapes val, % (hollow: test)")
     write_bytes_atomic(folder / "chart.png", figure_bytes(figure, dpi=110, file_format="png"))
+
+
+def _panels(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, two in a row, each of a size in inches."""
+    columns = min(count, 2)
+    figure, panels = plt.subplots(
+        -(-count // columns),
+        columns,
+        figsize=(size[0] * columns, size[1] * -(-count // columns)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for surplus in panels.flat[count:]:
+        surplus.remove()
+    return figure, list(panels.flat[:count])

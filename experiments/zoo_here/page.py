@@ -31,7 +31,7 @@ CHARTS = {
 SIZE = (1024, 2048)
 CLASSES = 19
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "torch-eager": "eager"}
-MEASURED_AT = "360x480"
+MEASURED_AT = ("360x480", "512x1024")
 SURVEY_SIZES = ("1024x2048", "512x1024", "256x512")
 """Sizes at which the survey times on an RTX 3090."""
 DEVICES = {
@@ -120,7 +120,7 @@ def page() -> str:
     names = [name for name in published_genotypes() if name.startswith("zoo/")]
     rows = [_row(name, measured.get(name, {})) for name in names]
     said = (
-        f"ms here are medians at {MEASURED_AT}, one image, one thread of the project's own machine "
+        f"ms here are medians at {' / '.join(MEASURED_AT)}, one image, one thread of the project's own machine "
         "([experiment](../experiments/zoo_here/README.md))."
         if measured
         else "ms were not measured here yet."
@@ -173,14 +173,18 @@ def _where(key: str) -> str:
 
 
 def _results() -> dict[str, dict[str, str]]:
-    """Network -> runtime -> median ms, measured here; empty before the experiment."""
-    found: dict[str, dict[str, str]] = {}
-    if RESULTS.is_file():
-        with RESULTS.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row["size"] == MEASURED_AT:
-                    found.setdefault(row["network"], {})[row["runtime"]] = f"{float(row['measured_ms']):.1f}"
-    return found
+    """Network -> runtime -> median ms measured here, at each of the sizes; empty before the experiment."""
+    if not RESULTS.is_file():
+        return {}
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    with RESULTS.open(newline="") as file:
+        for row in csv.DictReader(file):
+            sizes = found.setdefault(row["network"], {}).setdefault(row["runtime"], {})
+            sizes[row["size"]] = f"{float(row['measured_ms']):.1f}"
+    return {
+        network: {runtime: " / ".join(ms.get(size, "-") for size in MEASURED_AT) for runtime, ms in runtimes.items()}
+        for network, runtimes in found.items()
+    }
 
 
 def _charts() -> list[str]:

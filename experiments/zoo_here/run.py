@@ -3,8 +3,9 @@
     python experiments/zoo_here/run.py                      # two runtimes, two sizes; some two hours of one idle core
     python experiments/zoo_here/run.py --form smoke --out SOME_FOLDER  # two networks at one small size, for the tests
 
-Operations are measured into one table a runtime, then whole networks in interleaved rounds (`nas bench`). A stopped command goes on
-where it was: with the table's journal, or with the next bench. Writes results.csv, summary.json and two charts into the folder.
+Operations are measured into one table a runtime, then whole networks in interleaved rounds (`nas bench`), a few networks a bench:
+those of one bench must fit into memory together. A stopped command goes on where it was: with the table's journal, or with the next
+bench. Writes results.csv, summary.json and two charts into the folder.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Form:
         sizes: (height, width) of the images in pixels.
         rounds: Rounds over operations, fewest and most.
         bench_rounds: Rounds over whole networks.
+        together: Networks of one bench.
         networks: Published networks; None: all.
         channels: Initial channels of the random networks.
     """
@@ -60,13 +62,14 @@ class Form:
     sizes: tuple[tuple[int, int], ...]
     rounds: tuple[int, int]
     bench_rounds: int
+    together: int
     networks: tuple[str, ...] | None
     channels: int
 
 
 FORMS = {
-    "full": Form(("onnxruntime", "torch-eager"), ((360, 480), (512, 1024)), (5, 5), 3, None, 40),
-    "smoke": Form(("torch-eager",), ((64, 96),), (1, 1), 1, ("squeezenas/lat_small", "zoo/fast_scnn"), 4),
+    "full": Form(("onnxruntime", "torch-eager"), ((360, 480), (512, 1024)), (5, 5), 3, 8, None, 40),
+    "smoke": Form(("torch-eager",), ((64, 96),), (1, 1), 1, 3, ("squeezenas/lat_small", "zoo/fast_scnn"), 4),
 }
 
 
@@ -84,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = given.out / f"table_{runtime}.json"
         for size in form.sizes:
             _profile(names, runtime, size, form, table)
-            rows += _rows(_bench(names, table, size, form, runtime), table, runtime, size)
+            for folder in _benches(names, table, size, form, runtime):
+                rows += _rows(folder, table, runtime, size)
     write_rows(given.out / "results.csv", rows)
     summary = agreement_of(rows)
     write_text_atomic(given.out / "summary.json", json.dumps(summary, indent=1) + "\n")
@@ -146,23 +150,27 @@ def run(command: Sequence[str]) -> None:
     subprocess.run([sys.executable, "-m", "nas", *command], check=True)
 
 
-def _bench(names: Sequence[str], table: Path, size: tuple[int, int], form: Form, runtime: str) -> Path:
-    """The folder of the bench of all networks at a size, which is made unless it is there."""
-    folder = table.parent / f"bench_{runtime}_{size[0]}x{size[1]}"
-    if not (folder / "bench.json").is_file():
-        run(
-            [
-                "bench",
-                f"networks=[{','.join(_taking(names, size))}]",
-                f"bench.sizes=[[{size[0]},{size[1]}]]",
-                f"num_classes={CLASSES}",
-                f"runtime={runtime}",
-                f"rounds={form.bench_rounds}",
-                f"latency.table={table}",
-                f"out={folder}",
-            ]
-        )
-    return folder
+def _benches(names: Sequence[str], table: Path, size: tuple[int, int], form: Form, runtime: str) -> list[Path]:
+    """The folders of the benches of all networks at a size; those that are not there are made."""
+    taking = _taking(names, size)
+    folders = []
+    for number, first in enumerate(range(0, len(taking), form.together)):
+        folder = table.parent / f"bench_{runtime}_{size[0]}x{size[1]}_{number}"
+        if not (folder / "bench.json").is_file():
+            run(
+                [
+                    "bench",
+                    f"networks=[{','.join(taking[first : first + form.together])}]",
+                    f"bench.sizes=[[{size[0]},{size[1]}]]",
+                    f"num_classes={CLASSES}",
+                    f"runtime={runtime}",
+                    f"rounds={form.bench_rounds}",
+                    f"latency.table={table}",
+                    f"out={folder}",
+                ]
+            )
+        folders.append(folder)
+    return folders
 
 
 def _rows(folder: Path, table: Path, runtime: str, size: tuple[int, int]) -> list[Row]:
