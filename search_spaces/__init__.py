@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.space.space_entry import SpaceEntry
 from search_spaces.fasterseg.config import FasterSegConfig
-from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig
+from search_spaces.lgcnet.config import CASConfig, GASConfig, LGCNetConfig, MiniConfig
 from search_spaces.squeezenas.config import SqueezeNASLargeConfig, SqueezeNASSmallConfig, SqueezeNASXLargeConfig
 from search_spaces.zoo.config import ZooConfig
 
@@ -28,6 +28,12 @@ def _lgcnet(config: Any) -> SearchSpace:
     from search_spaces.lgcnet.space import LGCNet
 
     return LGCNet(config)
+
+
+def _mini(config: Any) -> SearchSpace:
+    from search_spaces.lgcnet.space import Mini
+
+    return Mini(config)
 
 
 def _squeezenas(config: Any) -> SearchSpace:
@@ -52,6 +58,7 @@ SEARCH_SPACES: dict[str, SpaceEntry] = {
     "lgcnet": SpaceEntry(LGCNetConfig, _lgcnet),
     "gas": SpaceEntry(GASConfig, _lgcnet),
     "cas": SpaceEntry(CASConfig, _lgcnet),
+    "mini": SpaceEntry(MiniConfig, _mini),
     "squeezenas_small": SpaceEntry(SqueezeNASSmallConfig, _squeezenas, recipe="squeezenas"),
     "squeezenas_large": SpaceEntry(SqueezeNASLargeConfig, _squeezenas, recipe="squeezenas"),
     "squeezenas_xlarge": SpaceEntry(SqueezeNASXLargeConfig, _squeezenas, recipe="squeezenas"),

@@ -191,7 +191,7 @@ class LGCNetConfig:
         for key, (other, allowed) in needs.items():
             have = getattr(self, other)
             _check(
-                have in allowed or getattr(self, key) == _default(LGCNetConfig, key),
+                have in allowed or getattr(self, key) == _default(type(self), key),
                 f"space.{key}: got {value_text(getattr(self, key))} with space.{other}={have}, where it has no effect; "
                 f"leave it out, or choose space.{other} from {', '.join(allowed)}",
             )
@@ -238,6 +238,32 @@ class CASConfig(LGCNetConfig):
     """none (CAS), fc or gcn."""
     head: str = "mscell"
     """none, aspp, ppm, mscell (CAS) or dcfc."""
+
+
+@dataclass(kw_only=True, slots=True)
+class MiniConfig(LGCNetConfig):
+    """A small space of LGCNet's family, 512 architectures of 320 networks, all of them trained (experiments/mini)."""
+
+    name: str = "mini"
+    """Name of the space."""
+    num_cells: int = 3
+    """Cells in sequence (lgcnet: 14)."""
+    reduction_cells: list[int] = field(default_factory=lambda: [1, 2])
+    """Cells whose edges from the input nodes have stride 2 and that double the channels."""
+    num_nodes: int = 1
+    """Intermediate nodes of a cell (lgcnet: 2)."""
+    ops: list[str] = field(default_factory=lambda: ["none", "skip_connect", "conv_3x3"])
+    """Candidate operations of an edge (lgcnet: 8)."""
+    head_channels: int = 16
+    """Channels of the head (lgcnet: 48)."""
+    fused_cells: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """Cells that the fusion cell reads, at strides 4, 8 and 16: all."""
+    fusion_edges: list[str] | None = field(default_factory=lambda: ["i4->f4", "i8->f8", "i16->f16", "f8->out up", "f16->out up up"])
+    """Edges of the fusion cell: each map is projected, and their sum is read at stride 4."""
+    fusion_ops: list[str] = field(default_factory=lambda: ["conv_1x1"])
+    """The operation of an edge of the fusion cell: one, so that nothing is decided there."""
+    up_ops: list[str] = field(default_factory=lambda: ["interpolate"])
+    """The operation of an edge of the fusion cell that doubles the size: one."""
 
 
 def _default(config: type, key: str) -> object:

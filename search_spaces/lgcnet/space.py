@@ -193,6 +193,16 @@ class LGCNet(SearchSpace):
         return value
 
 
+class Mini(LGCNet):
+    """LGCNet's family in small: three cells of one node, each edge `none`, a skip or a 3x3 convolution.
+
+    Its networks are searched at the width at which they are trained for the benchmark.
+    """
+
+    search_channels = 16
+    deploy_channels = 16
+
+
 def _fusion_cell(config: LGCNetConfig) -> FusionCell:
     strides = SEARCHED_HEADS[config.head]
     edges = parse_edges(config.edges(), strides=strides)

@@ -27,6 +27,7 @@ SMALL = {
         *("space.num_cells=3", "space.reduction_cells=[1,2]", "space.fused_cells=[0,1,2]"),
     ),
     "fasterseg": ("space.layers=4", "space.filters=3", "space.widths=[4,8,12]", "deploy.init_channels=3"),
+    "mini": ("search.init_channels=2", "deploy.init_channels=2", "space.head_channels=4"),
     "squeezenas_small": ("space.stages=[[8,2,2],[12,2,2],[16,2,1]]", "space.low_level_block=1", "space.last_channels=16"),
 }
 """Space -> what makes it small."""

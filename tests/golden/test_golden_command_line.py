@@ -13,7 +13,7 @@ VERBS = (
     *("search", "derive", "train", "eval", "export", "profile", "show", "predict", "report", "bench"),
     *("profile plan", "profile validate", "profile import", "profile devices", "bench search"),
 )
-SPACES = ("gas", "cas", "squeezenas_small", "squeezenas_large", "squeezenas_xlarge", "fasterseg")
+SPACES = ("gas", "cas", "mini", "squeezenas_small", "squeezenas_large", "squeezenas_xlarge", "fasterseg")
 DATA = ("camvid", "cityscapes", "folder", "kitti", "bdd100k", "image_folder")
 WRONG = {
     "unknown verb": ("searchh",),

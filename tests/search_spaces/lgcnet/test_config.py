@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nas.errors import ConfigError
-from search_spaces.lgcnet.config import CELL_OPS, CASConfig, GASConfig, LGCNetConfig
+from search_spaces.lgcnet.config import CELL_OPS, CASConfig, GASConfig, LGCNetConfig, MiniConfig
 from search_spaces.lgcnet.space import LGCNet
 
 
@@ -95,11 +95,20 @@ def test_options_without_effect_or_meaning_are_refused_with_the_reason(settings:
         LGCNetConfig(**settings)
 
 
-def test_gas_and_cas_are_settings_of_the_same_space() -> None:
+def test_gas_cas_and_mini_are_settings_of_the_same_space() -> None:
     gas, cas = GASConfig(), CASConfig()
     assert (gas.name, gas.cells, gas.communication, gas.head) == ("gas", "independent", "gcn", "aspp")
     assert (cas.name, cas.cells, cas.communication, cas.head) == ("cas", "shared", "none", "mscell")
-    for config in (gas, cas):
+    mini = MiniConfig()
+    assert (mini.name, mini.cells, mini.communication, mini.head) == ("mini", "independent", "gcn", "dcfc")
+    for config in (gas, cas, mini):
         same = {f.name: getattr(config, f.name) for f in fields(LGCNetConfig) if f.name != "name"}
         one, other = LGCNet(config), LGCNet(LGCNetConfig(**same))
         assert one.choices() == other.choices()
+
+
+def test_what_mini_has_of_its_own_is_no_setting_without_effect() -> None:
+    assert MiniConfig(head="dcfc").fusion_ops == ["conv_1x1"]
+    with pytest.raises(ConfigError, match=r"space.fusion_ops: got \[conv_3x3\] with space.head=aspp, where it has no effect"):
+        MiniConfig(head="aspp", fusion_ops=["conv_3x3"])
+    assert MiniConfig(head="aspp").head == "aspp"
