@@ -12,11 +12,15 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
+from nas.probing.algorithms.discrete import DISCRETE, run_discrete
+from nas.probing.algorithms.problem import Problem, problem_at
 from nas.reports.picture_bytes import figure_bytes
 from nas.space.benchmark import Benchmark
 
 DRAWS = (1, 2, 5, 10, 20, 50)
 """Trainings of random search."""
+SEEDS = 200
+"""Runs of each algorithm."""
 QUANTILES = (0.25, 0.5, 0.75)
 """Latency limits, as quantiles of the networks' latency."""
 
@@ -35,12 +39,12 @@ def summary_of(benchmark: Benchmark) -> dict[str, Any]:
     for budget in benchmark.budgets:
         values = benchmark.miou(budget)
         pairs = combinations(range(len(benchmark.seeds)), 2)
-        means = values.mean(axis=1)
+        means, noise = values.mean(axis=1), benchmark.noise(budget)
         budgets[f"{budget} epochs"] = {
             "miou": [round(float(value), 4) for value in np.quantile(means, (0, 0.1, 0.5, 0.9, 1))],
             "spread": round(benchmark.spread(budget), 5),
-            "noise of the mean": round(benchmark.noise(budget), 5),
-            "spread / noise": round(benchmark.spread(budget) / benchmark.noise(budget), 2),
+            "noise of the mean": round(noise, 5),
+            "spread / noise": round(benchmark.spread(budget) / noise, 2) if noise else None,
             "spearman between seeds": round(float(np.mean([_spearman(values[:, i], values[:, j]) for i, j in pairs])), 3),
             "spearman with the longest": round(_spearman(means, benchmark.miou().mean(axis=1)), 3),
         }
@@ -57,11 +61,10 @@ def _latencies(benchmark: Benchmark, runtime: str) -> dict[str, Any]:
     limits = {}
     for quantile in QUANTILES:
         limit = float(np.quantile(predicted, quantile))
-        regrets = benchmark.random_regret(limit, runtime, DRAWS)
         limits[f"{limit:.3f} ms"] = {
             "best": benchmark.choices(benchmark.best(limit, runtime)),
             "best miou": round(float(benchmark.miou().mean(axis=1)[benchmark.best(limit, runtime)]), 4),
-            "regret of random search": {str(n): round(float(one), 5) for n, one in zip(DRAWS, regrets, strict=True)},
+            "mean regret after so many trainings": _regrets(problem_at(benchmark, runtime, quantile)),
         }
     return {
         "measured ms": [round(float(value), 4) for value in np.quantile(measured, (0, 0.5, 1))],
@@ -71,6 +74,16 @@ def _latencies(benchmark: Benchmark, runtime: str) -> dict[str, Any]:
         "front": len(benchmark.front(runtime)),
         "limits": limits,
     }
+
+
+def _regrets(problem: Problem) -> dict[str, dict[str, float]]:
+    """Algorithm -> trainings -> mean regret over `SEEDS` seeds; that of random search is exact."""
+    exact = problem.benchmark.random_regret(problem.limit_ms, problem.runtime, DRAWS)
+    regrets = {"random, exact": exact}
+    for name in DISCRETE:
+        runs = [run_discrete(name, problem, trainings=DRAWS[-1], seed=seed) for seed in range(SEEDS)]
+        regrets[name] = np.array([np.mean([problem.regret(found[n - 1].number) for found in runs]) for n in DRAWS])
+    return {name: {str(n): round(float(one), 5) for n, one in zip(DRAWS, values, strict=True)} for name, values in regrets.items()}
 
 
 def _spearman(one: Any, other: Any) -> float:  # noqa: ANN401

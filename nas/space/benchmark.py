@@ -85,8 +85,8 @@ class Benchmark:
     networks: tuple[BenchmarkNetwork, ...]
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        """Architecture -> number of its network."""
+    def architectures(self) -> Mapping[str, int]:
+        """Architecture, a digit for each decision -> number of its network."""
         return {text: number for number, network in enumerate(self.networks) for text in network.architectures}
 
     def number_of(self, choices: Mapping[str, str]) -> int:
@@ -102,9 +102,9 @@ class Benchmark:
             if choices.get(name) not in options:
                 raise GenotypeError(f"choices.{name}: got {choices.get(name)!r}, expected one of {', '.join(options)}")
         text = "".join(str(options.index(choices[name])) for name, options in self.decisions.items())
-        if text not in self._numbers:
+        if text not in self.architectures:
             raise GenotypeError(f"choices: got {text}, which is no network of space={self.space}")
-        return self._numbers[text]
+        return self.architectures[text]
 
     def choices(self, number: int) -> dict[str, str]:
         """Decision -> option of a network, those that have several; of its architectures the first."""

@@ -1,0 +1,1 @@
+"""Search algorithms judged on a benchmark, whose networks are looked up instead of trained."""
