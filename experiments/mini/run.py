@@ -80,7 +80,7 @@ FORMS = {
         deploy=Deployment((192, 256), 16, 11),
         data=SyntheticConfig(size=[48, 64], train=1024, val=512),
         train=_TRAIN,
-        budgets=(2, 6),
+        budgets=(3, 10),
         seeds=(0, 1),
         together=16,
         runtimes=("onnxruntime", "torch-eager"),
