@@ -218,6 +218,8 @@ def _facts(model: ModelProto, network: Network, settings: ExportSettings, *, cla
 
     content, nodes = model.SerializeToString(), node_counts(model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    with torch.device("meta"):
+        deployed = Network(network.graph.deployed())
     return {
         "opset": model.opset_import[0].version,
         "ir_version": model.ir_version,
@@ -225,8 +227,8 @@ def _facts(model: ModelProto, network: Network, settings: ExportSettings, *, cla
         "input": {**_end(model.graph.input[0]), **{key: metadata[key] for key in ("input_layout", "input_normalisation")}},
         "output": _end(model.graph.output[0]),
         "classes": classes,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "batch_norms_folded": batch_norms(network) - nodes.get("BatchNormalization", 0),
+        "parameters": sum(parameter.numel() for parameter in deployed.parameters()),
+        "batch_norms_folded": batch_norms(deployed) - nodes.get("BatchNormalization", 0),
         "nodes": nodes,
         "file_bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),

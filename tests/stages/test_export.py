@@ -228,6 +228,21 @@ def test_a_batch_norm_without_a_convolution_before_it_stays_in_the_file(tmp_path
     assert report["batch_norms_folded"] == norms - report["nodes"]["BatchNormalization"]
 
 
+def test_what_is_stated_is_of_the_file_without_auxiliary_heads(tmp_path):
+    design = load_design("zoo/context_net", all_spaces())
+    torch.manual_seed(0)
+    network = as_if_trained(build_network(design, 19))
+    save_weights(tmp_path / "weights.safetensors", network.state_dict())
+    job = ExportJob(genotype="zoo/context_net", weights=str(tmp_path / "weights.safetensors"), out=str(tmp_path / "out"))
+    job.export = ExportSettings(input=[32, 48])
+    report = export(job, all_spaces()).report
+    for name in network.auxiliary:
+        delattr(network, name)
+    running = list(network.modules())
+    assert report["parameters"] == sum(weight.numel() for weight in network.parameters()) == 876_563
+    assert report["batch_norms_folded"] == sum(isinstance(part, nn.BatchNorm2d) for part in running)
+
+
 @pytest.mark.parametrize("size", [(45, 60), (96, 128), (1, 1), (2, 3), (256, 255)])
 def test_odd_size_is_odd_larger_and_rounds_the_sides_differently(size):
     odd = exporting.odd_size(*size)
