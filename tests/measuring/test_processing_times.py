@@ -49,10 +49,11 @@ def test_the_report_is_plain_data_and_the_summary_a_line_a_step(times):
     assert set(report["libraries"]) == {"Pillow", "OpenCV", "NumPy", "PyTorch", "ONNX Runtime"}
     lines = times.summary()
     assert lines[0] == "pictures of 60x80, a network of 48x64, 5 classes; CPU of this machine, one thread:"
-    assert [line.split("  ")[1] for line in lines[1:-1]] == STEPS
-    assert lines[-1].startswith(
-        f"  before the network {times.before_ms:.2f} ms (from a JPEG picture), after it {times.after_ms:.2f}"
-    )
+    assert [line.split("  ")[1] for line in lines[1:-2]] == STEPS
+    resize = times.steps[-1].median_ms
+    assert lines[-2] == f"  before the network {times.before_ms:.2f} ms (from a JPEG picture)"
+    assert lines[-1].startswith(f"  after a network of logits {times.after_ms:.2f} ms; after one of labels")
+    assert lines[-1].endswith(f"whose own time has the argmax, {resize:.2f} ms")
 
 
 def test_labels_of_small_logits_are_resized_from_their_size():

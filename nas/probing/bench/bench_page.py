@@ -75,8 +75,9 @@ def _panel(block: BenchBlock) -> ChartPanel:
 
 def _processing(times: ProcessingTimes) -> str:
     steps = [[step.step, *(f"{ms:.3f}" for ms in (step.median_ms, step.p10_ms, step.p90_ms)), step.what] for step in times.steps]
-    first, *_, last = times.summary()
-    return "\n".join([note(first), table(["step", "ms", "p10", "p90", "what"], steps), note(last.strip())])
+    first, *_, before, after = times.summary()
+    sums = [note(line.strip()) for line in (before, after)]
+    return "\n".join([note(first), table(["step", "ms", "p10", "p90", "what"], steps), *sums])
 
 
 def _facts(protocol: Mapping[str, Any]) -> list[list[str]]:

@@ -154,4 +154,5 @@ def _accuracies(block: BenchBlock) -> Iterator[str]:
         yield f"mIoU {kind}" + (f": {listed(names)}" if len(kinds) > 1 else "")
     without = [row.network.name for row in block.rows if row.accuracy is None]
     if kinds and without:
-        yield f"mIoU not known: {listed(without)}; nas eval measures it in the folder of a run"
+        where = "of a run in its folder, of an ONNX file in one for bench.evaluations"
+        yield f"mIoU not known: {listed(without)}; nas eval measures it, {where}"
