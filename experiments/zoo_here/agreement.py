@@ -12,17 +12,19 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.measuring.fit_calibration import Fit, Terms, fit, quality
+from nas.reports.accuracy_chart import ChartPanel, ChartPoint, draw_accuracy_chart
 from nas.reports.picture_bytes import figure_bytes
 
 CALIBRATING = ("lgcnet", "squeezenas/")
 """Beginnings of the names of networks that calibrate a table."""
 COVERAGE = 0.9
 COLUMNS = (
-    *("network", "runtime", "size", "gmacs", "measured_ms", "p10_ms", "p90_ms"),
+    *("network", "runtime", "size", "gmacs", "measured_ms", "p10_ms", "p90_ms", "level_ms"),
     *(
         "plain_ms",
         "predicted_ms",
@@ -126,7 +128,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     for (runtime, size), block in blocks_of(rows).items():
         predicted = calibration_of(block).predict([row.terms for row in block])
         for row, ms in zip(block, predicted.tolist(), strict=True):
-            times = (f"{value:.3f}" for value in (row.measured_ms, row.p10_ms, row.p90_ms, row.terms.total_ms, ms))
+            times = (f"{value:.3f}" for value in (row.measured_ms, row.p10_ms, row.p90_ms, row.level_ms, row.terms.total_ms, ms))
             writer.writerow(
                 [
                     row.network,
@@ -152,22 +154,33 @@ def write_charts(folder: Path, rows: Sequence[Row]) -> None:
             panel.loglog(*zip(*points, strict=True), "o", color=colour, label=label, markersize=4)
         ends = (min(row.level_ms for row in block), max(row.level_ms for row in block))
         panel.loglog(ends, ends, color="0.8", zorder=0)
-        panel.set(title=f"{runtime} {size[0]}x{size[1]}", xlabel="measured ms", ylabel="predicted ms")
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        panel.set(title=f"{runtime} {size[0]}x{size[1]}", xlabel="measured ms, at the speed of the table", ylabel="predicted ms")
         panel.legend()
     write_bytes_atomic(folder / "predicted.png", figure_bytes(figure, dpi=110, file_format="png"))
-    figure, panels = _panels(len(blocks), (8, 6.5))
-    for panel, ((runtime, size), block) in zip(panels, blocks.items(), strict=True):
-        for row in block:
-            miou = row.miou_test if row.miou_val is None else row.miou_val
-            if miou is not None:
-                inside = "none" if row.miou_val is None else "tab:blue"
-                panel.plot(row.measured_ms, miou, "o", color="tab:blue", markerfacecolor=inside, markersize=4)
-                name = row.network.removeprefix("zoo/")
-                panel.annotate(name, (row.measured_ms, miou), xytext=(4, 3), textcoords="offset points", fontsize=6)
-        panel.set_xscale("log")
-        title = f"{runtime} {size[0]}x{size[1]}, one thread"
-        panel.set(title=title, xlabel="measured ms", ylabel="published mIoU, Cityscapes val, % (hollow: test)")
-    write_bytes_atomic(folder / "chart.png", figure_bytes(figure, dpi=110, file_format="png"))
+    figure = draw_accuracy_chart([_accuracies(*block) for block in blocks.items()], time="measured ms")
+    write_bytes_atomic(folder / "chart.png", figure_bytes(figure, dpi=120, file_format="png"))
+
+
+def _accuracies(place: tuple[str, tuple[int, int]], block: Sequence[Row]) -> ChartPanel:
+    """A panel of published mIoU against measured ms: hand-made networks, searched ones, those with figures of test images alone."""
+    points = []
+    for row in sorted(block, key=_kind):
+        miou = row.miou_test if row.miou_val is None else row.miou_val
+        if miou is not None:
+            name = row.network.removeprefix("zoo/").removeprefix("squeezenas/")
+            points.append(ChartPoint(name=name, ms=row.measured_ms, miou=miou / 100, kind=_kind(row), is_published=True))
+    runtime, (height, width) = place
+    return ChartPanel(f"{runtime}, {height}x{width}, one thread; mIoU as published for Cityscapes, mostly at 1024x2048", points)
+
+
+def _kind(row: Row) -> str:
+    """What the mIoU of a network is of; figures of two kinds have fronts of their own."""
+    made = "hand-made" if row.network.startswith("zoo/") else "searched"
+    return f"{made}, {'test alone' if row.miou_val is None else 'val'}"
 
 
 def _panels(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ def row_of(agreement: ModuleType, name: str, compute_ms: float, measured_ms: flo
 def test_the_calibration_is_fitted_on_two_spaces_and_judged_on_the_others(module_of, tmp_path: Path):
     agreement = module_of("agreement")
     seen = [row_of(agreement, f"lgcnet_{i}", float(i), 4.0 * i) for i in range(1, 9)]
-    unseen = [row_of(agreement, f"zoo/{i}", float(i), 4.4 * i, fps_3090=100.0 / i) for i in range(1, 5)]
+    unseen = [row_of(agreement, f"zoo/{i}", float(i), 4.4 * i, fps_3090=100.0 / i, miou_val=70.0) for i in range(1, 5)]
     (found,) = agreement.agreement_of([*seen, *unseen]).values()
     assert found["networks"] == 4
     assert found["calibration"]["compute_scale"] == pytest.approx(2.0)  # the speed brings 4 ms to 2
@@ -62,6 +63,36 @@ def test_the_calibration_is_fitted_on_two_spaces_and_judged_on_the_others(module
         rows = list(csv.DictReader(file))
     assert [row["calibrating"] for row in rows] == ["1"] * 8 + ["0"] * 4
     assert float(rows[-1]["error_percent"]) == pytest.approx(100 * (1 / 1.1 - 1), abs=0.01)
+    for row in rows:
+        error = 100 * (float(row["predicted_ms"]) / float(row["level_ms"]) - 1)
+        assert float(row["error_percent"]) == pytest.approx(error, abs=0.02)
+
+
+def test_the_chart_tells_searched_networks_and_figures_of_test_images_apart(module_of):
+    agreement = module_of("agreement")
+    rows = [
+        row_of(agreement, "zoo/one", 1.0, 4.0, miou_val=70.0, miou_test=69.0),
+        row_of(agreement, "zoo/two", 1.0, 5.0, miou_test=60.0),
+        row_of(agreement, "squeezenas/three", 1.0, 6.0, miou_val=68.0),
+        row_of(agreement, "lgcnet_0", 1.0, 7.0),
+    ]
+    panel = agreement._accuracies(("r", (64, 96)), rows)
+    assert {(point.name, point.ms, point.miou, point.kind) for point in panel.points} == {
+        ("one", 4.0, 0.70, "hand-made, val"),
+        ("two", 5.0, 0.60, "hand-made, test alone"),
+        ("three", 6.0, 0.68, "searched, val"),
+    }
+
+
+def test_the_results_state_the_published_figures_and_the_errors_that_their_columns_give(module_of):
+    page = module_of("page")
+    with page.RESULTS.open(newline="") as file:
+        for row in csv.DictReader(file):
+            error = 100 * (float(row["predicted_ms"]) / float(row["level_ms"]) - 1)
+            assert float(row["error_percent"]) == pytest.approx(error, abs=0.02)
+            if not row["network"].startswith("lgcnet_"):
+                published = page.load_design(row["network"], page.all_spaces()).genotype.provenance.get("published", {})
+                assert row["published_miou_val"] == str(published.get("cityscapes_val", ""))
 
 
 @pytest.mark.slow
@@ -82,6 +113,8 @@ def test_the_page_lists_every_network_with_what_was_published(module_of):
     names = [name for name in page.published_genotypes() if name.startswith("zoo/")]
     text = page.PAGE.read_text(encoding="utf-8")
     assert [line.split("`")[1] for line in text.splitlines() if " | `zoo/" in line] == names
+    searched = [name for name in page.published_genotypes() if name not in names]
+    assert [line.split("`")[1] for line in text.splitlines() if re.search(r" \| `(fasterseg|squeezenas)/", line)] == searched
     for name in ("zoo/fast_scnn", "zoo/dabnet"):
         assert f"| {' | '.join(page._row(name, page._results().get(name, {})))} |" in text
         assert f"| {' | '.join(page._sources_row(name))} |" in text
