@@ -30,15 +30,14 @@ def import_official(design: Design, state_dict: Mapping[str, Tensor], *, source:
     Tensors of auxiliary heads may be missing all together, as in files that were released for evaluation; they are then as drawn.
 
     Raises:
-        CheckpointError: If its space has no official checkpoints, or a tensor is missing, left over or of another shape: all are
-            named, up to a few of each.
+        CheckpointError: If no official checkpoint of the network is known, `state_dict` is none, or a tensor is missing, left over
+            or of another shape: all are named, up to a few of each.
     """
     graph, space = design.graph, design.space
     keys = space.official_keys(graph)
     if keys is None:
-        raise CheckpointError(
-            f"{source}: there are no official checkpoints of space {design.genotype.space}; give weights of nas train"
-        )
+        raise CheckpointError(f"{source}: no official checkpoint is known of this genotype; give weights of nas train")
+    _check_tensors(state_dict, source)
     state_dict = _without_extras(state_dict, space.official_extras(graph), source)
     ours = _renamed(graph, keys, state_dict, source)
     with torch.device("meta"):
@@ -93,14 +92,34 @@ def _without_extras(tensors: Mapping[str, Tensor], extras: Mapping[str, str | No
     return {name: tensor for name, tensor in tensors.items() if name not in extras}
 
 
+def _check_tensors(state_dict: object, source: str) -> None:
+    """Refuse what is no mapping of names to tensors, as a whole checkpoint is none that has one among other things."""
+    if not isinstance(state_dict, Mapping):
+        raise CheckpointError(f"{source}: got {type(state_dict).__name__}, expected names and tensors; give a state dict")
+    wrong = [name for name, value in state_dict.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if wrong:
+        within = [name for name in wrong if isinstance(state_dict[name], Mapping)]
+        remedy = f"give what is under {within[0]!r}" if within else "leave it out"
+        kind = type(state_dict[wrong[0]]).__name__
+        raise CheckpointError(f"{source}: got {kind} under {wrong[0]!r}, expected names and tensors alone; {remedy}")
+
+
 def _check_names(wanted: set[str], got: set[str], source: str) -> None:
     faults = [(word, sorted(names)) for word, names in (("missing", wanted - got), ("left over", got - wanted)) if names]
     if faults:
         listed = "; ".join(f"{word} {_some(names)}" for word, names in faults)
+        prefix = _common_prefix(wanted, got)
+        remedy = "give the checkpoint that was released for it" if prefix is None else f"take {prefix!r} off their names"
         raise CheckpointError(
-            f"{source}: got {len(got)} tensors, expected the {len(wanted)} official ones of this genotype: {listed}; "
-            "give the checkpoint that was released for it"
+            f"{source}: got {len(got)} tensors, expected the {len(wanted)} official ones of this genotype: {listed}; {remedy}"
         )
+
+
+def _common_prefix(wanted: set[str], got: set[str]) -> str | None:
+    """What stands before every wanted name, such as `module.` where a network was saved within another; None: nothing does."""
+    longest = max(wanted, key=len)
+    prefixes = [name.removesuffix(longest) for name in sorted(got) if name.endswith(f".{longest}")]
+    return next((one for one in prefixes if all(one + name in got for name in wanted)), None)
 
 
 def _check_shapes(

@@ -150,9 +150,27 @@ def test_what_is_missing_left_over_or_of_another_shape_is_named():
         nas.import_weights("squeezenas/lat_small", state)
 
 
+def test_what_is_no_state_dict_or_one_within_another_says_what_to_give():
+    state = reference_of("lat_small").state_dict()
+    name = next(iter(state))
+    for given, reason in (
+        ([state], "got list, expected names and tensors; give a state dict"),
+        (
+            {"epoch": 3, "state_dict": state},
+            "got int under 'epoch', expected names and tensors alone; give what is under 'state_dict'",
+        ),
+        ({**state, name: state[name].numpy()}, f"got ndarray under '{name}', expected names and tensors alone; leave it out"),
+        ({**state, 3: state[name]}, "got Tensor under 3, expected names and tensors alone; leave it out"),
+        ({f"module.{name}": value for name, value in state.items()}, "more; take 'module.' off their names"),
+    ):
+        with pytest.raises(CheckpointError) as caught:
+            nas.import_weights("squeezenas/lat_small", given)
+        assert str(caught.value).endswith(reason)
+
+
 def test_a_space_without_released_weights_says_so(tmp_path):
     from tests.small_jobs import random_genotype
 
     random_genotype(tmp_path / "genotype.yaml")
-    with pytest.raises(CheckpointError, match="there are no official checkpoints of space lgcnet"):
+    with pytest.raises(CheckpointError, match="no official checkpoint is known of this genotype; give weights of nas train"):
         nas.import_weights(str(tmp_path / "genotype.yaml"), {})
