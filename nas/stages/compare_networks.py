@@ -33,7 +33,7 @@ def measure(
     """Median ms of each network from image tensor to label map at its deployed size, in interleaved rounds.
 
     Args:
-        designs: Name -> architecture; their weights are fresh, which changes nothing.
+        designs: Name -> architecture; their weights are fresh; see `example_network`.
         runtime: A runtime's name; a backend alone means fp32, one image, one thread.
         accelerator: `cpu` or `cuda`.
         rounds: Number of rounds; a network is timed twice a round.

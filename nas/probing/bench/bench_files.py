@@ -85,7 +85,8 @@ def rounds_protocol(rounds: int) -> dict[str, Any]:
         "statistic": "median, p10 and p90 of the samples of both series, without what drifts between the rounds",
         "reference_every": REFERENCE_EVERY,
         "timed": "a genotype from the image tensor to its label map, an ONNX file from its input to its output",
-        "weights": "fresh ones of genotypes, which change no time; those of ONNX files",
+        "weights": "fresh ones of genotypes, where PReLUs or REUs are with the statistics of two images in batch norms; "
+        "those of ONNX files",
     }
 
 
