@@ -108,7 +108,7 @@ class BenchNetworksJob:
         """Check the values."""
         expand_home("", self)
         for key, values in (("networks", self.names), ("runtime", self.runtimes)):
-            good = len(values) >= 1 and all(isinstance(one, str) for one in values) and len(set(values)) == len(values)
+            good = len(values) >= 1 and all(isinstance(one, str) and one for one in values) and len(set(values)) == len(values)
             require(good, f"{key}: got {value_text(values)}, expected one or more names, each once")
         at_least("", self, {"num_classes": 1, "rounds": 1, "seed": 0})
         one_of("runner", self.runner, RUNNERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nas.config.bench_networks_job import DEFAULT_ROUNDS, BenchNetworksJob
@@ -12,6 +12,7 @@ from nas.devices.runtimes import runs_onnx
 from nas.errors import ConfigError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.files.command_words import setting
+from nas.files.value_text import value_text
 from nas.measuring.network_rounds import SERIES
 from nas.measuring.processing_times import ProcessingTimes, time_processing
 from nas.measuring.reference_operation import NETWORKS_REFERENCE
@@ -26,11 +27,12 @@ from nas.probing.bench.bench_files import CSV, JSON, bench_csv, bench_json, roun
 from nas.probing.bench.bench_next import next_lines
 from nas.probing.bench.bench_page import HTML, PNG, bench_chart, bench_page
 from nas.probing.bench.bench_summary import LEGEND, block_lines
-from nas.probing.bench.benched_networks import at_size, load_networks, sizes_of
+from nas.probing.bench.benched_networks import BenchedNetwork, at_size, load_networks, sizes_of
 from nas.probing.bench.network_predictions import given_tables, table_for
 from nas.probing.bench.network_times import BenchBlock
 from nas.probing.bench.timed_groups import TimedGroup, timed_block
 from nas.runs.rundir import held_out
+from nas.space.design import Design
 from nas.space.search_space import SpaceEntry
 from nas.worker.rounds import OnProgress
 
@@ -144,28 +146,43 @@ def _groups(job: BenchNetworksJob, spaces: Mapping[str, SpaceEntry]) -> tuple[li
     if job.protocol == "survey":
         for request in requests:
             check_survey_runtime(request.runtime)
+    if len(set(requests)) < len(requests):
+        raise ConfigError(f"runtime: got {value_text(job.runtimes)}, expected each once, with what is left out fp32, b1, t1")
     loaded = load_networks(job.names, spaces)
     sizes = {name: sizes_of(one, job, name) for name, one in loaded.items()}
-    batches = list(dict.fromkeys(request.runtime.batch for request in requests))
-    known = {
-        (name, size, batch): at_size(one, size, job, name=name, batch=batch)
-        for name, one in loaded.items()
-        for size in sizes[name]
-        for batch in batches
+    able = {
+        request: [name for name, one in loaded.items() if isinstance(one, Design) or runs_onnx(request.runtime.backend)]
+        for request in requests
     }
-    groups, left_out, timed = [], [], set()
-    for request in requests:
-        for size in dict.fromkeys(size for own in sizes.values() for size in own):
-            networks = [one for (_, at, batch), one in known.items() if (at, batch) == (size, request.runtime.batch)]
-            able = [one for one in networks if one.design is not None or runs_onnx(request.runtime.backend)]
-            timed |= {one.name for one in able}
-            left_out += [f"{one.name} with {request.runtime}, which runs no ONNX files" for one in networks if one not in able]
-            if able:
-                groups.append(TimedGroup(request, size, able))
-    if never := [name for name in loaded if name not in timed]:
+    if never := [name for name in loaded if not any(name in names for names in able.values())]:
         remedy = "leave it out, or give protocol=rounds" if job.protocol == "survey" else "add runtime=onnxruntime"
         raise ConfigError(f"runtime: got {', '.join(job.runtimes)}, and {never[0]} is an ONNX file; {remedy}")
-    return groups, list(dict.fromkeys(left_out))
+    known: dict[tuple[str, tuple[int, int], int], BenchedNetwork] = {}
+    for name, request in ((name, request) for name in loaded for request in requests if name in able[request]):
+        for size in sizes[name]:
+            key = (name, size, request.runtime.batch)
+            known[key] = known.get(key) or at_size(loaded[name], size, job, name=name, batch=request.runtime.batch)
+    place, groups = _place_settings(job), []
+    for request in requests:
+        for size in dict.fromkeys(size for own in sizes.values() for size in own):
+            names = [name for name in able[request] if size in sizes[name]]
+            if names:
+                groups.append(TimedGroup(request, size, [known[name, size, request.runtime.batch] for name in names], place))
+    left_out = [
+        f"{name} with {request.runtime}, which runs no ONNX files"
+        for request in requests
+        for name in loaded
+        if name not in able[request]
+    ]
+    return groups, left_out
+
+
+def _place_settings(job: BenchNetworksJob) -> tuple[str, ...]:
+    """Settings with which `nas profile` measures where the networks are timed."""
+    given = {"accelerator": job.accelerator, "host": job.host}
+    given |= {"device": None if job.device == "auto" else job.device, "runner": None if job.runner == "local" else job.runner}
+    given |= {f"ssh.{one.name}": value for one in fields(job.ssh) if (value := getattr(job.ssh, one.name)) != one.default}
+    return tuple(setting(key, value) for key, value in given.items() if value is not None)
 
 
 def _processing(job: BenchNetworksJob, groups: Sequence[TimedGroup]) -> list[ProcessingTimes]:

@@ -152,6 +152,27 @@ def test_predictions_stand_beside_measurements_at_the_level_of_the_table(desk: P
     assert f"{one['prediction_error']:+.1%}" in lines
 
 
+def test_what_a_table_lacks_is_measured_with_the_classes_and_into_the_table_of_the_bench(desk: Path) -> None:
+    table_at_hand(["one.yaml"], SIZE)
+    file = next((desk / "latency_tables").rglob("*.json")).rename(desk / "my table.json")
+    result = bench("one.yaml", num_classes=3, accelerator="cpu", latency=BenchTableSettings(table=file.name))
+    (line,) = (line for line in result.summary() if line.startswith("not predicted"))
+    command = line.partition(" with ")[2]
+    assert command == (
+        f"nas profile genotype=one.yaml 'deploy.input=[{SIZE[0]},{SIZE[1]}]' num_classes=3 runtime=torch-eager-fp32-b1-t1 "
+        "accelerator=cpu device=desk 'out=\"my table.json\"'"
+    )
+
+
+def test_an_onnx_file_needs_the_batches_of_the_runtimes_that_run_it_alone(desk: Path) -> None:
+    bench("one.yaml", "theirs.onnx", sizes=[[32, 48]], runtime=["torch-eager-fp32-b2-t1", "onnxruntime"], rounds=1)
+    assert [(row["network"], row["batch"]) for row in rows(desk / "out")] == [
+        ("one.yaml", "2"),
+        ("one.yaml", "1"),
+        ("theirs.onnx", "1"),
+    ]
+
+
 def test_a_table_that_is_given_must_be_one_of_the_device(desk: Path) -> None:
     table_at_hand(["one.yaml"], SIZE)
     with pytest.raises(ConfigError, match="latency.table: got macs, expected auto, none, or tables that were measured"):
@@ -311,6 +332,8 @@ WRONG = {
         "bench.evaluations: got [null], expected null, a folder or a list of folders",
     ),
     "no such runtime": (["networks=[one.yaml]", "runtime=tensorflow"], "runtime: got 'tensorflow'"),
+    "a runtime twice": (["networks=[one.yaml]", "runtime=[torch-eager,torch-eager-fp32-b1-t1]"], "expected each once"),
+    "no name": (["networks="], "networks: got [], expected one or more names"),
     "no rounds": (["networks=[one.yaml]", "rounds=0"], "rounds: got 0, expected at least 1"),
     "a bundle of two runtimes": (["networks=[one.yaml]", "runner=bundle", "runtime=[onnxruntime,tensorrt]"], "expected one"),
     "a bundle for this process": (["networks=[one.yaml]", "runner=bundle"], "runtime: got 'torch-eager', expected"),

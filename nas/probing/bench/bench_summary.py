@@ -121,6 +121,12 @@ def _classes(block: BenchBlock) -> Iterator[str]:
         yield f"classes differ, and more take longer: {each}; num_classes=N gives all genotypes the same"
 
 
+def _classes_of(row: TimedNetwork) -> list[str]:
+    """The setting of its number of classes."""
+    design = row.network.design
+    return [] if design is None else [setting("num_classes", design.deployment.num_classes)]
+
+
 def _not_predicted(block: BenchBlock) -> Iterator[str]:
     """Each reason once, with the networks that it holds for."""
     by_reason: dict[str, list[TimedNetwork]] = {}
@@ -133,7 +139,9 @@ def _not_predicted(block: BenchBlock) -> Iterator[str]:
                 "nas profile",
                 setting("genotype", rows[0].network.name),
                 setting("deploy.input", block.size),
+                *_classes_of(rows[0]),
                 setting("runtime", block.runtime),
+                *block.measured_with,
             )
             lacking = listed([f"{row.prediction.lacking} of {row.network.name}" for row in rows])
             yield f"not predicted: {reason}: {lacking}; measure them, e.g. with {' '.join(words)}"

@@ -44,10 +44,12 @@ class TableAtHand:
 
     Args:
         table: The table; None: there is none.
+        file: The file that the user named it by; None: by its name, or not at all.
         reason: Why there is none.
     """
 
     table: LatencyTable | None = None
+    file: Path | None = None
     reason: str | None = None
 
 
@@ -83,10 +85,11 @@ def table_for(runner: TimesNetworks, names: str | list[str], given: dict[Path, L
         return TableAtHand(reason="latency.table=none")
     device, runtime = runner.conditions.device.name, runner.conditions.runtime.name
     if names != AUTO:
+        listed = [names] if isinstance(names, str) else names
         for path, table in given.items():
             if table.runtime.name == runtime:
                 check_table(table, runner, path)
-                return TableAtHand(table=table)
+                return TableAtHand(table=table, file=path if str(path) in listed else None)
         return TableAtHand(reason=f"none of the tables given is of {runtime}")
     try:
         path = find_table(f"{device}/{runtime}")

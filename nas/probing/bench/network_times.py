@@ -88,6 +88,7 @@ class BenchBlock:
         reference_ms: What that took, in ms.
         table: Identifier of the table of the predictions; None: there is none.
         no_table: Why there is none.
+        measured_with: Settings with which `nas profile` measures at that place, into the table that was given.
         slowdown: What the reference operation took, over what it took when the table was measured; None: not known.
         noise_floor: Mean share by which the medians of the two series of a network differ; None: there is one series.
         rows: The networks.
@@ -101,6 +102,7 @@ class BenchBlock:
     reference_ms: float | None
     table: str | None
     no_table: str | None
+    measured_with: tuple[str, ...]
     slowdown: float | None
     noise_floor: float | None
     rows: Sequence[TimedNetwork]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.cost.table_parts import parse_key
+from nas.files.command_words import setting
 from nas.measuring.network_rounds import noise_floor
 from nas.measuring.reference_operation import NETWORKS_REFERENCE
 from nas.measuring.runners.in_process import InProcess
@@ -27,11 +28,13 @@ class TimedGroup:
         request: How and where they are timed.
         size: (height, width) of their images in pixels.
         networks: The networks.
+        place: Settings with which `nas profile` measures at the same place.
     """
 
     request: Request
     size: tuple[int, int]
     networks: Sequence[BenchedNetwork]
+    place: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ def timed_block(  # noqa: PLR0913
         reference_ms=measured.reference_ms,
         table=None if at_hand.table is None else at_hand.table.identifier,
         no_table=at_hand.reason,
+        measured_with=(*group.place, *([] if at_hand.file is None else [setting("out", at_hand.file)])),
         slowdown=measured.slowdown,
         noise_floor=measured.noise_floor,
         rows=rows,
