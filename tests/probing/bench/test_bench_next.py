@@ -43,3 +43,9 @@ def test_the_fastest_without_weights_is_trained_and_the_best_is_exported():
     assert next_lines(rows) == ["next, on your data: nas train genotype=zoo/a data=NAME"]
     assert next_lines([*rows[2:], row("my run", 4.0, 0.6)]) == ["next: nas export 'run=\"my run\"'"]
     assert next_lines([row("theirs.onnx", 1.0, 0.5)]) == []
+
+
+@pytest.mark.usefixtures("desk")
+def test_a_network_is_trained_on_the_data_of_the_most_accurate_run_beside_it():
+    rows = [row("zoo/a", 1.0, 0.8, is_published=True), row("my run", 3.0, 0.5), row("bare", 2.0, 0.6)]
+    assert next_lines(rows) == ["next: nas train genotype=zoo/a data=cityscapes data.root=there"]
