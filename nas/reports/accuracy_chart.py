@@ -138,6 +138,7 @@ def _draw_panel(axes: Axes, panel: ChartPanel, kinds: Sequence[str], *, height: 
     else:
         axes.set_ylabel("mIoU, %")
     axes.margins(x=0.12, y=0.15)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
     axes.grid(visible=True, alpha=0.25)
     axes.legend(fontsize=8, loc="upper right", bbox_to_anchor=(1.0, -0.11 * _HEIGHT / height), ncols=3, frameon=False)
 

@@ -48,6 +48,11 @@ def test_kinds_have_their_own_colours_and_fronts_and_the_unknown_stand_on_the_ax
     assert axes.lines[2].get_xdata() == [20.0]
 
 
+def test_the_axis_of_miou_does_not_go_below_nothing() -> None:
+    (axes,) = draw_accuracy_chart([ChartPanel("board", [point("a", 1.0, 0.02), point("b", 2.0, 0.7)])]).axes
+    assert axes.get_ylim()[0] == 0.0
+
+
 def test_names_cover_no_other_names_and_one_without_a_place_is_left_out() -> None:
     points = [point(f"a network of a long name {n}", 10 + n / 100, 0.5 + n / 1000) for n in range(6)]
     crowd = [point("the same place", 5.0, 0.6) for _ in range(30)]
