@@ -80,8 +80,13 @@ beside the time.
 nas train genotype=zoo/fast_scnn data=camvid data.root=camvid data.size=[96,128] out=runs/zoo
 nas eval run=runs/zoo
 nas export run=runs/zoo
-nas bench networks=[runs/zoo,zoo/ddrnet_23_slim] runtime=onnxruntime bench.sizes=[[96,128]] out=runs/zoo_beside
+nas bench networks=[runs/zoo,zoo/ddrnet_23_slim] runtime=onnxruntime bench.sizes=[[96,128]] num_classes=11 out=runs/zoo_beside
 ```
+
+Is a searched one better than these on your device? Search on the same data, with the measured time of the network to beat as
+`latency.target_ms=` ([how](search-on-my-data.md)). Train what was found by the command above, with `genotype=runs/search` for the
+name and all else alike, evaluate it, and name both runs in one bench. `num_classes=` gives all networks of a bench the same
+classes, on which the time of the last resize and of the choice of labels depends.
 
 They are described with the operations of the search spaces, so that parameters, multiply-accumulates, latencies, pictures and
 files come from the same code ([the space](../search_spaces/zoo)). All give logits at the size of the image and take any number of
