@@ -146,9 +146,18 @@ def _run_once(model: ModelProto, name: str, shape: tuple[int, ...], named: str) 
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         (result,) = session.run(None, {name: np.zeros(shape, dtype=np.float32)})
+        (end,) = session.get_outputs()
+        follows = all(isinstance(side, int) for side in end.shape)
+        noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        other = result if follows else session.run(None, {name: noise})[0]
     except Exception as error:  # ONNX Runtime raises classes of its own, which it does not state
         raise ConfigError(f"networks: {named} does not run ({_reason(error)}); give other bench.sizes, or leave it out") from error
-    (end,) = session.get_outputs()
+    if other.shape != result.shape:
+        got = " and ".join("x".join(map(str, one.shape)) for one in (result, other))
+        raise ConfigError(
+            f"networks: {named} gives {got} for two inputs, expected an output whose shape follows from that of the input; export "
+            "it without what comes after logits or labels, or leave it out"
+        )
     if end.type not in _ELEMENT_TYPES:
         raise ConfigError(f"networks: {named} gives {end.type}, expected one of {', '.join(_ELEMENT_TYPES)}; export it again")
     return tuple(result.shape), _ELEMENT_TYPES[end.type]

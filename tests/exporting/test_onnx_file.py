@@ -44,6 +44,18 @@ def test_a_size_at_which_a_file_does_not_run_is_said(tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_an_output_whose_shape_depends_on_the_image_is_refused(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.node.append(onnx.helper.make_node("NonZero", ["c"], ["found"]))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("found", onnx.TensorProto.INT64, [4, "many"]))
+    onnx.save(model, path)
+    with pytest.raises(
+        ConfigError, match=r"net.onnx at 16x16 gives 4x\d+ and 4x\d+ for two inputs, expected an output whose shape"
+    ):
+        read_onnx(str(path)).at((16, 16), batch=1)
+
+
 @pytest.mark.parametrize(
     ("shape", "outputs", "reason"),
     [

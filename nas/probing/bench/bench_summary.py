@@ -26,7 +26,8 @@ HEADER = (
 )
 LEGEND = (
     "p10, p90: a tenth of the samples is below, above, in ms; FPS: images a second, 1000 / ms for one at a time",
-    "GMACs: 10^9 multiply-accumulates for one image; weights, activations: in fp32, of one image the most that are alive at a time",
+    "GMACs: 10^9 multiply-accumulates for one image; activations: of one image the most that are alive at a time",
+    "weights, activations: of genotypes in fp32, of ONNX files in the types that they state",
     "error: predicted over measured ms, minus 1",
 )
 """What the columns are."""

@@ -39,7 +39,7 @@ class BenchedNetwork:
         size: (height, width) of its images in pixels.
         parameters: Number of those that run.
         macs: Multiply-accumulates for one image; None: they do not follow from the file.
-        memory: What it needs in fp32 for one image; None: it does not follow from the file.
+        memory: What it needs for one image, a genotype in fp32, an ONNX file in its own types; None: that does not follow.
         output: What it ends with: `labels`, or of an ONNX file element type and shape.
         timeable: What a runner times.
         design: Its architecture; None: it is an ONNX file.
