@@ -15,6 +15,7 @@ TESTED_IN = {
     "nas/cli/sweeps": "cli/test_launchers",
     "nas/cli/verbs": "cli/test_command_line",
     "nas/config/bench_networks_job": "stages/test_bench_networks",
+    "nas/config/bench_algorithms_job": "stages/test_bench_algorithms",
     "nas/config/checks": "config/test_jobs",
     "nas/config/measuring_jobs": "config/test_jobs",
     "nas/config/settings": "config/test_jobs",

@@ -16,7 +16,7 @@ BY_ITSELF = ("runs", "latency_tables")
 """Folders below the working folder that a command writes to where none is named."""
 Writes = Literal["folder", "named folder", "file", "nothing"]
 """What a verb writes: a folder, which it chooses itself where none is named; one if it is named; a file; or nothing."""
-ALWAYS_BY_ITSELF = ("search", "train", "profile validate", "bench")
+ALWAYS_BY_ITSELF = ("search", "train", "profile validate", "bench", "bench algorithms")
 """Verbs that choose a folder whenever none is named, whatever else they are given."""
 
 

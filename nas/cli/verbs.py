@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas.config import jobs, measuring_jobs
+from nas.config.bench_algorithms_job import BenchAlgorithmsJob
 from nas.config.bench_networks_job import BenchNetworksJob
 from nas.probing.bench.bench_job import BenchSearchJob
 
@@ -152,6 +153,14 @@ def _bench_search(job: BenchSearchJob) -> Sequence[str]:
         return bench_search(job, searched_spaces(), on_progress=show_progress).summary()
 
 
+def _bench_algorithms(job: BenchAlgorithmsJob) -> Sequence[str]:
+    from nas.stages.bench_algorithms import bench_algorithms
+    from search_spaces import all_spaces
+
+    with _progress_bar("searching") as show_progress:
+        return bench_algorithms(job, all_spaces(), on_progress=show_progress).summary()
+
+
 def _bench_networks(job: BenchNetworksJob) -> Sequence[str]:
     from nas.stages.bench_networks import bench_networks
     from search_spaces import all_spaces
@@ -203,6 +212,9 @@ SUB_VERBS: dict[str, dict[str, Verb]] = {
             _bench_search,
             sweep_out="never",
             writes="file",
+        ),
+        "algorithms": Verb(
+            "compare search algorithms on a space whose networks are all trained", BenchAlgorithmsJob, _bench_algorithms
         ),
     },
 }

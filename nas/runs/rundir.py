@@ -34,6 +34,8 @@ LOCK = ".lock"
 RESULTS_LOCK = ".results.lock"
 """The lock of those who add results to a run, which may go on meanwhile: derive, eval, predict, export, report."""
 LOCKS = (LOCK, RESULTS_LOCK)
+SETTINGS = "settings.json"
+"""The settings of results that are added to, where a verb goes on."""
 CHECKPOINT = Path("checkpoints") / "last.pt"
 """Checkpoint that a run can be resumed from."""
 _ANOTHER_OUT = "give another folder by out="
@@ -120,6 +122,41 @@ def held_out(out: str | None, verb: str, *, run: str | None = None) -> Iterator[
         raise
 
 
+@contextmanager
+def held_to_go_on(out: str | None, verb: str, settings: Mapping[str, Any], *, goes_on: bool) -> Iterator[Path]:
+    """The same for a verb that can go on in a folder where it was stopped, with the settings that its results depend on.
+
+    Args:
+        out: The folder wanted; None: a fresh one under `RUNS`.
+        verb: The verb, with its sub-verb.
+        settings: Plain data, kept in the folder.
+        goes_on: Whether the folder may hold what the verb left there with these settings; else it has nothing in it.
+
+    Raises:
+        ConfigError: If the folder holds something else, or results of other settings, or another process writes there.
+    """
+    wanted = fresh(verb.split()[-1]) if out is None else _folder(out)
+    with _held(wanted, verb) as folder:
+        path, wanted_settings = folder / SETTINGS, {"verb": verb, **settings}
+        if not (goes_on and path.is_file()):
+            _require_empty(folder, verb)
+            write_text_atomic(path, json.dumps(wanted_settings, indent=1) + "\n")
+        elif (kept := _plain_settings(path)) != wanted_settings:
+            differing = ", ".join(key for key in wanted_settings if kept.get(key) != wanted_settings[key])
+            raise ConfigError(
+                f"out: the folder {folder} holds results of another {differing}; give another out=, or the same settings"
+            )
+        yield folder
+
+
+def _plain_settings(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}; give another out=") from error
+    return content
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Whether a run can be gone on with."""
     return (folder / CHECKPOINT).is_file()
@@ -174,6 +211,8 @@ def _require_empty(folder: Path, verb: str) -> None:
     remedy = "give another out="
     if has_checkpoint(folder) and (folder / METRICS).is_file() and _verb_of(folder) == verb:
         remedy = f"go on with the run in it by {setting('resume', folder)}, or {remedy}"
+    elif (folder / SETTINGS).is_file() and _plain_settings(folder / SETTINGS).get("verb") == verb:
+        remedy = f"go on in it by adding resume=auto, or {remedy}"
     elif _stopped_early(folder, verb):
         again = f"{setting('out', folder)} resume=auto"
         remedy = f"its nas {verb} stopped before the first checkpoint, start it again by {again}, or {remedy}"

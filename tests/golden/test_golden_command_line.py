@@ -11,7 +11,7 @@ from tests.golden.records import run_in
 
 VERBS = (
     *("search", "derive", "train", "eval", "export", "profile", "show", "predict", "report", "bench"),
-    *("profile plan", "profile validate", "profile import", "profile devices", "bench search"),
+    *("profile plan", "profile validate", "profile import", "profile devices", "bench search", "bench algorithms"),
 )
 SPACES = ("gas", "cas", "mini", "squeezenas_small", "squeezenas_large", "squeezenas_xlarge", "fasterseg")
 DATA = ("camvid", "cityscapes", "folder", "kitti", "bdd100k", "image_folder")

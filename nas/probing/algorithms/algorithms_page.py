@@ -1,0 +1,83 @@
+"""What `nas bench algorithms` shows: a table, a chart of regret over cost, a page, and the files of both."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nas.probing.algorithms.judging import CONFIDENCE, Judged
+from nas.reports.page import note, page, picture, table
+from nas.reports.picture_bytes import figure_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADER = ("algorithm", "runs", "CPU s", "regret", "+-", "random", "ratio", "p")
+LEGEND = (
+    "regret: mIoU of the most accurate network within the limit minus that of what was found, in percent, mean over the runs",
+    f"+-: half of the {CONFIDENCE:.0%} confidence interval of the mean; CPU s: mean of a run",
+    "random: regret of random search within the same CPU seconds; ratio: regret over that; p: that random search does no worse",
+)
+CAPTION = "Mean regret over CPU seconds of a run; bars are confidence intervals of the mean"
+COLUMNS = ("algorithm", "seed", "seconds", "regret_percent")
+
+
+def cells(judged: Judged) -> list[str]:
+    """An algorithm's cells under `HEADER`."""
+    ratio = f"{judged.mean / judged.random_regret:.2f}" if judged.random_regret > 0 else "-"
+    return [
+        judged.name,
+        str(len(judged.regrets)),
+        f"{judged.seconds:.0f}",
+        f"{100 * judged.mean:.2f}",
+        f"{100 * judged.half_width:.2f}",
+        f"{100 * judged.random_regret:.2f}",
+        "-" if judged.p_value is None else ratio,
+        "-" if judged.p_value is None else f"{judged.p_value:.2g}",
+    ]
+
+
+def algorithms_csv(found: Sequence[Judged]) -> str:
+    """A row a run."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in found:
+        writer.writerows([one.name, seed, f"{one.seconds:.3f}", f"{100 * regret:.4f}"] for seed, regret in enumerate(one.regrets))
+    return text.getvalue()
+
+
+def algorithms_chart(found: Sequence[Judged], title: str) -> bytes:
+    """The chart as the content of a PNG file."""
+    return figure_bytes(_chart(found, title), dpi=120, metadata={"Software": None})
+
+
+def algorithms_page(found: Sequence[Judged], title: str) -> str:
+    """The page: the table, the chart, what the columns are."""
+    body = [
+        table(HEADER, [cells(one) for one in found]),
+        picture(algorithms_chart(found, title), CAPTION, width_px=800),
+        *(note(line) for line in LEGEND),
+    ]
+    return page("nas bench algorithms", [(title, "\n".join(body))])
+
+
+def _chart(found: Sequence[Judged], title: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    axes = figure.subplots()
+    for one in found:
+        if one.curve:
+            seconds, regrets = zip(*one.curve, strict=True)
+            axes.plot(seconds, [100 * regret for regret in regrets], label=one.name)
+        else:
+            axes.errorbar(one.seconds, 100 * one.mean, yerr=100 * one.half_width, fmt="o", capsize=3, label=one.name)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="CPU seconds of a run", ylabel="regret, points of mIoU", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
