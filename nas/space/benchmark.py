@@ -203,9 +203,11 @@ def read_benchmark(folder: Path) -> Benchmark:
     """The benchmark whose files lie in a folder.
 
     Raises:
-        ConfigError: If its file is malformed.
+        ConfigError: If its file is missing or malformed.
     """
     path = folder / NETWORKS_FILE
+    if not path.is_file():
+        raise ConfigError(f"benchmark: got {folder}, expected a folder with {NETWORKS_FILE}; experiments/mini makes one")
     try:
         return _parse(parse_strict(gzip.decompress(path.read_bytes()).decode("utf-8")), folder)
     except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:

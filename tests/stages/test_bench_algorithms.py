@@ -156,7 +156,7 @@ def test_searches_in_earnest_are_made_once_and_judged_by_what_they_derive(mini_b
         (["limit_ms=0.01"], "limit: got 0.01 ms, expected at least"),
         (["runtime=tensorrt"], "runtime: got 'tensorrt', expected one of torch-eager"),
         (["seeds=1"], "seeds: got 1, expected at least 2"),
-        (["benchmark=nowhere"], "nowhere"),
+        (["benchmark=nowhere"], "benchmark: got nowhere, expected a folder with networks.json.gz"),
         (["algorithms=[hard+search.tau:3]", "seeds=2"], "search.tau"),
     ],
 )
