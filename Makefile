@@ -16,10 +16,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt --no-build-isolation -e '.[export,ssh,sweeps,tracking,test,lint]'
 	touch $@
 
-# One thread a process: two processes of two threads each would get in each other's way on two cores. Files run in the order of
-# tests/conftest.py, the longest first.
+# One thread a process: two processes of two threads each would get in each other's way on two cores.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

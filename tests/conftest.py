@@ -17,18 +17,6 @@ from nas.data import synthetic
 from nas.data.street import draw_scene
 from nas.reports.run_report import RunFiles
 
-LONG = (
-    *("test_docs.py", "distributed/test_several_processes.py", "stages/test_bench_search.py", "stages/test_resume.py"),
-    *("test_main_job.py", "test_packaging.py", "stages/test_file_mutations.py", "training/test_out_of_memory.py"),
-)
-"""Files that take longest. They are begun first, so that no process is left with one of them while the other has nothing to do."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    folder = Path(__file__).parent
-    first = {folder / name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: first.get(item.path, len(LONG)))
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
