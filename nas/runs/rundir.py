@@ -18,6 +18,7 @@ from nas.errors import CheckpointError, ConfigError, UserError
 from nas.files.atomic import is_temporary, remove_leftovers, write_text_atomic
 from nas.files.command_words import setting
 from nas.files.shortening import shorten
+from nas.files.strict_json import parse_strict
 from nas.runs.run_config import CONFIG, changed_settings, check_same, load_config, write_config
 
 log = logging.getLogger("nas")
@@ -151,7 +152,9 @@ def held_to_go_on(out: str | None, verb: str, settings: Mapping[str, Any], *, go
 
 def _plain_settings(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_strict(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"got {shorten(content)}, expected an object")
     except ValueError as error:
         raise ConfigError(f"{path}: {error}; give another out=") from error
     return content

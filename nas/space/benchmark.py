@@ -223,13 +223,15 @@ def _parse(content: object, folder: Path) -> Benchmark:
     decisions = as_object(fields["decisions"], "decisions", tuple(fields["decisions"]))
     budgets = tuple(as_count(one, "budgets", minimum=1) for one in as_list(fields["budgets"], "budgets"))
     seeds = tuple(as_count(one, "seeds", minimum=0) for one in as_list(fields["seeds"], "seeds"))
+    if len(seeds) < 2:
+        raise ValueError(f"seeds: got {len(seeds)}, expected at least two: noise is told from their difference")
     shape = (len(budgets), len(seeds), len(runtimes))
     return Benchmark(
         folder=folder,
         space=as_text(fields["space"], "space"),
         space_config=fields["space_config"],
         deploy=Deployment(**deploy),
-        training=fields["training"],
+        training=as_object(fields["training"], "training", ("data", "train")),
         budgets=budgets,
         seeds=seeds,
         runtimes={name: dict(facts) for name, facts in runtimes.items()},  # type: ignore[call-overload]

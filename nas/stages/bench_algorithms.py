@@ -146,9 +146,8 @@ def _runs(
                 found[running[finished]] = finished.result()
                 if on_progress is not None:
                     on_progress(done, len(searches))
-        except BaseException:
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
     for one in algorithms:
         if not one.is_discrete:
             runs[one.text] = [[found[one.text, seed]] for seed in range(job.seeds)]
