@@ -1,6 +1,6 @@
 """Train and time every network of `space=mini`: a benchmark of search algorithms (`nas.space.benchmark`).
 
-    python experiments/mini/run.py --jobs 2                       # some six core-hours
+    python experiments/mini/run.py --jobs 2                       # some three core-hours
     python experiments/mini/run.py --form smoke --out SOME_FOLDER  # a space of a few networks, for the tests
 
 A stopped command goes on with the next training or table. Writes OUT/benchmark (networks.json.gz and a latency table a runtime),
@@ -73,14 +73,14 @@ class Form:
     rounds: int
 
 
-_TRAIN = TrainSettings(batch_size=16, loss="cross_entropy", lr=0.05, eval_every=0)
+_TRAIN = TrainSettings(batch_size=32, loss="cross_entropy", lr=0.1, eval_every=0)
 FORMS = {
     "full": Form(
         space={},
         deploy=Deployment((192, 256), 16, 11),
         data=SyntheticConfig(size=[48, 64], train=1024, val=512),
         train=_TRAIN,
-        budgets=(3, 10),
+        budgets=(2, 5),
         seeds=(0, 1),
         together=16,
         runtimes=("onnxruntime", "torch-eager"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nas.errors import GenotypeError
 from nas.ops import OpSpec, out_size
@@ -40,6 +40,11 @@ class LGCNet(SearchSpace):
     """
 
     config: LGCNetConfig
+
+    stem_strides: ClassVar[tuple[int, ...]] = (2, 2, 1)
+    """Strides of the stem's convolutions: 4 in all [reading]."""
+    stem_share: ClassVar[int] = 1
+    """Initial channels to channels of the stem."""
 
     def __init__(self, config: LGCNetConfig) -> None:
         super().__init__(config)
@@ -175,9 +180,10 @@ class LGCNet(SearchSpace):
         return outputs[-1]
 
     def _stem(self, builder: NetworkBuilder, image: Value, channels: int) -> Value:
-        """Three conv 3x3-BN-ReLU, the first two with stride 2: stride 4 in all [reading]."""
+        """Convolutions 3x3-BN-ReLU (`stem_strides`)."""
         value = image
-        for i, stride in enumerate((2, 2, 1)):
+        channels = max(1, channels // self.stem_share)
+        for i, stride in enumerate(self.stem_strides):
             spec = OpSpec(
                 kind="conv_bn_relu",
                 in_channels=value.channels,
@@ -196,9 +202,12 @@ class LGCNet(SearchSpace):
 class Mini(LGCNet):
     """LGCNet's family in small: three cells of one node, each edge `none`, a skip or a 3x3 convolution.
 
-    Its networks are searched at the width at which they are trained for the benchmark.
+    Its networks are searched at the width at which they are trained for the benchmark. Its stem is weak, two convolutions of half the
+    channels, so that much depends on what is decided.
     """
 
+    stem_strides = (2, 2)
+    stem_share = 2
     search_channels = 16
     deploy_channels = 16
 
