@@ -161,8 +161,8 @@ def train_all(name: str, folder: Path, *, jobs: int) -> None:
     groups = -(-count // form.together)
     tasks = [
         Task(name, epochs, seed, tuple(range(first, count, groups)))
+        for epochs in reversed(form.budgets)  # the longest first: they alone say what the networks are worth
         for first in range(groups)
-        for epochs in form.budgets
         for seed in form.seeds
     ]
     missing = [task for task in tasks if not (folder / task.file_name).is_file()]
