@@ -73,14 +73,14 @@ class Form:
     rounds: int
 
 
-_TRAIN = TrainSettings(batch_size=32, loss="cross_entropy", lr=0.1, eval_every=0)
+_TRAIN = TrainSettings(batch_size=16, loss="cross_entropy", lr=0.05, eval_every=0)
 FORMS = {
     "full": Form(
         space={},
         deploy=Deployment((192, 256), 16, 11),
-        data=SyntheticConfig(size=[48, 64], train=1024, val=512),
+        data=SyntheticConfig(size=[32, 40], train=1024, val=512),
         train=_TRAIN,
-        budgets=(2, 5),
+        budgets=(3, 10),
         seeds=(0, 1),
         together=16,
         runtimes=("onnxruntime", "torch-eager"),
