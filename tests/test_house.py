@@ -29,7 +29,7 @@ ROWS = (
 )
 """From top to bottom."""
 ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
-SEES_SPACES = {"nas/__init__.py", "nas/probing/bench/step_process.py"}
+SEES_SPACES = {"nas/__init__.py", "nas/probing/bench/step_process.py", "nas/probing/algorithms/search_process.py"}
 """What looks into `search_spaces` beside the command line: the public functions and the entry points of child processes."""
 WRITES = {
     "atomic": "the writer",

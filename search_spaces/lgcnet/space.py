@@ -202,8 +202,8 @@ class LGCNet(SearchSpace):
 class Mini(LGCNet):
     """LGCNet's family in small: three cells of one node, each edge `none`, a skip or a 3x3 convolution.
 
-    Its networks are searched at the width at which they are trained for the benchmark. Its stem is weak, two convolutions of half the
-    channels, so that much depends on what is decided.
+    Its networks are searched at the width at which they are trained for the benchmark. Its stem is weak, two convolutions of half
+    the channels, so that much depends on what is decided.
     """
 
     stem_strides = (2, 2)

@@ -2,65 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import gzip
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nas.data.synthetic import SyntheticConfig
+from nas.config.jobs import SearchJob
 from nas.errors import ConfigError, WorkerStoppedError
+from nas.probing.algorithms.search_process import Searched
 from nas.runs.rundir import held_to_go_on
-from nas.space.benchmark import NETWORKS_FILE
-from nas.space.deployment import Deployment
-from nas.space.distinct import all_choices
-from nas.space.genotype import Genotype, save_genotype
-from search_spaces import SEARCH_SPACES
-from tests.small_jobs import made_up_table
-
-DEPLOY = Deployment((16, 24), 2, 11)
+from nas.space.benchmark import NETWORKS_FILE, read_benchmark
+from tests.probing.algorithms.made_benchmark import DECISIONS, made_mini_benchmark
+from tests.small_jobs import CHECKOUT
 
 
 @pytest.fixture(scope="module")
 def mini_benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All architectures of mini, each with a made-up mIoU that grows with its convolutions, and a made-up latency table."""
-    folder = tmp_path_factory.mktemp("mini")
-    entry = SEARCH_SPACES["mini"]
-    space = entry.build(entry.config(head_channels=4))
-    made_up_table(folder / "torch-eager.json", space.plan(DEPLOY))
-    options = {name: list(given) for name, given in space.genotype_choices().items() if len(given) > 1}
-    networks = []
-    for decided in all_choices(space):
-        digits = [options[name].index(decided[name]) for name in options]
-        miou = 0.2 + 0.01 * sum(digits) + 0.002 * digits[0]
-        networks.append(
-            {
-                "architectures": ["".join(map(str, digits))],
-                "parameters": 1,
-                "macs": 1,
-                "miou": [[miou - 0.001, miou + 0.001]],
-                "training_s": [5.0 + sum(digits)],
-                "measured_ms": [1.0],
-                "predicted_ms": [0.05 + 0.001 * sum(digits)],
-            }
-        )
-    content = {
-        "format_version": 1,
-        "space": "mini",
-        "space_config": asdict(space.config),
-        "deploy": asdict(DEPLOY),
-        "training": {"data": asdict(SyntheticConfig(size=[16, 24], train=4, val=2)), "train": {"batch_size": 2, "lr": 0.05}},
-        "budgets": [1],
-        "seeds": [0, 1],
-        "runtimes": {"torch-eager": {}},
-        "decisions": options,
-        "networks": networks,
-    }
-    (folder / NETWORKS_FILE).write_bytes(gzip.compress(json.dumps(content).encode()))
-    return folder
+    return made_mini_benchmark(tmp_path_factory.mktemp("mini"))
 
 
 def bench(run_nas: Any, folder: Path, *words: str) -> Any:
@@ -103,46 +73,120 @@ def test_looked_up_algorithms_are_compared_with_chance_at_the_same_cost(mini_ben
 
 
 def test_a_stopped_bench_goes_on_with_the_searches_that_are_left(mini_benchmark, run_nas, tmp_path: Path, monkeypatch):
-    entry = SEARCH_SPACES["mini"]
-    space = entry.build(entry.config(head_channels=4))
-    decided, made = list(all_choices(space)), []
+    made: list[str] = []
 
-    def searched(words: list[str]) -> float:
-        out = Path(next(word.removeprefix("out=") for word in words if word.startswith("out=")))
-        out.mkdir(parents=True)
-        made.append(out.name)
+    def searched(job: SearchJob, kept: Path, name: str) -> None:
+        assert (job.seed, job.out) == (int(kept.stem), str(kept.with_suffix("")))
+        made.append(name)
         if len(made) == 2:
-            raise WorkerStoppedError("a search ended with status 1: killed")
-        save_genotype(out / "genotype.yaml", Genotype("mini", asdict(space.config), DEPLOY, decided[len(made)], {}))
-        return 7.0
+            raise WorkerStoppedError(f"{name}: killed")
+        found = Searched(7.0 + job.seed, {name: "skip_connect" for name in DECISIONS}, 1.0, 0.5, 0.25)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(asdict(found)))
 
-    monkeypatch.setattr("nas.stages.bench_algorithms.run_search", searched)
+    monkeypatch.setattr("nas.stages.bench_algorithms.run_and_keep", searched)
+    monkeypatch.setattr("nas.stages.bench_algorithms.search_pool", lambda processes: ThreadPoolExecutor(processes))
     given = ("algorithms=[soft,random]", "seeds=3", "trainings=2")
     stopped = bench(run_nas, mini_benchmark, *given)
-    assert (stopped.status, stopped.err_lines[-1]) == (1, "nas bench algorithms: a search ended with status 1: killed")
+    assert (stopped.status, stopped.err_lines[-1]) == (1, "nas bench algorithms: soft with seed 1: killed")
     outcome = bench(run_nas, mini_benchmark, *given, "resume=auto")
     assert outcome.status == 0, outcome.err
-    assert made in (["0", "1", "1", "2"], ["0", "1", "2", "1"])
-    found = json.loads((tmp_path / "b" / "bench.json").read_text())["algorithms"]
-    assert {one["name"]: one["seconds"] for one in found}["soft"] == 7.0
+    assert sorted(made) == ["soft with seed 0", *["soft with seed 1"] * 2, "soft with seed 2"]
+    found = {one["name"]: one for one in json.loads((tmp_path / "b" / "bench.json").read_text())["algorithms"]}
+    assert found["soft"]["seconds"] == 8.0
+    assert [one["seconds"] for one in found["soft"]["searches"]] == [7.0, 8.0, 9.0]
+    assert found["random"]["searches"] == []
 
 
 @pytest.mark.slow
 def test_searches_in_earnest_are_made_once_and_judged_by_what_they_derive(mini_benchmark, run_nas, tmp_path: Path):
     given = ("algorithms=[random,sampled+search.max_steps:1+search.recalibrate:0]", "seeds=2", "trainings=3", "epochs=1")
     outcome = bench(run_nas, mini_benchmark, *given, "processes=2")
-    assert outcome.status == 0, outcome.err
-    folders = sorted((tmp_path / "b" / "searches").glob("*/*.json"))
-    assert [path.name for path in folders] == ["0.json", "1.json"]
-    found = [json.loads(path.read_text()) for path in folders]
-    assert all(one["seconds"] > 1 for one in found)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "b" / "searches").glob("*/*")) == ["0.json", "1.json"]
+    found = [json.loads(path.read_text()) for path in sorted((tmp_path / "b" / "searches").glob("*/*.json"))]
+    benchmark = read_benchmark(mini_benchmark)
     content = json.loads((tmp_path / "b" / "bench.json").read_text())
     searched = next(one for one in content["algorithms"] if one["name"].startswith("sampled"))
+    assert searched["searches"] == found
     assert searched["seconds"] == pytest.approx(sum(one["seconds"] for one in found) / 2)
     assert searched["curve"] == []
+    assert min(searched["regrets"]) >= 0
+    for one in found:
+        assert set(one) == {"seconds", "choices", "predicted_ms", "entropy", "gap"}
+        assert one["predicted_ms"] == pytest.approx(benchmark.latency("torch-eager")[benchmark.number_of(one["choices"])], rel=1e-5)
+        assert one["predicted_ms"] <= content["settings"]["limit_ms"]
+        assert 0 < one["entropy"] <= 1
+        assert -1 < one["gap"] < 1
     again = bench(run_nas, mini_benchmark, *given, "resume=auto")
     assert again.status == 0, again.err
     assert again.out.splitlines()[-12:] == outcome.out.splitlines()[-12:]
+
+
+@pytest.mark.slow
+def test_a_search_that_fails_is_named(mini_benchmark, run_nas):
+    given = ("algorithms=[soft+search.weight_lr:1e30+search.weight_lr_end:1e30+search.recalibrate:0]", "seeds=2", "epochs=3")
+    outcome = bench(run_nas, mini_benchmark, *given)
+    assert outcome.status == 1
+    assert len(outcome.err_lines) == 1
+    assert re.match(r"nas bench algorithms: soft\+search.weight_lr:1e30\S* with seed [01]: .*loss", outcome.err)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_processes_at_once(mini_benchmark, tmp_path: Path, number: signal.Signals):
+    words = (f"benchmark={mini_benchmark}", "algorithms=[soft]", "seeds=2", "epochs=100000", "processes=2", "out=b")
+    with subprocess.Popen(
+        [sys.executable, "-m", "nas", "bench", "algorithms", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            eventually(lambda: len(list((tmp_path / "b").glob("searches/*/*/metrics.jsonl"))) == 2)
+            if number == signal.SIGINT:
+                os.killpg(process.pid, number)  # as a terminal does
+            else:
+                process.send_signal(number)
+            _, err = process.communicate(timeout=20)
+            assert process.returncode == 130
+            assert err.splitlines()[-1] == "nas bench algorithms: interrupted"
+            assert [line for line in err.splitlines() if "searching" not in line][:-1] == []
+            eventually(lambda: not in_session(process.pid))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def in_session(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_benchmark_whose_latencies_are_not_its_tables_is_refused(mini_benchmark, run_nas, tmp_path: Path):
+    table = json.loads((mini_benchmark / "torch-eager.json").read_text())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / NETWORKS_FILE).write_bytes((mini_benchmark / NETWORKS_FILE).read_bytes())
+    for entry in table["entries"].values():
+        entry.update({key: 1.01 * value for key, value in entry.items() if key.endswith("_ms")})
+    (tmp_path / "other" / "torch-eager.json").write_text(json.dumps(table))
+    outcome = run_nas("bench", "algorithms", "out=b", f"benchmark={tmp_path / 'other'}", "algorithms=[random]")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert re.search(r"got predicted_ms \S+ for network \d+ on torch-eager, expected \S+, what torch-eager.json says", outcome.err)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +201,11 @@ def test_searches_in_earnest_are_made_once_and_judged_by_what_they_derive(mini_b
         (["runtime=tensorrt"], "runtime: got 'tensorrt', expected one of torch-eager"),
         (["seeds=1"], "seeds: got 1, expected at least 2"),
         (["benchmark=nowhere"], "benchmark: got nowhere, expected a folder with networks.json.gz"),
-        (["algorithms=[hard+search.tau:3]", "seeds=2"], "search.tau"),
+        (["algorithms=[random,hard+search.tau:3]"], "algorithms: got 'hard+search.tau:3': search.tau: there is no such key"),
+        (["algorithms=[soft,hard+search.tau_end:x]"], "algorithms: got 'hard+search.tau_end:x': search.tau_end: "),
+        (["algorithms=[soft,hard+search.level:three]"], "algorithms: got 'hard+search.level:three': search.level: got "),
+        (["algorithms=[hard+data.train:3]"], "got 'data.train:3' in 'hard+data.train:3', expected KEY:VALUE of nas search"),
+        (["algorithms=['soft+latency.weight:[1,2]']"], "algorithms: got 'soft+latency.weight:[1,2]': latency.weight"),
     ],
 )
 def test_wrong_input_is_one_line(words: list[str], message: str, mini_benchmark, run_nas, tmp_path: Path):

@@ -1,25 +1,26 @@
-"""Searches in earnest, each a command of its own: its words, and what it took."""
+"""Searches in earnest: how they are named, and the settings of each."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.config.settings import RELAXATION_NAMES
-from nas.errors import ConfigError, WorkerStoppedError
-from nas.files.command_words import override
+from nas.config.dotted_settings import with_settings
+from nas.config.jobs import SearchJob
+from nas.config.settings import RELAXATION_NAMES, DeploySettings, LatencySettings, SearchSettings, TrainerSettings
+from nas.data.synthetic import SyntheticConfig
+from nas.errors import ConfigError, UserError
 from nas.probing.algorithms.discrete import DISCRETE
 from nas.probing.algorithms.problem import Problem
-from nas.probing.algorithms.scenes_on_disk import CLASSES
+from nas.space.benchmark import NETWORKS_FILE
 
 SEPARATOR = "+"
-SET_HERE = ("latency.table", "latency.target_ms", "seed", "out", "resume", "plan", "trainer.threads", "data", "space")
-"""Settings that the bench itself makes."""
+SET_HERE = (
+    *("latency.table", "latency.target_ms", "space.name", "data", "seed", "out", "resume", "accept_changes", "plan", "logger"),
+    *("trainer.threads", "trainer.devices"),
+)
+"""Settings that the bench itself makes, or sections of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,72 +56,54 @@ def parse_algorithm(text: str) -> Algorithm:
         raise ConfigError(f"algorithms: got {text!r}, expected {base} alone: it has no settings")
     for word in words:
         key, colon, _ = word.partition(":")
-        if not colon or key in SET_HERE:
+        if not colon or any(f"{key}.".startswith(f"{one}.") for one in SET_HERE):
             raise ConfigError(
                 f"algorithms: got {word!r} in {text!r}, expected KEY:VALUE of nas search, none of {', '.join(SET_HERE)}"
             )
     return Algorithm(text, base, tuple(word.replace(":", "=", 1) for word in words))
 
 
-def search_command(problem: Problem, algorithm: Algorithm, *, seed: int, epochs: int, data: Path, out: Path) -> list[str]:
-    """The words of a search for a problem.
+def search_job(
+    problem: Problem,
+    algorithm: Algorithm,
+    space: Any,  # noqa: ANN401  the config of any space
+    *,
+    seed: int,
+    epochs: int,
+    out: Path,
+) -> SearchJob:
+    """The settings of a search for a problem.
 
     Args:
         problem: What is searched.
         algorithm: A relaxation with settings.
+        space: The config of the benchmark's space.
         seed: Of everything random.
         epochs: Passes over the training images.
-        data: Folder of the benchmark's images, as data=folder reads it.
         out: Folder of the run.
-    """
-    benchmark = problem.benchmark
-    train: Mapping[str, Any] = benchmark.training["train"]
-    size, deploy = benchmark.training["data"]["size"], benchmark.deploy
-    given = {
-        **{f"space.{key}": value for key, value in benchmark.space_config.items() if key != "name"},
-        "data.root": data,
-        "data.classes": CLASSES,
-        "data.size": size,
-        "search.epochs": epochs,
-        "search.batch_size": train["batch_size"],
-        "search.weight_lr": train["lr"],
-        "search.eval_every": 0,
-        "search.relaxation": algorithm.base,
-        "latency.table": problem.benchmark.table(problem.runtime),
-        "latency.target_ms": problem.limit_ms,
-        "deploy.input": list(deploy.input),
-        "deploy.init_channels": deploy.init_channels,
-        "trainer.accelerator": "cpu",
-        "trainer.threads": 1,
-        "seed": seed,
-        "out": out,
-    }
-    replaced = {word.partition("=")[0] for word in algorithm.words}
-    words = [override(key, value) for key, value in given.items() if key not in replaced and value is not None]
-    return ["search", f"space={benchmark.space}", "data=folder", *words, *algorithm.words]
-
-
-def run_search(words: Sequence[str]) -> float:
-    """Run a command of nas, one thread; the CPU seconds that it took, its start among them.
 
     Raises:
-        ConfigError: If its settings were wrong.
-        WorkerStoppedError: If it failed or was stopped.
+        ConfigError: If a setting of the algorithm is wrong, or the benchmark's settings of the training.
     """
-    with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "nas", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as process:
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    last = said.strip().splitlines()[-1:] or ["nothing was said"]
-    if process.returncode == 2:
-        raise ConfigError(last[0])
-    if process.returncode:
-        raise WorkerStoppedError(f"a search ended with status {process.returncode}: {last[0]}")
-    return usage.ru_utime + usage.ru_stime
+    benchmark = problem.benchmark
+    try:
+        train, data = benchmark.training["train"], SyntheticConfig(**{**benchmark.training["data"], "cache": True, "workers": 0})
+        given = SearchSettings(
+            epochs=epochs, batch_size=train["batch_size"], weight_lr=train["lr"], eval_every=0, relaxation=algorithm.base
+        )
+    except (ConfigError, TypeError, KeyError) as error:
+        raise ConfigError(f"{benchmark.folder / NETWORKS_FILE}: training: {error}") from error
+    job = SearchJob(
+        space=space,
+        data=data,
+        search=given,
+        latency=LatencySettings(table=str(benchmark.table(problem.runtime)), target_ms=problem.limit_ms),
+        deploy=DeploySettings(input=list(benchmark.deploy.input), init_channels=benchmark.deploy.init_channels),
+        trainer=TrainerSettings(accelerator="cpu", threads=1),
+        seed=seed,
+        out=str(out),
+    )
+    try:
+        return with_settings(job, algorithm.words)
+    except UserError as error:
+        raise ConfigError(f"algorithms: got {algorithm.text!r}: {error}") from error

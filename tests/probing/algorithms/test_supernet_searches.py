@@ -1,14 +1,23 @@
-"""Searches in earnest: their names, their words, what they took."""
+"""Searches in earnest: their names and their settings."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from nas.errors import ConfigError, WorkerStoppedError
+from nas.data.synthetic import SyntheticConfig
+from nas.errors import ConfigError
 from nas.probing.algorithms.problem import Problem
-from nas.probing.algorithms.supernet_searches import parse_algorithm, run_search, search_command
+from nas.probing.algorithms.supernet_searches import SET_HERE, parse_algorithm, search_job
+from search_spaces.lgcnet.config import MiniConfig
 from tests.probing.algorithms.small_benchmark import small_benchmark
+
+
+@pytest.fixture
+def problem() -> Problem:
+    benchmark = small_benchmark()
+    training = {"data": {"size": [16, 24], "train": 5, "cache": False}, "train": {"batch_size": 8, "lr": 0.1}}
+    object.__setattr__(benchmark, "training", training)
+    return Problem(benchmark, "r", 3.0)
 
 
 def test_settings_follow_a_relaxation():
@@ -18,34 +27,35 @@ def test_settings_follow_a_relaxation():
     assert parse_algorithm("random").is_discrete
 
 
-def test_a_search_has_the_problem_and_its_own_settings_last():
-    benchmark = small_benchmark()
-    training = {"data": {"size": [16, 24]}, "train": {"batch_size": 8, "lr": 0.1}}
-    object.__setattr__(benchmark, "training", training)
-    object.__setattr__(benchmark, "space_config", {"name": "s", "communication": "gcn"})
-    problem = Problem(benchmark, "r", 3.0)
-    algorithm = parse_algorithm("soft+space.communication:none")
-    words = search_command(problem, algorithm, seed=4, epochs=7, data=Path("d"), out=Path("o"))
-    assert words[:3] == ["search", "space=s", "data=folder"]
-    assert words[-1] == "space.communication=none"
-    assert "space.communication=gcn" not in words
-    for word in ("search.relaxation=soft", "latency.target_ms=3.0", "seed=4", "search.epochs=7", "deploy.input=[32,48]", "out=o"):
-        assert word in words
+@pytest.mark.parametrize("key", [*SET_HERE, "data.size", "logger.wandb"])
+def test_what_the_problem_sets_cannot_follow(key: str):
+    with pytest.raises(ConfigError, match=f"got '{key}:1' in 'hard\\+{key}:1', expected KEY:VALUE of nas search"):
+        parse_algorithm(f"hard+{key}:1")
 
 
-def test_seconds_are_those_of_the_process_and_its_end_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    program = tmp_path / "program"
-    monkeypatch.setattr(sys, "executable", str(program))
+def test_settings_whose_names_begin_alike_can_follow():
+    assert parse_algorithm("hard+latency.table_x:1+seeds:2").words == ("latency.table_x=1", "seeds=2")
 
-    def does(text: str) -> None:
-        program.write_text(f"#!/bin/sh\n{text}\n")
-        program.chmod(0o755)
 
-    does("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
-    assert 0.01 < run_search(["search"]) < 60
-    does("echo nas search: wrong >&2; exit 2")
-    with pytest.raises(ConfigError, match="^nas search: wrong$"):
-        run_search(["search"])
-    does("exit 3")
-    with pytest.raises(WorkerStoppedError, match="status 3: nothing was said"):
-        run_search(["search"])
+def test_a_search_has_the_problem_and_its_own_settings_last(problem: Problem):
+    algorithm = parse_algorithm("soft+space.communication:none+search.weight_lr:0.3")
+    job = search_job(problem, algorithm, MiniConfig(communication="gcn"), seed=4, epochs=7, out=Path("o"))
+    assert (job.space.name, job.space.communication) == ("mini", "none")
+    assert job.data == SyntheticConfig(size=[16, 24], train=5)  # scenes are kept, so that no seconds are spent on drawing
+    assert (job.search.relaxation, job.search.epochs, job.search.batch_size, job.search.eval_every) == ("soft", 7, 8, 0)
+    assert job.search.weight_lr == 0.3
+    assert search_job(problem, parse_algorithm("soft"), MiniConfig(), seed=4, epochs=7, out=Path("o")).search.weight_lr == 0.1
+    assert (job.latency.table, job.latency.target_ms) == ("r.json", 3.0)
+    assert (job.deploy.input, job.deploy.init_channels) == ([32, 48], 4)
+    assert (job.trainer.accelerator, job.trainer.threads, job.seed, job.out) == ("cpu", 1, 4, "o")
+
+
+def test_wrong_settings_name_the_algorithm_and_those_of_the_benchmark_its_file(problem: Problem):
+    def make(text: str) -> None:
+        search_job(problem, parse_algorithm(text), MiniConfig(), seed=0, epochs=1, out=Path("o"))
+
+    with pytest.raises(ConfigError, match=r"algorithms: got 'hard\+search.tau:3': search.tau: there is no such key"):
+        make("hard+search.tau:3")
+    problem.benchmark.training["train"].pop("lr")  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"networks.json.gz: training: 'lr'"):
+        make("hard")
