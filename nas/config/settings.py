@@ -19,6 +19,7 @@ EXECUTION_NAMES = ("reference", "fused")
 NOISES = ("batch", "image")
 LEVELS = ("single", "bilevel")
 WEIGHT_LR_SCHEDULES = ("cosine", "exponential")
+COMMUNICATION_STARTS = ("random", "zero")
 SEARCH_LOSSES = ("cross_entropy", "ohem")
 TAU_SCHEDULES = ("exponential", "linear")
 UNITS = ("relative", "ms", "us")
@@ -90,12 +91,18 @@ class SearchSettings:
     communication_lr: float | None = None
     """Learning rate of the communication module; null: `arch_lr` (paper). A step of Adam moves each of its many weights, and the
     logits by their sum, so that at equal rates it outruns the logits themselves: a short search wants it 10 to 100 times lower."""
+    communication_start: str = "random"
+    """Communication module at the start: random (as PyTorch initialises it [reading]; LGCNet's then moves the logits further than
+    they differ) or zero, so that it changes no logits until it has learned [ours]."""
     arch_betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     """Betas of Adam (paper)."""
     arch_weight_decay: float = 1e-4
     """Weight decay of the architecture parameters (paper)."""
     warmup_epochs: int = 0
     """Epochs at the start in which only the network weights move [reading: the paper has none]."""
+    candidates: int = 0
+    """Architectures within the targets that are drawn from the probabilities at the end; the supernet scores them on the
+    validation split, and the one of least loss is derived. 0: the most probable one (paper)."""
     eval_every: int = 1
     """Epochs between evaluations on the validation split; 0: only after the last."""
     recalibrate: int = 8
@@ -116,11 +123,13 @@ class SearchSettings:
         one_of("search.tau_schedule", self.tau_schedule, TAU_SCHEDULES)
         one_of("search.weight_lr_schedule", self.weight_lr_schedule, WEIGHT_LR_SCHEDULES)
         one_of("search.loss", self.loss, SEARCH_LOSSES)
+        one_of("search.communication_start", self.communication_start, COMMUNICATION_STARTS)
         require(0 < self.tau_share <= 1, f"search.tau_share: got {self.tau_share}, expected a share above 0 and up to 1")
         require(0 < self.holdout < 1, f"search.holdout: got {self.holdout}, expected a share above 0 and below 1")
         check_size("search.crop", self.crop)
         at_least("search.", self, {"epochs": 1, "max_steps": 1, "batch_size": 1, "init_channels": 1, "log_every": 1})
-        at_least("search.", self, dict.fromkeys(("warmup_epochs", "eval_every", "recalibrate", "checkpoint_every", "grad_clip"), 0))
+        at_least("search.", self, dict.fromkeys(("warmup_epochs", "candidates", "eval_every", "recalibrate"), 0))
+        at_least("search.", self, dict.fromkeys(("checkpoint_every", "grad_clip"), 0))
         at_least("search.", self, dict.fromkeys(("weight_lr", "weight_lr_end", "weight_momentum", "weight_decay"), 0))
         at_least("search.", self, dict.fromkeys(("arch_lr", "communication_lr", "arch_weight_decay"), 0))
         require(

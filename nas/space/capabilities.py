@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nas.ops import OpSpec
 from nas.ops.candidates import LIGHT_OPS
@@ -33,6 +33,14 @@ class Space(Protocol):
 
     def derive(self, logits: Mapping[str, Mapping[str, Tensor]], judge: Judge | None = None) -> Mapping[str, Derivation]:
         """Discrete architectures from logits."""
+
+
+@runtime_checkable
+class Neutral(Protocol):
+    """A communication module that can start without an effect (`search.communication_start=zero`)."""
+
+    def start_neutral(self) -> None:
+        """Change no logits until the module has learned."""
 
 
 class ArchitectureParameters:

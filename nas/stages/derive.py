@@ -125,7 +125,8 @@ def _derived(job: DeriveJob, path: Path, spaces: Mapping[str, SpaceEntry], folde
     if job.targets is not None:
         assert costs is not None
         return _derive_front(job, state, space, costs, folder)
-    genotypes, repairs = genotypes_of(state, space, sample=job.sample, costs=costs)
+    as_searched = job.table is None and job.target_ms is None
+    genotypes, repairs = genotypes_of(state, space, sample=job.sample, costs=costs, as_searched=as_searched)
     target, *others = write_genotypes(folder, genotypes)
     genotype = next(iter(genotypes.values()))
     predicted = () if costs is None else costs.lines(costs.predicted(genotype.choices))

@@ -131,9 +131,10 @@ def search(job: SearchJob, space: SearchSpace) -> SearchResult:
         {**data_inputs(train_set, val_set), **table_inputs(task.costs.tables, space.plan(task.deploy))}, job.accept_changes
     )
     ranks = ranks_of(fabric)
-    if task.warmup_steps >= task.total_steps and ranks.is_first:
+    if task.warmup_steps >= task.total_steps and not job.search.candidates and ranks.is_first:
         log.warning(
-            "search.warmup_epochs: got %d, which are all %d steps, and the architecture does not move in them; give fewer",
+            "search.warmup_epochs: got %d, which are all %d steps, and the architecture does not move in them; give fewer, or "
+            "search.candidates, among which one is chosen all the same",
             job.search.warmup_epochs,
             task.total_steps,
         )

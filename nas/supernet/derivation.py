@@ -44,6 +44,8 @@ class DerivedArchitectures:
         self.job, self.supernet, self.space, self.costs, self.deploy = job, supernet, supernet.space, costs, deploy
         self.first_set = self.space.architecture_sets[0]
         self.scores: dict[str, dict[str, float]] = {}
+        self.chosen: dict[str, str] | None = None
+        """The architecture of the first set that was chosen among candidates; None: the most probable one is derived."""
         self._found: tuple[dict[str, dict[str, Tensor]], Mapping[str, Derivation]] | None = None
 
     def guided_logits(self) -> dict[str, dict[str, Tensor]]:
@@ -58,7 +60,7 @@ class DerivedArchitectures:
         if self._found is None or not same_logits(self._found[0], logits):
             judge = self.costs.judge(self.scores)
             self._found = logits, derive_within(self.space, logits, self.costs.limits(), judge=judge)
-        return self._found[1]
+        return self._found[1] if self.chosen is None else {**self._found[1], self.first_set: Derivation(self.chosen)}
 
     def first(self) -> Derivation:
         """The derivation of the first set."""
@@ -67,6 +69,10 @@ class DerivedArchitectures:
     def judge_by(self, scores: dict[str, dict[str, float]]) -> None:
         """Judge by the scores of an evaluation from here on: architecture set -> output -> mIoU."""
         self.scores, self._found = scores, None
+
+    def choose(self, choices: dict[str, str] | None) -> None:
+        """Derive this architecture of the first set from here on; None: the most probable one."""
+        self.chosen = choices
 
     def latencies(self) -> list[float]:
         """By table, the predicted latency of the first set's network."""
@@ -79,7 +85,8 @@ class DerivedArchitectures:
 
     def provenance(self) -> dict[str, Any]:
         """Origin of a genotype of this search."""
-        return provenance(seed=self.job.seed, data=self.job.data.name, **self.costs.facts())
+        chosen = {} if self.chosen is None else {"candidates": self.job.search.candidates}
+        return provenance(seed=self.job.seed, data=self.job.data.name, **self.costs.facts(), **chosen)
 
     def genotype(self) -> Genotype:
         """The genotype of the first set."""
@@ -111,6 +118,7 @@ def genotypes_of(
     *,
     sample: int | None = None,
     costs: DeployedCosts | None = None,
+    as_searched: bool = False,
 ) -> tuple[dict[str, Genotype], tuple[str, ...]]:
     """The genotypes of a search checkpoint by architecture set, and what had to be mended in the first.
 
@@ -120,6 +128,7 @@ def genotypes_of(
         sample: Seed of Gumbel noise on the logits, whose argmax is a draw from their softmax; None: no noise. Under targets the
             repair loses the least of the probability that the noisy logits have.
         costs: Tables, and the targets that the derived network keeps; None: it may cost anything.
+        as_searched: Whether tables and targets are those of the search: then what it chose among candidates is derived again.
     """
     logits = state["guided_logits"]
     if sample is not None:
@@ -131,7 +140,11 @@ def genotypes_of(
     scores = state.get("scores", {})  # searches of before did not state them
     judge = Judge(scores) if costs is None else costs.judge(scores)
     derivations = derive_within(space, logits, () if costs is None else costs.limits(), judge=judge)
-    stated = {**state["provenance"], "step": state["loop"]["step"], **({} if sample is None else {"derive_sample": sample})}
+    chosen = state.get("chosen") if as_searched and sample is None else None  # searches of before chose none
+    if chosen is not None:
+        derivations = {**derivations, space.architecture_sets[0]: Derivation(chosen)}
+    origin = {key: value for key, value in state["provenance"].items() if key != "candidates" or chosen is not None}
+    stated = {**origin, "step": state["loop"]["step"], **({} if sample is None else {"derive_sample": sample})}
     genotypes = {}
     for name, derivation in derivations.items():
         facts = stated if len(derivations) == 1 else {**stated, "architecture": name}
@@ -169,12 +182,30 @@ def check_search_state(state: Mapping[str, Any], space: SearchSpace) -> None:
         check_scores(scores, f"scores.{name}")
     latency = as_mapping(state.get("latency", {"table": "none", "target_ms": None}), "latency", ("table", "target_ms"))
     plain(latency, "latency")
+    if state.get("chosen") is not None:
+        check_chosen(state["chosen"], space)
     sets = as_mapping(state["guided_logits"], "guided_logits", space.architecture_sets)
     for name in space.architecture_sets:
         shapes = group_shapes(open_choices(space, name))
         found = as_mapping(sets[name], f"guided_logits.{name}", shapes)
         for group, shape in shapes.items():
             check_tensor(found[group], shape, torch.float32, f"guided_logits.{name}.{group}")
+
+
+def check_chosen(chosen: object, space: SearchSpace) -> None:
+    """What a search chose among candidates, in the state of its checkpoint.
+
+    Raises:
+        ValueError: If it is no architecture of the space.
+    """
+    options = space.genotype_choices()
+    decided = as_mapping(chosen, "chosen", options)
+    if left := [name for name in decided if name not in options]:
+        raise ValueError(f"chosen: got {shorten(left[0])}, which is no decision of space {space.config.name}")
+    for name, option in decided.items():
+        if option not in options[name]:
+            raise ValueError(f"chosen.{name}: got {shorten(option)}, expected one of {', '.join(options[name])}")
+    space.check(decided)
 
 
 def space_of(state: Mapping[str, Any], spaces: Mapping[str, SpaceEntry]) -> SearchSpace:

@@ -19,7 +19,8 @@ from nas.network.compiling import compile_training
 from nas.runs.state_checks import as_mapping, check_like, check_optimizer, check_scores, check_tensors, check_verb
 from nas.space.search_space import SearchSpace
 from nas.supernet.architecture import choice_entropy, light_share
-from nas.supernet.derivation import DerivedArchitectures
+from nas.supernet.candidates import check_candidates, draw_candidates, rank_candidates
+from nas.supernet.derivation import DerivedArchitectures, check_chosen
 from nas.supernet.optimizers import grad_norm, optimisation_of, set_lr
 from nas.supernet.pass_gradients import PassGradients
 from nas.supernet.setup import build_supernet, draw_plan, latency_control, search_costs, search_data
@@ -58,6 +59,7 @@ class SearchTask:
         self.train_set, self.val_set, self.held_out = self.data.train_set, val_set, self.data.held_out
         self.plan, self.total_steps, self.steps_per_epoch = self.data.plan, self.data.total_steps, self.data.steps_per_epoch
         self.deploy = job.deploy.deployment(space, self.data.num_classes, size=train_set.size)
+        check_candidates(space, job.search.candidates)
         self.draws = draw_plan(job, space, self.data)
         self.warmup_steps = self.draws.warmup_steps
         self.costs = search_costs(job, space, self.deploy)
@@ -142,9 +144,20 @@ class SearchTask:
         return row
 
     def evaluate(self, epoch: int) -> tuple[list[tuple[str, Row]], float]:
-        """MIoU of the supernet on the validation split."""
+        """MIoU of the supernet on the validation split; at the end, what is derived is first chosen among candidates."""
         self.model.eval()
-        return self.evaluation.evaluate(epoch)
+        at_end = (epoch + 1) * self.steps_per_epoch >= self.total_steps
+        chosen = [self._choose()] if self.job.search.candidates and at_end else []
+        rows, score = self.evaluation.evaluate(epoch)
+        return [*rows, *chosen], score
+
+    def _choose(self) -> tuple[str, Row]:
+        """Choose what is derived among candidates; how many there were, and the losses of the first and of the best."""
+        self.derived.choose(None)
+        found = draw_candidates(self.derived, self.job.search.candidates, self.draws.noise(self.total_steps))
+        best = rank_candidates(self.evaluation, found)[0]
+        self.derived.choose(best.choices)
+        return "val_candidates", {"candidates": float(len(found)), "loss": best.loss}
 
     def state(self) -> dict[str, Any]:
         """Supernet, optimisers, and what derive needs: the guided logits with space and deployment."""
@@ -155,6 +168,7 @@ class SearchTask:
             "arch_optimizer": self.optimisation.architecture.optimizer.state_dict(),
             "latency_control": self.control.state(),
             "scores": self.derived.scores,
+            **({} if self.derived.chosen is None else {"chosen": self.derived.chosen}),
             "latency": {"table": self.job.latency.table, "target_ms": self.job.latency.target_ms},
             "guided_logits": self.derived.guided_logits(),
             "space": {"name": self.job.space.name, "config": dataclasses.asdict(self.job.space)},
@@ -173,6 +187,7 @@ class SearchTask:
         self.optimisation.weights.optimizer.load_state_dict(state["weight_optimizer"])
         self.optimisation.architecture.optimizer.load_state_dict(state["arch_optimizer"])
         self.derived.judge_by(state["scores"])
+        self.derived.choose(state.get("chosen"))
         if self.control.ascends or self.control.has_band:
             self.control.load_state(state["latency_control"])
 
@@ -185,5 +200,7 @@ class SearchTask:
             check_optimizer(state[f"{name}_optimizer"], moved.optimizer, f"{name}_optimizer")
         for name, scores in as_mapping(state["scores"], "scores").items():
             check_scores(scores, f"scores.{name}")
+        if state.get("chosen") is not None:
+            check_chosen(state["chosen"], self.space)
         if controlled:
             check_like(state.get("latency_control"), self.control.state(), "latency_control")

@@ -18,7 +18,9 @@ from nas.data.dataset import SegmentationDataset
 from nas.data.split_scan import scan_splits
 from nas.distributed.fabric import check_shares
 from nas.distributed.ranks import Ranks
+from nas.errors import ConfigError
 from nas.network.network import Network
+from nas.space.capabilities import Neutral
 from nas.space.deployment import Deployment
 from nas.space.search_space import SearchSpace
 from nas.supernet.draw_plan import DrawPlan, check_noise
@@ -146,7 +148,30 @@ def build_supernet(job: SearchJob, space: SearchSpace, data: SearchData, costs: 
     graph = space.graph(Deployment(data.plan.crop, channels, data.num_classes))
     network = Network(graph, execution=execution_of(job.search), architecture_sets=space.architecture_sets)
     network.checkpointing = job.trainer.checkpointing
-    return Supernet(space, network, costs.latencies, generator=generator)
+    supernet = Supernet(space, network, costs.latencies, generator=generator)
+    if job.search.communication_start == "zero":
+        _start_neutral(supernet)
+    return supernet
+
+
+def _start_neutral(supernet: Supernet) -> None:
+    """Let communication change no logits until it has learned.
+
+    Raises:
+        ConfigError: If there is none, or the space's own cannot be set so.
+    """
+    space = supernet.space.config.name
+    for module in supernet.communications():
+        if module is None:
+            raise ConfigError(
+                f"search.communication_start: got zero, and this search of space {space} has no communication between cells; "
+                "leave it out"
+            )
+        if not isinstance(module, Neutral):
+            raise ConfigError(
+                f"search.communication_start: got zero, expected random: that of space {space} has no start_neutral()"
+            )
+        module.start_neutral()
 
 
 def latency_control(job: SearchJob, supernet: Supernet, costs: DeployedCosts) -> LatencyControl:

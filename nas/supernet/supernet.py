@@ -144,6 +144,11 @@ class Supernet(nn.Module):
         for architecture in self._sets():
             yield from architecture.alpha.parameters()
 
+    def communications(self) -> Iterator[nn.Module | None]:
+        """The communication module of each architecture set; None: it has none."""
+        for architecture in self._sets():
+            yield architecture.communication
+
     def communication_parameters(self) -> Iterator[nn.Parameter]:
         """The communication modules of all architecture sets."""
         for architecture in self._sets():

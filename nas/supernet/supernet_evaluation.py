@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from lightning_fabric import Fabric
@@ -12,6 +14,7 @@ from torch.nn import functional
 from nas.cost.deployed import named
 from nas.data.batches.loader import eval_loader, train_loader
 from nas.distributed.fabric import ranks_of
+from nas.losses.cross_entropy import pixel_losses, pixel_weights
 from nas.metrics import confusion_matrix, mean_iou
 from nas.network.network import LOGITS
 from nas.network.norm_statistics import estimated_anew
@@ -75,31 +78,55 @@ class SupernetEvaluation:
 
     def mious(self, weights: Weights, outputs: tuple[str, ...]) -> dict[str, float]:
         """MIoU of some outputs of the supernet, each resized to the size of the labels."""
-        network = self.supernet.network
+        device, classes = self.fabric.device, len(self.data.val_set.classes)
+        matrices = {name: torch.zeros(classes, classes, dtype=torch.int64, device=device) for name in outputs}
+        for found, truth in self._validated(weights, outputs, self._statistics_batches()):
+            for name, logits in found.items():
+                matrices[name] += confusion_matrix(predicted_labels(logits), truth, classes)
+        return {name: float(mean_iou(self.ranks.sum(matrix))) for name, matrix in matrices.items()}
+
+    def losses(self, each: Iterable[Weights], *, share: float = 1.0) -> list[float]:
+        """Cross-entropy under each of several weights, the mean over the valid pixels of the first images of the validation split.
+
+        Args:
+            each: The weights.
+            share: Of the batches, of the validation split and of those for the statistics; at least one of each is taken.
+        """
+        batches = self._statistics_batches(share)
+        found = []
+        for weights in each:
+            total = torch.zeros(2, dtype=torch.float64, device=self.fabric.device)
+            for outputs, truth in self._validated(weights, (LOGITS,), batches, share=share):
+                losses = pixel_losses(outputs[LOGITS], truth)
+                total += torch.stack([losses.double().sum(), pixel_weights(truth, None).sum().double()])
+            loss, pixels = self.ranks.sum(total).tolist()
+            found.append(loss / max(1.0, pixels))
+        return found
+
+    def _validated(
+        self, weights: Weights, outputs: tuple[str, ...], statistics: list[Tensor], *, share: float = 1.0
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Outputs [N, K, H, W] at the size of the labels, and labels [N, H, W], of the first batches of the validation split."""
+        network, plan = self.supernet.network, self.plan
 
         def forward(images: Tensor) -> dict[str, Tensor]:
             return network.outputs(images, weights, names=outputs)
 
-        val_set, device = self.data.val_set, self.fabric.device
-        classes = len(val_set.classes)
-        finite = FiniteCheck(device)
-        matrices = {name: torch.zeros(classes, classes, dtype=torch.int64, device=device) for name in outputs}
-        with estimated_anew(network, forward, self._statistics_batches(), ranks=self.ranks), torch.no_grad():
-            for images, labels in eval_loader(val_set, batch_size=self.plan.batch_size, part=self.plan.part):
+        finite = FiniteCheck(self.fabric.device)
+        loader = eval_loader(self.data.val_set, batch_size=plan.batch_size, part=plan.part)
+        with estimated_anew(network, forward, statistics, ranks=self.ranks), torch.no_grad():
+            for images, labels in itertools.islice(loader, math.ceil(share * len(loader))):
                 truth = self.fabric.to_device(labels)
-                for name, logits in forward(self.fabric.to_device(images)).items():
-                    matrices[name] += confusion_matrix(predicted_labels(_resized(finite.see(logits), truth)), truth, classes)
+                found = forward(self.fabric.to_device(images))
+                yield {name: _resized(finite.see(logits), truth) for name, logits in found.items()}, truth
         finite.require("the validation images", ranks=self.ranks)
-        return {name: float(mean_iou(self.ranks.sum(matrix))) for name, matrix in matrices.items()}
 
-    def _statistics_batches(self) -> list[Tensor]:
+    def _statistics_batches(self, share: float = 1.0) -> list[Tensor]:
         """The first batches of the first epoch: the same at every evaluation and after a resume."""
-        if not self.recalibrate:
-            return []
         plan = self.plan
         train_set = self.data.train_set
         loader = train_loader(train_set, batch_size=plan.batch_size, crop=plan.crop, seed=plan.seed, epoch=0, part=plan.part)
-        return [self.fabric.to_device(images) for images, _ in itertools.islice(loader, self.recalibrate)]
+        return [self.fabric.to_device(images) for images, _ in itertools.islice(loader, math.ceil(share * self.recalibrate))]
 
 
 def _resized(logits: Tensor, labels: Tensor) -> Tensor:

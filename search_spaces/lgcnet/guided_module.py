@@ -159,6 +159,12 @@ class GuidedChain(nn.Module):
         self.groups = tuple(groups)
         self.steps = nn.ModuleList([make() for _ in self.groups[1:]])
 
+    def start_neutral(self) -> None:
+        """Set Phi2 of each module to zero: the chain changes no logits until it has learned."""
+        for name, parameter in self.named_parameters():
+            if "phi2" in name:
+                nn.init.zeros_(parameter)
+
     def forward(self, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Guided logits of the cells, alpha'_0 = alpha_0; other groups pass unchanged. Shapes stay."""
         guided = dict(logits)

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.errors import ConfigError
 from search_spaces.lgcnet.guided_module import FullyConnectedModule, GuidedChain, GuidedModule, OperationIdentityModule
+from tests.small_jobs import search_job, search_task
 
 P, Q, D, GAMMA = 5, 8, 6, 0.5
 Array = NDArray[np.float64]
@@ -201,3 +203,25 @@ def test_gradients_of_the_alternatives_agree_with_finite_differences(
         return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), (alpha, previous))
 
     assert torch.autograd.gradcheck(update, (alpha, previous, *parameters))
+
+
+@pytest.mark.parametrize("communication", ["gcn", "fc"])
+def test_a_neutral_chain_changes_no_logits_and_learns_all_the_same(communication):
+    (neutral,) = search_task(
+        search_job(space__communication=communication, search__communication_start="zero")
+    ).supernet.communications()
+    (usual,) = search_task(search_job(space__communication=communication)).supernet.communications()
+    logits = {f"cell_{k}": _alpha(k).float().requires_grad_() for k in range(3)}
+    for group, values in neutral(logits).items():
+        assert torch.equal(values, logits[group])
+    assert any(not torch.equal(values, logits[group]) for group, values in usual(logits).items())
+    torch.stack([values.pow(2).sum() for values in neutral(logits).values()]).sum().backward()
+    moved = {name for name, parameter in neutral.named_parameters() if parameter.grad is not None and parameter.grad.any()}
+    assert moved == {f"steps.{k}.phi2.{part}" for k in range(2) for part in ("weight", "bias")}
+
+
+def test_what_is_not_there_cannot_start_neutral():
+    with pytest.raises(
+        ConfigError, match=r"search\.communication_start: got zero, and this search of space lgcnet has no communication"
+    ):
+        search_task(search_job(space__communication="none", search__communication_start="zero"))
