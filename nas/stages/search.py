@@ -67,7 +67,7 @@ class SearchResult:
         repairs: What derivation had to change.
         seconds: Wall time.
         others: Files of the genotypes of the other architecture sets.
-        entropy: Mean entropy of the decisions at the end: 1 undecided, 0 decided.
+        entropy: Mean entropy of the decisions at the end: 1 undecided, 0 decided; None: the network was chosen among candidates.
         band_fps: The band of frames per second that the search was to keep; None: there was none.
         data_words: Words of a command line that choose the data set of the search.
     """
@@ -81,7 +81,7 @@ class SearchResult:
     repairs: tuple[str, ...]
     seconds: float
     others: tuple[Path, ...] = ()
-    entropy: float = 0.0
+    entropy: float | None = None
     band_fps: tuple[float, float] | None = None
     data_words: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ class SearchResult:
         lines.extend(f"  repaired            {repair}" for repair in shown_repairs(self.repairs))
         if self.light_share is not None and self.light_share > TOO_LIGHT:
             lines.append("  warning             more than 80 % are none, skip or pooling: lower latency.weight")
-        if self.entropy > UNDECIDED:
+        if self.entropy is not None and self.entropy > UNDECIDED:
             lines.append(
                 f"  warning             the architecture is hardly decided, entropy {self.entropy:.3f} of 1; give more "
                 "search.epochs or a higher search.arch_lr"
@@ -177,7 +177,7 @@ def _result(task: SearchTask, out: Path, seconds: float) -> SearchResult:
         seconds=seconds,
         data_words=tuple(data_words(task.job.data)),
         others=tuple(genotype_files(out, genotypes)[1:]),
-        entropy=task.entropy(),
+        entropy=None if task.derived.chosen is not None else task.entropy(),
         band_fps=None if band is None else (band[0], band[1]),
     )
 

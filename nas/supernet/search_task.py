@@ -19,8 +19,8 @@ from nas.network.compiling import compile_training
 from nas.runs.state_checks import as_mapping, check_like, check_optimizer, check_scores, check_tensors, check_verb
 from nas.space.search_space import SearchSpace
 from nas.supernet.architecture import choice_entropy, light_share
-from nas.supernet.candidates import check_candidates, draw_candidates, rank_candidates
 from nas.supernet.derivation import DerivedArchitectures, check_chosen
+from nas.supernet.drawn_candidates import check_candidates, draw_candidates, rank_candidates
 from nas.supernet.optimizers import grad_norm, optimisation_of, set_lr
 from nas.supernet.pass_gradients import PassGradients
 from nas.supernet.setup import build_supernet, draw_plan, latency_control, search_costs, search_data

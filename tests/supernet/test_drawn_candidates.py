@@ -15,8 +15,8 @@ from nas.losses import cross_entropy
 from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.space.weights import one_hot
 from nas.stages.derive import derive
-from nas.supernet.candidates import SHARES, draw_candidates, rank_candidates
 from nas.supernet.derivation import space_of
+from nas.supernet.drawn_candidates import SHARES, draw_candidates, rank_candidates
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import made_up_table, search_job, search_task
 
@@ -83,6 +83,8 @@ def test_a_search_derives_the_chosen_one_also_from_its_checkpoint(tmp_path):
     state = load_checkpoint(tmp_path / "run/checkpoints/last.pt")
     assert state["chosen"] == dict(result.genotype.choices)
     assert result.genotype.provenance["candidates"] == 8
+    assert result.entropy is None
+    assert not any("decided" in line for line in result.summary())
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     (row,) = [row for row in rows if row["split"] == "val_candidates"]
     assert row["candidates"] == 8
