@@ -38,7 +38,7 @@ def summary_of(benchmark: Benchmark) -> dict[str, Any]:
     budgets: dict[str, Any] = {}
     for budget in benchmark.budgets:
         values = benchmark.miou(budget)
-        pairs = combinations(range(len(benchmark.seeds)), 2)
+        pairs = combinations(range(values.shape[1]), 2)
         means, noise = values.mean(axis=1), benchmark.noise(budget)
         budgets[f"{budget} epochs"] = {
             "miou": [round(float(value), 4) for value in np.quantile(means, (0, 0.1, 0.5, 0.9, 1))],
@@ -95,11 +95,11 @@ def _chart(benchmark: Benchmark) -> Figure:
     means = benchmark.miou().mean(axis=1)
     panels = figure.subplots(1, len(benchmark.runtimes), sharey=True, squeeze=False)[0]
     for axes, runtime in zip(panels, benchmark.runtimes, strict=True):
-        latency, front = benchmark.latency(runtime, measured=True), benchmark.front(runtime)
+        latency, front = benchmark.latency(runtime, measured=True), benchmark.front(runtime, measured=True)
         axes.scatter(latency, means, s=9, alpha=0.6, label="networks")
         axes.plot(latency[front], means[front], "o-", markersize=4, linewidth=1, color="tab:red", label="front")
         axes.set_xlabel(f"ms measured on {runtime}")
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel(f"mIoU after {benchmark.budgets[-1]} epochs, mean of {len(benchmark.seeds)} seeds")
+    panels[0].set_ylabel(f"mIoU after {benchmark.budgets[-1]} epochs, mean of {len(benchmark.seeds[-1])} seeds")
     panels[0].legend()
     return figure

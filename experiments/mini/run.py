@@ -55,8 +55,7 @@ class Form:
         deploy: What networks are timed for.
         data: The scenes.
         train: The training, but for its epochs.
-        budgets: Epochs of the trainings.
-        seeds: Seeds of the trainings.
+        seeds: Epochs of the trainings -> their seeds.
         together: Networks that are trained on the same batches.
         runtimes: What times the networks.
         rounds: Rounds over operations and over networks.
@@ -66,8 +65,7 @@ class Form:
     deploy: Deployment
     data: SyntheticConfig
     train: TrainSettings
-    budgets: tuple[int, ...]
-    seeds: tuple[int, ...]
+    seeds: dict[int, tuple[int, ...]]
     together: int
     runtimes: tuple[str, ...]
     rounds: int
@@ -80,8 +78,7 @@ FORMS = {
         deploy=Deployment((192, 256), 16, 11),
         data=SyntheticConfig(size=[32, 40], train=1024, val=512),
         train=_TRAIN,
-        budgets=(3, 10),
-        seeds=(0, 1),
+        seeds={3: (0, 1), 10: (0, 1, 2, 3, 4)},
         together=16,
         runtimes=("onnxruntime", "torch-eager"),
         rounds=10,
@@ -91,8 +88,7 @@ FORMS = {
         deploy=Deployment((32, 48), 4, 11),
         data=SyntheticConfig(size=[16, 24], train=4, val=2),
         train=replace(_TRAIN, batch_size=2),
-        budgets=(1, 2),
-        seeds=(0, 1),
+        seeds={1: (0, 1), 2: (0, 1, 2)},
         together=9,
         runtimes=("torch-eager",),
         rounds=1,
@@ -161,9 +157,9 @@ def train_all(name: str, folder: Path, *, jobs: int) -> None:
     groups = -(-count // form.together)
     tasks = [
         Task(name, epochs, seed, tuple(range(first, count, groups)))
-        for epochs in reversed(form.budgets)  # the longest first: they alone say what the networks are worth
+        for epochs in reversed(form.seeds)  # the longest first: they alone say what the networks are worth
         for first in range(groups)
-        for seed in form.seeds
+        for seed in form.seeds[epochs]
     ]
     missing = [task for task in tasks if not (folder / task.file_name).is_file()]
     print(f"{len(tasks) - len(missing)} of {len(tasks)} files of trainings are there", flush=True)
@@ -193,8 +189,8 @@ def train_task(task: Task) -> list[tuple[float, float]]:
 def trainings_of(form: Form, folder: Path) -> dict[tuple[int, int, int], tuple[float, float]]:
     """(epochs, seed, network) -> validation mIoU, CPU seconds."""
     scores = {}
-    for epochs in form.budgets:
-        for seed in form.seeds:
+    for epochs, seeds in form.seeds.items():
+        for seed in seeds:
             for path in folder.glob(f"{epochs}_{seed}_*.json"):
                 for number, found in json.loads(path.read_text(encoding="utf-8")).items():
                     scores[epochs, seed, int(number)] = tuple(found)
@@ -257,8 +253,10 @@ def write_benchmark(form: Form, out: Path, folder: Path) -> None:
             "architectures": ["".join(str(options[name].index(one[name])) for name in options) for one in alike[number]],
             "parameters": sum(count_parameters(design.graph.deployed()).values()),
             "macs": sum(count_macs(design.graph).values()),
-            "miou": [[round(trainings[epochs, seed, number][0], 6) for seed in form.seeds] for epochs in form.budgets],
-            "training_s": [round(fmean(trainings[epochs, seed, number][1] for seed in form.seeds), 3) for epochs in form.budgets],
+            "miou": [[round(trainings[epochs, seed, number][0], 6) for seed in seeds] for epochs, seeds in form.seeds.items()],
+            "training_s": [
+                round(fmean(trainings[epochs, seed, number][1] for seed in seeds), 3) for epochs, seeds in form.seeds.items()
+            ],
             "measured_ms": [round(times[number], 6) for times in measured],
             "predicted_ms": [times[number] for times in predicted],
         }
@@ -271,8 +269,8 @@ def write_benchmark(form: Form, out: Path, folder: Path) -> None:
         "space_config": asdict(space.config),
         "deploy": asdict(form.deploy),
         "training": {"data": asdict(form.data), "train": training},
-        "budgets": form.budgets,
-        "seeds": form.seeds,
+        "budgets": list(form.seeds),
+        "seeds": list(form.seeds.values()),
         "runtimes": facts,
         "decisions": options,
         "networks": networks,

@@ -67,7 +67,7 @@ class Benchmark:
         deploy: What networks were timed and counted for; they were trained at its channels and classes.
         training: Settings of data and training, without the epochs.
         budgets: Epochs of the trainings, ascending.
-        seeds: Seeds of the trainings.
+        seeds: Seeds of the trainings, for each budget.
         runtimes: Runtime -> what timed the networks: device, threads, version.
         decisions: Decision -> options, those that have several.
         networks: The networks.
@@ -79,7 +79,7 @@ class Benchmark:
     deploy: Deployment
     training: Mapping[str, Any]
     budgets: tuple[int, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[tuple[int, ...], ...]
     runtimes: Mapping[str, Mapping[str, Any]]
     decisions: Mapping[str, tuple[str, ...]]
     networks: tuple[BenchmarkNetwork, ...]
@@ -144,7 +144,7 @@ class Benchmark:
     def noise(self, budget: int | None = None) -> float:
         """Standard deviation of a network's mean over the seeds, estimated from its seeds, pooled over the networks."""
         values = self.miou(budget)
-        return float(np.sqrt(values.var(axis=1, ddof=1).mean() / len(self.seeds)))
+        return float(np.sqrt(values.var(axis=1, ddof=1).mean() / values.shape[1]))
 
     def spread(self, budget: int | None = None) -> float:
         """Standard deviation of the networks' means over the seeds, the worst tenth left out."""
@@ -162,9 +162,9 @@ class Benchmark:
             raise ConfigError(f"limit: got {limit_ms:g} ms, expected at least {self.latency(runtime).min():.3f} ms on {runtime}")
         return int(np.where(within, self.miou().mean(axis=1), -np.inf).argmax())
 
-    def front(self, runtime: str) -> list[int]:
-        """The numbers of the networks that no other dominates, by latency: none is as fast and more accurate."""
-        means, latency = self.miou().mean(axis=1), self.latency(runtime)
+    def front(self, runtime: str, *, measured: bool = False) -> list[int]:
+        """The numbers of the networks that no other dominates, by latency as in `latency`: none is as fast and more accurate."""
+        means, latency = self.miou().mean(axis=1), self.latency(runtime, measured=measured)
         front: list[int] = []
         for number in np.lexsort((-means, latency)):
             if not front or means[number] > means[front[-1]]:
@@ -186,7 +186,7 @@ class Benchmark:
         scores = self.miou()
         means = scores.mean(axis=1)
         counts = np.array([len(network.architectures) for network in self.networks], dtype=float) * within
-        weights = np.repeat(counts[:, None] / counts.sum() / len(self.seeds), len(self.seeds), axis=1)
+        weights = np.broadcast_to(counts[:, None] / counts.sum() / scores.shape[1], scores.shape)
         order = scores.ravel().argsort()
         below = np.concatenate([[0.0], weights.ravel()[order].cumsum()])
         values = np.broadcast_to(means[:, None], scores.shape).ravel()[order]
@@ -222,10 +222,12 @@ def _parse(content: object, folder: Path) -> Benchmark:
     runtimes = as_object(fields["runtimes"], "runtimes", tuple(fields["runtimes"]))
     decisions = as_object(fields["decisions"], "decisions", tuple(fields["decisions"]))
     budgets = tuple(as_count(one, "budgets", minimum=1) for one in as_list(fields["budgets"], "budgets"))
-    seeds = tuple(as_count(one, "seeds", minimum=0) for one in as_list(fields["seeds"], "seeds"))
-    if len(seeds) < 2:
-        raise ValueError(f"seeds: got {len(seeds)}, expected at least two: noise is told from their difference")
-    shape = (len(budgets), len(seeds), len(runtimes))
+    seeds = tuple(
+        tuple(as_count(one, "seeds", minimum=0) for one in as_list(row, "seeds"))
+        for row in _all(as_list(fields["seeds"], "seeds"), "seeds", len(budgets))
+    )
+    if len(few := min(seeds, key=len, default=())) < 2:
+        raise ValueError(f"seeds: got {list(few)}, expected at least two for each budget: noise is told from their difference")
     return Benchmark(
         folder=folder,
         space=as_text(fields["space"], "space"),
@@ -236,15 +238,16 @@ def _parse(content: object, folder: Path) -> Benchmark:
         seeds=seeds,
         runtimes={name: dict(facts) for name, facts in runtimes.items()},  # type: ignore[call-overload]
         decisions={name: as_texts(options, f"decisions.{name}") for name, options in decisions.items()},
-        networks=tuple(_network(one, f"networks[{i}]", shape) for i, one in enumerate(as_list(fields["networks"], "networks"))),
+        networks=tuple(
+            _network(one, f"networks[{i}]", seeds, len(runtimes)) for i, one in enumerate(as_list(fields["networks"], "networks"))
+        ),
     )
 
 
-def _network(content: object, where: str, shape: tuple[int, int, int]) -> BenchmarkNetwork:
+def _network(content: object, where: str, seeds: tuple[tuple[int, ...], ...], runtimes: int) -> BenchmarkNetwork:
     fields = as_object(content, where, _NETWORK_FIELDS)
-    budgets, seeds, runtimes = shape
-    rows = _all(as_list(fields["miou"], f"{where}.miou"), f"{where}.miou", budgets)
-    miou = tuple(_numbers(row, f"{where}.miou", seeds) for row in rows)
+    rows = _all(as_list(fields["miou"], f"{where}.miou"), f"{where}.miou", len(seeds))
+    miou = tuple(_numbers(row, f"{where}.miou", len(some)) for row, some in zip(rows, seeds, strict=True))
     if not all(0 <= value <= 1 for row in miou for value in row):
         raise ValueError(f"{where}.miou: got {miou}, expected numbers from 0 to 1")
     return BenchmarkNetwork(
@@ -252,7 +255,7 @@ def _network(content: object, where: str, shape: tuple[int, int, int]) -> Benchm
         parameters=as_count(fields["parameters"], f"{where}.parameters", minimum=1),
         macs=as_count(fields["macs"], f"{where}.macs", minimum=1),
         miou=miou,
-        training_s=_numbers(fields["training_s"], f"{where}.training_s", budgets),
+        training_s=_numbers(fields["training_s"], f"{where}.training_s", len(seeds)),
         measured_ms=_numbers(fields["measured_ms"], f"{where}.measured_ms", runtimes),
         predicted_ms=_numbers(fields["predicted_ms"], f"{where}.predicted_ms", runtimes),
     )

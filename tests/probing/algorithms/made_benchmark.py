@@ -59,7 +59,7 @@ def made_mini_benchmark(folder: Path) -> Path:
         "deploy": asdict(DEPLOY),
         "training": {"data": asdict(DATA), "train": {"batch_size": BATCH, "lr": RATE}},
         "budgets": [1],
-        "seeds": [0, 1],
+        "seeds": [[0, 1]],
         "runtimes": {RUNTIME: {}},
         "decisions": options,
         "networks": networks,

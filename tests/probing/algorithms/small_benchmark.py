@@ -35,7 +35,7 @@ def small_benchmark(noise: float = 0.0, decisions: int = 3) -> Benchmark:
         deploy=Deployment((32, 48), 4, 5),
         training={},
         budgets=(1, 3),
-        seeds=(0, 1),
+        seeds=((0, 1), (0, 1)),
         runtimes={"r": {}},
         decisions={name: ("x", "y", "z") for name in "abcde"[:decisions]},
         networks=tuple(networks),
