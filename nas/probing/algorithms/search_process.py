@@ -80,7 +80,7 @@ def run_search(job: SearchJob) -> Searched:
         fit(task, task.plan, task.train_set, fabric=task.fabric, out=out, resume=False)
     choices = dict(task.derived.first().choices)
     seconds = process_time() - start
-    last = {row["split"]: row["miou"] for row in read_metrics(out / "metrics.jsonl") if str(row["split"]).startswith("val")}
+    last = {row["split"]: row["miou"] for row in read_metrics(out / "metrics.jsonl") if row["split"] in ("val", "val_argmax")}
     gap = last["val"] - last["val_argmax"] if "val_argmax" in last else None
     found = Searched(seconds, choices, task.derived.latencies()[0], task.entropy(), gap)
     shutil.rmtree(out)
