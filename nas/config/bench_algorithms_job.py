@@ -8,6 +8,8 @@ from nas.config.checks import at_least, require
 from nas.devices.path_settings import expand_home, path_setting
 from nas.files.value_text import value_text
 
+ALGORITHMS = ("random", "local_search", "evolution", "soft", "hard", "sampled", "single_path")
+
 
 @dataclass(kw_only=True, slots=True)
 class BenchAlgorithmsJob:
@@ -15,9 +17,10 @@ class BenchAlgorithmsJob:
 
     benchmark: str = path_setting("???")
     """Folder of a benchmark: every network of a space, trained (experiments/mini makes one)."""
-    algorithms: list[str] = field(default_factory=lambda: ["random", "local_search", "evolution", "soft", "hard", "sampled"])
-    """Algorithms: random, local_search, evolution, which look trainings up; soft, hard, sampled, which search in earnest. Settings
-    of `nas search` may follow one of the latter, each as +KEY:VALUE: hard+space.communication:none+search.level:bilevel."""
+    algorithms: list[str] = field(default_factory=lambda: list(ALGORITHMS))
+    """Algorithms: random, local_search, evolution, which look trainings up; soft, hard, sampled, single_path (the recipe of that
+    name), which search in earnest. Settings of `nas search` may follow one of the latter, each as +KEY:VALUE:
+    hard+space.communication:none+search.level:bilevel."""
     runtime: str | None = None
     """Where the latency limit holds, a runtime of the benchmark; null: its first."""
     limit_ms: float | None = None

@@ -17,7 +17,7 @@ from nas.errors import ConfigError, UserError, WorkerStoppedError
 from nas.files.atomic import write_bytes_atomic, write_text_atomic
 from nas.probing.algorithms.algorithms_page import HEADER, LEGEND, algorithms_chart, algorithms_csv, algorithms_page, cells
 from nas.probing.algorithms.discrete import Found, run_discrete
-from nas.probing.algorithms.judging import RANDOM_RUNS, Judged, judge
+from nas.probing.algorithms.judging import RANDOM_RUNS, Judged, judge, ranked_networks
 from nas.probing.algorithms.problem import Problem, problem_at
 from nas.probing.algorithms.search_pool import search_pool, without_ctrl_c
 from nas.probing.algorithms.search_process import Searched, prepared, read_searched, run_and_keep
@@ -32,7 +32,7 @@ from nas.space.space_entry import SpaceEntry
 from nas.worker.rounds import OnProgress
 
 CSV, JSON, PNG, HTML = FILES = ("bench.csv", "bench.json", "bench.png", "bench.html")
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The version of `bench.json`, and of the files of searches."""
 SEARCHES = "searches"
 """Folder with a file for each search in earnest."""
@@ -89,7 +89,7 @@ def bench_algorithms(
         searched = _searched(job, problem, algorithms, space, out, on_progress)
         runs = _runs(job, problem, algorithms, searched)
         longest = max(run[-1].seconds for given in runs.values() for run in given)
-        found = judge(problem, runs, _chance(problem, longest, job.seeds))
+        found = judge(problem, runs, _chance(problem, longest, job.seeds), searched)
         title = _title(problem)
         content = {
             "format_version": FORMAT_VERSION,
@@ -169,18 +169,26 @@ def _searched(
             if not kept.is_file():
                 settings = search_job(problem, one, space, seed=seed, epochs=job.epochs, out=kept.with_suffix(""))
                 missing[kept] = (settings, f"{one.text} with seed {seed}")
-    _search(missing, job.processes, on_progress, total=sum(map(len, files.values())))
+    ranked = [problem.benchmark.choices(number) for number in ranked_networks(problem.benchmark)]
+    _search(missing, ranked, job.processes, on_progress, total=sum(map(len, files.values())))
     return {name: [read_searched(kept) for kept in paths] for name, paths in files.items()}
 
 
-def _search(missing: Mapping[Path, tuple[SearchJob, str]], processes: int, on_progress: OnProgress | None, *, total: int) -> None:
+def _search(
+    missing: Mapping[Path, tuple[SearchJob, str]],
+    ranked: Sequence[Mapping[str, str]],
+    processes: int,
+    on_progress: OnProgress | None,
+    *,
+    total: int,
+) -> None:
     """Search what is missing, and write its files."""
     if not missing:
         return
     try:
         with search_pool(processes) as pool:
             with without_ctrl_c():
-                running = [pool.submit(run_and_keep, settings, kept, name) for kept, (settings, name) in missing.items()]
+                running = [pool.submit(run_and_keep, settings, kept, name, ranked) for kept, (settings, name) in missing.items()]
             for done, finished in enumerate(as_completed(running), start=1 + total - len(missing)):
                 finished.result()
                 if on_progress is not None:

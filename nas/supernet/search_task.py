@@ -20,7 +20,7 @@ from nas.runs.state_checks import as_mapping, check_like, check_optimizer, check
 from nas.space.search_space import SearchSpace
 from nas.supernet.architecture import choice_entropy, light_share
 from nas.supernet.derivation import DerivedArchitectures, check_chosen
-from nas.supernet.drawn_candidates import check_candidates, draw_candidates, rank_candidates
+from nas.supernet.drawn_candidates import best_candidates, check_candidates
 from nas.supernet.optimizers import grad_norm, optimisation_of, set_lr
 from nas.supernet.pass_gradients import PassGradients
 from nas.supernet.setup import build_supernet, draw_plan, latency_control, search_costs, search_data
@@ -152,12 +152,11 @@ class SearchTask:
         return [*rows, *chosen], score
 
     def _choose(self) -> tuple[str, Row]:
-        """Choose what is derived among candidates; how many there were, and the losses of the first and of the best."""
+        """Choose what is derived among candidates; how many there were, and the loss of the best."""
         self.derived.choose(None)
-        found = draw_candidates(self.derived, self.job.search.candidates, self.draws.noise(self.total_steps))
-        best = rank_candidates(self.evaluation, found)[0]
-        self.derived.choose(best.choices)
-        return "val_candidates", {"candidates": float(len(found)), "loss": best.loss}
+        found, count = best_candidates(self.evaluation, self.job.search.candidates, self.draws.noise(self.total_steps))
+        self.derived.choose(found[0].choices)
+        return "val_candidates", {"candidates": float(count), "loss": found[0].loss}
 
     def state(self) -> dict[str, Any]:
         """Supernet, optimisers, and what derive needs: the guided logits with space and deployment."""

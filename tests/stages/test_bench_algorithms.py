@@ -75,7 +75,7 @@ def test_looked_up_algorithms_are_compared_with_chance_at_the_same_cost(mini_ben
 def test_a_stopped_bench_goes_on_with_the_searches_that_are_left(mini_benchmark, run_nas, tmp_path: Path, monkeypatch):
     made: list[str] = []
 
-    def searched(job: SearchJob, kept: Path, name: str) -> None:
+    def searched(job: SearchJob, kept: Path, name: str, ranked: list[dict[str, str]]) -> None:
         assert (job.seed, job.out) == (int(kept.stem), str(kept.with_suffix("")))
         made.append(name)
         if len(made) == 2:
@@ -113,11 +113,14 @@ def test_searches_in_earnest_are_made_once_and_judged_by_what_they_derive(mini_b
     assert searched["curve"] == []
     assert min(searched["regrets"]) >= 0
     for one in found:
-        assert set(one) == {"seconds", "choices", "predicted_ms", "entropy", "gap"}
+        assert set(one) == {"seconds", "choices", "predicted_ms", "entropy", "gap", "losses"}
         assert one["predicted_ms"] == pytest.approx(benchmark.latency("torch-eager")[benchmark.number_of(one["choices"])], rel=1e-5)
         assert one["predicted_ms"] <= content["settings"]["limit_ms"]
         assert 0 < one["entropy"] <= 1
         assert -1 < one["gap"] < 1
+        assert len(one["losses"]) >= 32
+    assert -1 <= searched["rank"] <= 1
+    assert searched["gap"] == pytest.approx(sum(one["gap"] for one in found) / 2)
     again = bench(run_nas, mini_benchmark, *given, "resume=auto")
     assert again.status == 0, again.err
     assert again.out.splitlines()[-12:] == outcome.out.splitlines()[-12:]

@@ -16,7 +16,7 @@ from nas.runs.checkpoint import load_checkpoint, save_checkpoint
 from nas.space.weights import one_hot
 from nas.stages.derive import derive
 from nas.supernet.derivation import space_of
-from nas.supernet.drawn_candidates import SHARES, draw_candidates, rank_candidates
+from nas.supernet.drawn_candidates import SHARES, best_candidates, draw_candidates
 from search_spaces import SEARCH_SPACES
 from tests.small_jobs import made_up_table, search_job, search_task
 
@@ -54,14 +54,41 @@ def test_a_decided_search_has_fewer_candidates_than_were_asked_for(limited):
     assert len(draws(task, 8)) == 1
 
 
-def test_the_ranking_is_that_of_the_loss_of_each_network_alone(limited):
-    found = draws(limited, 8)
-    ranked = rank_candidates(limited.evaluation, found)
-    assert len(ranked) == 8 / 2 ** (len(SHARES) - 1)
-    assert ranked[0].choices in found
+def test_the_best_are_ranked_by_the_loss_of_each_network_alone(limited):
+    ranked, count = best_candidates(limited.evaluation, 32, torch.Generator().manual_seed(0))
+    assert count == 32
+    assert len(ranked) == 32 / 4 ** (len(SHARES) - 1)
     choices, first = limited.space.choices(), limited.derived.first_set
-    (alone,) = limited.evaluation.losses([one_hot(ranked[0].choices, choices, architecture=first)])
-    assert ranked[0].loss == pytest.approx(alone)
+    alone = limited.evaluation.losses([one_hot(one.choices, choices, architecture=first) for one in ranked])
+    assert [one.loss for one in ranked] == pytest.approx(alone)
+    assert alone == sorted(alone)
+    again, _ = best_candidates(limited.evaluation, 32, torch.Generator().manual_seed(0))
+    assert again == ranked
+
+
+def test_half_of_the_candidates_are_bred_from_the_best_and_keep_the_target(limited, monkeypatch):
+    scored: list[dict[str, str]] = []
+    options = limited.space.genotype_choices()
+
+    def losses(each, *, share):
+        named = [{name: options[name][k] for name, k in weights.drawn.items()} for weights in each]
+        if share == SHARES[0]:
+            scored.extend(named)
+        return [float(sum(option == "conv_1x1" for option in one.values())) for one in named]
+
+    monkeypatch.setattr(limited.evaluation, "losses", losses)
+    _, count = best_candidates(limited.evaluation, 64, torch.Generator().manual_seed(0))
+    assert count == len(scored) == 64 == len({json.dumps(one, sort_keys=True) for one in scored})
+    drawn, bred = scored[:32], scored[32:]
+    assert drawn == draws(limited, 32)
+    for choices in bred:
+        limited.space.check(choices)
+        assert limited.costs.predicted(choices)[0] <= TARGET_MS
+    assert sum(losses_of(bred)) < 0.8 * sum(losses_of(drawn))
+
+
+def losses_of(found):
+    return [sum(option == "conv_1x1" for option in one.values()) for one in found]
 
 
 def test_a_loss_is_the_mean_over_the_valid_pixels_of_the_share(limited):

@@ -14,11 +14,13 @@ from nas.reports.picture_bytes import figure_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEADER = ("algorithm", "runs", "CPU s", "regret", "+-", "random", "ratio", "p")
+HEADER = ("algorithm", "runs", "CPU s", "regret", "+-", "random", "ratio", "p", "rank", "gap")
 LEGEND = (
     "regret: mIoU of the most accurate network within the limit minus that of what was found, in percent, mean over the runs",
     f"+-: half of the {CONFIDENCE:.0%} confidence interval of the mean; CPU s: mean of a run",
     "random: regret of random search within the same CPU seconds; ratio: regret over that; p: that random search does no worse",
+    "rank: Spearman of networks by their loss in the supernet at the end with their mIoU; gap: mIoU of the supernet as it is "
+    "sampled minus that of its argmax network, in percent; means over the runs",
 )
 CAPTION = "Mean regret over CPU seconds of a run; bars are confidence intervals of the mean"
 COLUMNS = ("algorithm", "seed", "seconds", "regret_percent")
@@ -36,6 +38,8 @@ def cells(judged: Judged) -> list[str]:
         f"{100 * judged.random_regret:.2f}",
         "-" if judged.p_value is None else ratio,
         "-" if judged.p_value is None else f"{judged.p_value:.2g}",
+        "-" if judged.rank is None else f"{judged.rank:.2f}",
+        "-" if judged.gap is None else f"{100 * judged.gap:.2f}",
     ]
 
 

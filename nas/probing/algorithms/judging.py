@@ -10,10 +10,13 @@ import numpy as np
 
 from nas.probing.algorithms.discrete import Found
 from nas.probing.algorithms.problem import Problem
-from nas.space.benchmark import Floats
+from nas.probing.algorithms.search_process import Searched
+from nas.space.benchmark import Benchmark, Floats
 
 CONFIDENCE = 0.95
 """Of the intervals of mean regrets, by Student's t."""
+RANKED = 32
+"""Networks, at least, that a supernet ranks at the end of a search."""
 RANDOM_RUNS = 200
 """Runs of random search that others are compared with."""
 
@@ -31,6 +34,10 @@ class Judged:
         p_value: Of the hypothesis that random search within the same CPU seconds does no worse (Mann and Whitney, one-sided); None
             for random search itself.
         curve: (CPU seconds, mean regret) after each training; empty for a search in earnest.
+        rank: Mean over the runs of the rank correlation (Spearman) of networks by the loss that the supernet has with them at the
+            end with their mIoU; None where nothing was ranked.
+        gap: Mean over the runs of the mIoU of the supernet as it is sampled minus that of its argmax network; None where that is
+            not known.
     """
 
     name: str
@@ -40,6 +47,8 @@ class Judged:
     random_regret: float
     p_value: float | None
     curve: tuple[tuple[float, float], ...] = ()
+    rank: float | None = None
+    gap: float | None = None
 
     @property
     def mean(self) -> float:
@@ -47,13 +56,19 @@ class Judged:
         return float(np.mean(self.regrets))
 
 
-def judge(problem: Problem, runs: Mapping[str, Sequence[Sequence[Found]]], chance: Sequence[Sequence[Found]]) -> list[Judged]:
+def judge(
+    problem: Problem,
+    runs: Mapping[str, Sequence[Sequence[Found]]],
+    chance: Sequence[Sequence[Found]],
+    searched: Mapping[str, Sequence[Searched]],
+) -> list[Judged]:
     """Judge algorithms, those of least mean regret first.
 
     Args:
         problem: What was searched.
         runs: Algorithm -> what each of its runs would have given back after each training; a search in earnest gives back once.
         chance: Runs of random search to compare with, long enough for the costs of all.
+        searched: Algorithm -> what each of its searches in earnest found; each ranked `ranked_networks`.
     """
     from scipy.stats import mannwhitneyu, t
 
@@ -73,9 +88,26 @@ def judge(problem: Problem, runs: Mapping[str, Sequence[Sequence[Found]]], chanc
                 random_regret=float(beside.mean()),
                 p_value=None if name == "random" else float(mannwhitneyu(regrets, beside, alternative="less").pvalue),
                 curve=_curve(problem, given),
+                rank=_mean([_rank(problem.benchmark, one.losses) for one in searched.get(name, ()) if one.losses]),
+                gap=_mean([one.gap for one in searched.get(name, ()) if one.gap is not None]),
             )
         )
     return sorted(found, key=lambda one: one.mean)
+
+
+def ranked_networks(benchmark: Benchmark) -> list[int]:
+    """The numbers of the networks that supernets rank: some, spread over all."""
+    return list(range(0, len(benchmark.networks), max(1, len(benchmark.networks) // RANKED)))
+
+
+def _rank(benchmark: Benchmark, losses: Sequence[float]) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(benchmark.miou().mean(axis=1)[ranked_networks(benchmark)], np.negative(losses)).statistic)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def regrets_within(problem: Problem, runs: Sequence[Sequence[Found]], seconds: float) -> Floats:

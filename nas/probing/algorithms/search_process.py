@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
@@ -20,10 +20,14 @@ from nas.errors import ConfigError, ResumableError, UserError, WorkerStoppedErro
 from nas.files.atomic import write_text_atomic
 from nas.runs.tracking import read_metrics
 from nas.space.by_name import build_space
+from nas.space.weights import one_hot
 from nas.supernet.search_task import SearchTask
 from nas.supernet.setup import search_splits
 from nas.training.loop import fit
 from search_spaces import all_spaces
+
+RANKED_SHARE = 0.25
+"""Share of the validation images on which networks are ranked in the supernet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Searched:
         entropy: Mean entropy of the decisions at the end: 1 undecided, 0 decided.
         gap: MIoU of the supernet as it is sampled at the end minus that of its argmax network; None where a space's derived
             networks are not in its supernet.
+        losses: Loss that the supernet has at the end with each network that it was to rank.
     """
 
     seconds: float
@@ -44,6 +49,7 @@ class Searched:
     predicted_ms: float
     entropy: float
     gap: float | None
+    losses: tuple[float, ...] = ()
 
 
 def prepared(job: SearchJob) -> SearchTask:
@@ -58,11 +64,12 @@ def prepared(job: SearchJob) -> SearchTask:
     return SearchTask(job, build_space(job.space, all_spaces()), train_set=train_set, val_set=val_set, fabric=fabric)
 
 
-def run_search(job: SearchJob) -> Searched:
+def run_search(job: SearchJob, ranked: Sequence[Mapping[str, str]] = ()) -> Searched:
     """Search on one thread. The scenes are drawn before the seconds are counted, and kept for the next search.
 
     Args:
         job: The settings; its folder is removed.
+        ranked: Architectures, decision -> option, that the supernet ranks at the end, which is not in the seconds.
 
     Raises:
         UserError: If settings do not fit.
@@ -82,25 +89,31 @@ def run_search(job: SearchJob) -> Searched:
     seconds = process_time() - start
     last = {row["split"]: row["miou"] for row in read_metrics(out / "metrics.jsonl") if row["split"] in ("val", "val_argmax")}
     gap = last["val"] - last["val_argmax"] if "val_argmax" in last else None
-    found = Searched(seconds, choices, task.derived.latencies()[0], task.entropy(), gap)
+    decisions, name = task.space.choices(), task.derived.first_set
+    fixed = {choice.name: choice.options[0] for choice in decisions}
+    each = [one_hot({**fixed, **one}, decisions, device=task.fabric.device, architecture=name) for one in ranked if gap is not None]
+    task.model.eval()
+    losses = tuple(task.evaluation.losses(each, share=RANKED_SHARE))
+    found = Searched(seconds, choices, task.derived.latencies()[0], task.entropy(), gap, losses)
     shutil.rmtree(out)
     return found
 
 
-def run_and_keep(job: SearchJob, kept: Path, name: str) -> Searched:
+def run_and_keep(job: SearchJob, kept: Path, name: str, ranked: Sequence[Mapping[str, str]]) -> Searched:
     """Search in a process of the pool, and write a file of what was found.
 
     Args:
         job: The settings.
         kept: The file, as `read_searched` reads it.
         name: Names the search in messages.
+        ranked: See `run_search`.
 
     Raises:
         ConfigError: If settings do not fit.
         WorkerStoppedError: If the search cannot go on.
     """
     try:
-        found = run_search(job)
+        found = run_search(job, ranked)
     except UserError as error:
         raise ConfigError(f"{name}: {_first_line(error)}") from error
     except ResumableError as error:
@@ -114,7 +127,8 @@ def run_and_keep(job: SearchJob, kept: Path, name: str) -> Searched:
 
 def read_searched(kept: Path) -> Searched:
     """What a search found, from its file."""
-    return Searched(**json.loads(kept.read_text(encoding="utf-8")))
+    content = json.loads(kept.read_text(encoding="utf-8"))
+    return Searched(**{**content, "losses": tuple(content["losses"])})
 
 
 def _first_line(error: Exception) -> str:

@@ -21,6 +21,10 @@ SET_HERE = (
     *("trainer.threads", "trainer.devices"),
 )
 """Settings that the bench itself makes, or sections of them."""
+NAMED = {
+    "single_path": ("sampled", "search.warmup_epochs=${search.epochs}", "search.candidates=64", "search.communication_start=zero")
+}
+"""Name -> relaxation and settings; the recipe of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Algorithm:
     Args:
         text: Its name there.
         base: One of the discrete algorithms, or a relaxation.
-        words: Settings of `nas search` that follow a relaxation.
+        words: Settings of `nas search` that go with a relaxation.
     """
 
     text: str
@@ -50,8 +54,9 @@ def parse_algorithm(text: str) -> Algorithm:
         ConfigError: If there is none of that name, or what follows it cannot be set.
     """
     base, *words = text.split(SEPARATOR)
-    if base not in (*DISCRETE, *RELAXATION_NAMES):
-        raise ConfigError(f"algorithms: got {base!r}, expected one of {', '.join((*DISCRETE, *RELAXATION_NAMES))}")
+    known = (*DISCRETE, *RELAXATION_NAMES, *NAMED)
+    if base not in known:
+        raise ConfigError(f"algorithms: got {base!r}, expected one of {', '.join(known)}")
     if words and base in DISCRETE:
         raise ConfigError(f"algorithms: got {text!r}, expected {base} alone: it has no settings")
     for word in words:
@@ -60,7 +65,8 @@ def parse_algorithm(text: str) -> Algorithm:
             raise ConfigError(
                 f"algorithms: got {word!r} in {text!r}, expected KEY:VALUE of nas search, none of {', '.join(SET_HERE)}"
             )
-    return Algorithm(text, base, tuple(word.replace(":", "=", 1) for word in words))
+    relaxation, *settings = NAMED.get(base, (base,))
+    return Algorithm(text, relaxation, (*settings, *(word.replace(":", "=", 1) for word in words)))
 
 
 def search_job(

@@ -4,7 +4,7 @@ from nas.probing.algorithms.algorithms_page import HEADER, algorithms_chart, alg
 from nas.probing.algorithms.judging import Judged
 
 FOUND = [
-    Judged("hard+a:1", 80.0, (0.01, 0.02), 0.05, 0.03, 0.004),
+    Judged("hard+a:1", 80.0, (0.01, 0.02), 0.05, 0.03, 0.004, rank=0.876, gap=-0.0123),
     Judged("random", 90.0, (0.03, 0.03), 0.0, 0.0, None, ((45.0, 0.05), (90.0, 0.03))),
 ]
 
@@ -20,8 +20,10 @@ def test_numbers_are_percent_and_chance_is_not_compared_with_itself():
         "random": "3.00",
         "ratio": "0.50",
         "p": "0.004",
+        "rank": "0.88",
+        "gap": "-1.23",
     }
-    assert (rows[1]["ratio"], rows[1]["p"]) == ("-", "-")
+    assert [rows[1][name] for name in ("ratio", "p", "rank", "gap")] == ["-"] * 4
 
 
 def test_the_page_holds_the_table_and_the_chart():

@@ -52,8 +52,13 @@ def test_a_search_derives_what_the_command_derives(job: SearchJob, run_nas, tmp_
     assert found.gap == rows["val"]["miou"] - rows["val_argmax"]["miou"]
     assert found.predicted_ms == pytest.approx(rows["val_argmax"]["latency"])
     assert found.predicted_ms <= job.latency.target_ms
-    again = run_search(job)
+    assert found.losses == ()
+    first = "cells.0.edge.0"
+    other = {**found.choices, first: "conv_3x3" if found.choices[first] != "conv_3x3" else "skip_connect"}
+    again = run_search(job, [other, found.choices])
     assert (again.choices, again.entropy, again.gap) == (found.choices, found.entropy, found.gap)
+    assert len(set(again.losses)) == 2
+    assert 0 < min(again.losses) < max(again.losses) < 10
 
 
 def test_scenes_are_drawn_once_and_not_in_the_seconds(job: SearchJob, monkeypatch: pytest.MonkeyPatch):
@@ -75,24 +80,24 @@ def test_scenes_are_drawn_once_and_not_in_the_seconds(job: SearchJob, monkeypatc
 
 
 def test_what_was_found_is_kept_and_a_failure_is_named(job: SearchJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    found = Searched(1.5, {"a": "b"}, 0.25, 0.5, None)
-    monkeypatch.setattr(search_process, "run_search", lambda job: found)
-    assert run_and_keep(job, tmp_path / "0.json", "hard with seed 3") == read_searched(tmp_path / "0.json") == found
+    found = Searched(1.5, {"a": "b"}, 0.25, 0.5, None, (0.75, 2.0))
+    monkeypatch.setattr(search_process, "run_search", lambda job, ranked: found)
+    assert run_and_keep(job, tmp_path / "0.json", "hard with seed 3", []) == read_searched(tmp_path / "0.json") == found
 
     def failing(error: Exception):
-        def fail(job: SearchJob) -> Searched:
+        def fail(job: SearchJob, ranked: list[dict[str, str]]) -> Searched:
             raise error
 
         monkeypatch.setattr(search_process, "run_search", fail)
 
     failing(NonFiniteLossError("loss is nan at step 3\nlower the rate"))
     with pytest.raises(WorkerStoppedError, match=r"^hard with seed 3: loss is nan at step 3$"):
-        run_and_keep(job, tmp_path / "1.json", "hard with seed 3")
+        run_and_keep(job, tmp_path / "1.json", "hard with seed 3", [])
     failing(ConfigError("a: got b"))
     with pytest.raises(ConfigError, match=r"^hard with seed 3: a: got b$"):
-        run_and_keep(job, tmp_path / "1.json", "hard with seed 3")
+        run_and_keep(job, tmp_path / "1.json", "hard with seed 3", [])
     failing(KeyError("k"))
     with pytest.raises(KeyError) as error:
-        run_and_keep(job, tmp_path / "1.json", "hard with seed 3")
+        run_and_keep(job, tmp_path / "1.json", "hard with seed 3", [])
     assert error.value.__notes__ == ["hard with seed 3"]
     assert not (tmp_path / "1.json").exists()

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nas.data.synthetic import SyntheticConfig
 from nas.errors import ConfigError
 from nas.probing.algorithms.problem import Problem
-from nas.probing.algorithms.supernet_searches import SET_HERE, parse_algorithm, search_job
+from nas.probing.algorithms.supernet_searches import NAMED, SET_HERE, parse_algorithm, search_job
 from search_spaces.lgcnet.config import MiniConfig
 from tests.probing.algorithms.small_benchmark import small_benchmark
+from tests.small_jobs import CHECKOUT
 
 
 @pytest.fixture
@@ -25,6 +27,21 @@ def test_settings_follow_a_relaxation():
     assert (algorithm.base, algorithm.words) == ("hard", ("space.communication=none", "search.tau_end=0.2"))
     assert not algorithm.is_discrete
     assert parse_algorithm("random").is_discrete
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_named_algorithm_is_the_recipe_of_that_name(name: str, problem: Problem):
+    recipe = yaml.safe_load((CHECKOUT / "conf" / "recipe" / f"{name}.yaml").read_text())
+    relaxation, *words = NAMED[name]
+    stated = dict(word.split("=") for word in (f"search.relaxation={relaxation}", *words))
+    assert stated == {f"search.{key}": str(value) for key, value in recipe.pop("search").items()}
+    assert recipe == {}
+
+
+def test_a_named_algorithm_takes_further_settings(problem: Problem):
+    job = search_job(problem, parse_algorithm("single_path+search.epochs:3"), MiniConfig(), seed=0, epochs=7, out=Path("o"))
+    found = job.search
+    assert (found.relaxation, found.epochs, found.warmup_epochs, found.candidates) == ("sampled", 3, 3, 64)
 
 
 @pytest.mark.parametrize("key", [*SET_HERE, "data.size", "logger.wandb"])
