@@ -12,7 +12,7 @@ setup(
     package_dir=RESOURCES,
     package_data={
         "nas": ["py.typed"],
-        "search_spaces": ["py.typed", "*/genotypes/*.yaml"],
+        "search_spaces": ["py.typed", "*/genotypes/*.yaml", "*/benchmarks/*/*.json", "*/benchmarks/*/*.json.gz"],
         "nas._resources.conf": ["**/*.yaml"],
         "nas._resources.latency_tables": ["README.md", "*/*.json"],
     },

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nas.cost import LatencyTable
     from nas.cost.prediction import Latency
     from nas.probing.plan_report import PlanReport
+    from nas.space.benchmark import Benchmark
     from nas.space.genotype import Genotype
     from nas.space.search_space import SearchSpace
     from nas.stages.search import SearchResult
@@ -35,6 +36,7 @@ __all__ = [
     "import_weights",
     "list_genotypes",
     "list_spaces",
+    "load_benchmark",
     "load_genotype",
     "load_table",
     "measure",
@@ -136,6 +138,18 @@ def load_table(name_or_path: str | Path) -> LatencyTable:
     from nas.devices.path_settings import in_home
 
     return load(in_home(str(name_or_path)))
+
+
+def load_benchmark(name_or_folder: str | Path) -> Benchmark:
+    """A benchmark of search algorithms, every network of a space trained and timed: by its name, or in a folder.
+
+    Raises:
+        ConfigError: If there is neither, naming those that ship with the package, or its file is malformed.
+    """
+    from nas.devices.path_settings import in_home
+    from nas.space.benchmark import load_benchmark as load
+
+    return load(in_home(str(name_or_folder)))
 
 
 def predict(genotype: Genotype, table: LatencyTable) -> Latency:

@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 
 from nas.files import shipped as resources
+from tests.probing.algorithms.made_benchmark import made_mini_benchmark
 from tests.small_jobs import SMALL_SPACE
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SOURCES = ("nas", "search_spaces", "conf", "latency_tables", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+BENCHMARK = "search_spaces/lgcnet/benchmarks/made"
+"""A benchmark that only the wheel of this test holds."""
 NEVER = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
 
 
@@ -39,6 +42,8 @@ def wheel(tmp_path_factory) -> Path:
             shutil.copytree(origin, source / name, ignore=NEVER)
         else:
             shutil.copy(origin, source / name)
+    (benchmark := source / BENCHMARK).mkdir(parents=True)
+    made_mini_benchmark(benchmark)
     options = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--wheel-dir", target)
     run(sys.executable, "-m", "pip", "wheel", *options, source, cwd=source)
     (built,) = target.glob("segnas-*.whl")
@@ -63,13 +68,16 @@ def tracked(pattern: str) -> set[str]:
     return {str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob(pattern)}
 
 
-def test_wheel_holds_every_module_config_table_and_genotype(wheel):
+def test_wheel_holds_every_module_config_table_genotype_and_benchmark(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = tracked("nas/**/*.py") | tracked("search_spaces/**/*.py")
     genotypes = tracked("search_spaces/*/genotypes/*.yaml")
+    benchmarks = tracked("search_spaces/*/benchmarks/*/*") | {
+        f"{BENCHMARK}/{name}" for name in ("networks.json.gz", "torch-eager.json")
+    }
     mapped = {f"nas/_resources/{name}" for name in tracked("conf/**/*.yaml") | tracked("latency_tables/*/*.json")}
     assert "nas/_resources/conf/search.yaml" in mapped
-    assert not (modules | genotypes | mapped) - names
+    assert not (modules | genotypes | benchmarks | mapped) - names
 
 
 def test_wheel_holds_nothing_else(wheel):
@@ -80,15 +88,17 @@ def test_wheel_holds_nothing_else(wheel):
 def test_installed_package_finds_its_own_files(installed, tmp_path):
     code = (
         "import json, nas, nas.files.shipped as r; print(json.dumps([nas.__file__, str(r.conf_dir()), str(r.tables_dir()), "
-        "sorted(r.published_genotypes())]))"
+        "sorted(r.published_genotypes()), list(r.shipped_benchmarks()), len(nas.load_benchmark('made').networks)]))"
     )
-    package, conf, tables, genotypes = json.loads(run(installed / "python", "-c", code, cwd=tmp_path))
+    package, conf, tables, genotypes, benchmarks, networks = json.loads(run(installed / "python", "-c", code, cwd=tmp_path))
     root = str(installed.parent)
     assert all(path.startswith(root) for path in (package, conf, tables))
     assert sorted(path.name for path in Path(conf).glob("*.yaml")) == sorted(
         path.name for path in resources.conf_dir().glob("*.yaml")
     )
     assert genotypes == sorted(resources.published_genotypes())
+    assert benchmarks == sorted({*resources.shipped_benchmarks(), "made"})
+    assert networks == 512
 
 
 def test_two_steps_of_search_away_from_the_checkout(installed, tmp_path):

@@ -16,7 +16,8 @@ class BenchAlgorithmsJob:
     """`nas bench algorithms`."""
 
     benchmark: str = path_setting("???")
-    """Folder of a benchmark: every network of a space, trained (experiments/mini makes one)."""
+    """A benchmark that ships with the package, by its name, or the folder of one: every network of a space, trained
+    (experiments/mini makes one)."""
     algorithms: list[str] = field(default_factory=lambda: list(ALGORITHMS))
     """Algorithms: random, local_search, evolution, which look trainings up; soft, hard, sampled, single_path (the recipe of that
     name), which search in earnest. Settings of `nas search` may follow one of the latter, each as +KEY:VALUE:

@@ -32,6 +32,12 @@ def tables_dir() -> Path:
     return resource_dir("latency_tables")
 
 
+def shipped_benchmarks() -> dict[str, Path]:
+    """Name -> folder of every benchmark that ships with the package, sorted by name."""
+    files = resource_dir("search_spaces").glob("*/benchmarks/*/networks.json.gz")
+    return {path.parent.name: path.parent for path in sorted(files, key=lambda path: path.parent.name)}
+
+
 def published_genotypes() -> dict[str, Path]:
     """`SPACE/NAME` -> file of every genotype that ships with the package, sorted by name."""
     files = resource_dir("search_spaces").glob("*/genotypes/*.yaml")

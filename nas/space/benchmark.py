@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import ConfigError, GenotypeError
+from nas.files.shipped import shipped_benchmarks
 from nas.files.shortening import shorten
 from nas.files.strict_json import as_count, as_list, as_number, as_object, as_text, as_texts, parse_strict
 from nas.space.deployment import DEPLOYMENT_KEYS, Deployment
@@ -197,6 +198,20 @@ class Benchmark:
         if runtime not in self.runtimes:
             raise ConfigError(f"runtime: got {runtime!r}, expected one of {', '.join(self.runtimes)}")
         return list(self.runtimes).index(runtime)
+
+
+def load_benchmark(name_or_folder: str | Path) -> Benchmark:
+    """A benchmark that ships with the package, by its name, or one in a folder. A folder of such a name is given as `./NAME`.
+
+    Raises:
+        ConfigError: If there is neither, or its file is malformed.
+    """
+    shipped = shipped_benchmarks()
+    folder = shipped.get(str(name_or_folder), Path(name_or_folder))
+    if not (folder / NETWORKS_FILE).is_file():
+        names = f"one of {', '.join(shipped)}, or " if shipped else ""
+        raise ConfigError(f"benchmark: got {folder}, expected {names}a folder with {NETWORKS_FILE}; experiments/mini makes one")
+    return read_benchmark(folder)
 
 
 def read_benchmark(folder: Path) -> Benchmark:

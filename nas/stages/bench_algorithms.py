@@ -26,7 +26,7 @@ from nas.probing.algorithms.table_agreement import check_table
 from nas.reports.text_table import text_table
 from nas.runs.provenance import provenance
 from nas.runs.rundir import held_to_go_on
-from nas.space.benchmark import NETWORKS_FILE, Benchmark, read_benchmark
+from nas.space.benchmark import NETWORKS_FILE, Benchmark, load_benchmark
 from nas.space.by_name import space_config
 from nas.space.space_entry import SpaceEntry
 from nas.worker.rounds import OnProgress
@@ -73,7 +73,7 @@ def bench_algorithms(
         ResumableError: If a search stopped; with resume=auto the same command goes on with it.
     """
     algorithms = [parse_algorithm(text) for text in job.algorithms]
-    benchmark = read_benchmark(Path(job.benchmark))
+    benchmark = load_benchmark(job.benchmark)
     problem, space = _problem(job, benchmark), _space(benchmark, spaces)
     check_table(benchmark, problem.runtime, space, spaces)
     _check_searches(job, problem, algorithms, space)

@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
+import nas
 from nas.config.jobs import SearchJob
 from nas.errors import ConfigError, WorkerStoppedError
+from nas.files import shipped
 from nas.probing.algorithms.search_process import Searched
 from nas.runs.rundir import held_to_go_on
 from nas.space.benchmark import NETWORKS_FILE, read_benchmark
@@ -70,6 +72,31 @@ def test_looked_up_algorithms_are_compared_with_chance_at_the_same_cost(mini_ben
         2,
         ["nas bench algorithms: out: the folder b holds results of another trainings; give another out=, or the same settings"],
     )
+
+
+def test_a_benchmark_that_ships_is_given_by_its_name(mini_benchmark, run_nas, tmp_path: Path, monkeypatch):
+    benchmarks = tmp_path / "package" / "lgcnet" / "benchmarks"
+    benchmarks.mkdir(parents=True)
+    for name in ("small", "large"):
+        (benchmarks / name).symlink_to(mini_benchmark)
+    real = shipped.resource_dir
+    monkeypatch.setattr(shipped, "resource_dir", lambda name: tmp_path / "package" if name == "search_spaces" else real(name))
+    assert list(shipped.shipped_benchmarks()) == ["large", "small"]
+    assert nas.load_benchmark("small").networks == nas.load_benchmark(mini_benchmark).networks
+    outcome = bench(run_nas, Path("small"), "algorithms=[random]")
+    assert outcome.status == 0, outcome.err
+    (tmp_path / "mini").mkdir()
+    for given in ("mini", "nowhere"):
+        outcome = run_nas("bench", "algorithms", f"benchmark={given}", "out=c")
+        assert (outcome.status, outcome.err) == (
+            2,
+            f"nas bench algorithms: benchmark: got {given}, expected one of large, small, or a folder with networks.json.gz; "
+            "experiments/mini makes one\n",
+        )
+    (tmp_path / "small").symlink_to(tmp_path / "mini")
+    assert nas.load_benchmark("small").folder == benchmarks / "small"
+    with pytest.raises(ConfigError, match="got small, expected"):
+        nas.load_benchmark("./small")
 
 
 def test_a_stopped_bench_goes_on_with_the_searches_that_are_left(mini_benchmark, run_nas, tmp_path: Path, monkeypatch):
@@ -203,7 +230,7 @@ def test_a_benchmark_whose_latencies_are_not_its_tables_is_refused(mini_benchmar
         (["limit_ms=0.01"], "limit: got 0.01 ms, expected at least"),
         (["runtime=tensorrt"], "runtime: got 'tensorrt', expected one of torch-eager"),
         (["seeds=1"], "seeds: got 1, expected at least 2"),
-        (["benchmark=nowhere"], "benchmark: got nowhere, expected a folder with networks.json.gz"),
+        (["benchmark=nowhere"], "benchmark: got nowhere, expected "),
         (["algorithms=[random,hard+search.tau:3]"], "algorithms: got 'hard+search.tau:3': search.tau: there is no such key"),
         (["algorithms=[soft,hard+search.tau_end:x]"], "algorithms: got 'hard+search.tau_end:x': search.tau_end: "),
         (["algorithms=[soft,hard+search.level:three]"], "algorithms: got 'hard+search.level:three': search.level: got "),
