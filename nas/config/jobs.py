@@ -118,8 +118,9 @@ class TrainJob:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     """Settings of the machine and its devices."""
     weights: str | None = path_setting(None)
-    """Initial weights (safetensors, or a checkpoint of a training, *.pt) of the same network, in its official names or in ours;
-    with other classes its classifier starts from random weights, which the log says; null: all of it does."""
+    """Initial weights of the same network: a file (safetensors, or a checkpoint, *.pt) in its official names or in ours, or the
+    folder of a training or of a search, whose supernet has the network's widths. With other classes its classifier starts from
+    random weights, which the log says; null: all of it does."""
     encoder_weights: str | None = path_setting(None)
     """Initial weights (as weights=) of all but the classifier, which starts from random weights: from a training with
     train.task=classification, or from a segmentation with other classes."""

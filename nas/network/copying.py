@@ -38,15 +38,36 @@ def load_same(network: Network | ImageClassifier, design: Design, path: str | Pa
     Raises:
         CheckpointError: Naming what is missing, left over or of another shape.
     """
-    wanted, given = network.state_dict(), rename(load_weights(Path(path)))
+    advice = "give the weights that were trained for this genotype, or encoder_weights= of a pretraining"
+    return copy_same(network, design, rename(load_weights(Path(path))), f"{path}", advice)
+
+
+def copy_same(
+    network: Network | ImageClassifier, design: Design, given: Mapping[str, Tensor], source: str, advice: str
+) -> list[str]:
+    """Copy the tensors of the very same network, strictly, save that classifiers of other classes stay out.
+
+    Args:
+        network: What will be trained.
+        design: Its architecture, for any number of classes.
+        given: The tensors by name.
+        source: Where they come from, for messages.
+        advice: What to do where they do not fit.
+
+    Returns:
+        Names of the tensors that were not copied and so keep their initial values: none, or those of the classifiers.
+
+    Raises:
+        CheckpointError: Naming what is missing, left over or of another shape.
+    """
+    wanted = network.state_dict()
     classifier = classifier_names(network, design)
     if isinstance(network, Network):
         design = design.with_classes(network.graph.nodes[network.graph.outputs[LOGITS]].spec.out_channels)
     fresh = classifier if _of_other_classes(wanted, given, classifier, design) else []
     given = {name: value for name, value in given.items() if name not in fresh}
     wanted = {name: value for name, value in wanted.items() if name not in fresh}
-    advice = "give the weights that were trained for this genotype, or encoder_weights= of a pretraining"
-    copy_strictly(wanted, given, f"{path}", advice)
+    copy_strictly(wanted, given, source, advice)
     return fresh
 
 

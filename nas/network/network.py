@@ -232,21 +232,3 @@ def _plan(graph: Graph, names: Sequence[str], groups: Sequence[Sequence[int]], *
     schedule = [(index, [s for s, reader in last_reader.items() if reader == index and s not in kept]) for index in order]
     running = [[index for index in group if index in needed] for group in groups]
     return Plan(segments_of(graph, schedule, checkpointing), {group[0]: group for group in running if group}, outputs)
-
-
-def copy_weights(supernet: nn.Module, derived: Network, decided: dict[str, str], source: Graph) -> None:
-    """Copy the weights of the decided candidates from a supernet of the same widths into a derived network.
-
-    Args:
-        supernet: A `Network` of the open graph.
-        derived: A `Network` of the decided graph.
-        decided: Decision -> option.
-        source: The open graph.
-    """
-    mixed = {node.module: node for node in source.nodes if node.role == "mixed"}
-    with torch.no_grad():
-        for module in {node.module for node in derived.graph.nodes if node.role == "op"}:
-            path = module
-            if module in mixed:
-                path = f"{module}.candidates.{decided[mixed[module].decisions[0]]}"
-            derived.get_submodule(module).load_state_dict(supernet.get_submodule(path).state_dict())

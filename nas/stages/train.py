@@ -30,7 +30,7 @@ from nas.space.search_space import SpaceEntry
 from nas.training.loop import fit
 from nas.training.objectives import loss_name
 from nas.training.run_checkpoints import Resumption
-from nas.training.train_setup import Split, make_task, train_splits
+from nas.training.train_setup import Split, initial_file, make_task, train_splits
 from nas.training.train_task import TrainTask
 
 SCORES = {"miou": "mIoU", "top1": "top-1", "top5": "top-5"}
@@ -83,7 +83,8 @@ def train(job: TrainJob, spaces: Mapping[str, SpaceEntry]) -> TrainResult:
     fabric = make_fabric(job.trainer, scales_gradients=True)
     task = make_task(job, design, spaces, train_set=train_set, val_set=val_set, fabric=fabric)
     # After all that may refuse the input: the same command, with the same out, can then be given again.
-    files = {"teacher": job.distill.teacher, "weights": job.weights, "encoder weights": job.encoder_weights}
+    weights = None if job.weights is None else str(initial_file(job.weights))
+    files = {"teacher": job.distill.teacher, "weights": weights, "encoder weights": job.encoder_weights}
     inputs = RunInputs({**data_inputs(train_set, val_set), **file_inputs(files)}, job.accept_changes)
     ranks = ranks_of(fabric)
     trained = _trained_genotype(job, design.genotype, val_set)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -21,10 +22,13 @@ from nas.distributed.ranks import Ranks
 from nas.errors import ConfigError
 from nas.network.batch_of_one import check_batch_of_one
 from nas.network.build import build_network
-from nas.network.copying import load_encoder, load_same
+from nas.network.copying import copy_same, load_encoder, load_same
 from nas.network.image_classifier import ImageClassifier, build_image_classifier
 from nas.network.network import Network
 from nas.network.official_weights import own_names
+from nas.network.supernet_weights import searched_tensors
+from nas.runs.checkpoint import CHECKPOINT_SUFFIX, load_checkpoint
+from nas.runs.rundir import CHECKPOINT, WEIGHTS
 from nas.space.design import Design
 from nas.space.search_space import SpaceEntry
 from nas.training.loop_state import LoopPlan
@@ -113,13 +117,43 @@ def _network_and_objective(
 def _load_initial(job: TrainJob, network: Network | ImageClassifier, design: Design) -> None:
     """Put given weights into a fresh network, and say which tensors are not among them."""
     if job.weights is not None:
-        rename = partial(own_names, design=design, source=job.weights)
-        _say_initialised("weights", job.weights, network, load_same(network, design, job.weights, rename))
+        fresh = _load_whole(initial_file(job.weights), network, design)
+        _say_initialised("weights", job.weights, network, fresh)
     if job.encoder_weights is not None:
         rename = partial(own_names, design=design, source=job.encoder_weights)
         _say_initialised(
             "encoder_weights", job.encoder_weights, network, load_encoder(network, design, job.encoder_weights, rename)
         )
+
+
+def initial_file(weights: str) -> Path:
+    """The file of `weights=`: that of a training or a search where it names the folder of one.
+
+    Raises:
+        ConfigError: If a folder has none.
+    """
+    path = Path(weights)
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in (WEIGHTS, CHECKPOINT) if (path / name).is_file()), None)
+    if found is None:
+        raise ConfigError(
+            f"weights: got {weights}, a folder without {WEIGHTS} and without {CHECKPOINT}; give that of a search or of a training, "
+            "or a file of weights"
+        )
+    return found
+
+
+def _load_whole(path: Path, network: Network | ImageClassifier, design: Design) -> list[str]:
+    """Load a file of weights, or a checkpoint of a training or of a search; the tensors that keep their initial values."""
+    state = load_checkpoint(path) if path.suffix == CHECKPOINT_SUFFIX else {}
+    if state.get("verb") != "search":
+        return load_same(network, design, path, partial(own_names, design=design, source=path))
+    advice = (
+        "a network starts from its supernet where both have the same widths: search with search.init_channels as "
+        "deploy.init_channels, or leave weights out"
+    )
+    return copy_same(network, design, searched_tensors(state, design, path), f"{path}", advice)
 
 
 def _say_initialised(key: str, path: str, network: Network | ImageClassifier, fresh: Sequence[str]) -> None:

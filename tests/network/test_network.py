@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from nas.network.network import Network, copy_weights
+from nas.network.network import Network
+from nas.network.supernet_weights import copy_weights
 from nas.ops import OpSpec
 from nas.space.choice import Choice
 from nas.space.graph import Graph, NetworkBuilder, Value
@@ -93,7 +94,7 @@ def test_a_derived_network_with_copied_weights_computes_what_the_supernet_does(o
     weights = one_hot(decided, CHOICES)
     supernet(x, Weights(weights.values, {}))  # moves all batch-norm statistics
     derived = Network(graph_of(decided))
-    copy_weights(supernet, derived, decided, supernet.graph)
+    copy_weights(supernet, derived, decided)
     supernet.eval()
     derived.eval()
     torch.testing.assert_close(derived(x), supernet(x, weights), rtol=0, atol=1e-6)
@@ -103,7 +104,7 @@ def test_a_derived_network_with_copied_weights_computes_what_the_supernet_does(o
 def test_copied_weights_are_copies() -> None:
     decided = {"e": "conv", "f": "skip"}
     supernet, derived = Network(graph_of()), Network(graph_of(decided))
-    copy_weights(supernet, derived, decided, supernet.graph)
+    copy_weights(supernet, derived, decided)
     with torch.no_grad():
         derived.get_submodule("e.conv").weight.zero_()
     assert supernet.get_submodule("e.candidates.conv.conv").weight.abs().sum() > 0

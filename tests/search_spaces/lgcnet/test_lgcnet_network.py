@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.network.network import Network, copy_weights
+from nas.network.network import Network
+from nas.network.supernet_weights import copy_weights
 from nas.ops import OpSpec, macs, modules
 from nas.space.deployment import Deployment
 from nas.space.graph import Graph
@@ -60,7 +61,7 @@ def _derived_and_supernet_agree(space: LGCNet, size: tuple[int, int], decided: d
     supernet = Network(graph_of(space, size))
     randomise(supernet)
     derived = Network(graph_of(space, size, decided)).eval()
-    copy_weights(supernet, derived, decided, supernet.graph)
+    copy_weights(supernet, derived, decided)
     weights = one_hot(decided, space.choices())
     with torch.no_grad():
         expected = supernet(images, weights)

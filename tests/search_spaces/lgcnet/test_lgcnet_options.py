@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from nas.cost.expected import ExpectedLatency
 from nas.cost.prediction import predict_graph
-from nas.network.network import Network, copy_weights
+from nas.network.network import Network
+from nas.network.supernet_weights import copy_weights
 from nas.ops import OPERATIONS, OpSpec
 from nas.space.deployment import Deployment
 from nas.space.weights import one_hot
@@ -75,7 +76,7 @@ def test_the_derived_network_with_copied_weights_is_the_supernet_at_one_hot_weig
             nn.init.uniform_(module.bias, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     derived = Network(graph_of(space, size, decided)).eval()
-    copy_weights(supernet, derived, decided, supernet.graph)
+    copy_weights(supernet, derived, decided)
     images = torch.randn(2, 3, *size, generator=generator)
     with torch.no_grad():
         expected = supernet(images, one_hot(decided, space.choices()))

@@ -11,7 +11,8 @@ from nas.cost.expected import ExpectedLatency
 from nas.cost.lookup import MacsTable
 from nas.cost.prediction import predict_graph
 from nas.errors import ConfigError
-from nas.network.network import Network, copy_weights
+from nas.network.network import Network
+from nas.network.supernet_weights import copy_weights
 from nas.ops import macs
 from nas.space.deployment import Deployment
 from nas.space.design import design_of
@@ -55,7 +56,7 @@ def test_with_one_hot_weights_the_supernet_is_the_derived_network(decoder, seed)
     decided = dict(space.random_choices(torch.Generator().manual_seed(seed)))
     graph = tiny_graph(space, decided)
     derived = Network(graph).eval()
-    copy_weights(supernet.network, derived, decided, supernet.network.graph)
+    copy_weights(supernet.network, derived, decided)
     one_hot = one_hot_weights(decided, space.choices())
     everything = Weights({name: z.expand(2, -1) for name, z in one_hot.values.items()}, {})
     for size in (SIZE, (37, 51)):
