@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,11 +26,19 @@ def with_recipe(lines: Sequence[str], job: Any, following: type[Any], keys: Sequ
         following: The job dataclass of the verb that follows.
         keys: What a recipe may hold.
     """
-    chosen = HydraConfig.get().runtime.choices.get(GROUP) if HydraConfig.initialized() else None
-    names = [chosen] if isinstance(chosen, str) else list(chosen or [])
+    names = _chosen() if HydraConfig.initialized() else []
     known = read_recipes([conf_dir()], [field.name for field in dataclasses.fields(following)], keys).configs
     words = [setting(GROUP, name) for name in names if name in known and _keeps_data(known[name].get("data", {}), lines[-1], job)]
     return [*lines[:-1], " ".join([lines[-1], *words])] if len(words) == 1 else list(lines)
+
+
+def _chosen() -> list[str]:
+    """The recipes of the job; of a list of them Hydra tells the override alone."""
+    config = HydraConfig.get()
+    if isinstance(chosen := config.runtime.choices.get(GROUP), str):
+        return [chosen]
+    given = [word for word in config.overrides.task if word.lstrip("+").startswith(f"{GROUP}=")]
+    return re.findall(r"[^,\[\]\s'\"]+", given[-1].partition("=")[2]) if given else []
 
 
 def _keeps_data(stated: Any, line: str, job: Any) -> bool:  # noqa: ANN401

@@ -58,12 +58,13 @@ def test_a_search_asks_for_what_was_measured(run_nas, tmp_path, classes):
     assert nas.load_genotype("run").deploy.num_classes == classes
 
 
-@pytest.mark.parametrize("recipe", [None, "lgcnet_camvid"])
+@pytest.mark.parametrize("recipe", [None, "lgcnet_camvid", "[lgcnet_camvid,single_path]"])
 def test_a_searched_network_is_trained_on_the_data_of_the_search(run_nas, tmp_path, recipe):
     """With its recipe, if that holds settings of a training; from the search, and from what is derived of it."""
     short = ["search.max_steps=1", "search.batch_size=2", "search.init_channels=2", "deploy.init_channels=4", "latency.table=macs"]
     given = [*words_of("folder", tmp_path / "the data"), *SMALL_SPACE, *short, *CPU]
-    chosen = [] if recipe is None else [f"recipe={recipe}", "data.size=[48,64]", "search.crop=null", "search.warmup_epochs=0"]
+    size = ["data.size=[48,64]", "search.crop=null"]
+    chosen = [] if recipe is None else [f"recipe={recipe}", *size, "search.warmup_epochs=0", "search.candidates=2"]
     searched = next_of(run_nas("search", *given, *chosen, "search.relaxation=sampled", 'out="a search"'))
     assert ("recipe=lgcnet_camvid" in searched) == (recipe is not None)
     derived = next_of(run_nas("derive", 'run="a search"', "out=derived"))
