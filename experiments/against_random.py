@@ -1,9 +1,10 @@
-"""Does a search beat random networks of equal latency? Search, draw, train all by one recipe, evaluate, measure.
+"""Does a search beat random networks of equal latency, and hand-made ones? Search, draw, train all by one recipe, measure.
 
     python experiments/against_random.py RECIPE STAGE --root PATH_TO_DATA
 
 RECIPE is a YAML file, e.g. experiments/lgcnet_camvid/recipe.yaml. Stages, in order; each skips what it finds done, so a stopped run
-goes on where it was: profile, proxy (if the recipe has one), search, random, train, report.
+goes on where it was: profile, proxy (if the recipe has one), search, random, train, report. The last one writes results.json,
+summary.json and chart.png.
 """
 
 from __future__ import annotations
@@ -21,19 +22,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
+from matplotlib.figure import Figure
 from run_folders import where
+from scipy.stats import permutation_test
 
 import nas
 from nas.cost.expected import ExpectedLatency
 from nas.cost.random_architecture import random_at_cost
+from nas.reports.picture_bytes import figure_bytes
 from nas.space.deployment import Deployment
 from nas.space.design import design_of
 from nas.space.genotype import Genotype, save_genotype
 from search_spaces import all_spaces
 
 TABLE = "table.json"
+HAND_MADE = "train_by_hand_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,9 @@ class Recipe:
         proxy: Networks that are known to be strong or weak; a recipe in which they score alike tells nothing. Name -> what the
             names of decisions begin with -> options, of which each decision takes the first that it offers.
         proxy_seeds: Seeds of their trainings.
+        runtime: Where latencies are those of.
+        hand_made: Published networks that are trained alike.
+        hand_made_seeds: Seeds of their trainings.
     """
 
     space: str
@@ -66,6 +75,9 @@ class Recipe:
     tolerance: float
     proxy: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
     proxy_seeds: list[int] = dataclasses.field(default_factory=list)
+    runtime: str = "torch-eager"
+    hand_made: list[str] = dataclasses.field(default_factory=list)
+    hand_made_seeds: list[int] = dataclasses.field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def profile(job: Job) -> None:
     """Measure this machine for the deployed shape."""
     space, classes = f"space={job.recipe.space}", f"num_classes={job.recipe.num_classes}"
-    nas_command(["profile", space, *job.deploy, classes, f"out={job.out / TABLE}"])
+    nas_command(["profile", space, *job.deploy, classes, f"runtime={job.recipe.runtime}", f"out={job.out / TABLE}"])
 
 
 def proxy(job: Job) -> None:
@@ -166,8 +178,12 @@ def draw_random(job: Job) -> None:
 
 
 def train(job: Job) -> None:
-    """Train searched and random networks by the same recipe."""
-    jobs = []
+    """Train searched, random and hand-made networks by the same recipe."""
+    jobs = [
+        (name, job.out / f"{train_name(name)}_seed{seed}", seed)
+        for name in job.recipe.hand_made
+        for seed in job.recipe.hand_made_seeds
+    ]
     for seed in job.recipe.seeds:
         paths = [job.searched(seed) / "genotype.yaml", *job.random(seed)]
         names = [f"search_seed{seed}", *(path.stem for path in job.random(seed))]
@@ -180,14 +196,14 @@ def report(job: Job) -> None:
     table = nas.load_table(str(job.out / TABLE))
     runs = sorted(path.parent for path in job.out.glob("*/eval.json"))
     genotypes = {run.name: nas.load_genotype(str(run)) for run in runs}
-    measured = nas.measure(genotypes)
+    measured = nas.measure(genotypes, runtime=job.recipe.runtime)
     rows = []
     for run in runs:
         rows.append(
             {
                 "run": run.name,
                 "miou": json.loads((run / "eval.json").read_text())["miou"],
-                "predicted_ms": nas.predict(genotypes[run.name], table).ms,
+                "predicted_ms": None if run.name.startswith(HAND_MADE) else nas.predict(genotypes[run.name], table).ms,
                 "measured_ms": measured[run.name],
                 "parameters_m": sum(p.numel() for p in nas.build(genotypes[run.name]).parameters()) / 1e6,
                 "train_seconds": json.loads((run / "done.json").read_text())["seconds"],
@@ -197,15 +213,90 @@ def report(job: Job) -> None:
     print("| network | mIoU | predicted ms | measured ms | M parameters | training s |")
     print("|---|---|---|---|---|---|")
     for row in rows:
+        predicted = "-" if row["predicted_ms"] is None else f"{row['predicted_ms']:.1f}"
         print(
-            f"| {row['run']} | {row['miou']:.3f} | {row['predicted_ms']:.1f} | {row['measured_ms']:.1f}"
+            f"| {row['run']} | {row['miou']:.3f} | {predicted} | {row['measured_ms']:.1f}"
             f" | {row['parameters_m']:.2f} | {row['train_seconds']:.0f} |"
         )
-    groups = [*(f"proxy_{name}" for name in job.recipe.proxy), "train_search", "train_random"]
-    for group in [*groups, *(f"train_random_seed{seed}" for seed in job.recipe.seeds)]:
-        values = [row["miou"] for row in rows if row["run"].startswith(group)]
-        if len(values) > 1:
-            print(f"{group}: mIoU {statistics.mean(values):.3f} +- {statistics.stdev(values):.3f} (n={len(values)})")
+    summary = summary_of(job, rows)
+    (job.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    for name, group in summary.items():
+        if isinstance(group, dict) and group["runs"] > 1:
+            print(f"{name}: mIoU {group['mean']:.3f} +- {group['deviation']:.3f} (n={group['runs']}), {group['ms']:.1f} ms")
+            if "p" in group:
+                print(
+                    f"  searched ones are {group['gain']:+.3f} above: p = {group['p']:.3g} (permutations of the means, one-sided)"
+                )
+    print(f"searches and trainings took {summary['hours']:.1f} h, each on one thread")
+    (job.out / "chart.png").write_bytes(figure_bytes(chart(job, rows), dpi=120))
+
+
+def summary_of(job: Job, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means with standard deviations of groups of runs, and whether searched networks are above the others.
+
+    The p-value is that of a permutation test of the difference of means, one-sided.
+    """
+    searched = [row["miou"] for row in rows if row["run"].startswith("train_search")]
+    names = [
+        *(f"proxy_{name}" for name in job.recipe.proxy),
+        "train_search",
+        "train_random",
+        *map(train_name, job.recipe.hand_made),
+    ]
+    hours = sum(seconds_of(path) for path in job.out.glob("*/done.json")) / 3600
+    summary: dict[str, Any] = {"hours": hours}
+    for name in [*names, *(f"train_random_seed{seed}" for seed in job.recipe.seeds)]:
+        group = [row for row in rows if row["run"].startswith(f"{name}_")]
+        if not group:
+            continue
+        values = [row["miou"] for row in group]
+        summary[name] = {
+            "runs": len(values),
+            "mean": statistics.mean(values),
+            "deviation": statistics.stdev(values) if len(values) > 1 else None,
+            "ms": statistics.mean(row["measured_ms"] for row in group),
+        }
+        if not name.startswith("train_search") and len(searched) > 1 and len(values) > 1:
+            summary[name]["gain"] = statistics.mean(searched) - statistics.mean(values)
+            summary[name]["p"] = float(
+                permutation_test((searched, values), difference_of_means, alternative="greater", n_resamples=99_999, rng=0).pvalue
+            )
+    return summary
+
+
+def difference_of_means(one: Any, other: Any, axis: int = -1) -> Any:  # noqa: ANN401
+    """Mean of one minus mean of the other."""
+    return np.mean(one, axis=axis) - np.mean(other, axis=axis)
+
+
+def seconds_of(path: Path) -> float:
+    """Seconds of a finished run."""
+    return float(json.loads(path.read_text())["seconds"])
+
+
+def chart(job: Job, rows: Sequence[dict[str, Any]]) -> Figure:
+    """Test mIoU over measured ms: searched, random and hand-made networks."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for label, prefix, marker in (("random", "train_random", "x"), ("searched", "train_search", "o")):
+        group = [row for row in rows if row["run"].startswith(prefix)]
+        axes.plot([row["measured_ms"] for row in group], [100 * row["miou"] for row in group], marker, label=label)
+    for name in job.recipe.hand_made:
+        group = [row for row in rows if row["run"].startswith(f"{train_name(name)}_")]
+        if group:
+            miou = [100 * row["miou"] for row in group]
+            x, y = statistics.mean(row["measured_ms"] for row in group), statistics.mean(miou)
+            axes.errorbar(x, y, yerr=[[y - min(miou)], [max(miou) - y]], fmt="s", color="tab:gray", capsize=3)
+            axes.annotate(name.rpartition("/")[2], (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+    axes.set(xlabel=f"measured ms ({job.recipe.runtime}, one thread)", ylabel="test mIoU, %")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def train_name(name: str) -> str:
+    """What the folders of a published network's trainings begin with."""
+    return f"{HAND_MADE}{name.replace('/', '_')}"
 
 
 def uniform_genotype(recipe: Recipe, name: str) -> Genotype:
@@ -221,7 +312,7 @@ def uniform_genotype(recipe: Recipe, name: str) -> Genotype:
     return Genotype(recipe.space, dataclasses.asdict(space.config), deploy, choices, {"all": name})
 
 
-def train_all(jobs: Sequence[tuple[Path, Path, int]], job: Job) -> None:
+def train_all(jobs: Sequence[tuple[Path | str, Path, int]], job: Job) -> None:
     """Train and evaluate (genotype, out, seed)."""
     commands = []
     for genotype, out, seed in jobs:

@@ -93,7 +93,7 @@ class SearchSettings:
     logits by their sum, so that at equal rates it outruns the logits themselves: a short search wants it 10 to 100 times lower."""
     communication_start: str = "random"
     """Communication module at the start: random (as PyTorch initialises it [reading]; LGCNet's then moves the logits further than
-    they differ) or zero, so that it changes no logits until it has learned [ours]."""
+    they differ) or zero, so that it changes no logits until it has learned [ours]. Nothing where there is none."""
     arch_betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     """Betas of Adam (paper)."""
     arch_weight_decay: float = 1e-4

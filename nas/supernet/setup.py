@@ -155,18 +155,15 @@ def build_supernet(job: SearchJob, space: SearchSpace, data: SearchData, costs: 
 
 
 def _start_neutral(supernet: Supernet) -> None:
-    """Let communication change no logits until it has learned.
+    """Let communication, where there is any, change no logits until it has learned.
 
     Raises:
-        ConfigError: If there is none, or the space's own cannot be set so.
+        ConfigError: If the space's own cannot be set so.
     """
     space = supernet.space.config.name
     for module in supernet.communications():
         if module is None:
-            raise ConfigError(
-                f"search.communication_start: got zero, and this search of space {space} has no communication between cells; "
-                "leave it out"
-            )
+            continue
         if not isinstance(module, Neutral):
             raise ConfigError(
                 f"search.communication_start: got zero, expected random: that of space {space} has no start_neutral()"

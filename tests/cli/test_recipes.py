@@ -52,6 +52,13 @@ def test_every_recipe_searches_two_steps(path, run_nas):
     assert (config["space"]["name"], config["data"]["name"]) == (space, "synthetic")
 
 
+def test_single_path_goes_with_the_recipe_of_a_space_whose_noise_is_for_each_image(run_nas):
+    given = ("space=squeezenas_small", "recipe=[squeezenas,single_path]", "search.candidates=2")
+    outcome = run_nas("search", *given, *DATA, *SEARCH, *SMALL["squeezenas_small"])
+    assert outcome.status == 0, outcome.err
+    assert yaml.safe_load(Path("run/genotype.yaml").read_text())["provenance"]["candidates"] == 2
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if has(path, "train")], ids=lambda path: path.stem)
 def test_every_recipe_trains_two_steps(path, run_nas):
     short = ("train.max_steps=2", "train.batch_size=2", "train.crop=null", "train.eval_every=0")

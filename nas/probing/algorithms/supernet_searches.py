@@ -22,7 +22,13 @@ SET_HERE = (
 )
 """Settings that the bench itself makes, or sections of them."""
 NAMED = {
-    "single_path": ("sampled", "search.warmup_epochs=${search.epochs}", "search.candidates=64", "search.communication_start=zero")
+    "single_path": (
+        "sampled",
+        "search.noise=batch",
+        "search.warmup_epochs=${search.epochs}",
+        "search.candidates=64",
+        "search.communication_start=zero",
+    )
 }
 """Name -> relaxation and settings; the recipe of that name."""
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.errors import ConfigError
 from search_spaces.lgcnet.guided_module import FullyConnectedModule, GuidedChain, GuidedModule, OperationIdentityModule
 from tests.small_jobs import search_job, search_task
 
@@ -220,8 +219,11 @@ def test_a_neutral_chain_changes_no_logits_and_learns_all_the_same(communication
     assert moved == {f"steps.{k}.phi2.{part}" for k in range(2) for part in ("weight", "bias")}
 
 
-def test_what_is_not_there_cannot_start_neutral():
-    with pytest.raises(
-        ConfigError, match=r"search\.communication_start: got zero, and this search of space lgcnet has no communication"
-    ):
-        search_task(search_job(space__communication="none", search__communication_start="zero"))
+def test_what_is_not_there_starts_as_it_does_otherwise():
+    neutral, usual = (
+        search_task(search_job(space__communication="none", search__communication_start=start)).supernet
+        for start in ("zero", "random")
+    )
+    assert list(neutral.communications()) == [None]
+    for one, other in zip(neutral.arch_parameters(), usual.arch_parameters(), strict=True):
+        assert torch.equal(one, other)
