@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.files.native_output import native_output_on_stderr
 from nas.ops import OpSpec, is_free
 from nas.space.choice import Choice, NeverAll
 from nas.space.graph import Combination, Graph, Node
@@ -120,13 +121,14 @@ class ArchitectureProgram:
         entries = [(i, variable, value) for i, (terms, _, _) in enumerate(rows) for variable, value in terms.items()]
         numbers, columns, values = (np.array(column) for column in zip(*entries, strict=True))
         matrix = coo_array((values, (numbers, columns)), shape=(len(rows), size)).tocsc()
-        found: Any = milp(
-            _PRECISION * _dense(objective, size),
-            integrality=(np.arange(size) < self._binary).astype(int),
-            bounds=Bounds(np.array([*self._lower, *[0.0] * extra]), np.array([*self._upper, *[np.inf] * extra])),
-            constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
-            options={"mip_rel_gap": 0},
-        )
+        with native_output_on_stderr():  # HiGHS prints a line of its own in one solve of some thousands
+            found: Any = milp(
+                _PRECISION * _dense(objective, size),
+                integrality=(np.arange(size) < self._binary).astype(int),
+                bounds=Bounds(np.array([*self._lower, *[0.0] * extra]), np.array([*self._upper, *[np.inf] * extra])),
+                constraints=LinearConstraint(matrix, [low for _, low, _ in rows], [high for _, _, high in rows]),
+                options={"mip_rel_gap": 0},
+            )
         if found.status == 2:  # infeasible
             return None
         if found.status != 0:

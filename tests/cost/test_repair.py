@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -380,3 +381,20 @@ def test_a_space_that_derives_other_decisions_is_refused() -> None:
     logits = random_logits(space, 0)
     with pytest.raises(ConfigError, match="space toy derives other decisions than it searches"):
         derive_within(space, dict.fromkeys(space.architecture_sets, logits), [Limit(ExpectedLatency(graph, prices(0)), 1, "t")])
+
+
+def test_what_the_solver_prints_is_no_result(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    import scipy.optimize
+
+    def milp(*arguments, **settings):
+        os.write(1, b"of the solver\n")
+        return solve(*arguments, **settings)
+
+    solve = scipy.optimize.milp
+    monkeypatch.setattr(scipy.optimize, "milp", milp)
+    space, graph = small_space(2)
+    latency = ExpectedLatency(graph, lambda _: 1.0)
+    most_probable_within(space, random_logits(space, 1), [Limit(latency, 1e9, "t")])
+    out, err = capfd.readouterr()
+    assert "of the solver" not in out
+    assert "of the solver" in err
