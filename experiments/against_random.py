@@ -30,7 +30,7 @@ from run_folders import where
 from scipy.stats import permutation_test
 
 import nas
-from nas.cost.expected import ExpectedLatency
+from nas.cost.deployed import expected_latency
 from nas.cost.random_architecture import random_at_cost
 from nas.reports.picture_bytes import figure_bytes
 from nas.space.deployment import Deployment
@@ -60,6 +60,7 @@ class Recipe:
             names of decisions begin with -> options, of which each decision takes the first that it offers.
         proxy_seeds: Seeds of their trainings.
         runtime: Where latencies are those of.
+        calibrate: Random networks of the space that the table is calibrated on; 0: none.
         hand_made: Published networks that are trained alike.
         hand_made_seeds: Seeds of their trainings.
     """
@@ -76,6 +77,7 @@ class Recipe:
     proxy: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
     proxy_seeds: list[int] = dataclasses.field(default_factory=list)
     runtime: str = "torch-eager"
+    calibrate: int = 0
     hand_made: list[str] = dataclasses.field(default_factory=list)
     hand_made_seeds: list[int] = dataclasses.field(default_factory=list)
 
@@ -137,6 +139,10 @@ def profile(job: Job) -> None:
     """Measure this machine for the deployed shape."""
     space, classes = f"space={job.recipe.space}", f"num_classes={job.recipe.num_classes}"
     nas_command(["profile", space, *job.deploy, classes, f"runtime={job.recipe.runtime}", f"out={job.out / TABLE}"])
+    validated = job.out / "validate"
+    if job.recipe.calibrate and not validated.exists():
+        given = [f"latency.table={job.out / TABLE}", f"samples={job.recipe.calibrate}", f"out={validated}"]
+        nas_command(["profile", "validate", space, *job.deploy, classes, *given])
 
 
 def proxy(job: Job) -> None:
@@ -167,8 +173,7 @@ def draw_random(job: Job) -> None:
         searched = nas.load_genotype(str(job.searched(seed)))
         space = design_of(searched, all_spaces()).space
         deploy = searched.deploy
-        graph = space.graph(deploy)
-        latency = ExpectedLatency(graph, table.cost)
+        latency = expected_latency(space, deploy, table, given=str(job.out / TABLE))
         target = nas.predict(searched, table).ms
         for number, path in enumerate(job.random(seed)):
             generator = torch.Generator().manual_seed(1000 * seed + number)

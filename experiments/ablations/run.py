@@ -27,7 +27,7 @@ from run_folders import begun, where
 from tables import TABLES, Row, Table
 
 import nas
-from nas.cost.expected import ExpectedLatency
+from nas.cost.deployed import expected_latency
 from nas.cost.random_architecture import random_at_cost
 from nas.space.design import design_of
 from nas.space.genotype import Genotype, save_genotype
@@ -188,9 +188,8 @@ def draw(row: Row, job: Job, seed: int) -> None:
         choices = space.random_choices(generator)
     else:
         deploy, table = searched.deploy, nas.load_table(job.table)
-        graph = space.graph(deploy)
         target = 0.95 * nas.predict(searched, table).ms
-        latency = ExpectedLatency(graph, table.cost)
+        latency = expected_latency(space, deploy, table, given=str(job.table))
         choices = random_at_cost(space, latency, target=target, tolerance=0.05, generator=generator)
     genotype = Genotype(searched.space, searched.space_config, searched.deploy, choices, {"random": row.random, "seed": seed})
     folder = job.folder(row) / str(seed)
