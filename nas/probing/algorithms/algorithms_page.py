@@ -23,6 +23,8 @@ LEGEND = (
     "sampled minus that of its argmax network, in percent; means over the runs",
 )
 CAPTION = "Mean regret over CPU seconds of a run; bars are confidence intervals of the mean"
+MARKERS = "os^Dv"
+"""Of the first ten algorithms, the next ten, and so on: colours come again."""
 COLUMNS = ("algorithm", "seed", "seconds", "regret_percent")
 
 
@@ -71,17 +73,22 @@ def algorithms_page(found: Sequence[Judged], title: str) -> str:
 def _chart(found: Sequence[Judged], title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.5 + 0.19 * len(found)), layout="constrained")
     axes = figure.subplots()
-    for one in found:
+    for number, one in enumerate(found):
+        color = f"C{number % 10}"
         if one.curve:
             seconds, regrets = zip(*one.curve, strict=True)
-            axes.plot(seconds, [100 * regret for regret in regrets], label=one.name)
+            axes.plot(seconds, [100 * regret for regret in regrets], color=color, label=one.name)
         else:
-            axes.errorbar(one.seconds, 100 * one.mean, yerr=100 * one.half_width, fmt="o", capsize=3, label=one.name)
+            marker = MARKERS[number // 10 % len(MARKERS)]
+            axes.errorbar(
+                one.seconds, 100 * one.mean, yerr=100 * one.half_width, fmt=marker, capsize=3, color=color, label=one.name
+            )
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
-    axes.set(xlabel="CPU seconds of a run", ylabel="regret, points of mIoU", title=title)
+    axes.set(xlabel="CPU seconds of a run", ylabel="regret, points of mIoU")
+    axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower left", fontsize=8)
     return figure
