@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from nas.errors import CheckpointError, ConfigError
+from nas.errors import CheckpointError, ConfigError, UserError
 from nas.files.shortening import shorten
 from nas.network.network import Network
+from nas.runs.checkpoint import check_values
 from nas.space.design import Design
 from nas.space.graph import Graph
 
@@ -43,11 +44,18 @@ def architecture_tensors(
 
     Returns:
         Those that the supernet has; a part that the derived network alone has is left out.
+
+    Raises:
+        ValueError: If an operation depends on several decisions.
     """
     decisions = {node.module: node.decisions for node in supernet.nodes if node.role == "mixed"}
     found: dict[str, Tensor] = {}
     for module in dict.fromkeys(node.module for node in derived.nodes if node.role == "op"):
-        path = module if module not in decisions else f"{module}.candidates.{decided[decisions[module][0]]}"
+        path = module
+        if module in decisions:
+            if len(decisions[module]) > 1:
+                raise ValueError(f"{module}: got {len(decisions[module])} decisions, expected one, which names the operation")
+            path = f"{module}.candidates.{decided[decisions[module][0]]}"
         found |= {f"{module}.{name.removeprefix(f'{path}.')}": one for name, one in given.items() if name.startswith(f"{path}.")}
     return found
 
@@ -55,8 +63,7 @@ def architecture_tensors(
 def searched_tensors(state: Mapping[str, Any], design: Design, source: str | Path) -> dict[str, Tensor]:
     """The tensors of a network out of the checkpoint of a search, in the network's names.
 
-    Running statistics of batch norms are those of the supernet, a mixture over the paths that it drew; a training replaces them
-    within some tens of steps.
+    Running statistics of batch norms are those of the supernet, a mixture over the paths that it drew.
 
     Args:
         state: The checkpoint.
@@ -72,33 +79,38 @@ def searched_tensors(state: Mapping[str, Any], design: Design, source: str | Pat
     given = state.get("supernet")
     if state.get("verb") != "search" or not isinstance(stated, Mapping) or not isinstance(given, Mapping):
         raise CheckpointError(f"{source}: got a checkpoint of nas {shorten(state.get('verb'))}, expected one of nas search")
-    if not space.contains_derived:
-        raise ConfigError(
-            f"weights: got {source}, and networks of space {space.config.name} are no part of its supernet, which has other "
-            "operations; leave weights out"
-        )
     if stated.get("name") != design.genotype.space:
         raise ConfigError(
             f"weights: got {source}, a search of space {shorten(stated.get('name'))}, expected one of {design.genotype.space}, "
             "the space of the genotype"
         )
-    mine, other = dict(design.genotype.space_config), dict(stated.get("config", {}))
-    differing = sorted(key for key in {*mine, *other} if _plain(mine.get(key)) != _plain(other.get(key)))
-    if differing:
+    if not space.contains_derived:
         raise ConfigError(
-            f"weights: got {source}, a search with {differing[0]}={shorten(other.get(differing[0]))}, expected "
-            f"{shorten(mine.get(differing[0]))}, as the space of the genotype has it"
+            f"weights: got {source}, and networks of space {design.genotype.space} are no part of its supernet, which has other "
+            "operations; leave weights out"
         )
+    _check_settings(space.config, stated.get("config"), source)
     tensors = {
         name.removeprefix(NETWORK): one
         for name, one in given.items()
         if isinstance(name, str) and name.startswith(NETWORK) and isinstance(one, Tensor)
     }
-    with torch.device("meta"):
-        supernet = space.graph(design.deployment)
-    return architecture_tensors(tensors, supernet, design.graph, design.genotype.choices)
+    found = architecture_tensors(tensors, space.graph(design.deployment), design.graph, design.genotype.choices)
+    check_values(found, Path(source))
+    return found
 
 
-def _plain(value: object) -> object:
-    """Lists and tuples alike."""
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+def _check_settings(mine: Any, stated: object, source: str | Path) -> None:  # noqa: ANN401  the config of any space
+    """Refuse a search of other settings of the space than those of the genotype; what it does not state has its default."""
+    try:
+        other = asdict(type(mine)(**stated)) if isinstance(stated, Mapping) else None
+    except (TypeError, UserError) as error:
+        raise CheckpointError(f"{source}: space.config: {error}") from error
+    if other is None:
+        raise CheckpointError(f"{source}: space.config: got {type(stated).__name__}, expected settings of the space")
+    for key, value in asdict(mine).items():
+        if other[key] != value:
+            raise ConfigError(
+                f"weights: got {source}, a search with {key}={shorten(other[key])}, expected {shorten(value)}, as the space of "
+                "the genotype has it"
+            )

@@ -165,6 +165,20 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """
     _require_file(path)
     tensors = _evaluated_weights(load_checkpoint(path), path) if path.suffix == CHECKPOINT_SUFFIX else _read_safetensors(path)
+    check_values(tensors, path)
+    return tensors
+
+
+def check_values(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that no network can compute with.
+
+    Args:
+        tensors: The weights by name.
+        path: Where they come from.
+
+    Raises:
+        CheckpointError: If one is no tensor, a value is not finite, or a variance is negative.
+    """
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
@@ -180,7 +194,6 @@ def load_weights(path: Path) -> dict[str, Tensor]:
                 f"{path}: got negative variances in the tensor {printable(name)}, expected none below 0; "
                 "give weights that nas train wrote"
             )
-    return tensors
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -149,6 +149,11 @@ def _load_whole(path: Path, network: Network | ImageClassifier, design: Design) 
     state = load_checkpoint(path) if path.suffix == CHECKPOINT_SUFFIX else {}
     if state.get("verb") != "search":
         return load_same(network, design, path, partial(own_names, design=design, source=path))
+    if isinstance(network, ImageClassifier):
+        raise ConfigError(
+            f"weights: got {path}, the checkpoint of a search, with train.task=classification, expected weights of a training; a "
+            "segmentation can start from a search"
+        )
     advice = (
         "a network starts from its supernet where both have the same widths: search with search.init_channels as "
         "deploy.init_channels, or leave weights out"

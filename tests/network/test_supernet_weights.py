@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import nas
-from nas.errors import CheckpointError, ConfigError
+from nas.errors import CheckpointError, ConfigError, UserError
 from nas.network.build import build_network
 from nas.network.copying import classifier_names, copy_same
 from nas.network.supernet_weights import searched_tensors
-from nas.runs.checkpoint import load_checkpoint, load_weights
+from nas.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from nas.space.deployment import Deployment
 from nas.space.design import Design, load_design
 from nas.space.genotype import Genotype, save_genotype
@@ -100,6 +103,49 @@ def test_a_search_that_does_not_fit_is_named(searched: Path):
     other = {"name": "lgcnet", "config": asdict(space_config(head_channels=16))}
     with pytest.raises(ConfigError, match=r"a search with head_channels=16, expected 8"):
         searched_tensors({**state, "space": other}, design, "s")
+    with pytest.raises(CheckpointError, match=r"s: space.config: .*'surplus'"):
+        searched_tensors({**state, "space": {"name": "lgcnet", "config": {"surplus": 1}}}, design, "s")
+    wrong = dict(state["supernet"])
+    name = next(name for name in wrong if name.endswith("running_var") and ".stem." in f".{name}")
+    wrong[name] = wrong[name] * float("nan")
+    with pytest.raises(CheckpointError, match="s: got NaN or infinite values in the tensor stem"):
+        searched_tensors({**state, "supernet": wrong}, design, "s")
+
+
+def test_a_search_of_before_a_setting_existed_has_its_default(searched: Path):
+    state, design = load_checkpoint(searched / "checkpoints/last.pt"), load_design(searched, SEARCH_SPACES)
+    config = {key: value for key, value in state["space"]["config"].items() if key != "up_ops"}
+    assert len(config) == len(state["space"]["config"]) - 1
+    found = searched_tensors({**state, "space": {"name": "lgcnet", "config": config}}, design, "s")
+    assert found.keys() == build_network(design).state_dict().keys()
+
+
+def test_whole_images_cannot_start_from_a_search(searched: Path, tmp_path: Path, run_nas):
+    for label in ("cat", "dog"):
+        for split in ("train", "val"):
+            (tmp_path / "images" / split / label).mkdir(parents=True)
+            Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "images" / split / label / "a.png")
+    data = ("data=image_folder", f"data.root={tmp_path / 'images'}", "train.task=classification", "train.crop=[32,32]")
+    outcome = run_nas("train", f"genotype={searched}", f"weights={searched}", *data, "train.batch_size=2", "out=run")
+    assert (outcome.status, len(outcome.err_lines)) == (2, 1)
+    assert "the checkpoint of a search, with train.task=classification" in outcome.err
+
+
+def test_a_stopped_training_goes_on_with_the_search_that_it_started_from_alone(searched: Path, tmp_path: Path):
+    run = shutil.copytree(searched, tmp_path / "search")
+    job = train_job(searched, tmp_path / "run", weights=str(run), train__epochs=1)
+    nas.train(job)
+    longer = replace(job, train=replace(job.train, epochs=2), resume=str(tmp_path / "run"), out=None)
+    state = load_checkpoint(run / "checkpoints/last.pt")
+    state["supernet"] = {name: value + 1 for name, value in state["supernet"].items()}
+    save_checkpoint(run / "checkpoints/last.pt", state)
+    with pytest.raises(UserError, match="resume: other weights than when the run was started"):
+        nas.train(longer)
+    shutil.rmtree(run)
+    with pytest.raises(UserError, match="search: no such file"):
+        nas.train(longer)
+    shutil.copytree(searched, run)
+    assert nas.train(longer).out == tmp_path / "run"
 
 
 def test_a_space_whose_networks_are_no_part_of_its_supernet_is_refused():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nas.network.build import build_network
-from nas.network.network import copy_weights
+from nas.network.supernet_weights import copy_weights
 from nas.space.choice import argmax_choices
 from nas.space.design import design_of
 from nas.space.genotype import Genotype
@@ -107,7 +107,7 @@ def test_derived_network_with_copied_weights_equals_the_trained_supernet_at_its_
     deploy = dataclasses.replace(task.deploy, init_channels=job.search.init_channels)
     genotype = Genotype("lgcnet", dataclasses.asdict(job.space), deploy, choices, {})
     derived = build_network(design_of(genotype, SEARCH_SPACES)).eval()
-    copy_weights(supernet.network, derived, choices, supernet.network.graph)
+    copy_weights(supernet.network, derived, choices)
     decided = one_hot(choices, supernet.space.choices())
     everything = Weights(decided.values, {})  # all candidates run, all but one weighted zero
     for seed, size in ((7, (48, 64)), (8, (37, 53))):
