@@ -184,15 +184,13 @@ def draw_random(job: Job) -> None:
 
 def train(job: Job) -> None:
     """Train searched, random and hand-made networks by the same recipe."""
-    jobs = [
-        (name, job.out / f"{train_name(name)}_seed{seed}", seed)
-        for name in job.recipe.hand_made
-        for seed in job.recipe.hand_made_seeds
-    ]
+    jobs: list[tuple[Path | str, Path, int]] = []
     for seed in job.recipe.seeds:
         paths = [job.searched(seed) / "genotype.yaml", *job.random(seed)]
         names = [f"search_seed{seed}", *(path.stem for path in job.random(seed))]
         jobs += [(path, job.out / f"train_{name}", seed) for path, name in zip(paths, names, strict=True)]
+    for seed in job.recipe.hand_made_seeds:
+        jobs += [(name, job.out / f"{train_name(name)}_seed{seed}", seed) for name in job.recipe.hand_made]
     train_all(jobs, job)
 
 
