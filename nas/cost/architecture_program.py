@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.files.native_output import native_output_on_stderr
+from nas.files.native_output import without_native_output
 from nas.ops import OpSpec, is_free
 from nas.space.choice import Choice, NeverAll
 from nas.space.graph import Combination, Graph, Node
@@ -121,7 +121,7 @@ class ArchitectureProgram:
         entries = [(i, variable, value) for i, (terms, _, _) in enumerate(rows) for variable, value in terms.items()]
         numbers, columns, values = (np.array(column) for column in zip(*entries, strict=True))
         matrix = coo_array((values, (numbers, columns)), shape=(len(rows), size)).tocsc()
-        with native_output_on_stderr():  # HiGHS prints a line of its own in one solve of some thousands
+        with without_native_output():  # HiGHS prints a line of its own now and then, which says nothing
             found: Any = milp(
                 _PRECISION * _dense(objective, size),
                 integrality=(np.arange(size) < self._binary).astype(int),

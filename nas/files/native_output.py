@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def native_output_on_stderr() -> Iterator[None]:
-    """Within the block, what compiled code writes to standard output goes to standard error."""
+def without_native_output() -> Iterator[None]:
+    """Within the block, what compiled code writes to standard output is dropped."""
     sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    kept, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
     try:
         yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(sink)
