@@ -121,7 +121,7 @@ class ArchitectureProgram:
         entries = [(i, variable, value) for i, (terms, _, _) in enumerate(rows) for variable, value in terms.items()]
         numbers, columns, values = (np.array(column) for column in zip(*entries, strict=True))
         matrix = coo_array((values, (numbers, columns)), shape=(len(rows), size)).tocsc()
-        with without_native_output():  # HiGHS prints a line of its own now and then, which says nothing
+        with without_native_output(1):  # HiGHS prints a line of its own now and then, which says nothing
             found: Any = milp(
                 _PRECISION * _dense(objective, size),
                 integrality=(np.arange(size) < self._binary).astype(int),

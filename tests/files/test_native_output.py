@@ -2,20 +2,25 @@
 
 import os
 import sys
+from typing import Literal
 
 import pytest
 
 from nas.files.native_output import without_native_output
 
 
-def test_within_the_block_alone_descriptor_1_leads_nowhere(capfd: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("number", [1, 2])
+def test_within_the_block_alone_the_descriptor_leads_nowhere(number: Literal[1, 2], capfd: pytest.CaptureFixture[str]):
     def fail() -> None:
-        with without_native_output():
-            os.write(1, b"of a library\n")
+        with without_native_output(number):
+            os.write(number, b"of a library\n")
+            os.write(3 - number, b"of the other\n")
             raise ValueError("inside")
 
-    sys.stdout.write("before\n")
+    (sys.stdout if number == 1 else sys.stderr).write("before\n")
     with pytest.raises(ValueError, match="inside"):
         fail()
-    os.write(1, b"after\n")
-    assert capfd.readouterr() == ("before\nafter\n", "")
+    os.write(number, b"after\n")
+    texts = capfd.readouterr()
+    assert texts[number - 1] == "before\nafter\n"
+    assert texts[2 - number] == "of the other\n"

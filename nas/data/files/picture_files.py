@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from nas.data.files.pairs import IMAGE_SUFFIXES, by_key
 from nas.data.files.passed_over import NOTHING, PassedOver
 from nas.data.files.scan import scan_frames
 from nas.errors import ConfigError, DataError
+from nas.files.native_output import without_native_output
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 """Files that are taken for videos."""
@@ -132,25 +130,8 @@ def _image_files(path: Path) -> tuple[dict[str, Path], PassedOver]:
 
 def _opened(path: Path) -> cv2.VideoCapture:
     """A video that can be read."""
-    with _nothing_on_stderr():
+    with without_native_output(2):  # OpenCV reads the environment variable for that only while it is loaded
         video = cv2.VideoCapture(str(path))
     if not video.isOpened():
         raise DataError(f"{path}: unreadable or truncated, expected a video that OpenCV can decode; convert or copy it again")
     return video
-
-
-@contextmanager
-def _nothing_on_stderr() -> Iterator[None]:
-    """Keep a decoder from writing its own lines to the process's stderr: our error says what is wrong in one.
-
-    OpenCV reads the environment variable for that only while it is loaded.
-    """
-    sys.stderr.flush()
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
