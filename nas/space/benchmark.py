@@ -160,7 +160,8 @@ class Benchmark:
         """
         within = self.latency(runtime) <= limit_ms
         if not within.any():
-            raise ConfigError(f"limit: got {limit_ms:g} ms, expected at least {self.latency(runtime).min():.3f} ms on {runtime}")
+            least = np.ceil(1000 * self.latency(runtime).min()) / 1000
+            raise ConfigError(f"limit_ms: got {limit_ms:g}, expected at least {least:.3f} on {runtime}")
         return int(np.where(within, self.miou().mean(axis=1), -np.inf).argmax())
 
     def front(self, runtime: str, *, measured: bool = False) -> list[int]:

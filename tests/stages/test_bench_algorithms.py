@@ -227,7 +227,7 @@ def test_a_benchmark_whose_latencies_are_not_its_tables_is_refused(mini_benchmar
         (["algorithms=[hard+seed:1]"], "algorithms: got 'seed:1' in 'hard+seed:1', expected KEY:VALUE of nas search, none of"),
         (["algorithms=[hard+frozen]"], "algorithms: got 'frozen' in"),
         (["algorithms=[]"], "algorithms: got [], expected one or more"),
-        (["limit_ms=0.01"], "limit: got 0.01 ms, expected at least"),
+        (["limit_ms=0.01"], "limit_ms: got 0.01, expected at least"),
         (["runtime=tensorrt"], "runtime: got 'tensorrt', expected one of torch-eager"),
         (["seeds=1"], "seeds: got 1, expected at least 2"),
         (["benchmark=nowhere"], "benchmark: got nowhere, expected "),

@@ -37,5 +37,5 @@ def test_a_limit_that_a_share_of_the_networks_meets():
         assert len(set(problem.allowed.values())) >= share * len(benchmark.networks)
     with pytest.raises(ConfigError, match="share: got 0, expected"):
         problem_at(benchmark, "r", 0)
-    with pytest.raises(ConfigError, match="limit: got -1 ms"):
+    with pytest.raises(ConfigError, match="limit_ms: got -1, expected"):
         Problem(benchmark, "r", -1.0)
